@@ -1,0 +1,97 @@
+"""Video in, restored video out: the Python API.
+
+    from lfdn_video import restore
+
+    summary = restore("rainy.mp4", "dry.mp4")
+    print(summary.frames, summary.bottleneck)
+
+What is named here is public and stays; modules may change. Names are loaded when they are first
+used, so that importing one of them does not load torch and FFmpeg for all. The network itself is
+the package `lfdn`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lfdn_video.errors import (
+        DeviceError,
+        InputError,
+        LfdnVideoError,
+        OptionError,
+        OutputError,
+        WeightsError,
+    )
+    from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
+    from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+    from lfdn_video.pipeline import (
+        Progress,
+        RestoredFrame,
+        Summary,
+        restore,
+        restored_frames,
+    )
+    from lfdn_video.reader import open_reader
+    from lfdn_video.writer import open_writer
+
+__all__ = [
+    "Colour",
+    "DeviceError",
+    "EncodeOptions",
+    "Frame",
+    "InferenceOptions",
+    "InputError",
+    "LfdnVideoError",
+    "OptionError",
+    "OutputError",
+    "PixelFormat",
+    "Progress",
+    "RestoredFrame",
+    "SpanOptions",
+    "Summary",
+    "VideoInfo",
+    "WeightsError",
+    "open_reader",
+    "open_writer",
+    "restore",
+    "restored_frames",
+]
+
+_HOME = {
+    "Colour": "media",
+    "DeviceError": "errors",
+    "EncodeOptions": "options",
+    "Frame": "media",
+    "InferenceOptions": "options",
+    "InputError": "errors",
+    "LfdnVideoError": "errors",
+    "OptionError": "errors",
+    "OutputError": "errors",
+    "PixelFormat": "media",
+    "Progress": "pipeline",
+    "RestoredFrame": "pipeline",
+    "SpanOptions": "options",
+    "Summary": "pipeline",
+    "VideoInfo": "media",
+    "WeightsError": "errors",
+    "open_reader": "reader",
+    "open_writer": "writer",
+    "restore": "pipeline",
+    "restored_frames": "pipeline",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lfdn-video")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
