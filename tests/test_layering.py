@@ -1,0 +1,144 @@
+"""Who may import whom. Imports point down, and each foreign library has its place.
+
+The tables are the rule; a new module needs a line in `LEVELS`. They are read from the source with
+`ast`, so an import inside a function or under `TYPE_CHECKING` counts too.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LEVELS = {
+    "lfdn.model": 0,
+    "lfdn.degrade": 0,
+    "lfdn.data": 0,
+    "lfdn.losses": 0,
+    "lfdn.metrics": 0,
+    "lfdn.weights": 1,
+    "lfdn": 2,  # the public names, gathered
+    "lfdn.train": 3,
+    "lfdn.evaluate": 3,
+    "lfdn.cli": 4,
+    "lfdn_video.errors": 3,
+    "lfdn_video.media": 4,
+    "lfdn_video.options": 4,
+    "lfdn_video.background": 4,
+    "lfdn_video.reader": 5,
+    "lfdn_video.writer": 5,
+    "lfdn_video.colour": 5,
+    "lfdn_video.tiles": 5,
+    "lfdn_video.engine": 5,
+    "lfdn_video.scheduler": 6,
+    "lfdn_video.pipeline": 7,
+    "lfdn_video": 8,  # the public names, gathered
+    "lfdn_video.doctor": 9,
+    "lfdn_video.console": 9,
+    "lfdn_video.cli": 10,
+}
+"""A module imports from lower levels only, and from none of its own."""
+
+FOREIGN = {
+    "av": {"lfdn_video.reader", "lfdn_video.writer"},
+    "click": {"lfdn.cli", "lfdn_video.cli"},
+    "cv2": set[str](),
+    "kornia": {"lfdn.degrade", "lfdn.metrics"},
+    "lfdn": {"lfdn_video.engine"},
+    "queue": {"lfdn_video.background"},
+    "rich": {"lfdn.cli", "lfdn_video.cli", "lfdn_video.console"},
+    "safetensors": {"lfdn.weights"},
+    "threading": {"lfdn_video.background"},
+    "torch.cuda": {"lfdn_video.engine"},
+}
+"""What only these modules may import; `lfdn` is about imports from the other package."""
+
+TALKERS = {"lfdn.cli", "lfdn_video.cli", "lfdn_video.console"}
+"""Modules that may print; the command lines alone may exit."""
+
+
+def modules() -> list[str]:
+    files = [*ROOT.glob("lfdn/**/*.py"), *ROOT.glob("lfdn_video/**/*.py")]
+    return sorted(_name(file) for file in files)
+
+
+def _name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+def imports(module: str) -> Iterator[str]:
+    """Every module that `module` imports, and every `module.name` it takes out of one."""
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            assert node.module is not None
+            for alias in node.names:
+                dotted = f"{node.module}.{alias.name}"
+                yield dotted if dotted in LEVELS else node.module
+                yield dotted
+
+
+def ours(module: str) -> set[str]:
+    return {name for name in imports(module) if name in LEVELS}
+
+
+def calls(module: str) -> Iterator[str]:
+    """The dotted names that `module` calls or raises."""
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+        elif isinstance(node, ast.Raise) and node.exc is not None:
+            yield ast.unparse(node.exc)
+
+
+def test_every_module_has_a_level() -> None:
+    assert [module for module in modules() if module not in LEVELS] == []
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_down(module: str) -> None:
+    upward = {name for name in ours(module) if LEVELS[name] >= LEVELS[module]}
+    assert upward == set()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_foreign_libraries_stay_in_their_place(module: str) -> None:
+    astray = {
+        library
+        for library, homes in FOREIGN.items()
+        if module not in homes and module.split(".")[0] != library
+        for name in imports(module)
+        if name == library or name.startswith(f"{library}.")
+    }
+    assert astray == set()
+
+
+def test_the_network_knows_nothing_of_video() -> None:
+    network = [module for module in modules() if module.split(".")[0] == "lfdn"]
+    assert [
+        m for m in network for name in imports(m) if name.split(".")[0] in ("av", "lfdn_video")
+    ] == []
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module not in TALKERS])
+def test_only_the_command_lines_print(module: str) -> None:
+    assert {"print", "click.echo"} & set(calls(module)) == set()
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if not module.endswith(".cli")])
+def test_only_the_command_lines_exit(module: str) -> None:
+    leaving = ("exit", "quit", "sys.exit", "os._exit", "SystemExit")
+    assert [call for call in calls(module) if call.startswith(leaving)] == []
