@@ -1,0 +1,5 @@
+"""`python -m lfdn` is the `lfdn` command."""
+
+from lfdn.cli import main
+
+main()

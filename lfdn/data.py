@@ -1,0 +1,262 @@
+"""Picture files to training crops and test pairs. Knows folders, not networks.
+
+A data set is a function from its folder, in the layout in which it is published, to a list of
+`Sample`. Crops are a pure function of (seed, step): any step can be drawn again, on any machine,
+without drawing those before it, which is what makes resuming exact.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+Pixels = npt.NDArray[np.uint8]
+"""A picture, RGB, `[H, W, 3]`."""
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+VALIDATION_EVERY = 20
+"""Every 20th sample of a training set is kept for validation."""
+SMALLEST_SIDE_PX = 380
+"""Larger pictures are shrunk by a random factor, down to this, so that scales vary."""
+
+
+class DataError(ValueError):
+    """A data folder, or a file in it, is not what its layout promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file, or the left or right half of one."""
+
+    path: Path
+    part: Literal["all", "left", "right"] = "all"
+
+    def read(self) -> Pixels:
+        try:
+            with Image.open(self.path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except (OSError, UnidentifiedImageError) as error:
+            raise DataError(f"{self.path}: not a readable picture ({error})") from error
+        middle = pixels.shape[1] // 2
+        if self.part == "left":
+            return np.ascontiguousarray(pixels[:, :middle])
+        if self.part == "right":
+            return np.ascontiguousarray(pixels[:, middle : 2 * middle])
+        return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A clean picture and, where the data set has one, its degraded counterpart."""
+
+    name: str
+    clean: Picture
+    degraded: Picture | None = None
+
+
+def clean_folder(folder: Path) -> list[Sample]:
+    """Every picture below `folder`, to be degraded synthetically."""
+    return [Sample(path.stem, Picture(path)) for path in _pictures(folder, recursive=True)]
+
+
+def rain800(folder: Path) -> list[Sample]:
+    """Rain800 (ID-CGAN): two pictures side by side in each file, the clean one on the left."""
+    return [
+        Sample(path.stem, Picture(path, "left"), Picture(path, "right"))
+        for path in _pictures(folder)
+    ]
+
+
+def rain100(folder: Path) -> list[Sample]:
+    """Rain100L and Rain100H: `rainy/` and `clean/` (or `norain/`) with the same numbers."""
+    clean = next((folder / name for name in ("clean", "norain") if (folder / name).is_dir()), None)
+    if clean is None:
+        raise DataError(f"{folder}: no folder clean/ or norain/; expected the Rain100 layout")
+    return pair_folders(folder / "rainy", clean)
+
+
+def gopro(folder: Path) -> list[Sample]:
+    """GoPro: `<sequence>/{blur,sharp}/*.png` below `train/` or `test/`, which `folder` names."""
+    sequences = (
+        sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    )
+    if not sequences:
+        raise DataError(f"{folder}: no sequences; name the train or test folder of GoPro")
+    return [
+        Sample(f"{sequence.name}/{sample.name}", sample.clean, sample.degraded)
+        for sequence in sequences
+        for sample in pair_folders(sequence / "blur", sequence / "sharp")
+    ]
+
+
+def pair_folders(degraded: Path, clean: Path) -> list[Sample]:
+    """Two folders whose files carry the same names, or the same number in them."""
+    originals = {_key(path): path for path in _pictures(clean)}
+    samples = []
+    for path in _pictures(degraded):
+        original = originals.get(_key(path))
+        if original is None:
+            raise DataError(f"{path}: no picture of this name in {clean}; every one needs its pair")
+        samples.append(Sample(path.stem, Picture(original), Picture(path)))
+    return samples
+
+
+LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
+    "clean": clean_folder,
+    "gopro": gopro,
+    "rain100": rain100,
+    "rain800": rain800,
+}
+
+
+def split(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """(training, validation): every `VALIDATION_EVERY`th sample is for validation."""
+    training = [s for i, s in enumerate(samples) if i % VALIDATION_EVERY]
+    return training, list(samples[::VALIDATION_EVERY])
+
+
+def streak_bank(folder: Path) -> Tensor:
+    """The grey streak layers of a folder as one uint8 tensor `[K, h, w]`, cut to the smallest."""
+    layers = []
+    for path in _pictures(folder):
+        with Image.open(path) as image:
+            layers.append(np.asarray(image.convert("L")))
+    height = min(layer.shape[0] for layer in layers)
+    width = min(layer.shape[1] for layer in layers)
+    return torch.from_numpy(np.stack([layer[:height, :width] for layer in layers]))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the training, up to `until` (a fraction of all steps), on crops of one size."""
+
+    until: float
+    patch_px: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class CropBatch:
+    """`degraded` and `clean`: uint8 `[B, 3, P, P]`. Where `paired` `[B]` is false, `degraded`
+    equals `clean` and is to be degraded synthetically."""
+
+    degraded: Tensor
+    clean: Tensor
+    paired: Tensor
+
+
+class Crops(Dataset[CropBatch]):
+    """The batch of every step: item `step` is a `CropBatch`. All pictures are kept in memory."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        stages: Sequence[Stage],
+        *,
+        steps: int,
+        seed: int,
+        paired_share: float,
+    ) -> None:
+        """`paired_share`: the share of each batch that comes from samples with a degraded side."""
+        self._pairs = [_load(s) for s in samples if s.degraded is not None]
+        self._clean = [_load(s) for s in samples if s.degraded is None]
+        if not (self._pairs or self._clean):
+            raise DataError("no pictures to train on; name a data set")
+        self._stages, self._steps, self._seed = tuple(stages), steps, seed
+        self._paired_share = 1.0 if not self._clean else paired_share if self._pairs else 0.0
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def stage(self, step: int) -> Stage:
+        done = step / self._steps
+        return next((stage for stage in self._stages if done < stage.until), self._stages[-1])
+
+    def __getitem__(self, step: int) -> CropBatch:
+        rng = np.random.default_rng((self._seed, step))
+        stage = self.stage(step)
+        wanted = stage.batch * self._paired_share
+        pairs = int(wanted) + (rng.random() < wanted % 1)
+        crops = [_crop(self._pick(rng, i < pairs), stage.patch_px, rng) for i in range(stage.batch)]
+        return CropBatch(
+            degraded=_batch([degraded for degraded, _ in crops]),
+            clean=_batch([clean for _, clean in crops]),
+            paired=torch.arange(stage.batch) < pairs,
+        )
+
+    def _pick(self, rng: np.random.Generator, paired: bool) -> tuple[Pixels, Pixels]:
+        pool = self._pairs if paired else self._clean
+        return pool[int(rng.integers(len(pool)))]
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """`[H, W, 3]` uint8 to `[1, 3, H, W]` float32 in 0…1."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def to_pixels(image: Tensor) -> Pixels:
+    """`[1, 3, H, W]` float to `[H, W, 3]` uint8, clamped and rounded."""
+    scaled = (image[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    return scaled.permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def _pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; check the path of the data set")
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    pictures = sorted(path for path in found if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not pictures:
+        raise DataError(f"{folder}: no pictures in it; check the path of the data set")
+    return pictures
+
+
+def _key(path: Path) -> str:
+    """What a pair has in common: the digits of the name, or the name where it has none."""
+    digits = "".join(c for c in path.stem if c.isdigit())
+    return digits or path.stem
+
+
+def _load(sample: Sample) -> tuple[Pixels, Pixels]:
+    clean = sample.clean.read()
+    if sample.degraded is None:
+        return clean, clean
+    degraded = sample.degraded.read()
+    if degraded.shape != clean.shape:
+        raise DataError(
+            f"{sample.degraded.path}: {degraded.shape[1]}x{degraded.shape[0]} px, its pair has "
+            f"{clean.shape[1]}x{clean.shape[0]}; pairs must be of one size"
+        )
+    return degraded, clean
+
+
+def _crop(
+    pair: tuple[Pixels, Pixels], patch_px: int, rng: np.random.Generator
+) -> tuple[Pixels, Pixels]:
+    """The same random square of both, shrunk by a random factor where there is room, mirrored."""
+    height, width = pair[1].shape[:2]
+    room = min(height, width) / max(SMALLEST_SIDE_PX, patch_px)
+    factor = float(rng.uniform(1, room)) if room > 1 and pair[0] is pair[1] else 1.0
+    side = min(round(patch_px * factor), height, width)
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    mirror = rng.random() < 0.5
+
+    def cut(pixels: Pixels) -> Pixels:
+        square = pixels[top : top + side, left : left + side]
+        if side != patch_px:
+            resized = Image.fromarray(square).resize((patch_px, patch_px), Image.Resampling.BICUBIC)
+            square = np.asarray(resized)
+        return square[:, ::-1] if mirror else square
+
+    clean = cut(pair[1])
+    return (clean if pair[0] is pair[1] else cut(pair[0])), clean
+
+
+def _batch(crops: Sequence[Pixels]) -> Tensor:
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()

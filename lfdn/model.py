@@ -1,0 +1,408 @@
+"""LFDN, the Lightweight Fusion Distillation Network: its configuration and the whole network.
+
+Read it downward, from the small blocks to `LFDN` at the end. It knows tensors only; files of
+weights are read in `lfdn.weights`, pictures in `lfdn.data`.
+
+Contract of `LFDN.forward`
+    In: RGB, float32 (or the dtype the module was moved to), shape `[B, 3, H, W]`, range 0…1,
+    upright, any `H >= 1` and `W >= 1`. Out: the restored picture, same shape, dtype and device.
+    The result is *not* clamped: it may leave 0…1 by a few hundredths, and the caller decides what
+    to do about that. Sides are padded to a multiple of 16 by reflection and cropped back.
+    Images of a batch do not influence each other.
+
+Equations and figures are those of the paper, "Lightweight Fusion Distillation Network for Image
+Deblurring and Deraining" (Sensors 2021). Where this differs from it, and why: `docs/design.md`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDE_PX = 16  # four downblocks, each of stride 2
+NORM_EPSILON = 1e-5
+RESIDUAL_INIT_GAIN = 0.01  # nearly the identity at the start, yet every parameter gets a gradient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LFDNConfig:
+    """What fixes the network's shape. The defaults are the paper's network (1.54 M parameters).
+
+    Tables 6 and 9 of the paper are the fields `encoder`, `block`, `fusion` and `blocks`.
+    """
+
+    widths: tuple[int, int, int, int, int] = (50, 50, 50, 75, 100)
+    """Channels of f0…f4, at 1, 1/2, 1/4, 1/8 and 1/16 of the input's size. C is `widths[2]`."""
+    blocks: int = 4
+    """N, the number of distillation blocks in a row (Table 9: 1 to 6)."""
+    encoder: Literal["mshf", "plain"] = "mshf"
+    """`plain`: two strided convolutions and two residual blocks instead of MSHF (Table 6)."""
+    block: Literal["fdnb", "rfdb", "conv"] = "fdnb"
+    """`rfdb`: residual feature distillation without normalization; `conv`: plain convolutions."""
+    fusion: Literal["attention", "concat"] = "attention"
+    """`concat`: features are concatenated and convolved, without ALFM and ACFM (Table 6)."""
+    cca_reduction: int = 16
+    """Channels are divided by this inside the contrast-aware channel attention."""
+    gram: Literal["mean", "sum"] = "mean"
+    """ALFM's products averaged over positions (independent of the picture's size) or summed (Eq. 9
+    to the letter)."""
+    residual: bool = True
+    """Output = input + net(input); otherwise the net predicts the picture itself (the paper)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if len(self.widths) != 5 or any(width < 1 for width in self.widths):
+            raise ValueError(f"widths: five positive channel counts are needed, got {self.widths}")
+        if self.channels % 2:
+            raise ValueError(f"widths[2]: must be even, half goes each way; got {self.channels}")
+        if self.blocks < 1:
+            raise ValueError(f"blocks: at least 1 is needed, got {self.blocks}")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
+
+    @property
+    def channels(self) -> int:
+        """C of the paper: the width of the distillation blocks."""
+        return self.widths[2]
+
+
+_CHOICES = {
+    "encoder": ("mshf", "plain"),
+    "block": ("fdnb", "rfdb", "conv"),
+    "fusion": ("attention", "concat"),
+    "gram": ("mean", "sum"),
+}
+
+
+def conv1(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 1)
+
+
+def conv3(inputs: int, outputs: int, *, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel over H×W, `[B, C, 1, 1]`, in float32 or better."""
+    if features.dtype in (torch.float16, torch.bfloat16):
+        features = features.float()
+    variance, mean = torch.var_mean(features, dim=(2, 3), correction=0, keepdim=True)
+    return mean, variance
+
+
+class InstanceNorm(nn.Module):
+    """Zero mean and unit variance for each channel of each image, without learnt parameters."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean, variance = moments(features)
+        scale = torch.rsqrt(variance + NORM_EPSILON)
+        return features * scale.to(features.dtype) - (mean * scale).to(features.dtype)
+
+
+class ContrastAttention(nn.Module):
+    """CCA: each channel scaled by what its contrast, standard deviation + mean, calls for."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = conv1(channels, hidden)
+        self.excite = conv1(hidden, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean, variance = moments(features)
+        contrast = (variance + NORM_EPSILON).sqrt() + mean
+        scale = self.excite(F.relu(self.squeeze(contrast.to(features.dtype))))
+        return features * torch.sigmoid(scale)
+
+
+class ResBlock(nn.Module):
+    """conv, ReLU, conv, plus the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_1 = conv3(channels, channels)
+        self.conv_2 = conv3(channels, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = self.conv_2(F.relu(self.conv_1(features)))
+        return out + features
+
+
+class DownBlock(nn.Module):
+    """Half the size by a strided convolution, then a second one that refines and widens."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce = conv3(inputs, inputs, stride=2)
+        self.refine = conv3(inputs, outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = F.relu(self.refine(F.relu(self.reduce(features))))
+        return out
+
+
+class UpBlock(nn.Module):
+    """Twice the size: a convolution to four times the channels, then pixel shuffle."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = conv3(inputs, 4 * outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(features), 2)
+
+
+class MSHF(nn.Module):
+    """Multi-scale hierarchical fusion (Fig. 3): f0 `[B, w0, H, W]` to `[B, C, H/4, W/4]`."""
+
+    def __init__(self, widths: tuple[int, int, int, int, int]) -> None:
+        super().__init__()
+        w0, w1, w2, w3, w4 = widths
+        self.down_1 = DownBlock(w0, w1)
+        self.down_2 = DownBlock(w1, w2)
+        self.down_3 = DownBlock(w2, w3)
+        self.down_4 = DownBlock(w3, w4)
+        self.res_2 = ResBlock(w2)
+        self.res_3 = ResBlock(w3)
+        self.res_4 = ResBlock(w4)
+        self.up_4 = UpBlock(w4, w3)
+        self.fuse_3 = ResBlock(w3)
+        self.up_3 = UpBlock(w3, w2)
+        self.fuse_2 = ResBlock(w2)
+
+    def forward(self, f0: Tensor) -> Tensor:
+        f1 = self.down_1(f0)
+        f2 = self.res_2(self.down_2(f1))
+        f3 = self.res_3(self.down_3(f2))
+        f4 = self.res_4(self.down_4(f3))
+        f3 = self.fuse_3(f3 + self.up_4(f4))
+        fused: Tensor = self.fuse_2(f2 + self.up_3(f3))
+        return fused
+
+
+class PlainEncoder(nn.Module):
+    """Table 6, "without MSHF": one strided convolution per level and two residual blocks."""
+
+    def __init__(self, widths: tuple[int, int, int, int, int]) -> None:
+        super().__init__()
+        w0, w1, w2, _, _ = widths
+        self.layers = nn.Sequential(
+            conv3(w0, w1, stride=2),
+            nn.ReLU(),
+            conv3(w1, w2, stride=2),
+            nn.ReLU(),
+            ResBlock(w2),
+            ResBlock(w2),
+        )
+
+    def forward(self, f0: Tensor) -> Tensor:
+        out: Tensor = self.layers(f0)
+        return out
+
+
+class FDNB(nn.Module):
+    """Feature distillation normalization block (Fig. 4, Eqs. 1-8), `[B, C, H, W]` to the same.
+
+    In each of three stages a 1×1 convolution distils and normalizes a feature that is kept for the
+    end, and a 3×3 convolution prepares the next stage. Stage 1 works on the two halves of the
+    channel split, so every stage is C/2 wide.
+    """
+
+    def __init__(self, channels: int, cca_reduction: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.distil_1, self.distil_2, self.distil_3 = (conv1(half, half) for _ in range(3))
+        self.coarse_1, self.coarse_2, self.coarse_3 = (conv3(half, half) for _ in range(3))
+        self.coarse_4 = conv3(half, half)
+        self.norm = InstanceNorm()
+        self.merge = conv1(4 * half, channels)
+        self.attention = ContrastAttention(channels, cca_reduction)
+
+    def forward(self, features: Tensor) -> Tensor:
+        left, right = features.chunk(2, dim=1)
+        distilled_1 = self.norm(self.distil_1(left))
+        coarse = F.relu(self.coarse_1(right) + right)
+        distilled_2 = self.norm(self.distil_2(coarse))
+        coarse = F.relu(self.coarse_2(coarse) + coarse)
+        distilled_3 = self.norm(self.distil_3(coarse))
+        coarse = F.relu(self.coarse_3(coarse) + coarse)
+        distilled = torch.cat([distilled_1, distilled_2, distilled_3, self.coarse_4(coarse)], dim=1)
+        out: Tensor = self.attention(self.merge(distilled))
+        return out + features
+
+
+class RFDB(nn.Module):
+    """Table 6, "RFDB": residual feature distillation at full width, without normalization."""
+
+    def __init__(self, channels: int, cca_reduction: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.distil = nn.ModuleList(conv1(channels, half) for _ in range(3))
+        self.coarse = nn.ModuleList(conv3(channels, channels) for _ in range(3))
+        self.last = conv3(channels, half)
+        self.merge = conv1(4 * half, channels)
+        self.attention = ContrastAttention(channels, cca_reduction)
+
+    def forward(self, features: Tensor) -> Tensor:
+        distilled, coarse = [], features
+        for distil, refine in zip(self.distil, self.coarse, strict=True):
+            distilled.append(F.relu(distil(coarse)))
+            coarse = F.relu(refine(coarse) + coarse)
+        distilled.append(F.relu(self.last(coarse)))
+        out: Tensor = self.attention(self.merge(torch.cat(distilled, dim=1)))
+        return out + features
+
+
+class ConvBlock(nn.Module):
+    """Table 6, "CNN": as many convolutions as an RFDB has 3×3 ones, and nothing else."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(conv3(channels, channels) for _ in range(4))
+
+    def forward(self, features: Tensor) -> Tensor:
+        out = features
+        for conv in self.convs:
+            out = F.relu(conv(out))
+        return out
+
+
+class ALFM(nn.Module):
+    """Attention layer fusion (Fig. 5, Eqs. 9-10) over the N·C channels of all blocks.
+
+    The Gram matrix is a sum over all positions and leaves the range of float16 at 720p, so it and
+    the softmax are computed in float32, whatever the autocast.
+    """
+
+    def __init__(self, gram: Literal["mean", "sum"]) -> None:
+        super().__init__()
+        self.gram = gram
+        self.theta = nn.Parameter(torch.zeros(()))
+
+    def forward(self, group: Tensor) -> Tensor:
+        rows = group.flatten(2)  # [B, N·C, H·W]
+        with torch.autocast(group.device.type, enabled=False):
+            exact = rows.float()
+            if self.gram == "mean":
+                exact = exact / exact.shape[2] ** 0.5
+            attention = torch.softmax(exact @ exact.transpose(1, 2), dim=2)
+        mixed = (attention.to(rows.dtype) @ rows).view_as(group)
+        return self.theta * mixed + group
+
+
+class ACFM(nn.Module):
+    """Attention channel fusion (Fig. 6, Eq. 11) on the output of the last block.
+
+    Both kernels have a single channel in the paper's three-dimensional view [1, C, H, W]: the
+    1×3×3 one is shared by all channels (a depthwise convolution), the 3×1×1 one runs across them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spatial = nn.Conv2d(1, 1, 3, padding=1)
+        self.across = nn.Conv1d(1, 1, 3, padding=1)
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        channels = features.shape[1]
+        kernel = self.spatial.weight.expand(channels, 1, 3, 3)
+        bias = self.spatial.bias.expand(channels) if self.spatial.bias is not None else None
+        spatial = F.relu(F.conv2d(features, kernel, bias, padding=1, groups=channels))
+        before, here, after = self.across.weight.view(3)
+        padded = F.pad(spatial, (0, 0, 0, 0, 1, 1))
+        logits = before * padded[:, :-2] + here * spatial + after * padded[:, 2:]
+        if self.across.bias is not None:
+            logits = logits + self.across.bias
+        return features + self.alpha * torch.sigmoid(logits) * features
+
+
+class AttentionFusion(nn.Module):
+    """f_l + f_c: ALFM over all blocks, brought from N·C to C channels, plus ACFM of the last."""
+
+    def __init__(self, channels: int, blocks: int, gram: Literal["mean", "sum"]) -> None:
+        super().__init__()
+        self.alfm = ALFM(gram)
+        self.reduce = conv3(blocks * channels, channels)
+        self.acfm = ACFM()
+
+    def forward(self, outputs: list[Tensor]) -> Tensor:
+        f_l: Tensor = self.reduce(self.alfm(torch.cat(outputs, dim=1)))
+        f_c: Tensor = self.acfm(outputs[-1])
+        return f_l + f_c
+
+
+class ConcatFusion(nn.Module):
+    """Table 6, "without ALFM/ACFM": all outputs and the last one concatenated and convolved."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.reduce = conv3((blocks + 1) * channels, channels)
+
+    def forward(self, outputs: list[Tensor]) -> Tensor:
+        out: Tensor = self.reduce(torch.cat([*outputs, outputs[-1]], dim=1))
+        return out
+
+
+class LFDN(nn.Module):
+    """The whole network (Fig. 2). See the top of this file for the contract of `forward`."""
+
+    def __init__(self, config: LFDNConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or LFDNConfig()
+        channels = config.channels
+        self.head = conv3(3, config.widths[0])
+        self.encoder = (
+            MSHF(config.widths) if config.encoder == "mshf" else PlainEncoder(config.widths)
+        )
+        self.blocks = nn.ModuleList(_block(config) for _ in range(config.blocks))
+        self.fusion = (
+            AttentionFusion(channels, config.blocks, config.gram)
+            if config.fusion == "attention"
+            else ConcatFusion(channels, config.blocks)
+        )
+        self.decoder = nn.Sequential(
+            ResBlock(channels),
+            UpBlock(channels, channels),
+            ResBlock(channels),
+            tail := UpBlock(channels, 3),
+        )
+        if config.residual:
+            with torch.no_grad():
+                for parameter in tail.parameters():
+                    parameter.mul_(RESIDUAL_INIT_GAIN)
+
+    def forward(self, image: Tensor) -> Tensor:
+        padded = pad_to_multiple(image, STRIDE_PX)
+        features = self.encoder(self.head(padded))
+        outputs = []
+        for block in self.blocks:
+            features = block(features)
+            outputs.append(features)
+        change: Tensor = self.decoder(self.fusion(outputs))
+        change = change[..., : image.shape[-2], : image.shape[-1]]
+        return image + change if self.config.residual else change
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Extend `[B, C, H, W]` at the right and bottom to multiples of `multiple`, by reflection.
+
+    A reflection reaches at most a side less one pixel; what is left is filled by replication.
+    """
+    height, width = image.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not (bottom or right):
+        return image
+    near_bottom, near_right = min(bottom, height - 1), min(right, width - 1)
+    image = F.pad(image, (0, near_right, 0, near_bottom), mode="reflect")
+    return F.pad(image, (0, right - near_right, 0, bottom - near_bottom), mode="replicate")
+
+
+def _block(config: LFDNConfig) -> nn.Module:
+    if config.block == "fdnb":
+        return FDNB(config.channels, config.cca_reduction)
+    if config.block == "rfdb":
+        return RFDB(config.channels, config.cca_reduction)
+    return ConvBlock(config.channels)
