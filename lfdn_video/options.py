@@ -1,0 +1,134 @@
+"""Every option of a run and its default, once. Values only: what they do is done elsewhere.
+
+The command line and the Python API both fill these in. A value that can never work is refused
+here; one that this encoder or this device cannot do is refused where that is known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+
+from lfdn_video.errors import OptionError
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+IMAGE_RATE = Fraction(25)
+"""Frames per second of a video made of pictures."""
+
+MIN_TILE_PX = 64
+"""Below this a tile is mostly overlap."""
+
+CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        # The encoder must not undo the restoration: rain that was taken out leaves fine texture
+        # behind it, the first thing a rate control gives up. 18 is the usual figure for "visually
+        # lossless" in x264; 16 keeps a margin, for a file about a quarter larger. The others are
+        # set to about the same.
+        "libx264": {"crf": "16", "preset": "medium"},
+        "libx264rgb": {"crf": "16", "preset": "medium"},
+        # x265 writes its progress to stderr by itself, whatever FFmpeg's log level.
+        "libx265": {"crf": "18", "preset": "medium", "x265-params": "log-level=error"},
+        "libsvtav1": {"crf": "20", "preset": "6"},
+        "libvpx-vp9": {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "3", "row-mt": "1"},
+        "libvpx": {"crf": "6", "b": "20M", "deadline": "good", "cpu-used": "3"},
+        "h264_nvenc": {"cq": "17", "rc": "vbr", "preset": "p5"},
+        "hevc_nvenc": {"cq": "19", "rc": "vbr", "preset": "p5"},
+        "av1_nvenc": {"cq": "23", "rc": "vbr", "preset": "p5"},
+        # Version 3 has slices (so several cores) and a checksum in each of them.
+        "ffv1": {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"},
+        "prores_ks": {"vendor": "apl0"},
+        "dnxhd": {"profile": "dnxhr_hqx"},
+        # A fixed quantiser, 2 being the finest that these keep to (1 … 31).
+        "mjpeg": {"flags": "+qscale", "global_quality": "236"},
+        "mpeg4": {"flags": "+qscale", "global_quality": "236"},
+        "mpeg2video": {"flags": "+qscale", "global_quality": "236"},
+        # Pictures.
+        "libwebp": {"quality": "95"},
+        "png": {"pred": "mixed"},
+        "tiff": {"compression_algo": "deflate"},
+    }
+)
+"""FFmpeg's options for each encoder where its own defaults are not what a restored video needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeOptions:
+    """How the target is encoded."""
+
+    codec: str = "libx264"
+    """FFmpeg's name of a video encoder. Not used for picture files: their name decides."""
+    crf: float | None = None
+    """Constant quality on the encoder's own scale, smaller is better; None: `CODEC_DEFAULTS`."""
+    preset: str | None = None
+    """The encoder's trade of speed for size; None: `CODEC_DEFAULTS`."""
+    pixel_format: str | None = None
+    """FFmpeg's name; None: the source's if the encoder takes it, else the closest it takes."""
+    codec_options: Mapping[str, str] = field(default_factory=dict)
+    """Any option of the encoder, by FFmpeg's name; wins over all the others."""
+    overwrite: bool = False
+    """Replace the target if it exists, at the end and in one step."""
+    frame_rate: Fraction | None = None
+    """For pictures made into a video only (None: `IMAGE_RATE`); a video keeps its timestamps."""
+
+    def __post_init__(self) -> None:
+        if self.frame_rate is not None and self.frame_rate <= 0:
+            raise OptionError(f"frame rate: must be above 0, got {self.frame_rate}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceOptions:
+    """Where and how the network runs."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    precision: Precision = "auto"
+    tile: Literal["auto", "off"] | int = "auto"
+    """The side of a tile in px; `auto` chooses, `off` takes frames whole."""
+    overlap_px: int = 32
+    """How far neighbouring tiles reach into each other."""
+    batch: Literal["auto"] | int = "auto"
+    """Tiles that go through the network at once."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            choices = ", ".join(get_args(Precision))
+            raise OptionError(f"precision: {self.precision!r} is none of {choices}")
+        if isinstance(self.tile, int):
+            if self.tile < MIN_TILE_PX:
+                raise OptionError(f"tile: at least {MIN_TILE_PX} px are needed, got {self.tile}")
+            if self.overlap_px * 2 >= self.tile:
+                raise OptionError(
+                    f"overlap: must be less than half a tile ({self.tile} px), "
+                    f"got {self.overlap_px} px"
+                )
+        elif self.tile not in ("auto", "off"):
+            raise OptionError(f"tile: {self.tile!r} is none of auto, off, or a size in px")
+        if self.overlap_px < 0:
+            raise OptionError(f"overlap: must not be negative, got {self.overlap_px}")
+        if isinstance(self.batch, int):
+            if self.batch < 1:
+                raise OptionError(f"batch: at least 1 is needed, got {self.batch}")
+        elif self.batch != "auto":
+            raise OptionError(f"batch: {self.batch!r} is neither auto nor a number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanOptions:
+    """Which part of the source: [start, end) in seconds from its first frame."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+
+    def __post_init__(self) -> None:
+        start, end = self.start_s or 0.0, self.end_s
+        if start < 0:
+            raise OptionError(f"start: must not be negative, got {start:g} s")
+        if end is not None and end <= start:
+            raise OptionError(f"end: must lie after the start ({start:g} s), got {end:g} s")
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is cut."""
+        return not self.start_s and self.end_s is None
