@@ -14,6 +14,7 @@ Equations and figures are those of the paper, "Lightweight Fusion Distillation N
 Deblurring and Deraining" (Sensors 2021). Where this differs from it, and why: `docs/design.md`.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -284,7 +285,7 @@ class ALFM(nn.Module):
 
     def forward(self, group: Tensor) -> Tensor:
         rows = group.flatten(2)  # [B, N·C, H·W]
-        with torch.autocast(group.device.type, enabled=False):
+        with _without_autocast(group.device.type):
             exact = rows.float()
             if self.gram == "mean":
                 exact = exact / exact.shape[2] ** 0.5
@@ -398,6 +399,13 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     near_bottom, near_right = min(bottom, height - 1), min(right, width - 1)
     image = F.pad(image, (0, near_right, 0, near_bottom), mode="reflect")
     return F.pad(image, (0, right - near_right, 0, bottom - near_bottom), mode="replicate")
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Autocast off; nothing on devices without it, such as meta."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 def _block(config: LFDNConfig) -> nn.Module:
