@@ -96,7 +96,7 @@ def evaluate(
     from lfdn.weights import load
 
     try:
-        network, samples = load(weights), _read_sets(sets)
+        samples, network = _read_sets(sets), load(weights)
         rows = list(measuring.evaluate(network, samples, device=device, feed_clean=feed_clean))
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -134,25 +134,25 @@ def rendered_streaks(
     )
     grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)
     view = F.grid_sample(layers, grid, padding_mode="reflection", align_corners=False)
-    return (view * draw.uniform(0.6, 2.0)).clamp(0, 1)
+    return (view * draw.uniform(0.8, 3.0)).clamp(0, 1)
 
 
 def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tensor:
     """Lay streaks `[B, 1, H, W]` over `clean` in one of three ways, chosen for each image.
 
-    Added: c + s. Screened: 1 - (1 - c)(1 - s). Grey: c(1 - s) + g·s, where g lies between a grey
+    Added: c + s. Screened: c + s - c·s. Grey: c + (g - c)·s, where g lies between a grey
     and the blurred surroundings, since a drop shows the light of the whole scene.
     """
     draw = _Draw(len(clean), generator, clean.device)
     tint = 1 - 0.08 * torch.rand((len(clean), 3, 1, 1), generator=generator, device=clean.device)
-    strength = streaks * draw.uniform(0.4, 1.0) * tint
+    strength = streaks * draw.uniform(0.5, 1.0) * tint
     ambient = clean.mean(dim=(2, 3), keepdim=True)
     grey = (draw.uniform(0.45, 1.0) * tint + ambient * draw.uniform(0, 0.4)).clamp(0, 1)
 
     way = draw.uniform(0, 1)
     added = clean + strength
-    screened = 1 - (1 - clean) * (1 - strength)
-    veiled = clean * (1 - strength) + grey * strength
+    screened = clean + strength - clean * strength
+    veiled = clean + (grey - clean) * strength
     covered = torch.where(way < 0.35, added, torch.where(way < 0.65, screened, veiled))
     return covered.clamp(0, 1)
 

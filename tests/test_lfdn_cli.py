@@ -1,0 +1,74 @@
+"""The `lfdn` command, through click, on tiny folders."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lfdn import LFDN, LFDNConfig, load
+from lfdn.cli import main
+from lfdn.weights import save
+from tests import pictures
+
+SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    save(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
+    return path
+
+
+def test_train_then_export_gives_weights_that_load(tmp_path: Path) -> None:
+    pairs = pictures.rain800(tmp_path / "pairs")
+    trained = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1",
+                  "--stages", "1:16x1")  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    exported = run("export", tmp_path / "run", "-o", tmp_path / "out.safetensors")
+    assert exported.exit_code == 0, exported.output
+    assert load(tmp_path / "out.safetensors").config == LFDNConfig()
+
+
+def test_evaluate_prints_one_json_object(tmp_path: Path, weights: Path) -> None:
+    data = pictures.rain100(tmp_path / "data")
+    result = run("evaluate", "--weights", weights, "--data", f"rain100={data}", "--json")
+    assert {"input_psnr_y", "output_psnr_y", "parameters"} <= set(json.loads(result.stdout))
+
+
+def test_evaluate_names_the_protocol_in_its_table(tmp_path: Path, weights: Path) -> None:
+    data = pictures.rain100(tmp_path / "data")
+    result = run("evaluate", "--weights", weights, "--data", f"rain100={data}")
+    assert "PSNR dB, Y" in result.stdout
+    assert "SSIM, RGB" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--data", "kitti=/nowhere"], 2, "not LAYOUT=FOLDER"),
+        (["--data", "rain100=/nowhere"], 1, "no folder clean/"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(arguments: list[str], code: int, words: str) -> None:
+    result = run("evaluate", "--weights", "derain", *arguments)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_task_without_weights_is_named(tmp_path: Path) -> None:
+    data = pictures.rain100(tmp_path / "data")
+    result = run("evaluate", "--weights", "dehaze", "--data", f"rain100={data}")
+    assert result.exit_code == 1
+    assert "dehaze: no weights ship for this task" in result.stderr
+
+
+def test_a_bad_stage_is_explained(tmp_path: Path) -> None:
+    result = run("train", "--data", f"clean={tmp_path}", "-o", tmp_path, "--stages", "112")
+    assert result.exit_code == 2
+    assert "0.5:112x16" in result.stderr

@@ -1,0 +1,92 @@
+"""Files of weights: what is written is read again, and nothing else is."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lfdn import LFDN, LFDNConfig, WeightsError, available, load
+from lfdn.weights import FOLDER, file_sha256, header, save, shipped
+
+SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.safetensors"
+    save(LFDN(SMALL), path, task="derain", notes={"from": "a test"})
+    return path
+
+
+def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
+    network, path = LFDN(SMALL), tmp_path / "exact.safetensors"
+    save(network, path, task="derain", half=False)
+    loaded = load(path)
+    assert loaded.config == SMALL
+    assert not loaded.training
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name])
+
+
+def test_half_precision_files_load_as_float32(file: Path) -> None:
+    assert {p.dtype for p in load(file).parameters()} == {torch.float32}
+
+
+def test_the_header_says_what_the_file_is(file: Path) -> None:
+    assert header(file)["task"] == "derain"
+    assert "a test" in header(file)["notes"]
+
+
+def test_a_changed_tensor_is_refused(file: Path) -> None:
+    metadata, tensors = header(file), load_file(file)
+    tensors["head.bias"] += 1
+    save_file(tensors, file, metadata=metadata)
+    with pytest.raises(WeightsError, match="do not match their SHA-256"):
+        load(file)
+
+
+def test_a_flipped_byte_is_refused(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        load(file)
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match="not written by lfdn"):
+        load(path)
+
+
+def test_a_pickle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save({"weight": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors: no such file"):
+        load(tmp_path / "nowhere.safetensors")
+
+
+def test_a_task_without_weights_says_which_there_are() -> None:
+    with pytest.raises(WeightsError, match="dehaze: no weights ship for this task"):
+        load("dehaze")
+
+
+@pytest.mark.parametrize("task", available())
+def test_shipped_weights_are_what_the_index_says(task: str) -> None:
+    path, expected = shipped(task)
+    assert file_sha256(path) == expected
+    assert header(path)["task"] == task
+    assert load(task).config == LFDNConfig()
+
+
+def test_derain_ships_and_every_file_is_in_the_index() -> None:
+    assert "derain" in available()
+    listed = {shipped(task)[0] for task in available()}
+    assert set(FOLDER.glob("*.safetensors")) == listed
