@@ -1,0 +1,252 @@
+"""`restore` and `restored_frames`: the parts put together, and nothing else.
+
+    thread "decode"    reader.frames()          demux, decode
+    thread "restore"   restore_frames(...)      upload, network, download
+    the caller's       writer.write(frame)      encode, mux
+
+The threads are a bounded number of frames ahead of each other. Whatever fails, fails here, in the
+caller's thread, and in this order: the threads end, the writer drops its unfinished file, the
+reader closes. Torch is imported only when source and target are known to be good.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lfdn_video.background import StageClock, StageTimes, background
+from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.reader import open_reader
+from lfdn_video.writer import open_writer
+
+if TYPE_CHECKING:
+    from lfdn_video.scheduler import Runner
+
+Stage = Literal["decode", "restore", "encode"]
+
+READ_AHEAD_FRAMES = 4
+WRITE_BEHIND_FRAMES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, after each frame."""
+
+    frames_done: int
+    frames_total: int | None
+    """As far as the source says; None if it does not, or if there were more."""
+    elapsed_s: float
+    """Since the network was ready."""
+    fps: float
+    eta_s: float | None
+    bottleneck: Stage
+    """The stage that was busy longest; the others wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    frames: int
+    seconds: float
+    """From the call to the finished file, loading included."""
+    stages: Mapping[Stage, StageTimes]
+    bottleneck: Stage
+    warnings: tuple[str, ...]
+    """What of the source could not be carried over, by name, and what was damaged in it."""
+    target: Path
+    corrupt_packets: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestoredFrame:
+    """A restored picture for people who want an array."""
+
+    image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+    """`[H, W, 3]`, RGB, upright, the caller's own."""
+    time_s: float
+    """When it is shown, as in the source."""
+    pts: int
+    """The same in the source's time base."""
+
+
+def restore(
+    source: str | Path,
+    target: str | Path,
+    *,
+    task: str = "derain",
+    weights: str | Path | None = None,
+    inference: InferenceOptions | None = None,
+    encode: EncodeOptions | None = None,
+    span: SpanOptions | None = None,
+    engine: "Runner | None" = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Restore the video (or pictures) `source` into `target`, which appears when it is complete.
+
+    `weights`: a file to use instead of those that ship for `task`. `engine`: one to use instead of
+    making one, for several runs in a row; it stays open. `on_progress` is called in this thread
+    after each frame. Raises an LfdnVideoError; then, as on Ctrl-C, nothing is left of the target.
+    """
+    start_s = time.perf_counter()
+    encode, span = encode or EncodeOptions(), span or SpanOptions()
+    clocks = _Clocks()
+    with (
+        open_reader(source, span) as reader,
+        open_writer(target, reader.info, encode, span) as writer,
+        _network(reader.info, engine, task, weights, inference) as network,
+    ):
+        meter = _Meter(expected_frames(reader.info, span), clocks)
+        decoded = background(
+            reader.frames(),
+            depth=READ_AHEAD_FRAMES,
+            name="decode",
+            clock=clocks.decode,
+            feeds=clocks.restore,
+        )
+        restored = background(
+            network(decoded),
+            depth=WRITE_BEHIND_FRAMES,
+            name="restore",
+            clock=clocks.restore,
+            feeds=clocks.encode,
+        )
+        with closing(restored):
+            for frame in restored:
+                with clocks.encode.working():
+                    writer.write(frame)
+                meter.count()
+                if on_progress is not None:
+                    on_progress(meter.progress())
+        written_s = time.perf_counter()
+    end_s = time.perf_counter()
+    clocks.encode.add_busy(end_s - written_s)  # on leaving, the writer flushes, copies and closes
+    return Summary(
+        frames=meter.frames,
+        seconds=end_s - start_s,
+        stages=clocks.times,
+        bottleneck=clocks.bottleneck,
+        warnings=tuple(writer.warnings),
+        target=Path(target),
+        corrupt_packets=reader.corrupt_packets,
+    )
+
+
+def restored_frames(
+    source: str | Path,
+    *,
+    task: str = "derain",
+    weights: str | Path | None = None,
+    inference: InferenceOptions | None = None,
+    span: SpanOptions | None = None,
+    engine: "Runner | None" = None,
+) -> Generator[RestoredFrame]:
+    """The restored frames of `source` as RGB arrays, in order. See `restore` for the arguments.
+
+    Close the generator if you leave it early; that ends its threads.
+    """
+    with (
+        open_reader(source, span or SpanOptions()) as reader,
+        _network(reader.info, engine, task, weights, inference) as network,
+    ):
+        decoded = background(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
+        restored = background(network(decoded), depth=WRITE_BEHIND_FRAMES, name="restore")
+        with closing(restored):
+            for frame in restored:
+                yield _picture(frame, reader.info)
+
+
+def expected_frames(info: VideoInfo, span: SpanOptions) -> int | None:
+    """How many frames `span` of a source has, as far as the source says; an estimate."""
+    if span.whole:
+        return info.frame_count
+    if not info.average_rate or info.duration_s is None:
+        return None
+    start_s = span.start_s or 0.0
+    end_s = info.duration_s if span.end_s is None else min(span.end_s, info.duration_s)
+    return max(0, round((end_s - start_s) * info.average_rate))
+
+
+@contextmanager
+def _network(
+    info: VideoInfo,
+    engine: "Runner | None",
+    task: str,
+    weights: str | Path | None,
+    inference: InferenceOptions | None,
+) -> Generator[Callable[[Iterable[Frame]], Generator[Frame]]]:
+    """What restores frames; an engine made here is closed here."""
+    # Torch takes seconds to load. By now the files are known to be good.
+    from lfdn_video.colour import PlaneConverter
+    from lfdn_video.engine import load_engine
+    from lfdn_video.scheduler import restore_frames
+
+    options = inference or InferenceOptions()
+    runner = engine or load_engine(
+        task, weights=Path(weights) if weights else None, options=options
+    )
+    try:
+        yield lambda frames: restore_frames(frames, PlaneConverter(info), runner, options)
+    finally:
+        if engine is None:
+            runner.close()
+
+
+def _picture(frame: Frame, info: VideoInfo) -> RestoredFrame:
+    from lfdn_video.colour import PlaneConverter
+
+    image = PlaneConverter(frame.info or info).to_image(frame.planes)
+    return RestoredFrame(image=image, time_s=float(frame.pts * info.time_base), pts=frame.pts)
+
+
+class _Clocks:
+    """The clocks of the three stages."""
+
+    def __init__(self) -> None:
+        self.decode, self.restore, self.encode = StageClock(), StageClock(), StageClock()
+
+    @property
+    def times(self) -> dict[Stage, StageTimes]:
+        return {
+            "decode": self.decode.times,
+            "restore": self.restore.times,
+            "encode": self.encode.times,
+        }
+
+    @property
+    def bottleneck(self) -> Stage:
+        times = self.times
+        return max(times, key=lambda stage: times[stage].busy_s)
+
+
+class _Meter:
+    """Counts frames from when it is made, and says how it goes."""
+
+    def __init__(self, expected: int | None, clocks: _Clocks) -> None:
+        self.frames = 0
+        self._expected, self._clocks = expected, clocks
+        self._start_s = time.perf_counter()
+
+    def count(self) -> None:
+        self.frames += 1
+
+    def progress(self) -> Progress:
+        elapsed_s = time.perf_counter() - self._start_s
+        fps = self.frames / elapsed_s if elapsed_s > 0 else 0.0
+        total = self._expected
+        if total is not None and total < self.frames:
+            total = None
+        eta_s = (total - self.frames) / fps if total is not None and fps > 0 else None
+        return Progress(
+            frames_done=self.frames,
+            frames_total=total,
+            elapsed_s=elapsed_s,
+            fps=fps,
+            eta_s=eta_s,
+            bottleneck=self._clocks.bottleneck,
+        )
