@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lfdn_video.background import StageTimes
+    from lfdn_video.engine import load_engine
     from lfdn_video.errors import (
         DeviceError,
         InputError,
@@ -48,9 +50,11 @@ __all__ = [
     "Progress",
     "RestoredFrame",
     "SpanOptions",
+    "StageTimes",
     "Summary",
     "VideoInfo",
     "WeightsError",
+    "load_engine",
     "open_reader",
     "open_writer",
     "restore",
@@ -71,9 +75,11 @@ _HOME = {
     "Progress": "pipeline",
     "RestoredFrame": "pipeline",
     "SpanOptions": "options",
+    "StageTimes": "background",
     "Summary": "pipeline",
     "VideoInfo": "media",
     "WeightsError": "errors",
+    "load_engine": "engine",
     "open_reader": "reader",
     "open_writer": "writer",
     "restore": "pipeline",

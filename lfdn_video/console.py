@@ -1,0 +1,288 @@
+"""What a run says while it works: a progress bar, plain lines, or JSON events.
+
+A `Reporter` is told what happens and says it its own way. People are spoken to on stderr, programs
+on stdout (`docs/json.md` is the schema). It knows nothing of what makes things happen: that is
+`cli.py`, which chooses the reporter.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from math import isfinite
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Task
+
+    from lfdn_video import pipeline
+
+PLAIN_INTERVAL_S = 5.0
+JSON_INTERVAL_S = 0.5
+
+_LOGGERS = ("lfdn", "lfdn_video", "py.warnings")
+
+
+class Reporter:
+    """Says errors and nothing else (`--quiet`); the others say more. Use as a context manager."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._said: set[str] = set()
+        self._handler = _Handler(self)
+
+    def __enter__(self) -> Self:
+        logging.captureWarnings(True)
+        for name in _LOGGERS:
+            logger = logging.getLogger(name)
+            logger.addHandler(self._handler)
+            logger.setLevel(logging.DEBUG if self.verbose else logging.WARNING)
+            logger.propagate = False
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(self._handler)
+            logging.getLogger(name).propagate = True
+        logging.captureWarnings(False)
+
+    def start(self, task: str, source: str, target: str) -> None:
+        """A run begins; nothing is open yet."""
+
+    def progress(self, progress: "pipeline.Progress") -> None:
+        """Called for every frame; says something as often as suits."""
+
+    def done(self, summary: "pipeline.Summary") -> None:
+        """The target is in its place."""
+
+    def warn(self, message: str) -> None:
+        """Something was not carried over or not as asked; each message is said once."""
+        if message not in self._said:
+            self._said.add(message)
+            self._warn(message)
+
+    def _warn(self, message: str) -> None:
+        pass
+
+    def detail(self, message: str) -> None:
+        """For `--verbose` alone."""
+        if self.verbose:
+            self.console.print(Text(message, style="dim"))
+
+    def error(self, message: str, exit_code: int) -> None:  # noqa: ARG002 (JSON says it)
+        self.console.print(Text.assemble(("error: ", "bold red"), message))
+
+
+class Lines(Reporter):
+    """Plain lines on stderr, one every few seconds: for logs, and terminals that cannot draw."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
+        self._next_s = 0.0
+
+    def start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
+        self.console.print(Text(f"{source} -> {target}"))
+        self._next_s = time.monotonic() + PLAIN_INTERVAL_S
+
+    def progress(self, progress: "pipeline.Progress") -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + PLAIN_INTERVAL_S
+            self.console.print(Text(progress_line(progress)))
+
+    def done(self, summary: "pipeline.Summary") -> None:
+        for message in summary.warnings:
+            self.warn(message)
+        self.console.print(Text(summary_line(summary)))
+
+    def _warn(self, message: str) -> None:
+        self.console.print(Text.assemble(("warning: ", "yellow"), message))
+
+
+class Bar(Lines):
+    """A progress bar on the terminal, gone when the run is over; then what `Lines` says."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
+        self._bar = Progress(
+            SpinnerColumn(style="cyan"),
+            TextColumn(
+                "{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")
+            ),
+            BarColumn(bar_width=None, complete_style="cyan", table_column=Column(ratio=1)),
+            _Numbers(),
+            console=self.console,
+            transient=True,
+            expand=True,
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        super().__exit__(kind, error, trace)
+
+    def start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
+        name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        self._task = self._bar.add_task(Text(name).markup, total=None, line="loading the network")
+        self._bar.start()
+
+    def progress(self, progress: "pipeline.Progress") -> None:
+        total = progress.frames_total and max(progress.frames_total, progress.frames_done)
+        self._bar.update(
+            self._task, completed=progress.frames_done, total=total, line=progress_line(progress)
+        )
+
+    def done(self, summary: "pipeline.Summary") -> None:
+        self._bar.stop()
+        super().done(summary)
+
+    def error(self, message: str, exit_code: int) -> None:
+        self._bar.stop()
+        super().error(message, exit_code)
+
+
+class _Numbers(ProgressColumn):
+    """The right end of the bar: frames, pace, time left, and the stage all wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
+    def render(self, task: "Task") -> Text:
+        return Text(str(task.fields["line"]))
+
+
+class Events(Reporter):
+    """One JSON object a line on stdout; errors in words on stderr too."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
+        self._next_s = 0.0
+
+    def start(self, task: str, source: str, target: str) -> None:
+        _emit("start", task=task, input=source, output=target)
+
+    def progress(self, progress: "pipeline.Progress") -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_s or progress.frames_done == progress.frames_total:
+            self._next_s = now_s + JSON_INTERVAL_S
+            _emit("progress", **_fields(progress))
+
+    def done(self, summary: "pipeline.Summary") -> None:
+        for message in summary.warnings:
+            self.warn(message)
+        known = _fields(summary)
+        _emit("done", output=known.pop("target"), **known)
+
+    def _warn(self, message: str) -> None:
+        _emit("warning", message=message)
+
+    def error(self, message: str, exit_code: int) -> None:
+        _emit("error", message=message, exit_code=exit_code)
+        super().error(message, exit_code)
+
+
+def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
+    """The reporter for these wishes and this terminal."""
+    if as_json:
+        return Events(verbose=verbose)
+    if quiet:
+        return Reporter(verbose=verbose)
+    draws = sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
+    return Bar(verbose=verbose) if draws else Lines(verbose=verbose)
+
+
+def progress_line(progress: "pipeline.Progress") -> str:
+    """`45/85 frames, 12.3 fps, 0:03 left, waiting for restore`, without what is not known."""
+    total = progress.frames_total
+    of = f"/{max(total, progress.frames_done)}" if total else ""
+    parts = [f"{progress.frames_done}{of} frames"]
+    if progress.fps > 0:
+        parts.append(pace(progress.fps))
+    if progress.eta_s is not None:
+        parts.append(f"{duration(progress.eta_s)} left")
+    parts.append(f"waiting for {progress.bottleneck}")
+    return ", ".join(parts)
+
+
+def summary_line(summary: "pipeline.Summary") -> str:
+    """The one line after a run: what was made, how fast, and which stage the others waited for."""
+    frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
+    fps = summary.frames / summary.seconds if summary.seconds > 0 else 0.0
+    made = f"{summary.target}: {frames} in {duration(summary.seconds)} ({pace(fps)})"
+    at_work = ", ".join(
+        f"{name} {100 * times.busy_s / max(summary.seconds, 1e-9):.0f} %"
+        for name, times in summary.stages.items()
+    )
+    line = f"{made}; everyone waited for {summary.bottleneck} (at work: {at_work})"
+    if summary.corrupt_packets:
+        line += f"; {summary.corrupt_packets} damaged packets in the source"
+    return line
+
+
+def pace(fps: float) -> str:
+    return f"{fps:.1f} fps" if fps >= 1 else f"{fps:.2f} fps"
+
+
+def duration(seconds: float) -> str:
+    """`0:03`, `12:45`, `1:02:03`; tenths of a second below ten."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def plain(value: object) -> object:
+    """A value of ours as JSON has it: values as objects, fractions and paths as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 6) if isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _fields(value: "pipeline.Progress | pipeline.Summary") -> dict[str, object]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _emit(name: str, **more: object) -> None:
+    event = {"event": name, **{key: plain(value) for key, value in more.items()}}
+    sys.stdout.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+class _Handler(logging.Handler):
+    """Log records to a reporter: warnings of ours are said, those of libraries are details."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.DEBUG)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING and record.name != "py.warnings":
+            self._reporter.warn(message)
+        else:
+            self._reporter.detail(f"{record.name}: {message}")

@@ -1,0 +1,64 @@
+"""Restores every clip of a dashcam's folder into another one.
+
+    python pipelines/dashcam_folder.py /media/dashcam ~/dry
+
+Meant to be run again and again, by hand or by a timer: what is done is skipped, a bad file is told
+and does not stop the others, and folders are kept. Ends with 1 if any clip failed. The network is
+loaded once for all clips. A recipe over the Python API: copy it and change it.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lfdn_video import InferenceOptions, LfdnVideoError, load_engine, restore
+
+CLIPS = {".mp4", ".mov", ".mkv", ".avi", ".ts", ".m4v"}
+
+
+def clips(folder: Path) -> Iterator[Path]:
+    """The clips below `folder`, in order; names that begin with a dot are somebody's leftovers."""
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in CLIPS and path.is_file() and not hidden:
+            yield path
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--task", default="derain", show_default=True, help="derain or deblur.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights of your own.")
+@click.option("--device", default="auto", show_default=True)
+def main(source: Path, target: Path, task: str, weights: Path | None, device: str) -> None:
+    """Restore every clip of the folder SOURCE into the folder TARGET."""
+    if source.resolve() in (target.resolve(), *target.resolve().parents):
+        raise click.UsageError(f"{target}: lies in {source}; choose a folder outside")
+    inference = InferenceOptions(device=device)
+    engine = load_engine(task, weights=weights, options=inference)
+    done = skipped = failed = 0
+    for clip in clips(source):
+        restored = target / clip.relative_to(source)
+        if restored.exists():  # it appears only when it is complete
+            skipped += 1
+            continue
+        restored.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            summary = restore(clip, restored, task=task, inference=inference, engine=engine)
+        except LfdnVideoError as error:
+            failed += 1
+            click.echo(f"failed: {error}", err=True)
+            continue
+        done += 1
+        click.echo(f"{restored}: {summary.frames} frames in {summary.seconds:.0f} s")
+        for warning in summary.warnings:
+            click.echo(f"warning: {warning}", err=True)
+    engine.close()
+    click.echo(f"{done} restored, {skipped} skipped, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
