@@ -27,6 +27,8 @@ from lfdn.weights import save
 
 log = logging.getLogger(__name__)
 
+Precision = Literal["float32", "bfloat16"]
+
 STAGES = (Stage(0.60, 112, 16), Stage(0.85, 160, 8), Stage(1.0, 224, 4))
 VALIDATION_PICTURES = 24
 VALIDATION_CROP_PX = 256
@@ -52,7 +54,7 @@ class TrainOptions:
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema_decay: float = 0.999
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     device: str = "cpu"
     seed: int = 1
     validate_every: int = 1000
