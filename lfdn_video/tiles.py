@@ -61,7 +61,7 @@ class Grid:
     @classmethod
     def whole(cls, height: int, width: int) -> "Grid":
         """One tile, the picture itself, whatever its size."""
-        side_px = max(height, width, ALIGNMENT_PX)
+        side_px = max(height, width, smallest_tile_px(0))
         return cls(height, width, tile_px=side_px, overlap_px=0)
 
     def __len__(self) -> int:
