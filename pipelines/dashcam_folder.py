@@ -37,25 +37,28 @@ def main(source: Path, target: Path, task: str, weights: Path | None, device: st
     if source.resolve() in (target.resolve(), *target.resolve().parents):
         raise click.UsageError(f"{target}: lies in {source}; choose a folder outside")
     inference = InferenceOptions(device=device)
-    engine = load_engine(task, weights=weights, options=inference)
+    try:
+        engine = load_engine(task, weights=weights, options=inference)
+    except LfdnVideoError as error:
+        raise click.ClickException(str(error)) from error
     done = skipped = failed = 0
-    for clip in clips(source):
-        restored = target / clip.relative_to(source)
-        if restored.exists():  # it appears only when it is complete
-            skipped += 1
-            continue
-        restored.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            summary = restore(clip, restored, task=task, inference=inference, engine=engine)
-        except LfdnVideoError as error:
-            failed += 1
-            click.echo(f"failed: {error}", err=True)
-            continue
-        done += 1
-        click.echo(f"{restored}: {summary.frames} frames in {summary.seconds:.0f} s")
-        for warning in summary.warnings:
-            click.echo(f"warning: {warning}", err=True)
-    engine.close()
+    with engine:
+        for clip in clips(source):
+            restored = target / clip.relative_to(source)
+            if restored.exists():  # it appears only when it is complete
+                skipped += 1
+                continue
+            restored.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                summary = restore(clip, restored, task=task, inference=inference, engine=engine)
+            except LfdnVideoError as error:
+                failed += 1
+                click.echo(f"failed: {error}", err=True)
+                continue
+            done += 1
+            click.echo(f"{restored}: {summary.frames} frames in {summary.seconds:.0f} s")
+            for warning in summary.warnings:
+                click.echo(f"warning: {warning}", err=True)
     click.echo(f"{done} restored, {skipped} skipped, {failed} failed")
     sys.exit(1 if failed else 0)
 

@@ -1,0 +1,81 @@
+"""The recipes of `pipelines/`, run as a user would, on tiny input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lfdn import LFDN, LFDNConfig
+from lfdn.weights import save
+from lfdn_video.doctor import make_clip
+from tests import pictures
+
+FOLDER = Path(__file__).parent.parent / "pipelines"
+
+
+def recipe(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(FOLDER / name), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
+    return path
+
+
+@pytest.fixture
+def dashcam(tmp_path: Path) -> Path:
+    """Two good clips, one of them in a folder, and one that is none."""
+    folder = tmp_path / "dashcam"
+    (folder / "monday").mkdir(parents=True)
+    make_clip(folder / "b.mkv")
+    make_clip(folder / "monday" / "c.mkv")
+    (folder / "a.mp4").write_text("no video")
+    return folder
+
+
+class TestDashcamFolder:
+    def test_good_clips_are_restored_and_a_bad_one_is_told(
+        self, dashcam: Path, weights: Path, tmp_path: Path
+    ) -> None:
+        done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
+        assert done.returncode == 1
+        assert "2 restored, 0 skipped, 1 failed" in done.stdout
+        assert "a.mp4" in done.stderr
+        made = sorted(p.name for p in (tmp_path / "dry").rglob("*") if p.is_file())
+        assert made == ["b.mkv", "c.mkv"]
+
+    def test_what_is_done_is_skipped(self, dashcam: Path, weights: Path, tmp_path: Path) -> None:
+        (dashcam / "a.mp4").unlink()
+        (dashcam / "monday" / "c.mkv").unlink()
+        (tmp_path / "dry").mkdir()
+        (tmp_path / "dry" / "b.mkv").write_text("done before")
+        again = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
+        assert (again.returncode, again.stdout) == (0, "0 restored, 1 skipped, 0 failed\n")
+
+    def test_a_target_inside_the_source_is_refused(self, dashcam: Path) -> None:
+        done = recipe("dashcam_folder.py", dashcam, dashcam / "dry")
+        assert done.returncode == 2
+        assert "choose a folder outside" in done.stderr
+
+    def test_missing_weights_are_one_line(self, dashcam: Path, tmp_path: Path) -> None:
+        done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", "none.st")
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+def test_gopro_is_trained_on_and_measured(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        pictures.gopro(tmp_path / "GOPRO" / part)
+    words = ("-o", tmp_path / "run", "--steps", "2", "--width", "4")
+    done = recipe("train_gopro.py", tmp_path / "GOPRO", *words)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "deblur.safetensors").is_file()

@@ -1,0 +1,75 @@
+"""The README keeps its word: its Python runs, its commands exist, its links lead somewhere."""
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import lfdn.cli
+import lfdn_video.cli
+from lfdn_video import engine
+from tests.fakes import identity_engine
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PROGRAMS: dict[str, click.Group] = {"lfdn-video": lfdn_video.cli.main, "lfdn": lfdn.cli.main}
+
+pytestmark = pytest.mark.skipif(not README.exists(), reason="there is no README yet")
+
+
+def blocks(*languages: str) -> Iterator[str]:
+    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        if language in languages:
+            yield block
+
+
+def commands() -> Iterator[str]:
+    """Every command line of the README that calls one of our programs."""
+    for block in blocks("console", "bash", "sh"):
+        joined = block.replace("\\\n", " ")
+        for line in joined.splitlines():
+            for part in re.split(r"&&|\||;", line.removeprefix("$ ")):
+                program = part.strip().partition(" ")[0].rpartition("/")[2]
+                if program in PROGRAMS:
+                    yield part.partition("#")[0].strip()
+
+
+def links() -> Iterator[str]:
+    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text):
+        if "://" not in target and not target.startswith(("#", "mailto:")):
+            yield target.partition("#")[0]
+
+
+@pytest.mark.parametrize("block", list(blocks("python")))
+def test_python_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder where every name of a video in it is the rainy sample, with a network that
+    changes nothing: what is tested is the text, not the network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "load_engine", lambda *_, **__: identity_engine())
+    shutil.copytree(ROOT / "samples", tmp_path / "samples", ignore=shutil.ignore_patterns("*.py"))
+    for name in re.findall(r'"([\w-]+\.(?:mp4|mkv))"', block):
+        shutil.copy(ROOT / "samples" / "cut_short.mp4", tmp_path / name)
+        break  # the first is the source, the others are made
+    exec(compile(block, str(README), "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_commands_parse(line: str) -> None:
+    program, *words = shlex.split(line)
+    group = PROGRAMS[program.rpartition("/")[2]]
+    if not words or words[0] in ("--help", "--version"):
+        return
+    assert words[0] in group.commands, f"{line}: no such command"
+    if "--help" not in words:
+        group.commands[words[0]].make_context(words[0], words[1:], resilient_parsing=False)
+
+
+@pytest.mark.parametrize("target", sorted(set(links())))
+def test_links_lead_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()

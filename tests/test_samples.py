@@ -1,0 +1,141 @@
+"""The sample clips are what their README says, and the script that makes them works."""
+
+import importlib.util
+import sys
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from lfdn_video.errors import InputError
+from lfdn_video.reader import open_reader
+
+FOLDER = Path(__file__).parent.parent / "samples"
+SIZE_LIMIT_BYTES = 5_000_000
+CLIPS = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".mp4", ".mkv"))
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_samples", FOLDER / "make_samples.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["make_samples"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """103 tiny grey frames, as many as the scripts skip and three more."""
+    path = tmp_path / "source.mkv"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 54, 96, "yuv420p"
+        for pts in range(103):
+            picture = np.full((81, 96), pts + 60, np.uint8)
+            frame = VideoFrame.from_ndarray(picture, format="yuv420p")
+            frame.pts, frame.time_base = pts, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def times_s(name: str) -> list[float]:
+    with open_reader(FOLDER / name) as reader:
+        return [float(frame.pts * reader.info.time_base) for frame in reader.frames()]
+
+
+def test_the_readme_lists_them_all() -> None:
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [name for name in CLIPS if f"`{name}`" not in text] == []
+
+
+def test_together_they_are_small() -> None:
+    assert sum((FOLDER / name).stat().st_size for name in CLIPS) < SIZE_LIMIT_BYTES
+
+
+def test_the_rainy_clip_has_sound() -> None:
+    with open_reader(FOLDER / "rainy_dashcam.mp4") as reader:
+        assert [stream.type for stream in reader.info.streams] == ["video", "audio"]
+    assert len(times_s("rainy_dashcam.mp4")) == 85
+
+
+def test_the_variable_rate_varies() -> None:
+    steps = np.diff(times_s("variable_rate.mp4"))
+    assert len(steps) == 59
+    assert steps.max() > 10 * steps.min()
+
+
+def test_the_odd_clip_is_odd() -> None:
+    with open_reader(FOLDER / "odd_size_10bit.mkv") as reader:
+        info = reader.info
+    assert (info.width % 2, info.height % 2, info.format.name) == (1, 1, "yuv420p10le")
+
+
+def test_the_rotated_clip_is_turned_clockwise() -> None:
+    with open_reader(FOLDER / "rotated.mp4") as reader:
+        assert (reader.info.rotation, reader.info.flip) == (90, False)
+        assert reader.info.width > reader.info.height
+
+
+def test_the_many_streams_are_many() -> None:
+    with open_reader(FOLDER / "many_streams.mkv") as reader:
+        info = reader.info
+    kinds = [stream.type for stream in info.streams]
+    assert kinds == ["video", "audio", "audio", "subtitle", "subtitle", "attachment"]
+    assert [chapter.title for chapter in info.chapters] == ["Empty", "A car comes"]
+
+
+def test_the_truncated_clip_cannot_be_opened() -> None:
+    with (
+        pytest.raises(InputError, match=r"truncated\.mp4: "),
+        open_reader(FOLDER / "truncated.mp4"),
+    ):
+        pass
+
+
+def test_the_clip_that_is_cut_short_plays_its_beginning() -> None:
+    assert 10 < len(times_s("cut_short.mp4")) < 85
+
+
+def test_rain_is_the_same_for_a_seed(script: ModuleType) -> None:
+    picture = np.full((48, 64, 3), 0.4, np.float32)
+    first, again = (script.Rain(48, 64, seed=1).fall(picture, 3) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_rain_falls(script: ModuleType) -> None:
+    """A drop of the far layer is found again in the next frame, as far down as it fell."""
+    layer = script.RainLayer(400, 20, 0.5, 1, 1, 0.5)
+    rain = script.Rain(360, 240)
+    drop = np.array([[0.5, 0.3, 0.5, 0.5, 1.0]])
+    rows = [
+        np.average(np.arange(360), weights=rain._streaks(layer, drop, n).sum(1)) for n in (0, 1)
+    ]
+    assert rows[1] - rows[0] == pytest.approx(20, abs=0.5)
+
+
+def test_rain_adds_light_streaks(script: ModuleType) -> None:
+    picture = np.full((96, 128, 3), 0.3, np.float32)
+    dry = script.overcast(picture)
+    wet = script.Rain(96, 128).fall(picture, 0)
+    assert (wet - dry).max() > 0.1
+    assert (wet - dry).min() > -0.01
+
+
+def test_the_rotated_clip_can_be_made(script: ModuleType, source: Path, tmp_path: Path) -> None:
+    script.make_rotated(tmp_path / "rotated.mp4", source)
+    with open_reader(tmp_path / "rotated.mp4") as reader:
+        assert reader.info.rotation == 90
+
+
+def test_the_many_streams_can_be_made(script: ModuleType, source: Path, tmp_path: Path) -> None:
+    script.make_many_streams(tmp_path / "many.mkv", source)
+    with open_reader(tmp_path / "many.mkv") as reader:
+        assert len(reader.info.streams) == 6
