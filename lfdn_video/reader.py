@@ -1,0 +1,334 @@
+"""Video in: the frames of a file, in order, each with its own planes and pts.
+
+`Reader` decodes to the last frame whatever happens on the way: damaged packets are counted and the
+last good frame is repeated in their place, so sound and picture stay together. What is in a file
+is found out in `source.py`, pictures are read in `images.py`; nothing here knows the network.
+
+Two ways of decoding. The fast one has several frames in flight in FFmpeg's threads; after damage
+it cannot tell which packet was the bad one, and may lose what was in flight. So at the first sign
+of damage the reader goes back to the last key frame and continues the careful way, one packet
+after the other.
+"""
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from lfdn_video.errors import InputError, OptionError
+from lfdn_video.images import ImageReader, is_image_source
+from lfdn_video.media import Colour, Frame, VideoInfo
+from lfdn_video.options import SpanOptions
+from lfdn_video.planes import Coding, Converter, is_lossless, planes_of, working_format
+from lfdn_video.source import describe, discard_others, ffmpeg_words, open_source
+
+LOGGER = logging.getLogger(__name__)
+
+READ_ERRORS = 8
+"""So many failed reads in a row are the end of the file."""
+
+REORDER_FRAMES = 16
+"""A key frame may be shown this much later than it is stored: the deepest reordering there is."""
+
+SHORT_S = 1.0
+"""A file that ends this much before its own account of its length was cut short."""
+
+
+def open_reader(source: str | Path, span: SpanOptions | None = None) -> "Reader | ImageReader":
+    """A reader for whatever `source` is: a video, a picture, a folder or a pattern of pictures."""
+    if is_image_source(source):
+        return ImageReader(source, span)
+    return Reader(source, span)
+
+
+class Reader:
+    """Reads one video. A context manager; `frames` may be called again for another pass.
+
+    Making one raises InputError if it is no video, OptionError if the span lies behind its end.
+    """
+
+    def __init__(self, source: str | Path, span: SpanOptions | None = None) -> None:
+        self._path = Path(source)
+        self.span = span or SpanOptions()
+        self.info: VideoInfo = describe(self._path)
+        self.warnings: list[str] = []
+        """What a user should know about the source, in the order it was noticed."""
+        self.corrupt_packets = 0
+        """Packets met so far that could not be decoded; a repeated frame stands for each."""
+        self._check_span()
+        if self.info.interlaced:
+            self.warn("is interlaced and treated as if it were not; deinterlace it first")
+        if not is_lossless(self.info.source_format):
+            self.warn(f"its {self.info.source_format} is reduced to {self.info.format.name}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is open outside `frames`, and that closes what it opens."""
+
+    def frames(self) -> Generator[Frame]:
+        """The frames of the span, pts strictly increasing. Close it if it is left early."""
+        with closing(_Pass(self).frames()) as frames:
+            yield from frames
+
+    def warn(self, text: str) -> None:
+        """Remember and log `text` about this file, once."""
+        warning = f"{self._path}: {text}"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+            LOGGER.warning("%s", warning)
+
+    def _check_span(self) -> None:
+        start_s, length_s = self.span.start_s or 0.0, self.info.duration_s
+        if length_s is not None and start_s >= length_s > 0:
+            raise OptionError(
+                f"{self._path}: start: {start_s:g} s lies behind its end ({length_s:g} s)"
+            )
+
+
+class _DamageError(Exception):
+    """The fast way met damage. Never leaves `_Pass`."""
+
+
+class _Pass:
+    """One pass over the span, and what it has to remember between frames."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._info = reader, reader.info
+        self._from_pts, self._end_pts = _span_pts(reader.info, reader.span)
+        self._clock = _Clock(reader.info)
+        self._uniform = _Uniform(reader)
+        self._last: Frame | None = None
+        self._last_raw_pts: int | None = None
+
+    def frames(self) -> Generator[Frame]:
+        try:
+            yield from self._decoded(careful=False)
+        except _DamageError:
+            if self._last_raw_pts is not None:
+                self._from_pts = self._last_raw_pts + 1
+            yield from self._decoded(careful=True)
+        self._check_length()
+
+    def _decoded(self, *, careful: bool) -> Generator[Frame]:
+        with closing(open_source(self._info.path)) as container:
+            stream = container.streams.video[self._video_number(container)]
+            stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
+            discard_others(container, stream)
+            self._seek(container, stream)
+            decoder = _Decoder(stream, careful=careful)
+            try:
+                for packet in self._packets(container, stream):
+                    for video in decoder.decode(packet):
+                        yield from self._shown(video, decoder)
+                        if self._at_end():
+                            return
+                decoder.check_flushed(self._last_raw_pts)
+                yield from self._repeated(decoder.take_lost(None))
+            finally:
+                # Leaving FFmpeg's threads with frames in flight may hang when they are torn down.
+                decoder.drain()
+                self._reader.corrupt_packets += decoder.corrupt
+
+    def _video_number(self, container: InputContainer) -> int:
+        return [stream.index for stream in container.streams.video].index(self._info.video_index)
+
+    def _seek(self, container: InputContainer, stream: VideoStream) -> None:
+        """To a key frame from which what is wanted can be decoded, or stay at the start."""
+        if self._from_pts is None:
+            return
+        early_enough = self._from_pts - REORDER_FRAMES * self._clock.step
+        if early_enough > self._info.start_pts:
+            with suppress(FFmpegError):  # not every format can; then all before is decoded
+                container.seek(early_enough, stream=stream)
+
+    def _packets(
+        self, container: InputContainer, stream: VideoStream
+    ) -> "Iterator[Packet[VideoStream] | None]":
+        """All that can be read; last an empty packet or None, which flush the decoder."""
+        failures = 0
+        packets = container.demux(stream)
+        while failures < READ_ERRORS:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except FFmpegError as error:
+                failures += 1
+                self._reader.warn(
+                    f"is damaged: {ffmpeg_words(error)}; it is read as far as it goes"
+                )
+                packets = container.demux(stream)  # an error ends PyAV's iterator, not the file
+                continue
+            failures = 0
+            yield packet
+        yield None
+
+    def _shown(self, video: VideoFrame, decoder: "_Decoder") -> Iterator[Frame]:
+        """The frame, if it is wanted; before it, a repeated one for each that was lost."""
+        raw_pts = video.pts if video.pts is not None else video.dts
+        if raw_pts is not None:
+            lost = decoder.take_lost(raw_pts)
+            if self._from_pts is not None and raw_pts < self._from_pts:
+                return
+            yield from self._repeated(lost)
+            self._last_raw_pts = raw_pts
+        pts = self._clock.stamp(raw_pts, video.duration)
+        if self._end_pts is None or pts < self._end_pts:
+            planes = planes_of(self._uniform.bring(video), self._info.format)
+            self._last = Frame(planes, self._info.format, pts, video.duration)
+            yield self._last
+
+    def _repeated(self, lost: list[int]) -> Iterator[Frame]:
+        for raw_pts in lost:
+            if self._last is None or raw_pts < (self._from_pts or raw_pts):
+                continue
+            pts = self._clock.stamp(raw_pts, 0)
+            if self._end_pts is not None and pts >= self._end_pts:
+                return
+            self._reader.warn("is damaged: the last good frame is repeated for every lost one")
+            planes = tuple(plane.copy() for plane in self._last.planes)
+            yield Frame(planes, self._info.format, pts, self._last.duration)
+
+    def _at_end(self) -> bool:
+        return self._end_pts is not None and (self._clock.last or 0) >= self._end_pts
+
+    def _check_length(self) -> None:
+        last, expected_s, path = self._clock.last, self._info.duration_s, self._info.path
+        if last is None or self._last is None:
+            raise InputError(f"{path}: no frame can be decoded in this span; choose another")
+        if expected_s is None or self._at_end():
+            return
+        found_s = float((last + self._clock.step - self._info.start_pts) * self._info.time_base)
+        if expected_s - found_s > max(SHORT_S, 0.1 * expected_s):
+            self._reader.warn(
+                f"its frames end at {found_s:.1f} s, not at {expected_s:.1f} s; was it cut short?"
+            )
+
+
+class _Decoder:
+    """FFmpeg's decoder, with an account of the packets that it could not decode."""
+
+    def __init__(self, stream: VideoStream, *, careful: bool) -> None:
+        self._stream, self._careful = stream, careful
+        self._lost: list[int] = []
+        self._last_sent: int | None = None
+        self.corrupt = 0
+
+    def decode(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
+        """The frames that are ready. _DamageError on the fast way if one could not be decoded."""
+        pts = packet.pts if packet is not None and not packet.is_discard else None
+        if pts is not None:
+            self._last_sent = pts if self._last_sent is None else max(pts, self._last_sent)
+        try:
+            return self._stream.decode(packet)
+        except FFmpegError as error:
+            if not self._careful:
+                raise _DamageError from error
+        self.corrupt += 1
+        if pts is not None:
+            self._lost.append(pts)
+        return []
+
+    def take_lost(self, before: int | None) -> list[int]:
+        """The pts of lost frames, in order, that are to be shown before this pts (None: all)."""
+        taken = sorted(pts for pts in self._lost if before is None or pts < before)
+        self._lost = [pts for pts in self._lost if pts not in taken]
+        return taken
+
+    def check_flushed(self, last_pts: int | None) -> None:
+        """_DamageError if the fast way ended without the last frames: PyAV hides that."""
+        missing = self._last_sent is not None and (last_pts is None or last_pts < self._last_sent)
+        if missing and not self._careful:
+            raise _DamageError
+
+    def drain(self) -> None:
+        with suppress(FFmpegError):
+            self._stream.decode(None)
+
+
+class _Clock:
+    """Keeps pts strictly increasing, inventing only what is missing or impossible."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        rate = info.average_rate or Fraction(25)
+        self.step = max(1, round(1 / (rate * info.time_base)))
+        """A frame's usual duration."""
+        self.last: int | None = None
+        self._start, self._shift = info.start_pts, 0
+
+    def stamp(self, raw_pts: int | None, duration: int) -> int:
+        """The pts for a frame whose own is `raw_pts`."""
+        if self.last is None:
+            pts = self._start if raw_pts is None else raw_pts
+        elif raw_pts is None:
+            pts = self.last + (duration or self.step)
+        else:
+            pts = self._after_last(raw_pts, self.last)
+        self.last = pts
+        return pts
+
+    def _after_last(self, raw_pts: int, last: int) -> int:
+        pts = raw_pts + self._shift
+        if pts > last:
+            return pts
+        if last - pts < REORDER_FRAMES * self.step:
+            return last + 1  # a doubled or disordered one: the next will be right again
+        self._shift += last + self.step - pts  # the clock was set back: it goes on from here
+        return last + self.step
+
+
+class _Uniform:
+    """Brings frames whose size or format changed in the middle to those of the first one."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._info = reader, reader.info
+        self._converters: dict[tuple[str, Colour], Converter] = {}
+
+    def bring(self, video: VideoFrame) -> VideoFrame:
+        info = self._info
+        found = (video.width, video.height, video.format.name)
+        if found == (info.width, info.height, info.source_format):
+            return video
+        self._reader.warn(
+            f"changes to {found[0]}x{found[1]} {found[2]} on the way; such frames are brought to "
+            f"{info.width}x{info.height} {info.format.name} like the first"
+        )
+        return self._converter(video).convert(video, width=info.width, height=info.height)
+
+    def _converter(self, video: VideoFrame) -> Converter:
+        colour = Colour(video.colorspace, video.color_range, video.color_primaries, video.color_trc)
+        key = (video.format.name, colour)
+        if key not in self._converters:
+            here = Coding.of(working_format(video.format.name), colour, video.height)
+            there = Coding.of(self._info.format, self._info.colour, self._info.height)
+            self._converters[key] = Converter(here, there)
+        return self._converters[key]
+
+
+def _span_pts(info: VideoInfo, span: SpanOptions) -> tuple[int | None, int | None]:
+    """First pts wanted and first not wanted any more."""
+
+    def pts(seconds: float | None) -> int | None:
+        if seconds is None:
+            return None
+        return info.start_pts + ceil(Fraction(seconds).limit_denominator(10**9) / info.time_base)
+
+    return pts(span.start_s or None), pts(span.end_s)

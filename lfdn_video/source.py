@@ -1,0 +1,300 @@
+"""Opens a video file for reading, safely, and says what is in it.
+
+A file is data: it may not make FFmpeg open other files or the network, as a playlist that calls
+itself `.mp4` would. Every way of not being a video becomes an InputError of one line. Frames are
+decoded in `reader.py`; packets of the other streams are copied in `passthrough.py`.
+"""
+
+import math
+from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from lfdn_video.errors import InputError
+from lfdn_video.media import Chapter, Colour, StreamInfo, VideoInfo
+from lfdn_video.planes import working_format
+
+# Demuxers whose input names other files, or that are no files at all.
+REFERRING_FORMATS = {"concat", "concatf", "dash", "hls", "image2", "imf", "webm_dash_manifest"}
+REFERRING_FORMATS |= {"lavfi", "rtp", "rtsp", "sap", "sdp", "vobsub"}
+PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b"v=0\n")
+
+PROBE_ERRORS = 100
+"""Packets that may fail before the first frame is given up on."""
+
+HDR_SIDE_DATA = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DYNAMIC_HDR_PLUS")
+
+FULL_TURN_DEG, QUARTER_DEG = 360, 90
+MICROSECONDS = 1_000_000  # AV_TIME_BASE
+
+
+def ffmpeg_words(error: FFmpegError) -> str:
+    """What FFmpeg says is wrong, with its log line where one was caught."""
+    words = error.strerror or str(error)
+    line = error.log[1] if error.log else None
+    return f"{words} ({line[2].strip()})" if line else words
+
+
+def open_source(path: Path) -> InputContainer:
+    """Open a local file that holds a video. The caller closes it. InputError if it is none."""
+    _check_file(path)
+    options = {
+        # Both are needed: a playlist may name local files, and a name may be an address.
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(sorted(av.formats_available - REFERRING_FORMATS)),
+    }
+    try:
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except FFmpegError as error:
+        raise InputError(f"{path}: {_refusal(path, error)}") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: this file name cannot be passed on; rename the file") from error
+    return container
+
+
+def main_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream to restore: FFmpeg's choice of the best, covers left aside."""
+    videos = [video for video in container.streams.video if not is_cover(video)]
+    if not videos:
+        kinds = sorted({stream.type for stream in container.streams})
+        found = f"only {' and '.join(kinds)}" if kinds else "nothing"
+        raise InputError(f"{path}: there is no video in it, {found}; give a file with pictures")
+    best = container.streams.best("video")
+    stream = best if best in videos and isinstance(best, VideoStream) else videos[0]
+    if not has_decoder(stream):
+        raise InputError(f"{path}: this FFmpeg has no decoder for its video; convert it first")
+    return stream
+
+
+def is_cover(stream: Stream) -> bool:
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def describe(path: Path) -> VideoInfo:
+    """Read what there is to know of a video, down to its first frame."""
+    with closing(open_source(path)) as container:
+        stream = main_stream(container, path)
+        streams = tuple(_stream_info(stream) for stream in container.streams)
+        chapters = tuple(_chapters(container))
+        first = _first_frame(container, stream, path)
+        time_base = stream.time_base or Fraction(1, MICROSECONDS)
+        duration_s = _duration_s(container, stream, time_base)
+        rate = stream.average_rate or stream.guessed_rate or None
+        count = stream.frames or (round(duration_s * rate) if duration_s and rate else None)
+        rotation, flip, matrix = _orientation(first)
+        colour = _colour(first, stream)
+        return VideoInfo(
+            path=path,
+            container=container.format.name,
+            codec=stream.codec_context.codec.canonical_name,
+            width=first.width,
+            height=first.height,
+            format=working_format(first.format.name),
+            source_format=first.format.name,
+            colour=colour,
+            time_base=time_base,
+            start_pts=_first_not_none(first.pts, first.dts, stream.start_time, 0),
+            average_rate=rate,
+            duration_s=duration_s,
+            frame_count=count,
+            rotation=rotation,
+            flip=flip,
+            display_matrix=matrix,
+            sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
+            interlaced=first.interlaced_frame,
+            streams=streams,
+            video_index=stream.index,
+            chapters=chapters,
+            metadata=dict(container.metadata),
+            hdr_metadata=tuple(name for name in HDR_SIDE_DATA if name in _side_data(first)),
+        )
+
+
+def _check_file(path: Path) -> None:
+    try:
+        size_bytes = path.stat().st_size
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give a file, or a folder of images")
+        with path.open("rb") as file:
+            file.read(1)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the name") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if path.is_file() and size_bytes == 0:
+        raise InputError(f"{path}: the file is empty")
+
+
+def _refusal(path: Path, error: FFmpegError) -> str:
+    with path.open("rb") as file:
+        head = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(PLAYLIST_MARKS) or b"<MPD" in head:
+        return "is a playlist, not a video; a file may not open other files, so give those"
+    words = ffmpeg_words(error)
+    return f"not a video that FFmpeg can read: {words}; it may be damaged, cut short, or no video"
+
+
+def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+    stream.thread_count = 1  # no frame is left behind in a thread
+    discard_others(container, stream)
+    failures, words = 0, "it has no frames"
+    packets = container.demux(stream)
+    while failures < PROBE_ERRORS:
+        try:
+            packet = next(packets)
+            frames = stream.decode(packet)
+        except StopIteration:
+            break
+        except FFmpegError as error:
+            failures, words = failures + 1, ffmpeg_words(error)
+            packets = container.demux(stream)
+            continue
+        if frames:
+            return frames[0]
+    raise InputError(f"{path}: no frame can be decoded: {words}; it may be damaged or cut short")
+
+
+def discard_others(container: InputContainer, wanted: Stream) -> None:
+    """Spare the demuxer the streams that are not read here."""
+    for stream in container.streams:
+        if stream.index != wanted.index:
+            stream.discard = Discard.all
+
+
+def timed(packet: "Packet[Stream]") -> bool:
+    """Whether it carries data; PyAV ends each stream with an empty packet, for flushing."""
+    return packet.size > 0
+
+
+def _first_not_none(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+def _duration_s(
+    container: InputContainer, stream: VideoStream, time_base: Fraction
+) -> float | None:
+    if stream.duration:
+        return float(stream.duration * time_base)
+    if tagged := _clock_s(stream.metadata.get("DURATION", "")):
+        return tagged
+    return container.duration / MICROSECONDS if container.duration else None
+
+
+def _clock_s(text: str) -> float | None:
+    """Matroska's DURATION tag, `hh:mm:ss.nnnnnnnnn`, in seconds."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
+
+
+def _colour(first: VideoFrame, stream: VideoStream) -> Colour:
+    """The frame's tags; the stream's where the decoder left one untagged."""
+    context, untagged = stream.codec_context, Colour()
+    return Colour(
+        first.colorspace if first.colorspace != untagged.matrix else context.colorspace,
+        first.color_range or context.color_range,
+        first.color_primaries
+        if first.color_primaries != untagged.primaries
+        else context.color_primaries,
+        first.color_trc if first.color_trc != untagged.transfer else context.color_trc,
+    )
+
+
+def _side_data(frame: VideoFrame) -> dict[str, bytes]:
+    try:
+        entries = cast("SideDataContainer", frame.side_data)  # the stubs call it a TypedDict
+        return {entry.type.name: bytes(entry) for entry in entries}
+    except ValueError:
+        return {}  # PyAV refuses all of it if one kind is newer than it knows
+
+
+def _orientation(
+    frame: VideoFrame,
+) -> tuple[Literal[0, 90, 180, 270], bool, tuple[int, ...] | None]:
+    """Clockwise turn, mirror after it, and the display matrix behind them."""
+    raw = _side_data(frame).get("DISPLAYMATRIX")
+    if raw is None:
+        return _quarter(-frame.rotation), False, None  # PyAV counts counter-clockwise
+    matrix = tuple(int(value) for value in np.frombuffer(raw, "<i4"))
+    across, down = matrix[0], matrix[1]  # where one step to the right of the stored picture leads
+    flip = across * matrix[4] - down * matrix[3] < 0
+    turn = math.degrees(math.atan2(down, -across if flip else across))
+    return _quarter(turn), flip, matrix
+
+
+def _quarter(degrees: float) -> Literal[0, 90, 180, 270]:
+    turns: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
+    return turns[round(degrees / QUARTER_DEG) % len(turns)]
+
+
+def _chapters(container: InputContainer) -> list[Chapter]:
+    return [
+        Chapter(
+            entry["start"] * (entry["time_base"] or Fraction(1)),
+            entry["end"] * (entry["time_base"] or Fraction(1)),
+            entry["metadata"].get("title"),
+        )
+        for entry in container.chapters()
+    ]
+
+
+def _stream_info(stream: Stream) -> StreamInfo:
+    info = StreamInfo(
+        index=stream.index,
+        type=stream.type,
+        codec=codec_name(stream),
+        language=stream.language,
+        title=stream.metadata.get("title"),
+        file_name=stream.metadata.get("filename"),
+        default=bool(stream.disposition & Disposition.default),
+        cover=is_cover(stream),
+    )
+    if not has_decoder(stream):
+        return info
+    if isinstance(stream, VideoStream):
+        return replace(
+            info,
+            profile=stream.profile,
+            bit_rate=stream.bit_rate or None,
+            width=stream.width,
+            height=stream.height,
+            pixel_format=stream.pix_fmt,
+            frame_rate=stream.average_rate or None,
+        )
+    if isinstance(stream, AudioStream):
+        return replace(
+            info,
+            profile=stream.profile,
+            bit_rate=stream.bit_rate or None,
+            sample_rate=stream.codec_context.sample_rate,
+            channels=stream.codec_context.channels,
+            layout=stream.codec_context.layout.name,
+        )
+    return info
+
+
+def has_decoder(stream: Stream) -> bool:
+    # The stubs promise a codec context to every stream; without a decoder there is none.
+    return cast("object", stream.codec_context) is not None
+
+
+def codec_name(stream: Stream) -> str:
+    """FFmpeg's name of a stream's codec, or the next best thing."""
+    if has_decoder(stream):
+        return stream.codec_context.codec.canonical_name
+    return getattr(stream, "mimetype", None) or stream.name or "unknown"
