@@ -131,7 +131,7 @@ def restore(
         seconds=end_s - start_s,
         stages=clocks.times,
         bottleneck=clocks.bottleneck,
-        warnings=tuple(writer.warnings),
+        warnings=(*reader.warnings, *writer.warnings),
         target=Path(target),
         corrupt_packets=reader.corrupt_packets,
     )

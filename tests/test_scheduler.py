@@ -20,7 +20,6 @@ from tests.fakes import (
     fail_after,
     identity_engine,
     noise_frames,
-    noise_planes,
     video_info,
 )
 

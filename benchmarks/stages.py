@@ -1,0 +1,270 @@
+"""How long each stage takes alone, how long they take together, and what memory it needs.
+
+    python benchmarks/stages.py CLIP
+    python benchmarks/stages.py CLIP --json benchmarks/results/stages.json
+    python benchmarks/stages.py CLIP --memory
+
+Everything is measured in one run, in turn and several times over, and the medians are told. On a
+CPU the stages share the cores, so together they cannot take less than the sum of what they take
+alone; how little more they take is what the threads are worth. With `--memory` the peak of a whole
+run is compared with that for the clip ten times over, each in a process of its own.
+"""
+
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+
+import av
+import click
+import torch
+from torch import Tensor
+
+from lfdn_video.colour import PlaneConverter
+from lfdn_video.engine import Engine, load_engine
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.pipeline import Summary, restore
+from lfdn_video.reader import open_reader
+from lfdn_video.scheduler import choose_grid, restore_frames
+from lfdn_video.writer import open_writer
+
+LONGER = 10
+STAGES = ("decode", "colour", "model", "encode")
+
+
+class Bench:
+    """The stages of one clip, each as something that can be run alone. Holds all its frames."""
+
+    def __init__(
+        self,
+        clip: Path,
+        engine: Engine,
+        options: InferenceOptions,
+        span: SpanOptions,
+        folder: Path,
+    ) -> None:
+        self.clip, self.engine, self.options, self.span = clip, engine, options, span
+        self.target = folder / "restored.mkv"
+        with open_reader(clip, span) as reader:
+            self.info = reader.info
+            self.frames = list(reader.frames())
+        self.converter = PlaneConverter(self.info)
+        # The encoder's work depends on what it is given, so it is given the restored frames.
+        self.restored = list(restore_frames(self.frames, self.converter, engine, options))
+
+    def run(self, name: str) -> Summary | None:
+        stages: dict[str, Callable[[], Summary | None]] = {
+            "decode": self.decode,
+            "colour": self.colour,
+            "model": self.model,
+            "encode": self.encode,
+            "end to end": self.end_to_end,
+        }
+        return stages[name]()
+
+    def decode(self) -> None:
+        with open_reader(self.clip, self.span) as reader, closing(reader.frames()) as frames:
+            for _ in frames:
+                pass
+
+    def colour(self) -> None:
+        """Up to the device, to RGB, a change added, down again; no network."""
+        engine = self.engine
+        for frame in self.frames:
+            planes = engine.upload(frame.planes)
+            with engine.computing():
+                rgb = self.converter.to_rgb(planes)
+                changed = self.converter.add_residual(planes, torch.zeros_like(rgb))
+            engine.download(changed).result()
+
+    def model(self) -> None:
+        for tiles in self._pictures():
+            for tile in tiles:
+                self.engine.download((self.engine.residual(tile).result(),)).result()
+
+    def encode(self) -> None:
+        options = EncodeOptions(overwrite=True)
+        with open_writer(self.target, self.info, options, self.span) as writer:
+            for frame in self.restored:
+                writer.write(frame)
+
+    def end_to_end(self) -> Summary:
+        return restore(
+            self.clip,
+            self.target,
+            engine=self.engine,
+            inference=self.options,
+            encode=EncodeOptions(overwrite=True),
+            span=self.span,
+        )
+
+    def _pictures(self) -> Iterator[list[Tensor]]:
+        """Tiles of random pictures: the network's time does not depend on what is in them."""
+        upright = self.info.rotation % 180 == 0
+        height, width = self.info.height, self.info.width
+        size = (height, width) if upright else (width, height)
+        grid = choose_grid(*size, self.engine, self.options)
+        picture = torch.rand(1, 3, *size, device=self.engine.device)
+        for _ in self.frames:
+            yield grid.split(picture)
+
+
+def measure(bench: Bench, repeats: int) -> dict[str, object]:
+    """Seconds of each stage and of all together; medians, and every single measurement."""
+    seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, "end to end")}
+    bottlenecks = []
+    for _ in range(repeats):
+        for name, times in seconds.items():
+            start_s = time.perf_counter()
+            summary = bench.run(name)
+            times.append(time.perf_counter() - start_s)
+            if summary is not None:
+                bottlenecks.append(summary.bottleneck)
+    medians = {name: median(times) for name, times in seconds.items()}
+    alone_s = sum(medians[name] for name in STAGES)
+    return {
+        "frames": len(bench.frames),
+        "size": f"{bench.info.width}x{bench.info.height}",
+        "format": bench.info.format.name,
+        "median_s": medians,
+        "all_s": seconds,
+        "sum_alone_s": alone_s,
+        "end_to_end_over_sum": medians["end to end"] / alone_s,
+        "bottleneck": max(set(bottlenecks), key=bottlenecks.count),
+    }
+
+
+def peak_bytes(clip: Path, arguments: list[str]) -> int:
+    """Peak resident memory of a whole run on `clip`, in a process of its own."""
+    command = [sys.executable, __file__, str(clip), "--peak", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return int(done.stdout.splitlines()[-1])
+
+
+def own_peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
+
+
+def repeat(clip: Path, target: Path, times: int) -> None:
+    """The video of `clip`, `times` over, packets copied."""
+    with av.open(clip) as source, av.open(target, "w") as container:
+        video = source.streams.video[0]
+        copy = container.add_stream_from_template(video)
+        length = _length(clip)
+        for turn in range(times):
+            source.seek(0)
+            for packet in source.demux(video):
+                if packet.pts is None or packet.dts is None:
+                    continue
+                packet.pts += turn * length
+                packet.dts += turn * length
+                packet.stream = copy
+                container.mux(packet)
+
+
+def _length(clip: Path) -> int:
+    """From the first frame's pts to where the next one after the last would be."""
+    with open_reader(clip) as reader:
+        stamps = [frame.pts for frame in reader.frames()]
+    return stamps[-1] - stamps[0] + (stamps[1] - stamps[0] if len(stamps) > 1 else 1)
+
+
+def memory(
+    clip: Path, folder: Path, *, weights: Path | None, identity: bool, device: str
+) -> dict[str, object]:
+    """Peak memory for the clip and for the clip ten times over."""
+    arguments = ["--device", device]
+    arguments += ["--weights", str(weights)] if weights else []
+    arguments += ["--identity"] if identity else []
+    short, long = folder / "once.mkv", folder / "often.mkv"
+    repeat(clip, short, 1)
+    repeat(clip, long, LONGER)
+    once, often = peak_bytes(short, arguments), peak_bytes(long, arguments)
+    return {
+        "peak_mib": once / (1 << 20),
+        "peak_ten_times_longer_mib": often / (1 << 20),
+        "ratio": often / once,
+    }
+
+
+def _unchanged(batch: Tensor) -> Tensor:
+    return batch
+
+
+def _engine(weights: Path | None, *, identity: bool, options: InferenceOptions) -> Engine:
+    if identity:
+        return Engine(_unchanged)
+    return load_engine("derain", weights=weights, options=options)
+
+
+def _machine(engine: Engine) -> dict[str, object]:
+    return {
+        "device": str(engine.device),
+        "precision": engine.precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def _lines(result: dict[str, object]) -> Iterator[str]:
+    for name, value in result.items():
+        if name == "median_s" and isinstance(value, dict):
+            yield from (f"{stage:28}{seconds:.3f} s" for stage, seconds in value.items())
+        elif isinstance(value, float):
+            yield f"{name:28}{value:.3f}"
+        elif not isinstance(value, dict):
+            yield f"{name:28}{value}"
+
+
+@click.command()
+@click.argument("clip", type=click.Path(exists=True, path_type=Path))
+@click.option("--weights", type=click.Path(path_type=Path), help="Instead of those that ship.")
+@click.option("--identity", is_flag=True, help="A network that does nothing: the rest alone.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--end", "end_s", type=float, help="Only so many seconds of the clip.")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--memory", "of_memory", is_flag=True, help="Peak memory instead of time.")
+@click.option("--json", "target", type=click.Path(path_type=Path), help="Write the result here.")
+@click.option("--peak", is_flag=True, hidden=True)
+def main(
+    clip: Path,
+    weights: Path | None,
+    identity: bool,
+    device: str,
+    end_s: float | None,
+    repeats: int,
+    of_memory: bool,
+    target: Path | None,
+    peak: bool,
+) -> None:
+    """Measure the stages of restoring CLIP."""
+    options, span = InferenceOptions(device=device), SpanOptions(end_s=end_s)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if of_memory:
+            result = memory(clip, folder, weights=weights, identity=identity, device=device)
+        else:
+            with _engine(weights, identity=identity, options=options) as engine:
+                if peak:
+                    restore(clip, folder / "restored.mkv", engine=engine, inference=options)
+                    click.echo(own_peak_bytes())
+                    return
+                result = measure(Bench(clip, engine, options, span, folder), repeats)
+                result |= _machine(engine)
+    click.echo("\n".join(_lines({"clip": clip.name, **result})))
+    if target is not None:
+        target.write_text(json.dumps({"clip": clip.name, **result}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

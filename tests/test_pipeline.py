@@ -1,0 +1,267 @@
+"""The whole way, with networks that do something simple: every frame, every bit, no leftovers."""
+
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lfdn_video import engine as engine_module
+from lfdn_video.engine import Engine
+from lfdn_video.errors import InputError, OutputError, WeightsError
+from lfdn_video.media import Frame
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.pipeline import Progress, expected_frames, restore, restored_frames
+from lfdn_video.reader import open_reader
+from tests.fakes import (
+    FakeRunner,
+    NetworkFailureError,
+    brighten,
+    fail_after,
+    identity_engine,
+    video_info,
+)
+
+COUNT, WIDTH, HEIGHT = 10, 64, 48
+LOSSLESS = EncodeOptions(codec="ffv1")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Ten frames of noise at a variable rate, ffv1 in Matroska."""
+    path = tmp_path / "clip.mkv"
+    random = np.random.default_rng(1)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=WIDTH, height=HEIGHT)
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for index in range(COUNT):
+            pixels = random.integers(0, 256, (HEIGHT * 3 // 2, WIDTH), np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, "yuv420p")
+            frame.pts, frame.time_base = 40 * index + 9 * (index % 2), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _frames(path: Path) -> list[Frame]:
+    with open_reader(path) as reader:
+        return list(reader.frames())
+
+
+def _threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()} & {"decode", "restore"}
+
+
+def _left_behind(clip: Path) -> list[str]:
+    return [path.name for path in clip.parent.iterdir() if path != clip]
+
+
+def test_a_network_that_changes_nothing_keeps_every_bit(clip: Path) -> None:
+    target = clip.with_name("after.mkv")
+    restore(clip, target, engine=identity_engine(), encode=LOSSLESS)
+    for after, before in zip(_frames(target), _frames(clip), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(after.planes, before.planes, strict=True))
+
+
+def test_every_frame_keeps_its_time(clip: Path) -> None:
+    target = clip.with_name("after.mkv")
+    restore(clip, target, engine=identity_engine())
+    assert [frame.pts for frame in _frames(target)] == [frame.pts for frame in _frames(clip)]
+
+
+def test_what_the_network_changes_is_in_the_target(clip: Path) -> None:
+    target = clip.with_name("after.mkv")
+    restore(clip, target, engine=Engine(brighten(0.1)), encode=LOSSLESS)
+    before, after = _frames(clip)[0], _frames(target)[0]
+    assert after.planes[0].mean() > before.planes[0].mean() + 5
+
+
+def test_the_summary_says_what_was_done(clip: Path) -> None:
+    target = clip.with_name("after.mkv")
+    summary = restore(clip, target, engine=identity_engine())
+    assert (summary.frames, summary.target, summary.corrupt_packets) == (COUNT, target, 0)
+    assert set(summary.stages) == {"decode", "restore", "encode"}
+
+
+def test_the_slowest_stage_is_named(clip: Path) -> None:
+    def network(batch: Tensor) -> Tensor:
+        time.sleep(0.03)
+        return batch
+
+    summary = restore(clip, clip.with_name("after.mkv"), engine=FakeRunner(network))
+    assert summary.bottleneck == "restore"
+    assert summary.stages["restore"].busy_s == pytest.approx(0.03 * COUNT, rel=0.5)
+
+
+def test_progress_is_told_after_every_frame(clip: Path) -> None:
+    told: list[Progress] = []
+    target = clip.with_name("after.mkv")
+    restore(clip, target, engine=identity_engine(), on_progress=told.append)
+    assert [progress.frames_done for progress in told] == list(range(1, COUNT + 1))
+
+
+def test_an_estimate_that_was_too_low_is_given_up(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lfdn_video.pipeline.expected_frames", lambda *_: 4)
+    told: list[Progress] = []
+    target = clip.with_name("after.mkv")
+    restore(clip, target, engine=identity_engine(), on_progress=told.append)
+    assert [progress.frames_total for progress in told] == [4] * 4 + [None] * (COUNT - 4)
+
+
+def test_a_span_is_restored(clip: Path) -> None:
+    target = clip.with_name("after.mkv")
+    span = SpanOptions(start_s=0.1, end_s=0.3)
+    summary = restore(clip, target, engine=identity_engine(), span=span)
+    assert summary.frames == len(_frames(target)) == 5
+
+
+@pytest.mark.parametrize("frames", [0, 3, COUNT - 1])
+def test_a_failing_network_leaves_nothing_behind(clip: Path, frames: int) -> None:
+    runner = FakeRunner(network=fail_after(frames))
+    with pytest.raises(NetworkFailureError):
+        restore(clip, clip.with_name("after.mkv"), engine=runner)
+    assert (_left_behind(clip), _threads()) == ([], set())
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, LookupError])
+def test_an_interruption_leaves_nothing_behind(clip: Path, kind: type[BaseException]) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.frames_done == 3:
+            raise kind
+
+    target = clip.with_name("after.mkv")
+    with pytest.raises(kind):
+        restore(clip, target, engine=identity_engine(), on_progress=interrupt)
+    assert (_left_behind(clip), _threads()) == ([], set())
+
+
+def test_an_interruption_does_not_wait_for_the_rest(clip: Path) -> None:
+    def network(batch: Tensor) -> Tensor:
+        time.sleep(0.05)
+        return batch
+
+    runner = FakeRunner(network=network)
+
+    def interrupt(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(clip, clip.with_name("after.mkv"), engine=runner, on_progress=interrupt)
+    assert len(runner.batches) <= 3
+
+
+def test_a_failing_encoder_leaves_no_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> None:
+        raise OutputError("after.mkv: no space; make room")
+
+    monkeypatch.setattr("lfdn_video.writer.Writer.write", write)
+    with pytest.raises(OutputError, match="no space"):
+        restore(clip, clip.with_name("after.mkv"), engine=identity_engine())
+    assert (_left_behind(clip), _threads()) == ([], set())
+
+
+def test_an_engine_handed_in_stays_open(clip: Path) -> None:
+    runner = FakeRunner()
+    restore(clip, clip.with_name("after.mkv"), engine=runner)
+    assert not runner.closed
+
+
+def test_an_engine_made_for_the_run_is_closed(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = FakeRunner(network=fail_after(2))
+    monkeypatch.setattr(engine_module, "load_engine", lambda *_, **__: runner)
+    with pytest.raises(NetworkFailureError):
+        restore(clip, clip.with_name("after.mkv"))
+    assert runner.closed
+
+
+def test_missing_weights_leave_nothing_behind(clip: Path) -> None:
+    with pytest.raises(WeightsError):
+        restore(clip, clip.with_name("after.mkv"), weights=clip.with_name("no.safetensors"))
+    assert _left_behind(clip) == []
+
+
+def test_a_bad_source_is_noticed_before_an_engine_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+    monkeypatch.setattr(engine_module, "load_engine", lambda *_, **__: made.append(True))
+    with pytest.raises(InputError):
+        restore(tmp_path / "absent.mp4", tmp_path / "after.mp4")
+    assert made == []
+
+
+def test_a_bad_source_is_noticed_without_torch(tmp_path: Path) -> None:
+    program = """
+import sys
+from lfdn_video import InputError, restore
+try:
+    restore(sys.argv[1] + "/absent.mp4", sys.argv[1] + "/after.mp4")
+except InputError:
+    sys.exit("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert done.returncode == 0
+
+
+def test_restored_frames_are_pictures(clip: Path) -> None:
+    frames = list(restored_frames(clip, engine=identity_engine()))
+    assert [frame.pts for frame in frames] == [frame.pts for frame in _frames(clip)]
+    assert {(frame.image.shape, str(frame.image.dtype)) for frame in frames} == {
+        ((HEIGHT, WIDTH, 3), "uint8")
+    }
+
+
+def test_restored_frames_say_when_they_are_shown(clip: Path) -> None:
+    frames = list(restored_frames(clip, engine=identity_engine()))
+    assert frames[1].time_s == pytest.approx(0.049)
+
+
+def test_leaving_restored_frames_early_leaves_no_thread(clip: Path) -> None:
+    frames = restored_frames(clip, engine=identity_engine())
+    next(frames)
+    frames.close()
+    assert _threads() == set()
+
+
+def test_options_reach_the_network(clip: Path) -> None:
+    runner = FakeRunner()
+    list(restored_frames(clip, engine=runner, inference=InferenceOptions(batch=4)))
+    assert [shape[0] for shape in runner.batches] == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        (SpanOptions(), 250),
+        (SpanOptions(start_s=4), 150),
+        (SpanOptions(end_s=2.5), 62),
+        (SpanOptions(start_s=9, end_s=99), 25),
+    ],
+)
+def test_a_span_has_its_share_of_the_frames(span: SpanOptions, expected: int) -> None:
+    info = replace(video_info(), duration_s=10.0, average_rate=Fraction(25), frame_count=250)
+    assert expected_frames(info, span) == expected
+
+
+def test_nothing_is_expected_of_a_source_that_does_not_say() -> None:
+    assert expected_frames(video_info(), SpanOptions(end_s=5)) is None
+
+
+@pytest.mark.needs_cuda
+def test_cuda_keeps_every_bit_from_file_to_file(clip: Path) -> None:
+    target = clip.with_name("after.mkv")
+    with Engine(lambda batch: batch, device=torch.device("cuda"), precision="float16") as engine:
+        restore(clip, target, engine=engine, encode=LOSSLESS)
+    for after, before in zip(_frames(target), _frames(clip), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(after.planes, before.planes, strict=True))
