@@ -10,6 +10,8 @@ of damage the reader goes back to the last key frame and continues the careful w
 after the other.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
@@ -45,7 +47,7 @@ SHORT_S = 1.0
 """A file that ends this much before its own account of its length was cut short."""
 
 
-def open_reader(source: str | Path, span: SpanOptions | None = None) -> "Reader | ImageReader":
+def open_reader(source: str | Path, span: SpanOptions | None = None) -> Reader | ImageReader:
     """A reader for whatever `source` is: a video, a picture, a folder or a pattern of pictures."""
     if is_image_source(source):
         return ImageReader(source, span)
@@ -161,7 +163,7 @@ class _Pass:
 
     def _packets(
         self, container: InputContainer, stream: VideoStream
-    ) -> "Iterator[Packet[VideoStream] | None]":
+    ) -> Iterator[Packet[VideoStream] | None]:
         """All that can be read; last an empty packet or None, which flush the decoder."""
         failures = 0
         packets = container.demux(stream)
@@ -181,7 +183,7 @@ class _Pass:
             yield packet
         yield None
 
-    def _shown(self, video: VideoFrame, decoder: "_Decoder") -> Iterator[Frame]:
+    def _shown(self, video: VideoFrame, decoder: _Decoder) -> Iterator[Frame]:
         """The frame, if it is wanted; before it, a repeated one for each that was lost."""
         raw_pts = video.pts if video.pts is not None else video.dts
         if raw_pts is not None:
@@ -232,7 +234,7 @@ class _Decoder:
         self._last_sent: int | None = None
         self.corrupt = 0
 
-    def decode(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
+    def decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         """The frames that are ready. _DamageError on the fast way if one could not be decoded."""
         pts = packet.pts if packet is not None and not packet.is_discard else None
         if pts is not None:

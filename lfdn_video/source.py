@@ -5,6 +5,8 @@ itself `.mp4` would. Every way of not being a video becomes an InputError of one
 decoded in `reader.py`; packets of the other streams are copied in `passthrough.py`.
 """
 
+from __future__ import annotations
+
 import math
 from contextlib import closing
 from dataclasses import replace
@@ -48,7 +50,7 @@ def ffmpeg_words(error: FFmpegError) -> str:
     return f"{words} ({line[2].strip()})" if line else words
 
 
-def open_source(path: Path) -> InputContainer:
+def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContainer:
     """Open a local file that holds a video. The caller closes it. InputError if it is none."""
     _check_file(path)
     options = {
@@ -57,7 +59,7 @@ def open_source(path: Path) -> InputContainer:
         "format_whitelist": ",".join(sorted(av.formats_available - REFERRING_FORMATS)),
     }
     try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+        container = av.open(f"file:{path}", options=options, metadata_errors=metadata_errors)
     except FFmpegError as error:
         raise InputError(f"{path}: {_refusal(path, error)}") from error
     except UnicodeEncodeError as error:
@@ -174,7 +176,7 @@ def discard_others(container: InputContainer, wanted: Stream) -> None:
             stream.discard = Discard.all
 
 
-def timed(packet: "Packet[Stream]") -> bool:
+def timed(packet: Packet[Stream]) -> bool:
     """Whether it carries data; PyAV ends each stream with an empty packet, for flushing."""
     return packet.size > 0
 

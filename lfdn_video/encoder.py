@@ -1,0 +1,260 @@
+"""FFmpeg's encoders: which there are, what options they take, and in what format frames go in.
+
+Everything that can be wrong with a request is found before the first frame, and said in FFmpeg's
+words where they are FFmpeg's. A frame keeps its format if the encoder takes it; else it goes in
+the closest one, converted with explicit matrix and range, and a warning names the change.
+`writer.py` uses this for videos, `images.py` for pictures.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from fractions import Fraction
+
+import av
+from av.codec import Codec
+from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
+from av.codec.context import CodecOption, Flags, OptionFlags, ThreadType
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+
+from lfdn_video.errors import OptionError
+from lfdn_video.media import MATRIX_RGB, Colour, Frame, PixelFormat, VideoInfo
+from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions
+from lfdn_video.planes import Coding, Converter, video_frame, working_format
+from lfdn_video.source import ffmpeg_words
+
+# What the standards define; FFmpeg itself fails on the reserved values in between.
+VALID_MATRICES = frozenset({0, 1, 2, *range(4, 15)})
+VALID_PRIMARIES = frozenset({1, 2, *range(4, 13), 22})
+VALID_TRANSFERS = frozenset({1, 2, *range(4, 19)})
+
+QUALITY_OPTIONS = frozenset({"crf", "cq", "qp", "b", "rc", "global_quality", "lossless", "quality"})
+"""If one of these is given by name, our default for quality steps back."""
+
+LOSSES = {
+    PixFmtLoss.ALPHA: "transparency",
+    PixFmtLoss.DEPTH: "bit depth",
+    PixFmtLoss.RESOLUTION: "colour resolution",
+    PixFmtLoss.COLORSPACE: "RGB",
+    PixFmtLoss.CHROMA: "colour",
+}
+
+# SVT-AV1 writes to stderr by itself, whatever FFmpeg's log level; 1 is "errors only".
+os.environ.setdefault("SVT_LOG", "1")
+
+
+class Encoder:
+    """What a run's frames are encoded with. Making one raises OptionError for what cannot be.
+
+    `configure` sets up FFmpeg's context, `prepare` brings a frame to what that takes.
+    """
+
+    def __init__(self, info: VideoInfo, options: EncodeOptions, *, codec: str | None = None):
+        self.codec = find_codec(codec or options.codec)
+        self.options = resolve_options(self.codec, options)
+        self.warnings: list[str] = []
+        """What the encoding cannot keep of the frames."""
+        self.time_base = info.time_base
+        self._info = info
+        self._source = Coding.of(info.format, info.colour, info.height)
+        self._target = self._choose_coding(options.pixel_format)
+        renamed = self._target.name != self._source.name
+        self._converter = Converter(self._source, self._target) if renamed else None
+        self._colour = self._tags()
+
+    @property
+    def pixel_format(self) -> str:
+        return self._target.name
+
+    def configure(self, context: VideoCodecContext, *, rate: Fraction) -> None:
+        """Set up and open FFmpeg's encoder. OptionError if it does not like what it was given."""
+        info = self._info
+        context.width, context.height = info.width, info.height
+        context.pix_fmt = self._target.name
+        context.time_base, context.framerate = self.time_base, rate
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+        context.colorspace, context.color_range = self._colour.matrix, self._colour.range
+        context.color_primaries = self._colour.primaries
+        context.color_trc = self._colour.transfer
+        context.flags |= Flags.frame_duration
+        # x264 understands "slices" as cutting each frame into pieces, which costs quality.
+        sliced = not self.codec.name.startswith("libx264")
+        context.thread_type = ThreadType.AUTO if sliced else ThreadType.FRAME
+        context.options = dict(self.options)
+        try:
+            with ffmpeg_errors():
+                context.open()
+        except FFmpegError as error:
+            raise OptionError(
+                f"{self.codec.name}: cannot be used like this: {ffmpeg_words(error)}; "
+                f"change its options, or the codec"
+            ) from error
+        if context.options:  # FFmpeg leaves what it did not understand
+            raise OptionError(f"{self.codec.name}: no such option: {', '.join(context.options)}")
+
+    def prepare(self, frame: Frame) -> VideoFrame:
+        """FFmpeg's frame, in the encoder's format, with its pts and duration."""
+        video = video_frame(frame)
+        if self._converter is not None:
+            video = self._converter.convert(video)
+        video.pts, video.duration, video.time_base = frame.pts, frame.duration, self.time_base
+        video.colorspace, video.color_range = self._colour.matrix, self._colour.range
+        return video
+
+    def _choose_coding(self, wanted: str | None) -> Coding:
+        source, loss = self._info.format, PixFmtLoss.NONE
+        takes = self._formats()
+        if wanted is not None:
+            name = _checked_format(wanted, takes, self.codec.name)
+        else:
+            same = _same_samples(source, takes, full_range=self._source.full_range)
+            best, loss = find_best_pix_fmt_of_list(takes, source.name, source.alpha)
+            name = same or (best.name if best is not None else takes[0])
+        coding = self._coding(working_format(name), name)
+        self._warn_of_change(coding, loss)
+        return coding
+
+    def _formats(self) -> list[str]:
+        names = [known.name for known in self.codec.video_formats or ()]
+        if self.codec.canonical_name == "mjpeg":  # JPEG is full range; the others are a hack
+            names = [name for name in names if name.startswith("yuvj")]
+        return names or [self._info.format.name]
+
+    def _coding(self, target: PixelFormat, name: str) -> Coding:
+        rgb = target.family == "rgb"
+        from_rgb = self._info.format.family == "rgb"
+        full = rgb or target.full_range_name or (self._source.full_range and not from_rgb)
+        return Coding(name, self._source.matrix, full)
+
+    def _warn_of_change(self, coding: Coding, loss: PixFmtLoss) -> None:
+        before, after = self._source, working_format(coding.name)
+        if _stem(after.name) != _stem(before.name):
+            losing = " and ".join(name for flag, name in LOSSES.items() if loss & flag)
+            note = f", losing {losing}" if losing else ""
+            self.warnings.append(
+                f"{self.codec.name} gets {coding.name} made from {before.name}{note}"
+            )
+        elif coding.full_range != before.full_range:
+            levels = "full" if coding.full_range else "limited"
+            self.warnings.append(f"{self.codec.name} gets {coding.name}, levels made {levels}")
+
+    def _tags(self) -> Colour:
+        colour, target = self._info.colour, VideoFormat(self._target.name)
+        if self._converter is None:
+            return _valid(colour)
+        explicit = self._target.tagged(colour)
+        if target.is_rgb == (self._info.format.family == "rgb") and colour.matrix != MATRIX_RGB:
+            return _valid(replace(explicit, matrix=colour.matrix))
+        return _valid(explicit)
+
+
+def find_codec(name: str) -> Codec:
+    """FFmpeg's video encoder of this name; OptionError if there is none."""
+    try:
+        codec = Codec(name, "w")
+    except UnknownCodecError as error:
+        close = _suggestion(name, sorted(av.codecs_available))
+        raise OptionError(f"codec: {name!r} is no encoder of this FFmpeg{close}") from error
+    if codec.type != "video":
+        raise OptionError(f"codec: {name!r} encodes {codec.type}, not video")
+    return codec
+
+
+def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
+    """The encoder's options by FFmpeg's names, each of which it knows; OptionError otherwise."""
+    supported = codec.create("video").supported_options
+    private = {option.name: option for option in supported.private}
+    generic = {option.name: option for option in supported.generic if _for_video_encoders(option)}
+    resolved = dict(CODEC_DEFAULTS.get(codec.name, {}))
+    if QUALITY_OPTIONS & options.codec_options.keys() and options.crf is None:
+        resolved = {key: resolved[key] for key in resolved if key not in QUALITY_OPTIONS}
+        resolved.pop("flags", None)
+    if options.crf is not None:
+        resolved[_quality_option(codec, private)] = f"{options.crf:g}"
+    if options.preset is not None:
+        if "preset" not in private:
+            raise OptionError(f"preset: {codec.name} has no presets; leave it out")
+        resolved["preset"] = options.preset
+    for name, value in options.codec_options.items():
+        if name not in private and name not in generic:
+            close = _suggestion(name, [*private, *generic])
+            raise OptionError(f"{codec.name}: no such option: {name!r}{close}")
+        joins = name.endswith("-params") and name in resolved
+        resolved[name] = f"{resolved[name]}:{value}" if joins else value
+    return resolved
+
+
+@contextmanager
+def ffmpeg_errors() -> Iterator[None]:
+    """Let FFmpeg's log lines reach its exceptions, which are terse without.
+
+    Only for short steps without frames in flight: PyAV's log callback needs Python's lock, and a
+    thread of FFmpeg that logs while another waits for it would stop both for good.
+    """
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture():
+            yield
+    finally:
+        av.logging.set_level(before)
+
+
+def _for_video_encoders(option: CodecOption) -> bool:
+    needed = OptionFlags.ENCODING_PARAM | OptionFlags.VIDEO_PARAM
+    return option.flags & needed == needed
+
+
+def _quality_option(codec: Codec, private: Mapping[str, CodecOption]) -> str:
+    for name in ("crf", "cq"):
+        if name in private:
+            return name
+    raise OptionError(f"crf: {codec.name} has no constant-quality mode; leave it out")
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _checked_format(name: str, takes: Sequence[str], codec: str) -> str:
+    try:
+        VideoFormat(name)
+    except ValueError as error:
+        close = _suggestion(name, takes)
+        raise OptionError(f"pixel format: FFmpeg knows no {name!r}{close}") from error
+    if name not in takes:
+        raise OptionError(f"pixel format: {codec} does not take {name}, only {', '.join(takes)}")
+    return name
+
+
+def _same_samples(source: PixelFormat, takes: Sequence[str], *, full_range: bool) -> str | None:
+    """The format among these that holds the same samples, however arranged."""
+    if source.name in takes:
+        return source.name
+    stem = _stem(source.name)
+    for name in takes:
+        working = working_format(name)
+        if _stem(working.name) == stem and (full_range or not working.full_range_name):
+            return name
+    return None
+
+
+def _stem(name: str) -> str:
+    """The name of the planes: `yuvj420p` are the planes of `yuv420p`."""
+    return name.replace("yuvj", "yuv")
+
+
+def _valid(colour: Colour) -> Colour:
+    untagged = Colour()
+    return Colour(
+        colour.matrix if colour.matrix in VALID_MATRICES else untagged.matrix,
+        colour.range if colour.range in (0, 1, 2) else untagged.range,
+        colour.primaries if colour.primaries in VALID_PRIMARIES else untagged.primaries,
+        colour.transfer if colour.transfer in VALID_TRANSFERS else untagged.transfer,
+    )

@@ -1,0 +1,301 @@
+"""What of a video is not its pictures: sound, subtitles, attachments, chapters, tags.
+
+They are copied, packet by packet and byte by byte, while the pictures are written, so that nothing
+piles up in memory. What the target's container cannot hold is named in `warnings`: FFmpeg is asked
+for each stream beforehand, and the finished file is compared with the source. Text subtitles are
+rewritten in the container's own kind if it takes no other.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+from typing import cast
+
+import av
+from av.codec import Codec
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
+from av.subtitles.codeccontext import SubtitleCodecContext
+from av.subtitles.stream import SubtitleStream
+
+from lfdn_video.encoder import ffmpeg_errors
+from lfdn_video.media import VideoInfo
+from lfdn_video.source import MICROSECONDS, codec_name, ffmpeg_words, has_decoder, open_source
+
+KEEP_BYTES = "surrogateescape"
+"""Tags that are no UTF-8 leave as they came."""
+
+SUBTITLE_S = 10
+"""A subtitle that began so long before a span may still be shown in it."""
+
+TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
+"""The text subtitles that a container holds if it does not hold the source's."""
+
+# Tags that tell how a file was made, not what is in it. The target gets its own.
+MAKING_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps"}
+MAKING_TAGS |= {"vendor_id", "handler_name", "number_of_frames", "number_of_bytes"}
+MAKING_PREFIXES = ("_statistics", "bps-", "duration-", "number_of_")
+
+
+@dataclass(slots=True)
+class _Copy:
+    """One stream on its way."""
+
+    source: Stream
+    target: Stream
+    rewrites: bool = False
+    """A text subtitle in another kind than the source's."""
+    last_dts: int | None = None
+
+
+class Passthrough:
+    """Copies all but the restored stream of a source into an open target.
+
+    In this order: `add_to` before the header, `begin` at the first frame, `until` before each
+    packet of the video, `rest` after the last one, `missing_in` the finished file; `close` always.
+    """
+
+    def __init__(self, info: VideoInfo) -> None:
+        self.warnings: list[str] = []
+        """What does not get into the target, by name."""
+        self._info = info
+        self._container = open_source(info.path, metadata_errors=KEEP_BYTES)
+        self._copies: dict[int, _Copy] = {}
+        self._target_index: dict[int, int] = {}
+        self._origin_s, self._end_s = Fraction(0), Fraction(MICROSECONDS)
+        self._ready: Generator[Packet[Stream]] | None = None
+        self._ahead: Packet[Stream] | None = None
+
+    def close(self) -> None:
+        if self._ready is not None:
+            self._ready.close()
+        self._container.close()
+
+    def add_to(self, target: OutputContainer, video: Callable[[OutputContainer], Stream]) -> None:
+        """Add the source's streams in their order, `video()` in place of the restored one.
+
+        Container tags come along; chapters do with `add_chapters`.
+        """
+        target.metadata.update(_kept(self._container.metadata))
+        for stream in self._container.streams:
+            hidden = stream.discard == Discard.all  # QuickTime's text track behind the chapters
+            if stream.index == self._info.video_index:
+                made = video(target)
+                made.metadata.update(_kept(stream.metadata))
+                made.disposition = stream.disposition
+                self._target_index[stream.index] = made.index
+            elif not hidden:
+                self._add(target, stream)
+            if stream.index not in self._copies:
+                stream.discard = Discard.all
+
+    def add_chapters(self, target: OutputContainer, start_s: Fraction, end_s: Fraction) -> None:
+        """Add the chapters of a span, counted from its start."""
+        chapters = []
+        for chapter in self._container.chapters():
+            time_base = chapter["time_base"] or Fraction(1)
+            start, end = floor(start_s / time_base), floor(end_s / time_base)
+            if chapter["end"] > start and chapter["start"] < end:
+                cut = (max(chapter["start"], start) - start, min(chapter["end"], end) - start)
+                chapters.append({**chapter, "start": cut[0], "end": cut[1]})
+        target.set_chapters(cast("list[av.container.core.Chapter]", chapters))
+
+    def begin(self, *, origin_s: Fraction, end_s: Fraction, cut: bool) -> None:
+        """Copy what lies in [origin, end), and count time from the origin. Not `cut`: all."""
+        if cut:
+            self._origin_s, self._end_s = origin_s, end_s
+            with suppress(FFmpegError):  # then it is read from the start
+                self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
+        self._ready = self._packets(cut=cut)
+
+    def until(self, time_s: Fraction) -> Iterator[Packet[Stream]]:
+        """The packets to be written before this time in the target (decoding time)."""
+        assert self._ready is not None, "begin comes first"
+        while True:
+            self._ahead = self._ahead or next(self._ready, None)
+            if self._ahead is None or _dts_s(self._ahead) > time_s:
+                return
+            packet, self._ahead = self._ahead, None
+            yield packet
+
+    def rest(self) -> Iterator[Packet[Stream]]:
+        """All that is left."""
+        return self.until(Fraction(MICROSECONDS) * MICROSECONDS)
+
+    def missing_in(self, path: Path) -> Iterator[str]:
+        """What a finished file lacks of the source, by name."""
+        with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:
+            yield from _missing_tags("tag", self._container.metadata, target.metadata)
+            if self._container.chapters() and not target.chapters():
+                yield "the chapters"
+            for source_index, target_index in self._target_index.items():
+                before, after = self._container.streams[source_index], target.streams[target_index]
+                kind = f"{_label(before)}: tag"
+                yield from _missing_tags(kind, before.metadata, after.metadata)
+                for flag in before.disposition & ~after.disposition:
+                    yield f"{_label(before)}: mark {flag.name}"
+
+    def _add(self, target: OutputContainer, stream: Stream) -> None:
+        kind = target.format.name
+        if (refusal := _refusal(stream, kind)) is None:
+            copy = _Copy(stream, _added(target, stream))
+        elif _is_text(stream) and kind in TEXT_SUBTITLES:
+            copy = _Copy(stream, _rewritten(target, stream, TEXT_SUBTITLES[kind]), rewrites=True)
+            self.warnings.append(f"{_label(stream)} becomes {TEXT_SUBTITLES[kind]} in {kind}")
+        else:
+            self.warnings.append(f"{_label(stream)} is left out, {kind} cannot hold it: {refusal}")
+            return
+        if stream.type == "video":
+            self.warnings.append(f"{_label(stream)} is copied as it is, only one is restored")
+        copy.target.metadata.update(_kept(stream.metadata))
+        copy.target.disposition = stream.disposition
+        self._copies[stream.index] = copy
+        self._target_index[stream.index] = copy.target.index
+
+    def _packets(self, *, cut: bool) -> Generator[Packet[Stream]]:
+        """The packets as they go into the target."""
+        for packet in self._demuxed():
+            copy = self._copies[packet.stream.index]
+            if cut and not self._cut(packet):
+                continue
+            if copy.rewrites:
+                rewritten = _encoded(packet, copy)
+                if rewritten is None:
+                    continue
+                packet = rewritten
+            _order(packet, copy)
+            packet.stream = copy.target
+            yield packet
+
+    def _demuxed(self) -> Generator[Packet[Stream]]:
+        streams = [copy.source for copy in self._copies.values()]
+        if not streams:
+            return
+        try:
+            for packet in self._container.demux(streams):
+                if packet.size == 0:  # PyAV ends each stream with one, to flush a decoder
+                    continue
+                if _dts_s(packet) >= self._end_s + SUBTITLE_S:
+                    return
+                yield packet
+        except FFmpegError as error:
+            self.warnings.append(f"what is not video ends early: {ffmpeg_words(error)}")
+
+    def _cut(self, packet: Packet[Stream]) -> bool:
+        """Whether it lies in the span; moves it to its place in the target if so."""
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if pts is None:
+            return False
+        origin, end = (floor(time / packet.time_base) for time in (self._origin_s, self._end_s))
+        if packet.stream.disposition & Disposition.attached_pic:
+            packet.pts = packet.dts = 0
+            return True
+        if pts < origin and packet.stream.type == "subtitle" and packet.duration:
+            packet.duration -= origin - pts  # it is on the screen when the span begins
+            packet.pts = packet.dts = pts = origin
+        if not origin <= pts < end or (packet.duration is not None and packet.duration < 0):
+            return False
+        packet.pts = pts - origin
+        packet.dts = None if packet.dts is None else packet.dts - origin
+        return True
+
+
+def _dts_s(packet: Packet[Stream]) -> Fraction:
+    ticks = packet.dts if packet.dts is not None else packet.pts
+    return Fraction(0) if ticks is None else ticks * packet.time_base
+
+
+def _order(packet: Packet[Stream], copy: _Copy) -> None:
+    """Muxers refuse packets that go back in time, which broken files have."""
+    if packet.dts is None:
+        packet.dts = packet.pts
+    if packet.dts is None:
+        return
+    if copy.last_dts is not None and packet.dts < copy.last_dts:
+        packet.dts = copy.last_dts
+        packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+    copy.last_dts = packet.dts
+
+
+def _refusal(stream: Stream, container: str) -> str | None:
+    """Why a container cannot hold a stream, in FFmpeg's words: tried in memory. None: it can."""
+    trial = av.open(io.BytesIO(), "w", format=container)
+    try:
+        with ffmpeg_errors():
+            _added(trial, stream).metadata.update(stream.metadata)
+            trial.start_encoding()
+    except FFmpegError as error:
+        return ffmpeg_words(error)
+    except ValueError as error:  # PyAV's own check
+        return str(error)
+    finally:
+        with suppress(FFmpegError):  # a file without packets; what becomes of it does not matter
+            trial.close()
+    return None
+
+
+def _added(target: OutputContainer, stream: Stream) -> Stream:
+    # "Opaque": from the decoder's parameters; there need not be an encoder.
+    return target.add_stream_from_template(stream, opaque=True)
+
+
+def _is_text(stream: Stream) -> bool:
+    return isinstance(stream, SubtitleStream) and has_decoder(stream) and stream.codec.text_sub
+
+
+def _rewritten(target: OutputContainer, stream: Stream, kind: str) -> Stream:
+    decoder = cast("SubtitleCodecContext", stream.codec_context)
+    decoder.open(strict=False)
+    made = target.add_stream(Codec(kind, "w").name)
+    encoder = cast("SubtitleCodecContext", made.codec_context)
+    encoder.subtitle_header = decoder.subtitle_header
+    made.time_base = encoder.time_base = stream.time_base or Fraction(1, MICROSECONDS)
+    return made
+
+
+def _encoded(packet: Packet[Stream], copy: _Copy) -> Packet[Stream] | None:
+    """The same text in the target's kind; None if there is none to show."""
+    decoder = cast("SubtitleCodecContext", copy.source.codec_context)
+    encoder = cast("SubtitleCodecContext", copy.target.codec_context)
+    try:
+        texts = decoder.decode2(packet)
+        if texts is None:
+            return None
+        rewritten = encoder.encode_subtitle(texts)
+    except FFmpegError:
+        return None
+    rewritten.time_base = packet.time_base
+    rewritten.pts = rewritten.dts = packet.pts
+    rewritten.duration = packet.duration
+    return rewritten
+
+
+def _label(stream: Stream) -> str:
+    """`subtitle stream 3 (ass, eng, Signs)`."""
+    tags = (stream.language, stream.metadata.get("title"), stream.metadata.get("filename"))
+    details = ", ".join([codec_name(stream), *(tag for tag in tags if tag)])
+    return f"{stream.type} stream {stream.index} ({details})"
+
+
+def _is_making(tag: str) -> bool:
+    return tag.lower() in MAKING_TAGS or tag.lower().startswith(MAKING_PREFIXES)
+
+
+def _kept(tags: Mapping[str, str]) -> dict[str, str]:
+    return {tag: value for tag, value in tags.items() if not _is_making(tag)}
+
+
+def _missing_tags(kind: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    names, values = {tag.lower() for tag in after}, set(after.values())
+    for tag, value in _kept(before).items():
+        unsaid = tag == "language" and value == "und"
+        if tag.lower() not in names and value not in values and not unsaid:
+            yield f"{kind} {tag}"

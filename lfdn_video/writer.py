@@ -1,0 +1,252 @@
+"""Video out: restored frames encoded, with everything else of the source copied beside them.
+
+`Writer` refuses what cannot work before the first frame, writes into a hidden file (`target.py`),
+and gives it its name only when it is complete. How frames are encoded is `encoder.py`'s, what is
+copied `passthrough.py`'s, pictures are written in `images.py`.
+
+Timestamps are the source's own, in the source's time base. Containers with a time base of their
+own round them: Matroska to milliseconds; MP4 takes any.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from lfdn_video.encoder import Encoder, ffmpeg_errors
+from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.images import ImageWriter, is_image_target
+from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
+from lfdn_video.passthrough import KEEP_BYTES, Passthrough
+from lfdn_video.source import ffmpeg_words
+from lfdn_video.target import check_target, discard, publish, reserve
+
+LOGGER = logging.getLogger(__name__)
+
+CONTAINER_OPTIONS = {
+    # The index goes to the front, so that a browser can play the file while it loads.
+    "mp4": {"movflags": "+faststart"},
+    "mov": {"movflags": "+faststart"},
+    # AAC starts a little before zero; FFmpeg would move all the video instead of letting it.
+    "matroska": {"avoid_negative_ts": "disabled"},
+    "webm": {"avoid_negative_ts": "disabled"},
+}
+
+FOREVER_S = Fraction(10**9)
+
+
+def open_writer(
+    target: str | Path,
+    info: VideoInfo,
+    options: EncodeOptions | None = None,
+    span: SpanOptions | None = None,
+) -> Writer | ImageWriter:
+    """A writer for whatever `target` is: a video, a picture, a folder or a pattern of pictures."""
+    if is_image_target(target, info):
+        return ImageWriter(target, info, options)
+    return Writer(target, info, options, span)
+
+
+class Writer:
+    """Writes one video. A context manager: entering opens the target, leaving completes it.
+
+    If the block is left by an exception, whichever, nothing remains of the target. Raises
+    OptionError and OutputError on entering, OutputError later if the disk is full or the like.
+    """
+
+    def __init__(
+        self,
+        target: str | Path,
+        info: VideoInfo,
+        options: EncodeOptions | None = None,
+        span: SpanOptions | None = None,
+    ) -> None:
+        self._target, self._info = Path(target), info
+        self._options, self._span = options or EncodeOptions(), span or SpanOptions()
+        self.warnings: list[str] = []
+        """Whatever of the source is not in the target as it was, by name."""
+        self.frames_written = 0
+        check_target(self._target, info.path, overwrite=self._options.overwrite)
+        self._encoder = Encoder(_timed(info, self._options), self._options)
+
+    def __enter__(self) -> Self:
+        self._stream: VideoStream
+        self._origin_pts: int | None = None
+        self._hidden = reserve(self._target)
+        self._passthrough: Passthrough | None = None
+        self._container: OutputContainer | None = None
+        try:
+            self._open()
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._complete()
+        finally:
+            self._abandon()
+
+    def write(self, frame: Frame) -> None:
+        """Encode the next frame; its pts must be above the last one's."""
+        self._check_size(frame)
+        with self._ffmpeg_errors():
+            if self._origin_pts is None:
+                self._begin(frame.pts)
+            video = self._encoder.prepare(frame)
+            video.pts = frame.pts - (self._origin_pts or 0)
+            self._mux(self._stream.encode(video))
+        self.frames_written += 1
+
+    def _open(self) -> None:
+        with self._ffmpeg_errors():
+            self._container = container = self._open_container()
+            if self._info.from_images:
+                self._add_video(container)
+            else:
+                self._passthrough = Passthrough(self._info)
+                self._passthrough.add_to(container, self._add_video)
+                self._passthrough.add_chapters(container, *self._span_s())
+                self._warn_all(self._passthrough.warnings)
+            with ffmpeg_errors():
+                container.start_encoding()
+        self._warn_all(self._encoder.warnings)
+        if self._info.hdr_metadata:
+            self._warn_all([f"HDR metadata is left out: {', '.join(self._info.hdr_metadata)}"])
+
+    def _open_container(self) -> OutputContainer:
+        try:
+            probe = av.open(str(self._hidden), "w")
+        except ValueError as error:
+            raise OutputError(
+                f"{self._target}: {self._target.suffix or 'no suffix'} is no video format that "
+                f"FFmpeg writes; use .mp4 or .mkv"
+            ) from error
+        options = CONTAINER_OPTIONS.get(probe.format.name, {})
+        return av.open(
+            f"file:{self._hidden}", "w", container_options=options, metadata_errors=KEEP_BYTES
+        )
+
+    def _add_video(self, container: OutputContainer) -> Stream:
+        encoder, info = self._encoder, self._info
+        rate = self._options.frame_rate or info.average_rate or IMAGE_RATE
+        try:
+            stream = container.add_stream(encoder.codec.name, rate)
+        except ValueError as error:
+            raise OptionError(
+                f"{self._target}: {container.format.name} cannot hold {encoder.codec.name}; "
+                f"choose another codec or a .mkv"
+            ) from error
+        assert isinstance(stream, VideoStream)
+        encoder.configure(stream.codec_context, rate=rate)
+        stream.time_base = encoder.time_base
+        if info.display_matrix is not None:
+            stream.set_display_matrix(info.display_matrix)
+        self._stream = stream
+        return stream
+
+    def _begin(self, first_pts: int) -> None:
+        """Now it is known where a span really starts: time counts from its first frame."""
+        self._origin_pts = 0 if self._span.whole else first_pts
+        if self._passthrough is not None:
+            origin_s = first_pts * self._info.time_base
+            end_s = self._span_s()[1]
+            self._passthrough.begin(origin_s=origin_s, end_s=end_s, cut=not self._span.whole)
+
+    def _span_s(self) -> tuple[Fraction, Fraction]:
+        """Start and end of the span on the source's own clock; nothing is cut outside of it."""
+        if self._span.whole:
+            return Fraction(0), FOREVER_S
+        first_s = self._info.start_pts * self._info.time_base
+        end_s = FOREVER_S if self._span.end_s is None else first_s + Fraction(self._span.end_s)
+        return first_s + Fraction(self._span.start_s or 0), end_s
+
+    def _mux(self, packets: list[Packet[Stream]]) -> None:
+        """Write packets of the video, and before each what belongs before it."""
+        container, others = self._container, self._passthrough
+        assert container is not None
+        for packet in packets:
+            if others is not None:
+                ticks = packet.dts if packet.dts is not None else packet.pts or 0
+                container.mux(list(others.until(ticks * packet.time_base)))
+            container.mux(packet)
+
+    def _complete(self) -> None:
+        if self.frames_written == 0:
+            raise OutputError(f"{self._target}: there was no frame to write")
+        container, others = self._container, self._passthrough
+        assert container is not None
+        with self._ffmpeg_errors():
+            self._mux(self._stream.encode(None))
+            for packet in others.rest() if others is not None else ():
+                container.mux(packet)
+            container.close()
+            if others is not None:
+                self._warn_all(f"{name} is not in it" for name in others.missing_in(self._hidden))
+        publish(self._hidden, self._target, overwrite=self._options.overwrite)
+
+    def _abandon(self) -> None:
+        """Close all, and leave nothing behind that is not complete."""
+        if self._passthrough is not None:
+            self._passthrough.close()
+        discard(self._hidden)  # first: closing may otherwise spend minutes on finishing it
+        if self._container is not None:
+            with suppress(FFmpegError, OSError):
+                self._container.close()
+        discard(self._hidden)
+
+    def _check_size(self, frame: Frame) -> None:
+        expected = (self._info.width, self._info.height, self._info.format)
+        if (frame.width, frame.height, frame.format) != expected:
+            raise OutputError(
+                f"{frame.name or 'a frame'} is {frame.width}x{frame.height} {frame.format.name}, "
+                f"the video {expected[0]}x{expected[1]} {expected[2].name}; "
+                f"make them alike or write to a folder"
+            )
+
+    def _warn_all(self, notes: Iterator[str] | list[str]) -> None:
+        for note in notes:
+            warning = f"{self._target}: {note}"
+            self.warnings.append(warning)
+            LOGGER.warning("%s", warning)
+
+    @contextmanager
+    def _ffmpeg_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FFmpegError as error:
+            raise OutputError(
+                f"{self._target}: cannot be written: {ffmpeg_words(error)}"
+            ) from error
+
+
+def _timed(info: VideoInfo, options: EncodeOptions) -> VideoInfo:
+    """The source's clock; for pictures the clock that was asked for."""
+    if options.frame_rate is None:
+        return info
+    if not info.from_images:
+        raise OptionError(
+            f"frame rate: {info.path} is a video and keeps its own timestamps; leave it out"
+        )
+    return replace(info, time_base=1 / options.frame_rate, average_rate=options.frame_rate)

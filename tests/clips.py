@@ -1,0 +1,236 @@
+"""Makes the awkward clips that the tests are about, a few KB each, with PyAV alone.
+
+A clip is written the plain way, with nothing of `lfdn_video`, so that it can prove something
+about it. Pictures are seeded noise over a gradient: every sample matters, nothing compresses away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.subtitles.codeccontext import SubtitleCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+WIDTH_PX, HEIGHT_PX = 64, 48
+SAMPLE_RATE = 48_000
+
+ASS_HEADER = """[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour
+Style: Default,Arial,16,&Hffffff
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """What a clip is to be like; `make` writes it."""
+
+    codec: str = "ffv1"
+    pixel_format: str = "yuv420p"
+    size: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)
+    pts: Sequence[int] = tuple(range(10))
+    time_base: Fraction = Fraction(1, 25)
+    options: Mapping[str, str] = field(default_factory=dict)
+    colour: tuple[int, int, int, int] | None = None
+    """matrix, range, primaries, transfer."""
+    sample_aspect_ratio: Fraction = Fraction(1)
+    rotation: int = 0
+    """Counter-clockwise degrees of the display matrix."""
+    flip: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    audio: str | None = None
+    """Codec of two audio tracks."""
+    subtitles: bool = False
+    chapters: bool = False
+    attachment: bool = False
+
+    def make(self, path: Path) -> Path:
+        with av.open(str(path), "w") as container:
+            container.metadata.update(self.metadata)
+            if self.chapters:
+                container.set_chapters([_chapter(0, "Start"), _chapter(1, "Ende")])
+            video = self._add_video(container)
+            tracks = [self._add_audio(container, name) for name in self._languages()]
+            texts = _add_subtitles(container) if self.subtitles else None
+            if self.attachment:
+                container.add_attachment("font.ttf", "font/ttf", b"not really a font" * 9)
+            for number, pts in enumerate(self.pts):
+                container.mux(video.encode(self._frame(number, pts)))
+            container.mux(video.encode(None))
+            for number, track in enumerate(tracks):
+                _encode_tone(container, track, number, self.length_s)
+            if texts is not None:
+                container.mux(_subtitle(texts, 100, 200, "Rain"))
+                container.mux(_subtitle(texts, 300, 50, "{\\i1}more rain"))
+        return path
+
+    @property
+    def length_s(self) -> float:
+        return float((self.pts[-1] + 1) * self.time_base)
+
+    def _languages(self) -> list[str]:
+        return ["deu", "eng"] if self.audio else []
+
+    def _add_video(self, container: OutputContainer) -> VideoStream:
+        stream = container.add_stream(self.codec, 25, options=dict(self.options))
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = self.size
+        stream.pix_fmt = self.pixel_format
+        context = stream.codec_context
+        stream.time_base = context.time_base = self.time_base
+        context.sample_aspect_ratio = self.sample_aspect_ratio
+        if self.colour is not None:
+            context.colorspace, context.color_range = self.colour[:2]
+            context.color_primaries, context.color_trc = self.colour[2:]
+        if self.rotation or self.flip:
+            stream.set_display_rotation(self.rotation, hflip=self.flip)
+        return stream
+
+    def _add_audio(self, container: OutputContainer, language: str) -> AudioStream:
+        stream = container.add_stream(self.audio or "", SAMPLE_RATE)
+        assert isinstance(stream, AudioStream)
+        stream.metadata.update({"language": language, "title": f"Ton {language}"})
+        stream.disposition = (
+            Disposition.default if language == "deu" else Disposition.hearing_impaired
+        )
+        return stream
+
+    def _frame(self, number: int, pts: int) -> VideoFrame:
+        frame = noise(number, self.pixel_format, self.size)
+        frame.pts, frame.time_base = pts, self.time_base
+        following = [other for other in self.pts if other > pts]
+        frame.duration = min(following) - pts if following else 1
+        return frame
+
+
+def noise(seed: int, pixel_format: str, size: tuple[int, int]) -> VideoFrame:
+    """Noise in every plane, within the format's depth."""
+    frame = VideoFrame(*size, pixel_format)
+    random = np.random.default_rng(seed)
+    bits = frame.format.components[0].bits
+    kind = np.uint8 if bits <= 8 else np.uint16
+    for plane in frame.planes:
+        lines = np.frombuffer(memoryview(plane), kind).reshape(plane.height, -1)
+        lines[:] = random.integers(0, 1 << bits, lines.shape, dtype=kind)
+    return frame
+
+
+def planes(path: Path) -> list[list[bytes]]:
+    """Every frame's planes, as FFmpeg decodes them, without line padding."""
+    decoded = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            deep = 2 if frame.format.components[0].bits > 8 else 1
+            packed = len(frame.format.components) > 1 and not frame.format.is_planar
+            decoded.append(
+                [
+                    np.frombuffer(memoryview(plane), np.uint8)
+                    .reshape(plane.height, -1)[:, : plane.width * deep * (4 if packed else 1)]
+                    .tobytes()
+                    for plane in frame.planes
+                ]
+            )
+    return decoded
+
+
+def times(path: Path) -> list[Fraction]:
+    """When every frame is shown, in seconds, exactly."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.time_base is not None
+        return [(frame.pts or 0) * stream.time_base for frame in container.decode(stream)]
+
+
+def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+    """For each stream of a kind: its packets' times and bytes."""
+    with av.open(str(path)) as container:
+        streams = [stream for stream in container.streams if stream.type == kind]
+        found: dict[int, list[tuple[Fraction, bytes]]] = {stream.index: [] for stream in streams}
+        for packet in container.demux(streams):
+            if packet.size:
+                time = (packet.pts or 0) * packet.time_base
+                found[packet.stream.index].append((time, bytes(packet)))
+    return list(found.values())
+
+
+def cut_short(path: Path, share: float) -> Path:
+    """Leave only the first part of a file."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def damage(path: Path, number: int) -> Path:
+    """Overwrite the packet of this number, of the video, with zeros."""
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+        start = content.index(bytes(packet))
+        content[start : start + packet.size] = bytes(packet.size)
+    path.write_bytes(content)
+    return path
+
+
+def _chapter(second: int, title: str) -> av.container.core.Chapter:
+    start, end = second * 200, second * 200 + 200
+    return {
+        "id": second + 1,
+        "start": start,
+        "end": end,
+        "time_base": Fraction(1, 1000),
+        "metadata": {"title": title},
+    }
+
+
+def _encode_tone(
+    container: OutputContainer, stream: AudioStream, number: int, length_s: float
+) -> None:
+    context = stream.codec_context
+    context.open(strict=False)
+    size = context.frame_size or 1024
+    for start in range(0, int(length_s * SAMPLE_RATE), size):
+        wave = np.sin((np.arange(size) + start) / (20 + number)) * 0.3
+        frame = av.AudioFrame(format=context.format.name, layout=context.layout, samples=size)
+        frame.sample_rate, frame.pts = SAMPLE_RATE, start
+        frame.time_base = Fraction(1, SAMPLE_RATE)
+        kind = np.float32 if "flt" in context.format.name else np.int16
+        scaled = wave.astype(kind) if kind is np.float32 else (wave * 32767).astype(kind)
+        per_plane = 1 if context.format.is_planar else context.layout.nb_channels
+        for plane in frame.planes:
+            plane.update(np.repeat(scaled, per_plane).tobytes())
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def _add_subtitles(container: OutputContainer) -> Stream:
+    stream = container.add_stream("ass")
+    context = stream.codec_context
+    assert isinstance(context, SubtitleCodecContext)
+    context.subtitle_header = ASS_HEADER.encode()
+    stream.time_base = context.time_base = Fraction(1, 1000)
+    stream.metadata.update({"language": "deu", "title": "Untertitel"})
+    stream.disposition = Disposition.forced
+    return stream
+
+
+def _subtitle(stream: Stream, start_ms: int, length_ms: int, text: str) -> Packet[Stream]:
+    packet: Packet[Stream] = Packet(f"0,0,Default,,0,0,0,,{text}".encode())
+    packet.stream, packet.time_base = stream, Fraction(1, 1000)
+    packet.pts = packet.dts = start_ms
+    packet.duration = length_ms
+    return packet
