@@ -31,6 +31,13 @@ STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # by name: not every system has 
 REPEAT_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
 TARGET_WORDS = {"derain": "derained", "deblur": "deblurred"}
 
+OPTION_FOR = {
+    "allow to overwrite it": "--overwrite",
+    "pass a file": "--weights",
+    "use smaller tiles or a smaller batch": "--tile or --batch",
+}
+"""What errors of the library advise, as they end, and the option that does it here."""
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -55,7 +62,7 @@ class _Program(click.Group):
         except _Stopped as error:
             _fail(ctx, f"{error.word}; nothing was written", error.exit_code, error)
         except LfdnVideoError as error:
-            _fail(ctx, str(error), error.exit_code, error)
+            _fail(ctx, _with_option(str(error)), error.exit_code, error)
         except Exception as error:  # noqa: BLE001 (the last resort: a line instead of a traceback)
             what = f"{type(error).__name__}: {error}; this is a bug of lfdn-video"
             _fail(ctx, f"{what}, run again with --verbose for the traceback", 1, error)
@@ -364,6 +371,13 @@ def _reporting(
     ctx.find_root().obj = reporter
     with reporter:
         yield reporter
+
+
+def _with_option(message: str) -> str:
+    for advice, option in OPTION_FOR.items():
+        if message.endswith(advice):
+            return f"{message} with {option}"
+    return message
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int, error: BaseException) -> None:

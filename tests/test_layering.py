@@ -23,7 +23,8 @@ LAYERS = (
     {"lfdn_video.errors"},
     {"lfdn_video.media", "lfdn_video.options", "lfdn_video.background"},
     {"lfdn_video.planes", "lfdn_video.colour", "lfdn_video.tiles", "lfdn_video.engine"},
-    {"lfdn_video.source", "lfdn_video.scheduler"},
+    {"lfdn_video.source", "lfdn_video.target", "lfdn_video.scheduler"},
+    {"lfdn_video.encoder"},
     {"lfdn_video.images", "lfdn_video.passthrough"},
     {"lfdn_video.reader", "lfdn_video.writer"},
     {"lfdn_video.pipeline"},
@@ -40,6 +41,7 @@ LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in mo
 FOREIGN = {
     "av": {
         "lfdn_video.doctor",
+        "lfdn_video.encoder",
         "lfdn_video.images",
         "lfdn_video.passthrough",
         "lfdn_video.planes",
