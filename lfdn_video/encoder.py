@@ -104,6 +104,7 @@ class Encoder:
             video = self._converter.convert(video)
         video.pts, video.duration, video.time_base = frame.pts, frame.duration, self.time_base
         video.colorspace, video.color_range = self._colour.matrix, self._colour.range
+        video.color_primaries, video.color_trc = self._colour.primaries, self._colour.transfer
         return video
 
     def _choose_coding(self, wanted: str | None) -> Coding:

@@ -1,25 +1,410 @@
-"""stub"""
+"""Pictures in, pictures out: one file, a folder, or a pattern like `frame_%05d.png` or `*.jpg`.
+
+The same promises as for videos: samples stay in the file's own format (a JPEG's planes become a
+JPEG's planes again), what cannot be kept is named, and nothing unfinished is left behind. Each
+picture may have a size, format and orientation of its own: `Frame.info` says which. EXIF and the
+like are carried by `picture_tags.py` if source and target are of one kind; otherwise the picture
+is turned upright.
+"""
+
+import logging
+import re
 from collections.abc import Generator
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
-from typing import Self
 from types import TracebackType
-from lfdn_video.media import Frame, VideoInfo
-from lfdn_video.options import SpanOptions
+from typing import Self
+
+import numpy as np
+from av.codec.context import CodecContext, ThreadType
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from lfdn_video import picture_tags
+from lfdn_video.encoder import Encoder
+from lfdn_video.errors import InputError, OptionError, OutputError
+from lfdn_video.media import IMAGES, Colour, Frame, PixelFormat, Plane, StreamInfo, VideoInfo
+from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
+from lfdn_video.planes import planes_of, working_format
+from lfdn_video.source import ffmpeg_words
+from lfdn_video.target import check_target, discard, publish, reserve
+
+LOGGER = logging.getLogger(__name__)
+
+ENCODERS = {
+    ".png": "png",
+    ".jpg": "mjpeg",
+    ".jpeg": "mjpeg",
+    ".webp": "libwebp",
+    ".bmp": "bmp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+DECODERS = {
+    picture_tags.PNG_MAGIC: "png",
+    picture_tags.JPEG_MAGIC: "mjpeg",
+    b"BM": "bmp",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+}
+
+TURNED_CHROMA = {"422": "440", "440": "422"}
+"""What a format's subsampling becomes when the picture is turned by a quarter."""
+
+_NUMBER = re.compile(r"%(0?\d*)d")
+_DIGITS = re.compile(r"(\d+)")
+
+
+def is_image_source(source: str | Path) -> bool:
+    """Whether it is for `ImageReader`: by its name, or because it is a folder."""
+    path = Path(source)
+    return path.is_dir() or path.suffix.lower() in ENCODERS
+
+
+def is_image_target(target: str | Path, info: VideoInfo) -> bool:
+    """Whether it is for `ImageWriter`: a picture's name, a folder, or for pictures a new folder."""
+    path = Path(target)
+    return (
+        path.is_dir() or path.suffix.lower() in ENCODERS or (info.from_images and not path.suffix)
+    )
+
+
 class ImageReader:
-    info: VideoInfo
-    warnings: list[str]
-    corrupt_packets: int
-    span: SpanOptions
-    def __init__(self, source: str | Path, span: SpanOptions | None = None) -> None: raise NotImplementedError
-    def __enter__(self) -> Self: return self
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
-    def frames(self) -> Generator[Frame]: raise NotImplementedError
-def is_image_source(source: str | Path) -> bool: return False
-from lfdn_video.options import EncodeOptions
+    """Reads pictures as the frames of a video of `IMAGE_RATE`. A context manager, like `Reader`."""
+
+    def __init__(self, source: str | Path, span: SpanOptions | None = None) -> None:
+        self.span = span or SpanOptions()
+        self.warnings: list[str] = []
+        """What a user should know about the source, in the order it was noticed."""
+        self.corrupt_packets = 0
+        """Pictures met so far that could not be decoded; they are left out."""
+        self._path = Path(source)
+        self._files = _in_span(_found(self._path), self.span, self._path)
+        first, _ = _read(self._files[0])
+        self.info = replace(
+            first,
+            path=self._path,
+            frame_count=len(self._files),
+            duration_s=float(len(self._files) / IMAGE_RATE),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing stays open between pictures."""
+
+    def frames(self) -> Generator[Frame]:
+        """The pictures in the order of their numbers; pts count from 0."""
+        for pts, file in enumerate(self._files):
+            try:
+                info, planes = _read(file)
+            except InputError as error:
+                if len(self._files) == 1:
+                    raise
+                self.corrupt_packets += 1
+                self.warnings.append(f"{error}; it is left out")
+                LOGGER.warning("%s", self.warnings[-1])
+                continue
+            yield Frame(planes, info.format, pts, 1, file.name, info)
+
+
 class ImageWriter:
-    warnings: list[str]
-    def __init__(self, target: str | Path, info: VideoInfo, options: EncodeOptions | None = None) -> None: raise NotImplementedError
-    def __enter__(self) -> Self: return self
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
-    def write(self, frame: Frame) -> None: raise NotImplementedError
-def is_image_target(target: str | Path, info: VideoInfo) -> bool: return False
+    """Writes a picture for each frame. A context manager, like `Writer`.
+
+    Into a folder, pictures go under their own names, frames of a video as `000001.png` and so on;
+    into a pattern, by number from 1. All of them get their names at the end.
+    """
+
+    def __init__(
+        self, target: str | Path, info: VideoInfo, options: EncodeOptions | None = None
+    ) -> None:
+        self._target, self._info, self._options = Path(target), info, options or EncodeOptions()
+        self.warnings: list[str] = []
+        """Whatever of the source is not in the target as it was."""
+        self.frames_written = 0
+        self._hidden: dict[Path, Path] = {}
+        self._made_folder = False
+        self._into_folder = self._target.suffix.lower() not in ENCODERS
+        self._check()
+
+    def __enter__(self) -> Self:
+        if self._into_folder and not self._target.is_dir():
+            try:
+                self._target.mkdir()
+            except OSError as error:
+                raise OutputError(
+                    f"{self._target}: cannot be made: {error.strerror}; choose another folder"
+                ) from error
+            self._made_folder = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._complete()
+        finally:
+            for hidden in self._hidden.values():
+                discard(hidden)
+            if self._made_folder and not any(self._target.iterdir()):
+                self._target.rmdir()
+
+    def write(self, frame: Frame) -> None:
+        """Encode the next picture."""
+        file = self._file_of(frame)
+        if file in self._hidden:
+            raise OutputError(f"{file}: two pictures would have this name; use a pattern")
+        source = frame.info.path if frame.info is not None else self._info.path
+        check_target(file, source, overwrite=self._options.overwrite)
+        content = self._encoded(frame, file)
+        self._hidden[file] = hidden = reserve(file)
+        try:
+            hidden.write_bytes(content)
+        except OSError as error:
+            raise OutputError(f"{file}: cannot be written: {error.strerror}") from error
+        self.frames_written += 1
+
+    def _check(self) -> None:
+        target, info = self._target, self._info
+        if self._into_folder and target.is_dir():
+            if info.path.is_dir() and target.samefile(info.path):
+                raise OutputError(f"{target}: is the source itself; choose another folder")
+            self._refuse_standing([file for file in target.iterdir() if _is_picture(file)])
+        elif self._into_folder:
+            check_target(target, info.path, overwrite=False)
+        elif _NUMBER.search(target.name):
+            check_target(target, info.path, overwrite=True)
+            self._refuse_standing(_numbered(target))
+        else:
+            check_target(target, info.path, overwrite=self._options.overwrite)
+            if not (info.from_images and info.frame_count == 1):
+                raise OptionError(
+                    f"{target}: is one picture, but there are more frames; "
+                    f"give a folder, or a pattern like frame_%05d{target.suffix}"
+                )
+
+    def _refuse_standing(self, files: list[Path]) -> None:
+        if files and not self._options.overwrite:
+            raise OutputError(
+                f"{min(files)}: exists already; choose another target or allow to overwrite it"
+            )
+
+    def _file_of(self, frame: Frame) -> Path:
+        if not self._into_folder:
+            number = self.frames_written + 1
+            name = _NUMBER.sub(lambda match: f"{number:{match[1] or 1}d}", self._target.name)
+            return self._target.with_name(name)
+        return self._target / (frame.name or f"{self.frames_written + 1:06d}.png")
+
+    def _encoded(self, frame: Frame, file: Path) -> bytes:
+        info = frame.info or self._info
+        codec = ENCODERS[file.suffix.lower()]
+        source = frame.info.path.read_bytes() if frame.info is not None else b""
+        keeps_tags = bool(source) and _decoder_of(source) == codec and codec in ("png", "mjpeg")
+        if not keeps_tags:
+            if source and picture_tags.has_tags(source):
+                self._warn(f"{file.name}: EXIF, texts and colour profile are left out")
+            frame, info = _upright(frame, info)
+        encoder = Encoder(info, self._picture_options(codec, info), codec=codec)
+        for note in encoder.warnings:
+            self._warn(f"{file.name}: {note}")
+        try:
+            content = _encode(encoder, frame)
+        except FFmpegError as error:
+            raise OutputError(f"{file}: cannot be encoded: {ffmpeg_words(error)}") from error
+        return picture_tags.carried(source, content) if keeps_tags else content
+
+    def _picture_options(self, codec: str, info: VideoInfo) -> EncodeOptions:
+        options = self._options
+        if codec == "libwebp" and info.format.family != "yuv":
+            options = replace(options, codec_options={"lossless": "1", **options.codec_options})
+        return options
+
+    def _complete(self) -> None:
+        if not self._hidden:
+            raise OutputError(f"{self._target}: there was no picture to write")
+        for file, hidden in self._hidden.items():
+            publish(hidden, file, overwrite=self._options.overwrite)
+
+    def _warn(self, note: str) -> None:
+        warning = f"{self._target}: {note}"
+        self.warnings.append(warning)
+        LOGGER.warning("%s", warning)
+
+
+def _found(source: Path) -> list[Path]:
+    """The picture files that a source means, in order. InputError if there is none."""
+    if source.is_dir():
+        files = [file for file in source.iterdir() if _is_picture(file)]
+        none = "holds no pictures; give a folder with pictures, or a file"
+    elif source.exists() or not _is_pattern(source.name):
+        return [source]
+    else:
+        files = _numbered(source) if _NUMBER.search(source.name) else _matching(source)
+        none = "matches no file; check the pattern"
+    if not files:
+        raise InputError(f"{source}: {none}")
+    return sorted(files, key=_natural)
+
+
+def _is_picture(file: Path) -> bool:
+    named = file.suffix.lower() in ENCODERS and not file.name.startswith(".")
+    return named and file.is_file()
+
+
+def _is_pattern(name: str) -> bool:
+    return bool(_NUMBER.search(name)) or any(mark in name for mark in "*?[")
+
+
+def _matching(source: Path) -> list[Path]:
+    return [file for file in source.parent.glob(source.name) if _is_picture(file)]
+
+
+def _numbered(pattern: Path) -> list[Path]:
+    """The files that a pattern with `%d` stands for."""
+    before, _, after = _NUMBER.split(pattern.name, maxsplit=1)
+    name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
+    standing = pattern.parent.iterdir() if pattern.parent.is_dir() else ()
+    return [file for file in standing if name.fullmatch(file.name) and file.is_file()]
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    """`2.png` before `10.png`."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part.lower())
+        for part in _DIGITS.split(file.name)
+    ]
+
+
+def _in_span(files: list[Path], span: SpanOptions, source: Path) -> list[Path]:
+    start, end = (
+        None if time_s is None else ceil(Fraction(time_s) * IMAGE_RATE)
+        for time_s in (span.start_s, span.end_s)
+    )
+    if files and not files[start:end]:
+        raise OptionError(f"{source}: start: lies behind the last of {len(files)} pictures")
+    return files[start:end]
+
+
+def _read(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file; check the name") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    if not content:
+        raise InputError(f"{file}: the file is empty")
+    picture, codec = _decoded(content, file), _decoder_of(content)
+    pixel_format = working_format(picture.format.name)
+    rotation, flip = picture_tags.orientation(content)
+    colour = Colour(
+        picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc
+    )
+    stream = StreamInfo(
+        index=0,
+        type="video",
+        codec=codec,
+        width=picture.width,
+        height=picture.height,
+        pixel_format=picture.format.name,
+    )
+    info = VideoInfo(
+        path=file,
+        container=IMAGES,
+        codec=codec,
+        width=picture.width,
+        height=picture.height,
+        format=pixel_format,
+        source_format=picture.format.name,
+        colour=colour,
+        time_base=1 / IMAGE_RATE,
+        average_rate=IMAGE_RATE,
+        duration_s=float(1 / IMAGE_RATE),
+        frame_count=1,
+        rotation=rotation,
+        flip=flip,
+        streams=(stream,),
+    )
+    return info, planes_of(picture, pixel_format)
+
+
+def _decoder_of(content: bytes) -> str:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    return next((name for magic, name in DECODERS.items() if content.startswith(magic)), "")
+
+
+def _decoded(content: bytes, file: Path) -> VideoFrame:
+    name = _decoder_of(content)
+    if not name:
+        kinds = ", ".join(sorted({suffix[1:] for suffix in ENCODERS}))
+        raise InputError(f"{file}: not a picture that can be read ({kinds})")
+    context = CodecContext.create(name, "r")
+    assert isinstance(context, VideoCodecContext)
+    context.thread_type = ThreadType.SLICE
+    try:
+        frames = [*context.decode(Packet(content)), *context.decode(None)]
+    except FFmpegError as error:
+        raise InputError(f"{file}: cannot be decoded: {ffmpeg_words(error)}") from error
+    if not frames:
+        raise InputError(f"{file}: cannot be decoded: there is no picture in it")
+    return frames[0]
+
+
+def _encode(encoder: Encoder, frame: Frame) -> bytes:
+    context = CodecContext.create(encoder.codec, "w")
+    assert isinstance(context, VideoCodecContext)
+    encoder.configure(context, rate=IMAGE_RATE)
+    packets = [*context.encode(encoder.prepare(frame)), *context.encode(None)]
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def _upright(frame: Frame, info: VideoInfo) -> tuple[Frame, VideoInfo]:
+    """The picture turned as it is to be seen, where no tag can say so."""
+    if info.rotation == 0 and not info.flip:
+        return frame, info
+    quarters = info.rotation // 90
+    turned = _turned_format(frame.format) if quarters % 2 else frame.format
+    planes = tuple(_turn(plane, quarters, flip=info.flip) for plane in frame.planes)
+    upright = replace(frame, planes=planes, format=turned)
+    return upright, replace(
+        info,
+        width=upright.width,
+        height=upright.height,
+        format=turned,
+        rotation=0,
+        flip=False,
+        display_matrix=None,
+        sample_aspect_ratio=(
+            1 / info.sample_aspect_ratio if quarters % 2 else info.sample_aspect_ratio
+        ),
+    )
+
+
+def _turn(plane: Plane, quarters: int, *, flip: bool) -> Plane:
+    turned = np.rot90(plane, -quarters)
+    return np.ascontiguousarray(turned[:, ::-1] if flip else turned)
+
+
+def _turned_format(pixel_format: PixelFormat) -> PixelFormat:
+    if pixel_format.chroma_shift[0] == pixel_format.chroma_shift[1]:
+        return pixel_format
+    for before, after in TURNED_CHROMA.items():
+        if before in pixel_format.name:
+            return PixelFormat.parse(pixel_format.name.replace(before, after))
+    raise OutputError(f"{pixel_format.name}: such a picture cannot be turned; convert it first")

@@ -25,6 +25,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
 
 from lfdn_video.encoder import ffmpeg_errors
 from lfdn_video.media import VideoInfo
@@ -60,7 +61,7 @@ class Passthrough:
     """Copies all but the restored stream of a source into an open target.
 
     In this order: `add_to` before the header, `begin` at the first frame, `until` before each
-    packet of the video, `rest` after the last one, `missing_in` the finished file; `close` always.
+    packet of the video, `rest` after the last one, `lost_in` the finished file; `close` always.
     """
 
     def __init__(self, info: VideoInfo) -> None:
@@ -70,6 +71,7 @@ class Passthrough:
         self._container = open_source(info.path, metadata_errors=KEEP_BYTES)
         self._copies: dict[int, _Copy] = {}
         self._target_index: dict[int, int] = {}
+        self._chapters = False
         self._origin_s, self._end_s = Fraction(0), Fraction(MICROSECONDS)
         self._ready: Generator[Packet[Stream]] | None = None
         self._ahead: Packet[Stream] | None = None
@@ -106,6 +108,7 @@ class Passthrough:
             if chapter["end"] > start and chapter["start"] < end:
                 cut = (max(chapter["start"], start) - start, min(chapter["end"], end) - start)
                 chapters.append({**chapter, "start": cut[0], "end": cut[1]})
+        self._chapters = bool(chapters)
         target.set_chapters(cast("list[av.container.core.Chapter]", chapters))
 
     def begin(self, *, origin_s: Fraction, end_s: Fraction, cut: bool) -> None:
@@ -130,18 +133,18 @@ class Passthrough:
         """All that is left."""
         return self.until(Fraction(MICROSECONDS) * MICROSECONDS)
 
-    def missing_in(self, path: Path) -> Iterator[str]:
-        """What a finished file lacks of the source, by name."""
+    def lost_in(self, path: Path) -> Iterator[str]:
+        """What a finished file lacks of the source, a sentence each."""
         with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:
-            yield from _missing_tags("tag", self._container.metadata, target.metadata)
-            if self._container.chapters() and not target.chapters():
-                yield "the chapters"
+            yield from _lost_tags("", self._container.metadata, target.metadata)
+            if self._chapters and not target.chapters():
+                yield "the chapters are lost"
             for source_index, target_index in self._target_index.items():
-                before, after = self._container.streams[source_index], target.streams[target_index]
-                kind = f"{_label(before)}: tag"
-                yield from _missing_tags(kind, before.metadata, after.metadata)
-                for flag in before.disposition & ~after.disposition:
-                    yield f"{_label(before)}: mark {flag.name}"
+                before = self._container.streams[source_index]
+                if target_index >= len(target.streams):
+                    yield f"{_label(before)} is lost"
+                    continue
+                yield from _lost_of_stream(before, target.streams[target_index])
 
     def _add(self, target: OutputContainer, stream: Stream) -> None:
         kind = target.format.name
@@ -293,9 +296,23 @@ def _kept(tags: Mapping[str, str]) -> dict[str, str]:
     return {tag: value for tag, value in tags.items() if not _is_making(tag)}
 
 
-def _missing_tags(kind: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+def _lost_of_stream(before: Stream, after: Stream) -> Iterator[str]:
+    label = _label(before)
+    if before.type != after.type:
+        yield f"{label} is kept as {after.type} only"
+        return
+    yield from _lost_tags(f"{label}: ", before.metadata, after.metadata)
+    for mark in before.disposition & ~after.disposition:
+        yield f"{label}: the mark {mark.name} is lost"
+    if isinstance(before, VideoStream) and isinstance(after, VideoStream):
+        shapes = [stream.sample_aspect_ratio or Fraction(1) for stream in (before, after)]
+        if shapes[0] != shapes[1]:
+            yield f"{label}: the shape of its pixels ({shapes[0]}) is lost; players show it at 1"
+
+
+def _lost_tags(where: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
     names, values = {tag.lower() for tag in after}, set(after.values())
     for tag, value in _kept(before).items():
         unsaid = tag == "language" and value == "und"
         if tag.lower() not in names and value not in values and not unsaid:
-            yield f"{kind} {tag}"
+            yield f"{where}the tag {tag} is lost"

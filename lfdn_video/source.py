@@ -46,8 +46,8 @@ MICROSECONDS = 1_000_000  # AV_TIME_BASE
 def ffmpeg_words(error: FFmpegError) -> str:
     """What FFmpeg says is wrong, with its log line where one was caught."""
     words = error.strerror or str(error)
-    line = error.log[1] if error.log else None
-    return f"{words} ({line[2].strip()})" if line else words
+    log = cast("tuple[int, str, str] | None", error.log)  # level, who, what; the stubs differ
+    return f"{words} ({log[2].strip()})" if log else words
 
 
 def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContainer:

@@ -203,7 +203,7 @@ class Writer:
                 container.mux(packet)
             container.close()
             if others is not None:
-                self._warn_all(f"{name} is not in it" for name in others.missing_in(self._hidden))
+                self._warn_all(others.lost_in(self._hidden))
         publish(self._hidden, self._target, overwrite=self._options.overwrite)
 
     def _abandon(self) -> None:
