@@ -87,7 +87,8 @@ class Bench:
     def model(self) -> None:
         for tiles in self._pictures():
             for tile in tiles:
-                self.engine.download((self.engine.residual(tile).result(),)).result()
+                residual = self.engine.residual(tile).result()
+                self.engine.download((residual[..., :1, :1],)).result()  # waits for all of it
 
     def encode(self) -> None:
         options = EncodeOptions(overwrite=True)
@@ -111,7 +112,7 @@ class Bench:
         height, width = self.info.height, self.info.width
         size = (height, width) if upright else (width, height)
         grid = choose_grid(*size, self.engine, self.options)
-        picture = torch.rand(1, 3, *size, device=self.engine.device)
+        picture = torch.rand(1, 3, *size).to(self.engine.device)
         for _ in self.frames:
             yield grid.split(picture)
 

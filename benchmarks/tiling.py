@@ -71,9 +71,12 @@ def first_picture(source: Path) -> Tensor:
 
 
 def residual_by_tiles(engine: Engine, picture: Tensor, grid: Grid) -> Tensor:
-    residuals = [engine.residual(tile).result() for tile in grid.split(picture)]
+    """On the CPU, whatever the engine's device."""
+    on_device = picture.to(engine.device)
+    residuals = [engine.residual(tile).result() for tile in grid.split(on_device)]
     with engine.computing():
-        return grid.merge(residuals)
+        merged = grid.merge(residuals)
+    return torch.from_numpy(engine.download((merged,)).result()[0])
 
 
 def timed(engine: Engine, picture: Tensor, grid: Grid, repeats: int) -> tuple[Tensor, float]:
@@ -191,8 +194,8 @@ def main(
     """Restore the first picture of SOURCE whole and in tiles, and compare."""
     options = InferenceOptions(device=device)
     with load_engine("derain", weights=weights, options=options) as engine:
-        picture = first_picture(source).to(engine.device)
-        clean = None if clean_path is None else first_picture(clean_path).to(engine.device)
+        picture = first_picture(source)
+        clean = None if clean_path is None else first_picture(clean_path)
         rows = compare(engine, picture, clean, [int(size) for size in sizes.split(",")], repeats)
     click.echo(table(rows))
     if target is not None:

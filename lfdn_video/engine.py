@@ -76,7 +76,8 @@ class DeviceInfo:
 class Engine:
     """One network on one device. Used by one thread at a time; `close` it, or use it in a `with`.
 
-    `model`: any module or function with the contract of `lfdn.LFDN`.
+    `model`: any function with the contract of `lfdn.LFDN`, or a module, which is moved to the
+    device and put in eval mode.
     """
 
     def __init__(
@@ -120,12 +121,14 @@ class Engine:
         """Planes computed within `computing()`, on their way to arrays that are the caller's."""
         return self._transfers.download(planes)
 
-    def computing(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def computing(self) -> Generator[None]:
         """Where tensors of the device are worked on: its stream, and no gradients.
 
-        Not to be held across a `yield`.
+        Not to be held while a generator is suspended. Running out of memory is a DeviceError.
         """
-        return self._transfers.computing()
+        with _out_of_memory_explained(self.device), self._transfers.computing():
+            yield
 
     def residual(self, batch: Tensor) -> Pending[Tensor]:
         """What the network changes in RGB `[B, 3, H, W]`, 0…1: the same shape, float32.
@@ -172,7 +175,7 @@ class Engine:
     def _infer(self, batch: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:
         """The residual, and on the device whether all of it is finite."""
         kind = self.device.type
-        with self.computing(), _out_of_memory_explained(self.device):
+        with self.computing():
             batch = batch.contiguous(memory_format=torch.channels_last)
             # The input stays float32: the picture the network adds its change to is not rounded.
             with torch.autocast(kind, _TYPES[precision], enabled=precision != "float32"):
@@ -303,6 +306,7 @@ class _Streamed:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        torch.cuda.synchronize(device)  # the weights were put there on another stream
         self._upload = _stream(device)
         self._compute = _stream(device)
         self._download = _stream(device)
@@ -315,7 +319,8 @@ class _Streamed:
         for view, plane in zip(layout.views(slot.buffer), planes, strict=True):
             np.copyto(view.numpy(), plane)
         with torch.cuda.stream(self._upload):
-            packed = slot.buffer[: layout.size_bytes].to(self._device, non_blocking=True)
+            filled = slot.buffer[: layout.size_bytes]
+            packed = filled.to(self._device, non_blocking=True, copy=True)
             slot.event.record(self._upload)
         self._to_device.give_back(slot)
         slot.event.wait(self._compute)

@@ -148,7 +148,8 @@ def restored_frames(
 ) -> Generator[RestoredFrame]:
     """The restored frames of `source` as RGB arrays, in order. See `restore` for the arguments.
 
-    Close the generator if you leave it early; that ends its threads.
+    Nothing happens before the first one is asked for, so errors come then. Close the generator if
+    you leave it early; that ends its threads.
     """
     with (
         open_reader(source, span or SpanOptions()) as reader,

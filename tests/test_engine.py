@@ -1,6 +1,7 @@
 """The device: what goes up comes down, half precision is watched, slots wait for their copies."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -326,6 +327,70 @@ def test_a_single_flag_can_be_packed() -> None:
     assert layout.views(_buffer(layout.size_bytes))[0].shape == ()
 
 
+class _Stream:
+    """A stream that has nothing to do."""
+
+    def wait_stream(self, other: object) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+
+@pytest.fixture
+def cuda_events(monkeypatch: pytest.MonkeyPatch) -> list[_Event]:
+    """Lets the code for CUDA run on the CPU; gives the events it makes."""
+    events: list[_Event] = []
+
+    def new_event() -> _Event:
+        events.append(_Event())
+        return events[-1]
+
+    monkeypatch.setattr(engine_module, "_stream", lambda _: _Stream())
+    monkeypatch.setattr(engine_module, "_event", new_event)
+    monkeypatch.setattr(engine_module, "_pinned", _buffer)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(Tensor, "record_stream", lambda *_: None)
+    return events
+
+
+@pytest.mark.usefixtures("cuda_events")
+@pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le", "gbrap"])
+def test_planes_pass_the_slots_unharmed(name: str) -> None:
+    transfers = engine_module._Streamed(CPU)
+    sent = [noise_planes(video_info(name, height=47), seed) for seed in range(9)]
+    pending = [transfers.download(transfers.upload(planes)) for planes in sent]
+    for after, before in zip((each.result() for each in pending), sent, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.usefixtures("cuda_events")
+def test_a_download_is_the_callers_own() -> None:
+    transfers = engine_module._Streamed(CPU)
+    first, second = (transfers.upload(noise_planes(video_info("gray"), seed)) for seed in (1, 2))
+    (kept,) = transfers.download(first).result()
+    before = kept.copy()
+    transfers.download(second).result()
+    assert np.array_equal(kept, before)
+
+
+def test_the_network_waits_for_the_upload(cuda_events: list[_Event]) -> None:
+    engine_module._Streamed(CPU).upload(noise_planes(video_info("gray")))
+    assert cuda_events[0].log == ["record", "wait"]
+
+
+def test_an_array_is_read_after_the_event_of_its_copy(cuda_events: list[_Event]) -> None:
+    transfers = engine_module._Streamed(CPU)
+    transfers.download((torch.zeros(4, 4),)).result()
+    assert cuda_events[0].log == ["record", "synchronize"]
+
+
+def test_uploads_take_turns_among_a_fixed_number_of_slots(cuda_events: list[_Event]) -> None:
+    transfers = engine_module._Streamed(CPU)
+    for seed in range(20):
+        transfers.upload(noise_planes(video_info("gray"), seed))
+    assert len(cuda_events) == engine_module.UPLOAD_SLOTS
+
+
 @pytest.mark.needs_cuda
 @pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le", "gbrp16le"])
 def test_every_frame_keeps_its_bits_through_cuda(name: str) -> None:
@@ -362,7 +427,7 @@ def test_cuda_agrees_with_the_cpu() -> None:
 
 @pytest.mark.needs_cuda
 def test_half_precision_is_watched_on_cuda() -> None:
-    batch = torch.rand(1, 3, 16, 16, device="cuda")
+    batch = torch.rand(1, 3, 16, 16).cuda()
     with Engine(_overflow_in_half, device=batch.device, precision="float16") as engine:
         residual = engine.residual(batch).result()
         torch.cuda.synchronize()
@@ -373,5 +438,5 @@ def test_half_precision_is_watched_on_cuda() -> None:
 def test_the_current_stream_is_left_alone() -> None:
     before = torch.cuda.current_stream()
     with Engine(identity, device=torch.device("cuda")) as engine:
-        engine.residual(torch.rand(1, 3, 16, 16, device="cuda")).result()
+        engine.residual(torch.rand(1, 3, 16, 16).cuda()).result()
         assert torch.cuda.current_stream() == before
