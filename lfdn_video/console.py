@@ -15,7 +15,7 @@ from math import isfinite
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
 from rich.table import Column
 from rich.text import Text
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_S = 5.0
 JSON_INTERVAL_S = 0.5
+ECHO_COLUMNS = 3
 
 _LOGGERS = ("lfdn", "lfdn_video", "py.warnings")
 
@@ -118,7 +119,7 @@ class Bar(Lines):
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
-        self._bar = Progress(
+        self._bar = _Progress(
             SpinnerColumn(style="cyan"),
             TextColumn(
                 "{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")
@@ -157,6 +158,22 @@ class Bar(Lines):
     def error(self, message: str, exit_code: int) -> None:
         self._bar.stop()
         super().error(message, exit_code)
+
+
+class _Progress(Progress):
+    """Leaves room at the right: "^C" is echoed there, and must not break the line."""
+
+    def get_renderable(self) -> RenderableType:
+        return _Narrower(super().get_renderable())
+
+
+class _Narrower:
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(1, options.max_width - ECHO_COLUMNS)
+        return console.render(self._content, options.update_width(width))
 
 
 class _Numbers(ProgressColumn):
@@ -233,7 +250,8 @@ def summary_line(summary: "pipeline.Summary") -> str:
     )
     line = f"{made}; everyone waited for {summary.bottleneck} (at work: {at_work})"
     if summary.corrupt_packets:
-        line += f"; {summary.corrupt_packets} damaged packets in the source"
+        packets = "packet" if summary.corrupt_packets == 1 else "packets"
+        line += f"; {summary.corrupt_packets} damaged {packets} in the source"
     return line
 
 

@@ -4,7 +4,6 @@ Checks come one by one, so that a slow one does not hide the others; none of the
 nothing of how they are shown (`tables.py`).
 """
 
-import os
 import platform
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -20,23 +19,15 @@ from av.video.frame import VideoFrame
 
 import lfdn
 from lfdn.weights import file_sha256, shipped
-from lfdn_video.engine import available_devices
+from lfdn_video.engine import DeviceInfo, available_devices
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.pipeline import restore
 from lfdn_video.reader import open_reader
 
 PACKAGES = ("torch", "av", "numpy", "opencv-python", "kornia", "safetensors", "Pillow", "rich")
 NEEDED_ENCODERS = ("libx264",)
-WELCOME_ENCODERS = (
-    "libx265",
-    "libsvtav1",
-    "libvpx-vp9",
-    "prores_ks",
-    "ffv1",
-    "h264_nvenc",
-    "hevc_nvenc",
-    "av1_nvenc",
-)
+WELCOME_ENCODERS = ("libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1")
+CUDA_ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
 TASKS = ("derain", "deblur")
 CLIP_HEIGHT_PX, CLIP_WIDTH_PX = 64, 96
 CLIP_TIMES = (0, 40, 80, 120, 200, 240, 250, 290)  # ms: a variable frame rate, on purpose
@@ -54,8 +45,9 @@ class Check:
 def examine() -> Generator[Check]:
     """Every check, in the order of what rests on what."""
     yield _versions()
-    yield from _devices()
-    yield _encoders()
+    devices = available_devices()
+    yield from _devices(devices)
+    yield _encoders(cuda=devices[0].name.startswith("cuda"))
     for task in TASKS:
         yield _weights(task)
     yield _self_test()
@@ -74,19 +66,19 @@ def _version(package: str) -> str:
         return "(unknown)"
 
 
-def _devices() -> Generator[Check]:
-    found = available_devices()
+def _devices(found: tuple[DeviceInfo, ...]) -> Generator[Check]:
     for number, device in enumerate(found):
         chosen = "; used unless --device says otherwise" if number == 0 else ""
         yield Check("device", "ok", f"{device.name}: {device.description}{chosen}")
     if len(found) == 1:
-        text = f"no GPU is usable; the {os.cpu_count()} cores of the CPU do the work"
+        text = "no GPU can be used; the CPU does the work"
         yield Check("device", "warning", text)
 
 
-def _encoders() -> Check:
+def _encoders(*, cuda: bool) -> Check:
     missing = [name for name in NEEDED_ENCODERS if not _has_encoder(name)]
-    there = [name for name in (*NEEDED_ENCODERS, *WELCOME_ENCODERS) if _has_encoder(name)]
+    wanted = NEEDED_ENCODERS + WELCOME_ENCODERS + (CUDA_ENCODERS if cuda else ())
+    there = [name for name in wanted if _has_encoder(name)]
     if missing:
         text = f"PyAV comes without {', '.join(missing)}; install its wheel: pip install av"
         return Check("encoders", "failed", text)
@@ -96,7 +88,7 @@ def _encoders() -> Check:
 def _has_encoder(name: str) -> bool:
     try:
         av.Codec(name, "w")
-    except av.FFmpegError:
+    except ValueError:  # PyAV's UnknownCodecError
         return False
     return True
 

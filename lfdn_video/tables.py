@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 RANGES = {1: "limited", 2: "full"}
+STATE_COLUMNS, NAME_COLUMNS = 6, 9
 STATES = {"ok": ("ok", "green"), "warning": ("note", "yellow"), "failed": ("FAILED", "bold red")}
 
 
@@ -46,17 +47,29 @@ def print_info(info: "VideoInfo") -> None:
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:
     """Each check as it comes, or all of them as JSON; whether none failed."""
-    healthy, seen = True, []
-    console = Console(highlight=False, soft_wrap=True)
+    seen = []
     for check in checks:
-        healthy = healthy and check.state != "failed"
         seen.append(check)
         if not as_json:
-            word, style = STATES[check.state]
-            console.print(Text(f"{word:8}", style=style) + Text(f"{check.name:12}{check.text}"))
+            _print_check(check)
+    healthy = all(check.state != "failed" for check in seen)
     if as_json:
         print_json({"ok": healthy, "checks": seen})
     return healthy
+
+
+def _print_check(check: "Check") -> None:
+    """Wrapped for a terminal; one line a check for a file or a pipe."""
+    console = Console(highlight=False)
+    word, style = STATES[check.state]
+    if not console.is_terminal:
+        console.print(Text(f"{word:8}{check.name:12}{check.text}"), soft_wrap=True)
+        return
+    row = Table.grid(padding=(0, 2, 0, 0))
+    for width in (STATE_COLUMNS, NAME_COLUMNS, None):
+        row.add_column(width=width, overflow="fold")
+    row.add_row(Text(word, style=style), Text(check.name), Text(check.text))
+    console.print(row)
 
 
 def _facts(info: "VideoInfo") -> Table:

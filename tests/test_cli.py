@@ -336,6 +336,7 @@ class TestInterrupted:
             (signal.SIGINT, 130, "error: interrupted; nothing was written\n"),
             (signal.SIGTERM, 143, "error: terminated; nothing was written\n"),
         ],
+        ids=["ctrl-c", "sigterm"],
     )
     def test_nothing_is_left(
         self, signal_number: int, code: int, line: str, tmp_path: Path, weights: Path

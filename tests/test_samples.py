@@ -1,7 +1,5 @@
 """The sample clips are what their README says, and the script that makes them works."""
 
-import importlib.util
-import sys
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +11,7 @@ from av.video.frame import VideoFrame
 
 from lfdn_video.errors import InputError
 from lfdn_video.reader import open_reader
+from tests.scripts import load
 
 FOLDER = Path(__file__).parent.parent / "samples"
 SIZE_LIMIT_BYTES = 5_000_000
@@ -21,13 +20,7 @@ CLIPS = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".mp4",
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_samples", FOLDER / "make_samples.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_samples"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("samples/make_samples.py")
 
 
 @pytest.fixture
