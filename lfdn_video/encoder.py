@@ -124,17 +124,23 @@ class Encoder:
         names = [known.name for known in self.codec.video_formats or ()]
         if self.codec.canonical_name == "mjpeg":  # JPEG is full range; the others are a hack
             names = [name for name in names if name.startswith("yuvj")]
+        if self.codec.canonical_name == "tiff":  # few programs read a TIFF of YUV as it was meant
+            names = [name for name in names if not name.startswith("yuv")]
         return names or [self._info.format.name]
 
     def _coding(self, target: PixelFormat, name: str) -> Coding:
-        rgb = target.family == "rgb"
-        from_rgb = self._info.format.family == "rgb"
-        full = rgb or target.full_range_name or (self._source.full_range and not from_rgb)
+        if target.family == "rgb" or target.full_range_name:
+            full = True
+        elif self.codec.canonical_name == "webp" or self._info.format.family == "rgb":
+            full = False  # WebP by definition, video made of RGB by custom
+        else:
+            full = self._source.full_range
         return Coding(name, self._source.matrix, full)
 
     def _warn_of_change(self, coding: Coding, loss: PixFmtLoss) -> None:
         before, after = self._source, working_format(coding.name)
-        if _stem(after.name) != _stem(before.name):
+        opaque_added = _stem(after.name) == before.name.replace("gbrp", "gbrap")
+        if _stem(after.name) != _stem(before.name) and not opaque_added:
             losing = " and ".join(name for flag, name in LOSSES.items() if loss & flag)
             note = f", losing {losing}" if losing else ""
             self.warnings.append(
@@ -238,10 +244,11 @@ def _same_samples(source: PixelFormat, takes: Sequence[str], *, full_range: bool
     """The format among these that holds the same samples, however arranged."""
     if source.name in takes:
         return source.name
-    stem = _stem(source.name)
     for name in takes:
-        working = working_format(name)
-        if _stem(working.name) == stem and (full_range or not working.full_range_name):
+        working, packed = working_format(name), VideoFormat(name)
+        as_deep = all(part.bits == source.depth for part in packed.components)
+        fits = as_deep and not packed.has_palette and (full_range or not working.full_range_name)
+        if fits and _stem(working.name) == _stem(source.name):
             return name
     return None
 

@@ -133,6 +133,7 @@ class ImageWriter:
         """Whatever of the source is not in the target as it was."""
         self.frames_written = 0
         self._hidden: dict[Path, Path] = {}
+        self._noted: set[str] = set()
         self._made_folder = False
         self._into_folder = self._target.suffix.lower() not in ENCODERS
         self._check()
@@ -217,11 +218,11 @@ class ImageWriter:
         keeps_tags = bool(source) and _decoder_of(source) == codec and codec in ("png", "mjpeg")
         if not keeps_tags:
             if source and picture_tags.has_tags(source):
-                self._warn(f"{file.name}: EXIF, texts and colour profile are left out")
+                self._warn("EXIF, texts and colour profile are left out", file)
             frame, info = _upright(frame, info)
         encoder = Encoder(info, self._picture_options(codec, info), codec=codec)
         for note in encoder.warnings:
-            self._warn(f"{file.name}: {note}")
+            self._warn(note, file)
         try:
             content = _encode(encoder, frame)
         except FFmpegError as error:
@@ -240,10 +241,12 @@ class ImageWriter:
         for file, hidden in self._hidden.items():
             publish(hidden, file, overwrite=self._options.overwrite)
 
-    def _warn(self, note: str) -> None:
-        warning = f"{self._target}: {note}"
-        self.warnings.append(warning)
-        LOGGER.warning("%s", warning)
+    def _warn(self, note: str, file: Path) -> None:
+        """Once: a folder may hold thousands that are alike."""
+        if note not in self._noted:
+            self._noted.add(note)
+            self.warnings.append(f"{file}: {note}")
+            LOGGER.warning("%s", self.warnings[-1])
 
 
 def _found(source: Path) -> list[Path]:

@@ -29,7 +29,14 @@ from av.video.stream import VideoStream
 
 from lfdn_video.encoder import ffmpeg_errors
 from lfdn_video.media import VideoInfo
-from lfdn_video.source import MICROSECONDS, codec_name, ffmpeg_words, has_decoder, open_source
+from lfdn_video.source import (
+    MICROSECONDS,
+    codec_name,
+    ffmpeg_words,
+    has_decoder,
+    open_source,
+    stream_title,
+)
 
 KEEP_BYTES = "surrogateescape"
 """Tags that are no UTF-8 leave as they came."""
@@ -91,7 +98,7 @@ class Passthrough:
             hidden = stream.discard == Discard.all  # QuickTime's text track behind the chapters
             if stream.index == self._info.video_index:
                 made = video(target)
-                made.metadata.update(_kept(stream.metadata))
+                made.metadata.update(_stream_tags(stream))
                 made.disposition = stream.disposition
                 self._target_index[stream.index] = made.index
             elif not hidden:
@@ -123,7 +130,8 @@ class Passthrough:
         """The packets to be written before this time in the target (decoding time)."""
         assert self._ready is not None, "begin comes first"
         while True:
-            self._ahead = self._ahead or next(self._ready, None)
+            if self._ahead is None:
+                self._ahead = next(self._ready, None)
             if self._ahead is None or _dts_s(self._ahead) > time_s:
                 return
             packet, self._ahead = self._ahead, None
@@ -158,7 +166,7 @@ class Passthrough:
             return
         if stream.type == "video":
             self.warnings.append(f"{_label(stream)} is copied as it is, only one is restored")
-        copy.target.metadata.update(_kept(stream.metadata))
+        copy.target.metadata.update(_stream_tags(stream))
         copy.target.disposition = stream.disposition
         self._copies[stream.index] = copy
         self._target_index[stream.index] = copy.target.index
@@ -283,7 +291,7 @@ def _encoded(packet: Packet[Stream], copy: _Copy) -> Packet[Stream] | None:
 
 def _label(stream: Stream) -> str:
     """`subtitle stream 3 (ass, eng, Signs)`."""
-    tags = (stream.language, stream.metadata.get("title"), stream.metadata.get("filename"))
+    tags = (stream.language, stream_title(stream), stream.metadata.get("filename"))
     details = ", ".join([codec_name(stream), *(tag for tag in tags if tag)])
     return f"{stream.type} stream {stream.index} ({details})"
 
@@ -294,6 +302,15 @@ def _is_making(tag: str) -> bool:
 
 def _kept(tags: Mapping[str, str]) -> dict[str, str]:
     return {tag: value for tag, value in tags.items() if not _is_making(tag)}
+
+
+def _stream_tags(stream: Stream) -> dict[str, str]:
+    """A stream's tags as a muxer wants them."""
+    tags = _kept(stream.metadata)
+    if title := stream_title(stream):
+        tags["title"] = title
+    tags.pop("name", None)
+    return tags
 
 
 def _lost_of_stream(before: Stream, after: Stream) -> Iterator[str]:

@@ -43,8 +43,8 @@ READ_ERRORS = 8
 REORDER_FRAMES = 16
 """A key frame may be shown this much later than it is stored: the deepest reordering there is."""
 
-SHORT_S = 1.0
-"""A file that ends this much before its own account of its length was cut short."""
+SHORT_S, SHORT_SHARE = 0.25, 0.02
+"""A file that ends so much before its own account of its length was cut short."""
 
 
 def open_reader(source: str | Path, span: SpanOptions | None = None) -> Reader | ImageReader:
@@ -219,7 +219,7 @@ class _Pass:
         if expected_s is None or self._at_end():
             return
         found_s = float((last + self._clock.step - self._info.start_pts) * self._info.time_base)
-        if expected_s - found_s > max(SHORT_S, 0.1 * expected_s):
+        if expected_s - found_s > max(SHORT_S, SHORT_SHARE * expected_s):
             self._reader.warn(
                 f"its frames end at {found_s:.1f} s, not at {expected_s:.1f} s; was it cut short?"
             )

@@ -130,13 +130,15 @@ def _check_file(path: Path) -> None:
         size_bytes = path.stat().st_size
         if path.is_dir():
             raise InputError(f"{path}: is a folder; give a file, or a folder of images")
+        if not path.is_file():
+            raise InputError(f"{path}: is a device or a pipe; give a file")
         with path.open("rb") as file:
             file.read(1)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the name") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if path.is_file() and size_bytes == 0:
+    if size_bytes == 0:
         raise InputError(f"{path}: the file is empty")
 
 
@@ -261,7 +263,7 @@ def _stream_info(stream: Stream) -> StreamInfo:
         type=stream.type,
         codec=codec_name(stream),
         language=stream.language,
-        title=stream.metadata.get("title"),
+        title=stream_title(stream),
         file_name=stream.metadata.get("filename"),
         default=bool(stream.disposition & Disposition.default),
         cover=is_cover(stream),
@@ -288,6 +290,10 @@ def _stream_info(stream: Stream) -> StreamInfo:
             layout=stream.codec_context.layout.name,
         )
     return info
+
+
+def stream_title(stream: Stream) -> str | None:
+    return stream.metadata.get("title") or stream.metadata.get("name")  # `name` in MP4
 
 
 def has_decoder(stream: Stream) -> bool:

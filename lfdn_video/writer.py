@@ -110,7 +110,7 @@ class Writer:
 
     def write(self, frame: Frame) -> None:
         """Encode the next frame; its pts must be above the last one's."""
-        self._check_size(frame)
+        self._check_alike(frame)
         with self._ffmpeg_errors():
             if self._origin_pts is None:
                 self._begin(frame.pts)
@@ -140,8 +140,7 @@ class Writer:
             probe = av.open(str(self._hidden), "w")
         except ValueError as error:
             raise OutputError(
-                f"{self._target}: {self._target.suffix or 'no suffix'} is no video format that "
-                f"FFmpeg writes; use .mp4 or .mkv"
+                f"{self._target}: FFmpeg writes no video of this kind; end the name in .mp4 or .mkv"
             ) from error
         options = CONTAINER_OPTIONS.get(probe.format.name, {})
         return av.open(
@@ -163,6 +162,8 @@ class Writer:
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)
+        elif info.rotation or info.flip:
+            stream.set_display_rotation(-info.rotation, hflip=info.flip)
         self._stream = stream
         return stream
 
@@ -216,13 +217,17 @@ class Writer:
                 self._container.close()
         discard(self._hidden)
 
-    def _check_size(self, frame: Frame) -> None:
-        expected = (self._info.width, self._info.height, self._info.format)
-        if (frame.width, frame.height, frame.format) != expected:
+    def _check_alike(self, frame: Frame) -> None:
+        """Pictures may differ from each other, the frames of a video may not."""
+        info = frame.info or self._info
+        found = (frame.width, frame.height, frame.format, info.rotation, info.flip)
+        first = self._info
+        if found != (first.width, first.height, first.format, first.rotation, first.flip):
             raise OutputError(
-                f"{frame.name or 'a frame'} is {frame.width}x{frame.height} {frame.format.name}, "
-                f"the video {expected[0]}x{expected[1]} {expected[2].name}; "
-                f"make them alike or write to a folder"
+                f"{frame.name or 'a frame'}: is {frame.width}x{frame.height} {frame.format.name} "
+                f"turned by {info.rotation}, the first {first.width}x{first.height} "
+                f"{first.format.name} turned by {first.rotation}; make them alike, or write to a "
+                f"folder"
             )
 
     def _warn_all(self, notes: Iterator[str] | list[str]) -> None:
