@@ -23,7 +23,7 @@ LAYERS = (
     {"lfdn_video.errors"},
     {"lfdn_video.media", "lfdn_video.options", "lfdn_video.background"},
     {"lfdn_video.planes", "lfdn_video.colour", "lfdn_video.tiles", "lfdn_video.engine"},
-    {"lfdn_video.source", "lfdn_video.target", "lfdn_video.scheduler"},
+    {"lfdn_video.source", "lfdn_video.target", "lfdn_video.picture_tags", "lfdn_video.scheduler"},
     {"lfdn_video.encoder"},
     {"lfdn_video.images", "lfdn_video.passthrough"},
     {"lfdn_video.reader", "lfdn_video.writer"},
@@ -93,8 +93,9 @@ def imports(module: str) -> Iterator[str]:
             assert node.module is not None
             for alias in node.names:
                 dotted = f"{node.module}.{alias.name}"
-                yield dotted if dotted in LEVELS else node.module
                 yield dotted
+                if dotted not in LEVELS:
+                    yield node.module
 
 
 def ours(module: str) -> set[str]:
