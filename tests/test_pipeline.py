@@ -19,7 +19,13 @@ from lfdn_video.engine import Engine
 from lfdn_video.errors import InputError, OutputError, WeightsError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
-from lfdn_video.pipeline import Progress, expected_frames, restore, restored_frames
+from lfdn_video.pipeline import (
+    WRITE_BEHIND_FRAMES,
+    Progress,
+    expected_frames,
+    restore,
+    restored_frames,
+)
 from lfdn_video.reader import open_reader
 from tests.fakes import (
     FakeRunner,
@@ -99,7 +105,7 @@ def test_the_slowest_stage_is_named(clip: Path) -> None:
 
     summary = restore(clip, clip.with_name("after.mkv"), engine=FakeRunner(network))
     assert summary.bottleneck == "restore"
-    assert summary.stages["restore"].busy_s == pytest.approx(0.03 * COUNT, rel=0.5)
+    assert summary.stages["restore"].busy_s >= 0.03 * COUNT
 
 
 def test_progress_is_told_after_every_frame(clip: Path) -> None:
@@ -158,7 +164,8 @@ def test_an_interruption_does_not_wait_for_the_rest(clip: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         restore(clip, clip.with_name("after.mkv"), engine=runner, on_progress=interrupt)
-    assert len(runner.batches) <= 3
+    # One was taken, some were ahead, one was in the making.
+    assert len(runner.batches) <= 1 + WRITE_BEHIND_FRAMES + 1 < COUNT
 
 
 def test_a_failing_encoder_leaves_no_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
