@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lfdn_video.errors import LfdnVideoError, OptionError
+from lfdn_video.errors import InputError, LfdnVideoError, OptionError
 from lfdn_video.options import IMAGE_RATE, EncodeOptions, InferenceOptions, SpanOptions
 
 if TYPE_CHECKING:
@@ -282,6 +282,7 @@ def deblur(ctx: click.Context, /, source: str, **chosen: Any) -> None:
 def probe(ctx: click.Context, /, source: str, as_json: bool, verbose: bool) -> None:
     """Show what is in INPUT, as this program sees it."""
     with _reporting(ctx, as_json=as_json, verbose=verbose, events=False):
+        _check_local(source)
         from lfdn_video import tables
         from lfdn_video.reader import open_reader
 
@@ -307,14 +308,19 @@ def doctor(ctx: click.Context, /, as_json: bool, verbose: bool) -> None:
 
 
 def default_target(source: str, task: str) -> str:
-    """`clip.mp4` becomes `clip.derained.mp4` beside it, and a folder `frames` `frames.derained`."""
+    """`clip.mp4` becomes `clip.derained.mp4` beside it, and a folder `frames` `frames-derained`."""
     path = Path(source)
     if re.search(r"%\d*d|[*?\[]", path.name) and not path.exists():
         raise OptionError(f"{source}: a pattern does not name the result; do that with --output")
     if path.is_dir():
         path = path.resolve()
-        return str(path.with_name(f"{path.name}.{TARGET_WORDS[task]}"))
+        return str(path.with_name(f"{path.name}-{TARGET_WORDS[task]}"))
     return str(path.with_name(f"{path.stem}.{TARGET_WORDS[task]}{path.suffix}"))
+
+
+def _check_local(source: str) -> None:
+    if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
+        raise InputError(f"{source}: is an address, and only files are read; download it first")
 
 
 def _restore(
@@ -329,6 +335,7 @@ def _restore(
 ) -> None:
     """Run a task with what was chosen on the command line, and say how it goes."""
     with _reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose) as reporter:
+        _check_local(source)
         target = chosen["output"] or default_target(source, task)
         encode = EncodeOptions(**_taken(EncodeOptions, chosen))
         inference = InferenceOptions(**_taken(InferenceOptions, chosen))

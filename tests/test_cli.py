@@ -125,6 +125,23 @@ class TestSuccess:
         assert run("derain", clip, "-o", target, "--start", "0.1", "--end", "0:0.24").exit_code == 0
         assert frame_count(target) == len([t for t in CLIP_TIMES if 100 <= t < 240])
 
+    @pytest.mark.usefixtures("_identity")
+    def test_a_folder_of_pictures_becomes_a_folder(self, clip: Path) -> None:
+        folder = clip.with_name("frames")
+        folder.mkdir()
+        assert run("derain", clip, "-o", folder).exit_code == 0
+        assert run("derain", folder).exit_code == 0
+        names = [path.name for path in sorted(clip.with_name("frames-derained").iterdir())]
+        assert names == [f"{number:06}.png" for number in range(1, len(CLIP_TIMES) + 1)]
+
+    @pytest.mark.usefixtures("_identity")
+    def test_pictures_become_a_video_at_a_rate(self, clip: Path) -> None:
+        pattern, target = clip.with_name("f%03d.png"), clip.with_name("out.mkv")
+        assert run("derain", clip, "-o", pattern).exit_code == 0
+        assert run("derain", pattern, "-o", target, "--rate", "30000/1001").exit_code == 0
+        with open_reader(target) as reader:
+            assert reader.info.average_rate == Fraction(30000, 1001)
+
     def test_deblur_works_with_weights(self, clip: Path, weights: Path) -> None:
         result = run("deblur", clip, "--weights", weights)
         assert result.exit_code == 0, result.stderr
@@ -251,6 +268,12 @@ class TestBadInput:
     def test_a_target_of_no_known_format(self, clip: Path) -> None:
         target = clip.with_name("out.xyz")
         assert "out.xyz" in self.refused("derain", clip, "-o", target, folder=clip.parent)
+
+    def test_an_address(self, tmp_path: Path) -> None:
+        words = ("derain", "https://example.org/rain.mp4")
+        assert "https://example.org/rain.mp4: is an address" in self.refused(
+            *words, folder=tmp_path
+        )
 
     def test_a_pattern_without_output(self, tmp_path: Path) -> None:
         words = ("derain", tmp_path / "frame_%05d.png")
@@ -407,7 +430,7 @@ class TestDefaultTarget:
         assert Path(cli.default_target(source, "derain")) == Path(target)
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        assert cli.default_target(f"{tmp_path}/", "deblur") == f"{tmp_path}.deblurred"
+        assert cli.default_target(f"{tmp_path}/", "deblur") == f"{tmp_path}-deblurred"
 
 
 @pytest.mark.parametrize(
