@@ -126,7 +126,14 @@ class Encoder:
             names = [name for name in names if name.startswith("yuvj")]
         if self.codec.canonical_name == "tiff":  # few programs read a TIFF of YUV as it was meant
             names = [name for name in names if not name.startswith("yuv")]
+        if self.codec.canonical_name in ("h264", "hevc"):  # they crop by whole chroma samples
+            names = [name for name in names if self._divides(working_format(name))]
         return names or [self._info.format.name]
+
+    def _divides(self, pixel_format: PixelFormat) -> bool:
+        """Whether the picture's sides are whole chroma samples."""
+        across, down = (1 << shift for shift in pixel_format.chroma_shift)
+        return self._info.width % across == 0 and self._info.height % down == 0
 
     def _coding(self, target: PixelFormat, name: str) -> Coding:
         if target.family == "rgb" or target.full_range_name:

@@ -37,7 +37,7 @@ CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "hevc_nvenc": {"cq": "19", "rc": "vbr", "preset": "p5"},
         "av1_nvenc": {"cq": "23", "rc": "vbr", "preset": "p5"},
         # Version 3 has slices (so several cores) and a checksum in each of them.
-        "ffv1": {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"},
+        "ffv1": {"level": "3", "slicecrc": "1", "g": "1"},
         "prores_ks": {"vendor": "apl0"},
         "dnxhd": {"profile": "dnxhr_hqx"},
         # A fixed quantiser, 2 being the finest that these keep to (1 … 31).

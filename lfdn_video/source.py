@@ -192,9 +192,12 @@ def _duration_s(
 ) -> float | None:
     if stream.duration:
         return float(stream.duration * time_base)
-    if tagged := _clock_s(stream.metadata.get("DURATION", "")):
-        return tagged
-    return container.duration / MICROSECONDS if container.duration else None
+    length_s = _clock_s(stream.metadata.get("DURATION", ""))
+    if length_s is None and container.duration:
+        length_s = container.duration / MICROSECONDS
+    if length_s is not None and "matroska" in container.format.name:
+        length_s -= float((stream.start_time or 0) * time_base)  # it counts from zero there
+    return length_s
 
 
 def _clock_s(text: str) -> float | None:

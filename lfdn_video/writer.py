@@ -86,6 +86,8 @@ class Writer:
     def __enter__(self) -> Self:
         self._stream: VideoStream
         self._origin_pts: int | None = None
+        self._last_ticks: int | None = None
+        self._too_close = False
         self._hidden = reserve(self._target)
         self._passthrough: Passthrough | None = None
         self._container: OutputContainer | None = None
@@ -116,6 +118,7 @@ class Writer:
                 self._begin(frame.pts)
             video = self._encoder.prepare(frame)
             video.pts = frame.pts - (self._origin_pts or 0)
+            self._check_clock(video.pts)
             self._mux(self._stream.encode(video))
         self.frames_written += 1
 
@@ -155,7 +158,7 @@ class Writer:
         except ValueError as error:
             raise OptionError(
                 f"{self._target}: {container.format.name} cannot hold {encoder.codec.name}; "
-                f"choose another codec or a .mkv"
+                f"choose another codec, or another ending"
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=rate)
@@ -216,6 +219,14 @@ class Writer:
             with suppress(FFmpegError, OSError):
                 self._container.close()
         discard(self._hidden)
+
+    def _check_clock(self, pts: int) -> None:
+        """Matroska counts milliseconds; frames closer than that would swap or merge."""
+        ticks = round(pts * self._encoder.time_base / (self._stream.time_base or 1))
+        if self._last_ticks is not None and ticks <= self._last_ticks and not self._too_close:
+            self._too_close = True
+            self._warn_all(["frames follow each other closer than it can tell; use .mp4"])
+        self._last_ticks = ticks
 
     def _check_alike(self, frame: Frame) -> None:
         """Pictures may differ from each other, the frames of a video may not."""
