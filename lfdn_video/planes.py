@@ -59,11 +59,11 @@ def is_lossless(name: str) -> bool:
 
 def planes_of(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
     """Copies of a decoded frame's samples, in its working format, without line padding."""
-    if video.format.name == pixel_format.name and pixel_format.name.startswith("ya"):
-        pairs = _samples(video, 0, pixel_format)
-        return pairs[:, 0::2].copy(), pairs[:, 1::2].copy()
     if video.format.name != pixel_format.name:
         video = video.reformat(format=pixel_format.name)
+    if pixel_format.name.startswith("ya"):
+        pairs = _samples(video, 0, pixel_format)
+        return pairs[:, 0::2].copy(), pairs[:, 1::2].copy()
     return tuple(_samples(video, index, pixel_format).copy() for index in range(len(video.planes)))
 
 

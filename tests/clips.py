@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -18,6 +19,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -168,6 +170,36 @@ def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
     return list(found.values())
 
 
+def changing_size(path: Path) -> Path:
+    """Ten frames in one stream; from the sixth on they are smaller and upright."""
+    with av.open(str(path), "w") as container:
+        clip = Clip(codec="libx264", options={"bf": "0"})
+        stream = clip._add_video(container)
+        for number in range(5):
+            container.mux(stream.encode(clip._frame(number, number)))
+        container.mux(stream.encode(None))
+        small = av.CodecContext.create("libx264", "w")
+        assert isinstance(small, VideoCodecContext)
+        small.width, small.height, small.pix_fmt = 32, 64, "yuv420p"
+        small.time_base, small.options = clip.time_base, {"bf": "0"}
+        for number in range(5, 10):
+            frame = noise(number, "yuv420p", (32, 64))
+            frame.pts, frame.time_base = number, clip.time_base
+            for packet in small.encode(frame):
+                _mux_as(container, stream, packet, clip.time_base)
+        for packet in small.encode(None):
+            _mux_as(container, stream, packet, clip.time_base)
+    return path
+
+
+def sound_only(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", SAMPLE_RATE)
+        assert isinstance(stream, AudioStream)
+        _encode_tone(container, stream, 0, 0.5)
+    return path
+
+
 def cut_short(path: Path, share: float) -> Path:
     """Leave only the first part of a file."""
     content = path.read_bytes()
@@ -184,6 +216,14 @@ def damage(path: Path, number: int) -> Path:
         content[start : start + packet.size] = bytes(packet.size)
     path.write_bytes(content)
     return path
+
+
+def _mux_as(
+    container: OutputContainer, stream: Stream, packet: Packet[VideoStream], time_base: Fraction
+) -> None:
+    moved = cast("Packet[Stream]", packet)
+    moved.stream, moved.time_base = stream, time_base
+    container.mux(moved)
 
 
 def _chapter(second: int, title: str) -> av.container.core.Chapter:

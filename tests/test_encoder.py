@@ -1,0 +1,169 @@
+"""Encoders and their options: what cannot be is said before the first frame."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from av.video.codeccontext import VideoCodecContext
+
+from lfdn_video.encoder import Encoder, find_codec, resolve_options
+from lfdn_video.errors import OptionError
+from lfdn_video.media import Colour, PixelFormat, VideoInfo
+from lfdn_video.options import EncodeOptions
+
+
+def info(name: str, *, size: tuple[int, int] = (64, 48), colour: Colour | None = None) -> VideoInfo:
+    return VideoInfo(
+        path=Path("in.mkv"),
+        container="matroska",
+        codec="ffv1",
+        width=size[0],
+        height=size[1],
+        format=PixelFormat.parse(name),
+        source_format=name,
+        colour=colour or Colour(),
+        time_base=Fraction(1, 25),
+    )
+
+
+def opened(encoder: Encoder) -> VideoCodecContext:
+    context = av.CodecContext.create(encoder.codec, "w")
+    assert isinstance(context, VideoCodecContext)
+    encoder.configure(context, rate=Fraction(25))
+    return context
+
+
+def test_an_unknown_codec_is_refused_with_the_closest_one() -> None:
+    with pytest.raises(OptionError, match=r"'libx246' is no encoder .* did you mean 'libx26"):
+        find_codec("libx246")
+
+
+def test_a_codec_for_sound_is_refused() -> None:
+    with pytest.raises(OptionError, match="'aac' encodes audio, not video"):
+        find_codec("aac")
+
+
+def test_a_misspelt_option_is_refused_with_the_closest_one() -> None:
+    options = EncodeOptions(codec_options={"aq-stength": "1"})
+    with pytest.raises(
+        OptionError, match="no such option: 'aq-stength'; did you mean 'aq-strength'"
+    ):
+        resolve_options(find_codec("libx264"), options)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "libvpx-vp9"])
+def test_crf_goes_to_the_codecs_that_have_it(codec: str) -> None:
+    resolved = resolve_options(find_codec(codec), EncodeOptions(codec=codec, crf=21.5))
+    assert resolved["crf"] == "21.5"
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "prores_ks", "mjpeg"])
+def test_crf_is_refused_where_there_is_none(codec: str) -> None:
+    with pytest.raises(OptionError, match=f"crf: {codec} has no constant-quality mode"):
+        resolve_options(find_codec(codec), EncodeOptions(codec=codec, crf=20))
+
+
+def test_a_preset_is_refused_where_there_is_none() -> None:
+    with pytest.raises(OptionError, match="preset: ffv1 has no presets"):
+        resolve_options(find_codec("ffv1"), EncodeOptions(preset="slow"))
+
+
+def test_a_bit_rate_by_name_replaces_the_default_quality() -> None:
+    resolved = resolve_options(find_codec("libx264"), EncodeOptions(codec_options={"b": "2M"}))
+    assert resolved == {"preset": "medium", "b": "2M"}
+
+
+def test_own_x265_parameters_are_added_to_ours() -> None:
+    options = EncodeOptions(codec="libx265", codec_options={"x265-params": "bframes=2"})
+    resolved = resolve_options(find_codec("libx265"), options)
+    assert resolved["x265-params"] == "log-level=error:bframes=2"
+
+
+@pytest.mark.parametrize(("option", "value"), [("preset", "swift"), ("crf", "low")])
+def test_a_wrong_value_is_said_in_ffmpegs_words(option: str, value: str) -> None:
+    encoder = Encoder(info("yuv420p"), EncodeOptions(codec_options={option: value}))
+    with pytest.raises(OptionError, match=f"Error setting .*{value}"):
+        opened(encoder)
+
+
+@pytest.mark.parametrize(
+    ("codec", "source", "chosen"),
+    [
+        ("libx264", "yuv420p", "yuv420p"),
+        ("libx264", "yuvj420p", "yuvj420p"),
+        ("libx264", "yuv422p10le", "yuv422p10le"),
+        ("libx264", "gray", "gray"),
+        ("libx264", "gbrp", "yuv444p"),
+        ("libx264", "yuv420p12le", "yuv420p10le"),
+        ("libsvtav1", "yuvj420p", "yuv420p"),
+        ("ffv1", "gbrp", "bgr0"),
+        ("ffv1", "yuvj420p", "yuv420p"),
+        ("png", "gbrap16le", "rgba64be"),
+        ("tiff", "gbrap", "rgba"),
+        ("prores_ks", "yuv420p", "yuv422p10le"),
+        ("mjpeg", "yuv422p", "yuvj422p"),
+    ],
+)
+def test_the_closest_format_is_chosen(codec: str, source: str, chosen: str) -> None:
+    assert Encoder(info(source), EncodeOptions(codec=codec)).pixel_format == chosen
+
+
+def test_an_odd_size_gets_whole_chroma_samples_in_h264() -> None:
+    encoder = Encoder(info("yuv420p", size=(63, 47)), EncodeOptions())
+    assert encoder.pixel_format == "yuv444p"
+    assert encoder.warnings == ["libx264 gets yuv444p made from yuv420p"]
+
+
+def test_a_change_of_format_is_named_with_what_it_loses() -> None:
+    encoder = Encoder(info("yuva420p"), EncodeOptions())
+    assert encoder.warnings == ["libx264 gets yuv420p made from yuva420p, losing transparency"]
+
+
+@pytest.mark.parametrize(("codec", "source"), [("ffv1", "gbrp"), ("libsvtav1", "yuvj420p")])
+def test_samples_that_are_only_rearranged_need_no_warning(codec: str, source: str) -> None:
+    assert Encoder(info(source), EncodeOptions(codec=codec)).warnings == []
+
+
+def test_a_format_the_encoder_lacks_is_refused_with_those_it_has() -> None:
+    options = EncodeOptions(codec="libsvtav1", pixel_format="yuv444p")
+    with pytest.raises(OptionError, match="does not take yuv444p, only yuv420p, yuv420p10le"):
+        Encoder(info("yuv420p"), options)
+
+
+def test_a_misspelt_format_is_refused_with_the_closest_one() -> None:
+    with pytest.raises(OptionError, match="knows no 'yuv42p'; did you mean 'yuv422p'"):
+        Encoder(info("yuv420p"), EncodeOptions(pixel_format="yuv42p"))
+
+
+def test_the_tags_of_the_source_are_written() -> None:
+    context = opened(Encoder(info("yuv420p", colour=Colour(9, 1, 9, 16)), EncodeOptions()))
+    tags = (context.colorspace, context.color_range, context.color_primaries, context.color_trc)
+    assert tags == (9, 1, 9, 16)
+
+
+def test_reserved_tags_are_left_out() -> None:
+    context = opened(Encoder(info("yuv420p", colour=Colour(3, 1, 0, 3)), EncodeOptions()))
+    assert (context.colorspace, context.color_primaries, context.color_trc) == (2, 2, 2)
+
+
+def test_video_made_of_rgb_is_tagged_with_the_matrix_it_was_made_by() -> None:
+    small, large = info("gbrp"), info("gbrp", size=(1280, 720))
+    found = [opened(Encoder(each, EncodeOptions())).colorspace for each in (small, large)]
+    assert found == [6, 1]
+
+
+def test_full_range_under_another_name_is_tagged() -> None:
+    encoder = Encoder(info("yuvj420p"), EncodeOptions(codec="ffv1"))
+    assert opened(encoder).color_range == 2
+
+
+def test_ffmpegs_log_is_silent_again_after_opening() -> None:
+    opened(Encoder(info("yuv420p"), EncodeOptions()))
+    assert av.logging.get_level() is None
+
+
+def test_the_encoder_keeps_the_sources_clock() -> None:
+    source = replace(info("yuv420p"), time_base=Fraction(1, 90_000))
+    assert opened(Encoder(source, EncodeOptions())).time_base == Fraction(1, 90_000)

@@ -1,0 +1,21 @@
+"""The exception tree and its exit codes."""
+
+import pytest
+
+from lfdn_video import errors
+
+
+def test_every_error_is_caught_by_the_base() -> None:
+    named = [getattr(errors, name) for name in errors.__all__]
+    assert all(issubclass(error, errors.LfdnVideoError) for error in named)
+
+
+def test_wrong_usage_exits_with_2_and_all_else_with_1() -> None:
+    codes = {name: getattr(errors, name).exit_code for name in errors.__all__}
+    assert {name for name, code in codes.items() if code == 2} == {"OptionError"}
+    assert set(codes.values()) == {1, 2}
+
+
+def test_the_message_is_what_is_shown() -> None:
+    with pytest.raises(errors.InputError, match=r"^a\.mp4: no such file$"):
+        raise errors.InputError("a.mp4: no such file")

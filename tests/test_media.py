@@ -1,0 +1,84 @@
+"""Pixel formats by name, colour rules, and a frame that checks itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lfdn_video.media import Colour, Frame, PixelFormat
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("yuv420p", PixelFormat("yuv420p", "yuv", 8, (1, 1))),
+        ("yuvj422p", PixelFormat("yuvj422p", "yuv", 8, (1, 0), full_range_name=True)),
+        ("yuv422p10le", PixelFormat("yuv422p10le", "yuv", 10, (1, 0))),
+        ("yuva444p16le", PixelFormat("yuva444p16le", "yuv", 16, (0, 0), alpha=True)),
+        ("yuv410p", PixelFormat("yuv410p", "yuv", 8, (2, 2))),
+        ("gray12le", PixelFormat("gray12le", "gray", 12)),
+        ("ya8", PixelFormat("ya8", "gray", 8, alpha=True)),
+        ("gbrp", PixelFormat("gbrp", "rgb", 8)),
+        ("gbrap10le", PixelFormat("gbrap10le", "rgb", 10, alpha=True)),
+    ],
+)
+def test_a_format_is_understood_by_its_name(name: str, expected: PixelFormat) -> None:
+    assert PixelFormat.parse(name) == expected
+
+
+@pytest.mark.parametrize("name", ["nv12", "rgb24", "yuv420p10be", "yuv421p", "pal8", ""])
+def test_a_format_that_is_not_planar_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a planar working format"):
+        PixelFormat.parse(name)
+
+
+def test_chroma_of_odd_sizes_is_rounded_up() -> None:
+    shapes = PixelFormat.parse("yuva420p").plane_shapes(47, 63)
+    assert shapes == ((47, 63), (24, 32), (24, 32), (47, 63))
+
+
+def test_samples_deeper_than_8_bits_take_two_bytes() -> None:
+    deep = PixelFormat.parse("yuv420p10le")
+    assert (deep.dtype, deep.peak, deep.plane_count) == (np.uint16, 1023, 3)
+
+
+@pytest.mark.parametrize(("height", "kr"), [(576, 0.299), (720, 0.2126), (2160, 0.2126)])
+def test_an_untagged_stream_is_judged_by_its_size(height: int, kr: float) -> None:
+    (found, _), _ = Colour().resolved(height, PixelFormat.parse("yuv420p"))
+    assert found == kr
+
+
+def test_a_tag_outweighs_the_size() -> None:
+    (kr, kb), _ = Colour(matrix=9).resolved(480, PixelFormat.parse("yuv420p"))
+    assert (kr, kb) == (0.2627, 0.0593)
+
+
+def test_primaries_stand_in_for_a_missing_matrix() -> None:
+    assert Colour(primaries=9).resolved_matrix(480) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "full"),
+    [
+        ("yuv420p", 0, False),
+        ("yuv420p", 2, True),
+        ("yuvj420p", 0, True),
+        ("gbrp", 1, True),
+        ("gray", 0, True),
+        ("gray", 1, False),
+    ],
+)
+def test_the_range_follows_tag_and_format(name: str, tag: int, full: bool) -> None:
+    assert Colour(range=tag).is_full_range(PixelFormat.parse(name)) is full
+
+
+def test_a_frame_refuses_planes_of_another_size() -> None:
+    luma, chroma = np.zeros((48, 64), np.uint8), np.zeros((24, 32), np.uint8)
+    frame = Frame((luma, chroma, chroma), PixelFormat.parse("yuv420p"), pts=0)
+    with pytest.raises(ValueError, match="a plane is uint8"):
+        replace(frame, planes=(luma, luma, luma))
+
+
+def test_a_frame_refuses_planes_of_another_depth() -> None:
+    with pytest.raises(ValueError, match="not uint16"):
+        Frame((np.zeros((48, 64), np.uint8),), PixelFormat.parse("gray10le"), pts=0)

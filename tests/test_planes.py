@@ -1,0 +1,103 @@
+"""Samples into planes and back: nothing lost by rearranging, nothing guessed by converting."""
+
+import numpy as np
+import pytest
+
+from lfdn_video.media import Colour, Frame, PixelFormat, Plane
+from lfdn_video.planes import Coding, Converter, planes_of, video_frame, working_format
+from tests.clips import noise
+
+REARRANGED = {
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "rgb24": "gbrp",
+    "bgr24": "gbrp",
+    "rgba": "gbrap",
+    "argb": "gbrap",
+    "rgb48le": "gbrp16le",
+    "rgb48be": "gbrp16le",
+    "rgba64be": "gbrap16le",
+    "gray16be": "gray16le",
+    "ya16be": "ya16le",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "working"),
+    [
+        *REARRANGED.items(),
+        ("p010le", "yuv420p10le"),
+        ("p210le", "yuv422p10le"),
+        ("bgr0", "gbrp"),
+        ("pal8", "gbrap"),
+        ("monow", "gray"),
+        ("rgb565le", "gbrp"),
+        ("x2rgb10le", "gbrp10le"),
+        ("yuv420p10be", "yuv420p10le"),
+        ("yuvj420p", "yuvj420p"),
+        ("gbrpf32le", "gbrp16le"),
+    ],
+)
+def test_every_format_has_a_planar_one(name: str, working: str) -> None:
+    assert working_format(name).name == working
+
+
+@pytest.mark.parametrize(("name", "working"), REARRANGED.items())
+def test_rearranging_loses_nothing(name: str, working: str) -> None:
+    packed = noise(1, name, (64, 48))
+    planes = planes_of(packed, PixelFormat.parse(working))
+    again = video_frame(Frame(planes, PixelFormat.parse(working), pts=0)).reformat(format=name)
+    assert [bytes(plane) for plane in again.planes] == [bytes(plane) for plane in packed.planes]
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "gray", "gbrap", "ya8", "yuv410p"])
+@pytest.mark.parametrize("size", [(63, 47), (1, 1), (64, 48)])
+def test_planes_survive_ffmpegs_frame(name: str, size: tuple[int, int]) -> None:
+    planes = planes_of(noise(2, name, size), PixelFormat.parse(name))
+    again = planes_of(video_frame(Frame(planes, PixelFormat.parse(name), 0)), working_format(name))
+    assert all(np.array_equal(*pair) for pair in zip(planes, again, strict=True))
+
+
+def test_planes_are_the_receivers_own() -> None:
+    video = noise(3, "yuv420p", (63, 47))
+    first = planes_of(video, PixelFormat.parse("yuv420p"))
+    video.planes[0].update(bytes(video.planes[0].buffer_size))
+    assert first[0].any()
+    assert all(plane.flags.c_contiguous and plane.flags.owndata for plane in first)
+
+
+@pytest.mark.parametrize("matrix", [1, 6, 9])
+@pytest.mark.parametrize("full", [False, True])
+def test_rgb_is_converted_by_the_matrix_and_range_that_are_said(matrix: int, full: bool) -> None:
+    red, green, blue = 200, 100, 50
+    target = Coding("yuv444p", matrix, full)
+    colours = tuple(np.full((16, 16), value, np.uint8) for value in (green, blue, red))
+    video = video_frame(Frame(colours, PixelFormat.parse("gbrp"), 0))
+    converted = Converter(Coding("gbrp", matrix, True), target).convert(video)
+    luma = planes_of(converted, PixelFormat.parse("yuv444p"))[0]
+    (kr, kb), _ = Colour(matrix=matrix).resolved(16, PixelFormat.parse("yuv444p"))
+    bright = kr * red + (1 - kr - kb) * green + kb * blue
+    expected = bright if full else 16 + bright * 219 / 255
+    assert abs(int(luma[8, 8]) - expected) <= 0.51
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", ["yuv420p", "yuv444p"])
+def test_gray_keeps_its_levels_in_a_format_with_chroma(full: bool, name: str) -> None:
+    ramp: Plane = np.tile(np.arange(64, 128, dtype=np.uint8), (48, 1))
+    video = video_frame(Frame((ramp,), PixelFormat.parse("gray"), 0))
+    converted = Converter(Coding("gray", 6, full), Coding(name, 6, full)).convert(video)
+    luma, *chroma = planes_of(converted, PixelFormat.parse(name))
+    assert np.array_equal(luma, ramp)
+    assert {int(value) for plane in chroma for value in np.unique(plane)} == {128}
+
+
+def test_full_range_is_made_limited() -> None:
+    planes = tuple(np.full(shape, 255, np.uint8) for shape in ((16, 16), (8, 8), (8, 8)))
+    video = video_frame(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
+    source, target = Coding("yuvj420p", 6, True), Coding("yuv420p", 6, False)
+    converted = Converter(source, target).convert(video)
+    assert planes_of(converted, PixelFormat.parse("yuv420p"))[0][0, 0] == 235
