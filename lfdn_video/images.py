@@ -11,7 +11,6 @@ import logging
 import re
 from collections.abc import Generator
 from dataclasses import replace
-from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -171,6 +170,7 @@ class ImageWriter:
             raise OutputError(f"{file}: two pictures would have this name; use a pattern")
         source = frame.info.path if frame.info is not None else self._info.path
         check_target(file, source, overwrite=self._options.overwrite)
+        self._spare_sources(file, source)
         content = self._encoded(frame, file)
         self._hidden[file] = hidden = reserve(file)
         try:
@@ -203,6 +203,12 @@ class ImageWriter:
             raise OutputError(
                 f"{min(files)}: exists already; choose another target or allow to overwrite it"
             )
+
+    def _spare_sources(self, file: Path, source: Path) -> None:
+        """By another number, a picture would take the place of another source."""
+        several = self._info.from_images and self._info.frame_count != 1
+        if several and file.exists() and file.parent.samefile(source.parent):
+            raise OutputError(f"{file}: is in the source's folder; choose another folder")
 
     def _file_of(self, frame: Frame) -> Path:
         if not self._into_folder:
@@ -295,8 +301,7 @@ def _natural(file: Path) -> list[tuple[int, str]]:
 
 def _in_span(files: list[Path], span: SpanOptions, source: Path) -> list[Path]:
     start, end = (
-        None if time_s is None else ceil(Fraction(time_s) * IMAGE_RATE)
-        for time_s in (span.start_s, span.end_s)
+        None if time_s is None else ceil(time_s * IMAGE_RATE) for time_s in (span.start, span.end)
     )
     if files and not files[start:end]:
         raise OptionError(f"{source}: start: lies behind the last of {len(files)} pictures")

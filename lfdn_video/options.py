@@ -17,6 +17,8 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 IMAGE_RATE = Fraction(25)
 """Frames per second of a video made of pictures."""
 
+NANOSECONDS = 10**9
+
 MIN_TILE_PX = 64
 """Below this a tile is mostly overlap."""
 
@@ -129,6 +131,20 @@ class SpanOptions:
             raise OptionError(f"end: must lie after the start ({start:g} s), got {end:g} s")
 
     @property
+    def start(self) -> Fraction | None:
+        """`start_s` as it was meant: 0.1 is 1/10, not the float next to it."""
+        return None if self.start_s is None else _exact(self.start_s)
+
+    @property
+    def end(self) -> Fraction | None:
+        """`end_s` as it was meant."""
+        return None if self.end_s is None else _exact(self.end_s)
+
+    @property
     def whole(self) -> bool:
         """Whether nothing is cut."""
         return not self.start_s and self.end_s is None
+
+
+def _exact(seconds: float) -> Fraction:
+    return Fraction(seconds).limit_denominator(NANOSECONDS)

@@ -328,9 +328,7 @@ class _Uniform:
 def _span_pts(info: VideoInfo, span: SpanOptions) -> tuple[int | None, int | None]:
     """First pts wanted and first not wanted any more."""
 
-    def pts(seconds: float | None) -> int | None:
-        if seconds is None:
-            return None
-        return info.start_pts + ceil(Fraction(seconds).limit_denominator(10**9) / info.time_base)
+    def pts(time_s: Fraction | None) -> int | None:
+        return None if time_s is None else info.start_pts + ceil(time_s / info.time_base)
 
-    return pts(span.start_s or None), pts(span.end_s)
+    return pts(span.start or None), pts(span.end)

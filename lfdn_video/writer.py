@@ -183,8 +183,8 @@ class Writer:
         if self._span.whole:
             return Fraction(0), FOREVER_S
         first_s = self._info.start_pts * self._info.time_base
-        end_s = FOREVER_S if self._span.end_s is None else first_s + Fraction(self._span.end_s)
-        return first_s + Fraction(self._span.start_s or 0), end_s
+        end_s = FOREVER_S if self._span.end is None else first_s + self._span.end
+        return first_s + (self._span.start or 0), end_s
 
     def _mux(self, packets: list[Packet[Stream]]) -> None:
         """Write packets of the video, and before each what belongs before it."""

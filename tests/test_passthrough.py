@@ -1,0 +1,167 @@
+"""What is not video: copied byte by byte, or named."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from av.stream import Disposition
+
+from lfdn_video.options import EncodeOptions, SpanOptions
+from lfdn_video.reader import Reader
+from tests.clips import Clip, packets
+from tests.test_writer import FAST, LOSSLESS, copy
+
+RICH = Clip(
+    codec="libx264",
+    audio="aac",
+    subtitles=True,
+    chapters=True,
+    attachment=True,
+    pts=range(15),
+    metadata={"title": "Regen", "comment": "nass, größtenteils", "location": "+48.0+011.0/"},
+)
+
+
+def rich(tmp_path: Path, ending: str = "mkv") -> Path:
+    return RICH.make(tmp_path / f"in.{ending}")
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le", "libopus", "flac", "mp2"])
+def test_sound_is_copied_byte_by_byte(tmp_path: Path, codec: str) -> None:
+    source, target = Clip(audio=codec).make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
+    copy(source, target)
+    assert packets(target, "audio") == packets(source, "audio")
+    assert len(packets(target, "audio")) == 2
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_sound_keeps_its_times_in_mp4(tmp_path: Path, ending: str) -> None:
+    source = Clip(codec="libx264", audio="aac", pts=range(40)).make(tmp_path / "in.mp4")
+    target = tmp_path / f"out.{ending}"
+    copy(source, target, FAST)
+    assert packets(target, "audio") == packets(source, "audio")
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "mov"])
+def test_sound_that_starts_before_zero_moves_no_picture(tmp_path: Path, ending: str) -> None:
+    source = Clip(codec="libx264", audio="aac").make(tmp_path / "in.mp4")
+    copy(source, tmp_path / f"out.{ending}", FAST)
+    first = packets(tmp_path / f"out.{ending}", "audio")[0][0][0]
+    assert first == pytest.approx(packets(source, "audio")[0][0][0], abs=0.001)
+    assert Reader(tmp_path / f"out.{ending}").info.start_pts == 0
+
+
+def test_subtitles_are_copied_byte_by_byte(tmp_path: Path) -> None:
+    source, target = rich(tmp_path), tmp_path / "out.mkv"
+    copy(source, target)
+    assert packets(target, "subtitle") == packets(source, "subtitle")
+    assert len(packets(target, "subtitle")[0]) == 2
+
+
+def test_matroska_carries_everything_without_a_warning(tmp_path: Path) -> None:
+    source, target = rich(tmp_path), tmp_path / "out.mkv"
+    assert copy(source, target, FAST) == []
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        assert after.chapters() == before.chapters()
+        kept = {"title", "COMMENT", "LOCATION"}
+        assert {key: after.metadata[key] for key in kept} == {
+            key: before.metadata[key] for key in kept
+        }
+        for old, new in zip(before.streams, after.streams, strict=True):
+            assert (new.type, new.language, new.disposition) == (
+                old.type,
+                old.language,
+                old.disposition,
+            )
+
+
+def test_an_attachment_is_carried(tmp_path: Path) -> None:
+    copy(rich(tmp_path), tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as after:
+        (attachment,) = after.streams.attachments
+        assert (attachment.name, attachment.mimetype) == ("font.ttf", "font/ttf")
+        assert attachment.data == b"not really a font" * 9
+
+
+def test_an_attachment_that_mp4_cannot_hold_is_named(tmp_path: Path) -> None:
+    warnings = copy(rich(tmp_path), tmp_path / "out.mp4", FAST)
+    assert any(
+        "attachment stream 4 (font/ttf, font.ttf) is left out, mp4 cannot hold it" in warning
+        for warning in warnings
+    )
+
+
+def test_text_subtitles_are_rewritten_for_mp4_and_that_is_named(tmp_path: Path) -> None:
+    warnings = copy(rich(tmp_path), tmp_path / "out.mp4", FAST)
+    assert any("subtitle stream 3 (ass, deu, Untertitel) becomes mov_text" in w for w in warnings)
+    texts = [content for _, content in packets(tmp_path / "out.mp4", "subtitle")[0]]
+    assert b"\x00\x04Rain" in texts
+
+
+def test_sound_that_webm_cannot_hold_is_named(tmp_path: Path) -> None:
+    warnings = copy(rich(tmp_path), tmp_path / "out.webm", EncodeOptions(codec="libvpx-vp9"))
+    assert any("audio stream 2 (aac, eng, Ton eng) is left out" in warning for warning in warnings)
+
+
+def test_a_tag_that_mp4_cannot_hold_is_named(tmp_path: Path) -> None:
+    clip = Clip(codec="libx264", metadata={"dashcam": "x"}).make(tmp_path / "in.mkv")
+    warnings = copy(clip, tmp_path / "out.mp4", FAST)
+    assert warnings == [f"{tmp_path}/out.mp4: the tag DASHCAM is lost"]
+
+
+def test_titles_of_tracks_survive_mp4(tmp_path: Path) -> None:
+    source = Clip(codec="libx264", audio="aac").make(tmp_path / "in.mp4")
+    assert copy(source, tmp_path / "out.mp4", FAST) == []
+    titles = [stream.title for stream in Reader(tmp_path / "out.mp4").info.streams]
+    assert titles == [None, "Ton deu", "Ton eng"]
+
+
+def test_chapters_survive_mp4(tmp_path: Path) -> None:
+    copy(rich(tmp_path), tmp_path / "out.mp4", FAST)
+    chapters = Reader(tmp_path / "out.mp4").info.chapters
+    assert [(chapter.start_s, chapter.title) for chapter in chapters] == [
+        (0, "Start"),
+        (Fraction(1, 5), "Ende"),
+    ]
+
+
+def test_chapters_of_an_mp4_are_not_taken_for_data(tmp_path: Path) -> None:
+    source = Clip(codec="libx264", chapters=True).make(tmp_path / "in.mp4")
+    assert copy(source, tmp_path / "out.mkv", FAST) == []
+
+
+def test_marks_of_streams_are_carried(tmp_path: Path) -> None:
+    copy(rich(tmp_path), tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as after:
+        marks = [stream.disposition for stream in after.streams]
+    assert marks[1:4] == [Disposition.default, Disposition.hearing_impaired, Disposition.forced]
+
+
+def test_a_second_video_is_copied_and_named(tmp_path: Path) -> None:
+    two = tmp_path / "two.mkv"
+    with av.open(str(Clip().make(tmp_path / "in.mkv"))) as one, av.open(str(two), "w") as both:
+        original = one.streams.video[0]
+        copies = [both.add_stream_from_template(original, opaque=True) for _ in range(2)]
+        for packet in [packet for packet in one.demux(original) if packet.size]:
+            for stream in copies:
+                packet.stream = stream
+                both.mux(packet)
+    warnings = copy(two, tmp_path / "out.mkv")
+    assert any("video stream 1 (ffv1) is copied as it is" in warning for warning in warnings)
+    assert packets(tmp_path / "out.mkv", "video")[1] == packets(two, "video")[1]
+
+
+def test_tags_that_are_no_utf8_survive(tmp_path: Path) -> None:
+    source = Clip(codec="libx264", metadata={"title": "AAAA"}).make(tmp_path / "in.mkv")
+    source.write_bytes(source.read_bytes().replace(b"AAAA", b"R\xe9\xe9l"))
+    copy(source, tmp_path / "out.mkv", FAST)
+    assert b"R\xe9\xe9l" in (tmp_path / "out.mkv").read_bytes()
+
+
+def test_a_span_cuts_subtitles_and_chapters(tmp_path: Path) -> None:
+    copy(rich(tmp_path), tmp_path / "out.mkv", LOSSLESS, SpanOptions(start_s=0.2, end_s=0.44))
+    (shown,) = packets(tmp_path / "out.mkv", "subtitle")
+    assert [time for time, _ in shown] == [Fraction(0), Fraction(1, 10)]
+    assert [text[-4:] for _, text in shown] == [b"Rain", b"rain"]
+    assert [chapter.title for chapter in Reader(tmp_path / "out.mkv").info.chapters] == ["Ende"]
