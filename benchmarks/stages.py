@@ -1,13 +1,15 @@
 """How long each stage takes alone, how long they take together, and what memory it needs.
 
     python benchmarks/stages.py CLIP
+    python benchmarks/stages.py --smoke
     python benchmarks/stages.py CLIP --json benchmarks/results/stages.json
     python benchmarks/stages.py CLIP --memory
 
 Everything is measured in one run, in turn and several times over, and the medians are told. On a
 CPU the stages share the cores, so together they cannot take less than the sum of what they take
 alone; how little more they take is what the threads are worth. With `--memory` the peak of a whole
-run is compared with that for the clip ten times over, each in a process of its own.
+run is compared with that for the clip ten times over, each in a process of its own. `--smoke` only
+shows that it runs: a few frames of a sample, once.
 """
 
 import json
@@ -36,6 +38,7 @@ from lfdn_video.scheduler import choose_grid, restore_frames
 from lfdn_video.writer import open_writer
 
 LONGER = 10
+SMOKE_CLIP, SMOKE_S = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4", 0.15
 STAGES = ("decode", "colour", "model", "encode")
 
 
@@ -228,7 +231,7 @@ def _lines(result: dict[str, object]) -> Iterator[str]:
 
 
 @click.command()
-@click.argument("clip", type=click.Path(exists=True, path_type=Path))
+@click.argument("clip", type=click.Path(exists=True, path_type=Path), default=SMOKE_CLIP)
 @click.option("--weights", type=click.Path(path_type=Path), help="Instead of those that ship.")
 @click.option("--identity", is_flag=True, help="A network that does nothing: the rest alone.")
 @click.option("--device", default="auto", show_default=True)
@@ -236,6 +239,7 @@ def _lines(result: dict[str, object]) -> Iterator[str]:
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--memory", "of_memory", is_flag=True, help="Peak memory instead of time.")
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Write the result here.")
+@click.option("--smoke", is_flag=True, help="A few frames, once.")
 @click.option("--peak", is_flag=True, hidden=True)
 def main(
     clip: Path,
@@ -246,9 +250,12 @@ def main(
     repeats: int,
     of_memory: bool,
     target: Path | None,
+    smoke: bool,
     peak: bool,
 ) -> None:
     """Measure the stages of restoring CLIP."""
+    if smoke:
+        end_s, repeats = SMOKE_S, 1
     options, span = InferenceOptions(device=device), SpanOptions(end_s=end_s)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

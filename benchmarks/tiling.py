@@ -1,6 +1,7 @@
 """Whole picture against tiles of several sizes, with given weights, on one 1280×720 picture.
 
     python benchmarks/tiling.py PICTURE_OR_VIDEO
+    python benchmarks/tiling.py --smoke
     python benchmarks/tiling.py RAINY --clean CLEAN --json benchmarks/results/tiling.json
 
 For each size of tile, against the whole picture's result:
@@ -33,6 +34,7 @@ from lfdn_video.options import InferenceOptions
 from lfdn_video.reader import open_reader
 from lfdn_video.tiles import Grid
 
+SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
 HEIGHT, WIDTH = 720, 1280
 SIZES_PX = (192, 256, 384, 512, 768)
 OVERLAPS_PX = (0, 32, 64)
@@ -175,13 +177,14 @@ def _cell(value: object) -> str:
 
 
 @click.command()
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path), default=SAMPLE)
 @click.option("--weights", type=click.Path(path_type=Path), help="Instead of those that ship.")
 @click.option("--clean", "clean_path", type=click.Path(exists=True, path_type=Path))
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--sizes", default=",".join(map(str, SIZES_PX)), show_default=True, help="In px.")
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Write the result here.")
+@click.option("--smoke", is_flag=True, help="One size of tile: only shows that it runs.")
 def main(
     source: Path,
     weights: Path | None,
@@ -190,8 +193,10 @@ def main(
     sizes: str,
     repeats: int,
     target: Path | None,
+    smoke: bool,
 ) -> None:
     """Restore the first picture of SOURCE whole and in tiles, and compare."""
+    sizes = str(max(SIZES_PX)) if smoke else sizes
     options = InferenceOptions(device=device)
     with load_engine("derain", weights=weights, options=options) as engine:
         picture = first_picture(source)
