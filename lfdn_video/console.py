@@ -29,6 +29,8 @@ PLAIN_INTERVAL_S = 5.0
 JSON_INTERVAL_S = 0.5
 ECHO_COLUMNS = 3
 
+STAGE_WORDS = {"decode": "the decoder", "model": "the model", "encode": "the encoder"}
+
 _LOGGERS = ("lfdn", "lfdn_video", "py.warnings")
 
 
@@ -227,7 +229,7 @@ def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
 
 
 def progress_line(progress: "pipeline.Progress") -> str:
-    """`45/85 frames, 12.3 fps, 0:03 left, waiting for restore`, without what is not known."""
+    """`45/85 frames, 12.3 fps, 0:03 left, waiting for the model`, without what is not known."""
     total = progress.frames_total
     of = f"/{max(total, progress.frames_done)}" if total else ""
     parts = [f"{progress.frames_done}{of} frames"]
@@ -235,7 +237,7 @@ def progress_line(progress: "pipeline.Progress") -> str:
         parts.append(pace(progress.fps))
     if progress.eta_s is not None:
         parts.append(f"{duration(progress.eta_s)} left")
-    parts.append(f"waiting for {progress.bottleneck}")
+    parts.append(f"waiting for {STAGE_WORDS[progress.bottleneck]}")
     return ", ".join(parts)
 
 
@@ -248,7 +250,7 @@ def summary_line(summary: "pipeline.Summary") -> str:
         f"{name} {100 * times.busy_s / max(summary.seconds, 1e-9):.0f} %"
         for name, times in summary.stages.items()
     )
-    line = f"{made}; everyone waited for {summary.bottleneck} (at work: {at_work})"
+    line = f"{made}; everyone waited for {STAGE_WORDS[summary.bottleneck]} (at work: {at_work})"
     if summary.corrupt_packets:
         packets = "packet" if summary.corrupt_packets == 1 else "packets"
         line += f"; {summary.corrupt_packets} damaged {packets} in the source"

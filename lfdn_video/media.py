@@ -226,7 +226,9 @@ class VideoInfo:
     chapters: tuple[Chapter, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     hdr_metadata: tuple[str, ...] = ()
-    """Names of side data (mastering display, light level, …) that frames carry."""
+    """What frames say about their mastering, by name; a target lacks it."""
+    side_data: tuple[str, ...] = ()
+    """What else frames carry beside their samples, by name; a target lacks it too."""
 
     @property
     def from_images(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -34,6 +34,7 @@ from lfdn_video.source import (
     codec_name,
     ffmpeg_words,
     has_decoder,
+    is_cover,
     open_source,
     stream_title,
 )
@@ -44,7 +45,8 @@ KEEP_BYTES = "surrogateescape"
 SUBTITLE_S = 10
 """A subtitle that began so long before a span may still be shown in it."""
 
-TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
+TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "ipod": "mov_text"}
+TEXT_SUBTITLES |= {"matroska": "subrip", "webm": "webvtt"}
 """The text subtitles that a container holds if it does not hold the source's."""
 
 # Tags that tell how a file was made, not what is in it. The target gets its own.
@@ -144,7 +146,7 @@ class Passthrough:
     def lost_in(self, path: Path) -> Iterator[str]:
         """What a finished file lacks of the source, a sentence each."""
         with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:
-            yield from _lost_tags("", self._container.metadata, target.metadata)
+            yield from _lost_tags("", self._container.metadata, target.metadata, set())
             if self._chapters and not target.chapters():
                 yield "the chapters are lost"
             for source_index, target_index in self._target_index.items():
@@ -152,10 +154,14 @@ class Passthrough:
                 if target_index >= len(target.streams):
                     yield f"{_label(before)} is lost"
                     continue
-                yield from _lost_of_stream(before, target.streams[target_index])
+                after = target.streams[target_index]
+                yield from _lost_of_stream(before, after, set(target.metadata.values()))
 
     def _add(self, target: OutputContainer, stream: Stream) -> None:
         kind = target.format.name
+        if is_cover(stream) and kind == "matroska":
+            self._target_index[stream.index] = self._add_cover(target, stream).index
+            return
         if (refusal := _refusal(stream, kind)) is None:
             copy = _Copy(stream, _added(target, stream))
         elif _is_text(stream) and kind in TEXT_SUBTITLES:
@@ -164,12 +170,20 @@ class Passthrough:
         else:
             self.warnings.append(f"{_label(stream)} is left out, {kind} cannot hold it: {refusal}")
             return
-        if stream.type == "video":
+        if stream.type == "video" and not is_cover(stream):
             self.warnings.append(f"{_label(stream)} is copied as it is, only one is restored")
         copy.target.metadata.update(_stream_tags(stream))
         copy.target.disposition = stream.disposition
         self._copies[stream.index] = copy
         self._target_index[stream.index] = copy.target.index
+
+    def _add_cover(self, target: OutputContainer, stream: Stream) -> Stream:
+        """Matroska keeps covers as attachments."""
+        with closing(open_source(self._info.path)) as source:
+            content = bytes(next(source.demux(source.streams[stream.index])))
+        kind = "jpeg" if codec_name(stream) == "mjpeg" else codec_name(stream)
+        name = stream.metadata.get("filename") or f"cover.{kind.replace('jpeg', 'jpg')}"
+        return target.add_attachment(name, f"image/{kind}", content)
 
     def _packets(self, *, cut: bool) -> Generator[Packet[Stream]]:
         """The packets as they go into the target."""
@@ -313,13 +327,16 @@ def _stream_tags(stream: Stream) -> dict[str, str]:
     return tags
 
 
-def _lost_of_stream(before: Stream, after: Stream) -> Iterator[str]:
+def _lost_of_stream(before: Stream, after: Stream, elsewhere: set[str]) -> Iterator[str]:
     label = _label(before)
     if before.type != after.type:
         yield f"{label} is kept as {after.type} only"
         return
-    yield from _lost_tags(f"{label}: ", before.metadata, after.metadata)
-    for mark in before.disposition & ~after.disposition:
+    yield from _lost_tags(f"{label}: ", _stream_tags(before), after.metadata, elsewhere)
+    lost = before.disposition & ~after.disposition
+    if before.index == min(s.index for s in before.container.streams if s.type == before.type):
+        lost &= ~Disposition.default  # the first of its kind is taken anyway
+    for mark in lost:
         yield f"{label}: the mark {mark.name} is lost"
     if isinstance(before, VideoStream) and isinstance(after, VideoStream):
         shapes = [stream.sample_aspect_ratio or Fraction(1) for stream in (before, after)]
@@ -327,8 +344,11 @@ def _lost_of_stream(before: Stream, after: Stream) -> Iterator[str]:
             yield f"{label}: the shape of its pixels ({shapes[0]}) is lost; players show it at 1"
 
 
-def _lost_tags(where: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    names, values = {tag.lower() for tag in after}, set(after.values())
+def _lost_tags(
+    where: str, before: Mapping[str, str], after: Mapping[str, str], elsewhere: set[str]
+) -> Iterator[str]:
+    """Tags of which neither name nor value is there, nor the value elsewhere in the file."""
+    names, values = {tag.lower() for tag in after}, elsewhere | set(after.values())
     for tag, value in _kept(before).items():
         unsaid = tag == "language" and value == "und"
         if tag.lower() not in names and value not in values and not unsaid:

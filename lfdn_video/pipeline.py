@@ -1,7 +1,7 @@
 """`restore` and `restored_frames`: the parts put together, and nothing else.
 
     thread "decode"    reader.frames()          demux, decode
-    thread "restore"   restore_frames(...)      upload, network, download
+    thread "model"     restore_frames(...)      upload, network, download
     the caller's       writer.write(frame)      encode, mux
 
 The threads are a bounded number of frames ahead of each other. Whatever fails, fails here, in the
@@ -27,7 +27,7 @@ from lfdn_video.writer import open_writer
 if TYPE_CHECKING:
     from lfdn_video.scheduler import Runner
 
-Stage = Literal["decode", "restore", "encode"]
+Stage = Literal["decode", "model", "encode"]
 
 READ_AHEAD_FRAMES = 4
 WRITE_BEHIND_FRAMES = 4
@@ -107,13 +107,13 @@ def restore(
             depth=READ_AHEAD_FRAMES,
             name="decode",
             clock=clocks.decode,
-            feeds=clocks.restore,
+            feeds=clocks.model,
         )
         restored = background(
             network(decoded),
             depth=WRITE_BEHIND_FRAMES,
-            name="restore",
-            clock=clocks.restore,
+            name="model",
+            clock=clocks.model,
             feeds=clocks.encode,
         )
         with closing(restored):
@@ -156,7 +156,7 @@ def restored_frames(
         _network(reader.info, engine, task, weights, inference) as network,
     ):
         decoded = background(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
-        restored = background(network(decoded), depth=WRITE_BEHIND_FRAMES, name="restore")
+        restored = background(network(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
         with closing(restored):
             for frame in restored:
                 yield _picture(frame, reader.info)
@@ -209,13 +209,13 @@ class _Clocks:
     """The clocks of the three stages."""
 
     def __init__(self) -> None:
-        self.decode, self.restore, self.encode = StageClock(), StageClock(), StageClock()
+        self.decode, self.model, self.encode = StageClock(), StageClock(), StageClock()
 
     @property
     def times(self) -> dict[Stage, StageTimes]:
         return {
             "decode": self.decode.times,
-            "restore": self.restore.times,
+            "model": self.model.times,
             "encode": self.encode.times,
         }
 

@@ -8,6 +8,7 @@ decoded in `reader.py`; packets of the other streams are copied in `passthrough.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -37,7 +38,18 @@ PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b
 PROBE_ERRORS = 100
 """Packets that may fail before the first frame is given up on."""
 
-HDR_SIDE_DATA = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DYNAMIC_HDR_PLUS")
+# What frames may carry beside their samples. PyAV cannot hand it to an encoder.
+HDR_METADATA = {
+    "MASTERING_DISPLAY_METADATA": "HDR mastering display",
+    "CONTENT_LIGHT_LEVEL": "HDR light level",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DOVI_METADATA": "Dolby Vision",
+}
+SIDE_DATA = {
+    "A53_CC": "closed captions inside the pictures",
+    "SPHERICAL": "360 degrees projection",
+    "STEREO3D": "3D arrangement",
+}
 
 FULL_TURN_DEG, QUARTER_DEG = 360, 90
 MICROSECONDS = 1_000_000  # AV_TIME_BASE
@@ -59,12 +71,9 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
         "format_whitelist": ",".join(sorted(av.formats_available - REFERRING_FORMATS)),
     }
     try:
-        container = av.open(f"file:{path}", options=options, metadata_errors=metadata_errors)
+        return av.open(f"file:{path}", options=options, metadata_errors=metadata_errors)
     except FFmpegError as error:
         raise InputError(f"{path}: {_refusal(path, error)}") from error
-    except UnicodeEncodeError as error:
-        raise InputError(f"{path}: this file name cannot be passed on; rename the file") from error
-    return container
 
 
 def main_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -121,7 +130,8 @@ def describe(path: Path) -> VideoInfo:
             video_index=stream.index,
             chapters=chapters,
             metadata=dict(container.metadata),
-            hdr_metadata=tuple(name for name in HDR_SIDE_DATA if name in _side_data(first)),
+            hdr_metadata=_named(first, HDR_METADATA),
+            side_data=_named(first, SIDE_DATA),
         )
 
 
@@ -228,6 +238,10 @@ def _side_data(frame: VideoFrame) -> dict[str, bytes]:
         return {entry.type.name: bytes(entry) for entry in entries}
     except ValueError:
         return {}  # PyAV refuses all of it if one kind is newer than it knows
+
+
+def _named(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(kinds[kind] for kind in _side_data(frame) if kind in kinds)
 
 
 def _orientation(

@@ -41,12 +41,19 @@ CONTAINER_OPTIONS = {
     # The index goes to the front, so that a browser can play the file while it loads.
     "mp4": {"movflags": "+faststart"},
     "mov": {"movflags": "+faststart"},
+    "ipod": {"movflags": "+faststart"},
     # AAC starts a little before zero; FFmpeg would move all the video instead of letting it.
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
 }
 
 FOREVER_S = Fraction(10**9)
+
+CONSTANT_RATE = {"avi", "mxf"}
+"""Containers that number their frames instead of timing them."""
+
+MAX_RATE = 240
+"""Frames per second above this are a wrong guess, and more than some encoders take."""
 
 
 def open_writer(
@@ -82,12 +89,12 @@ class Writer:
         self.frames_written = 0
         check_target(self._target, info.path, overwrite=self._options.overwrite)
         self._encoder = Encoder(_timed(info, self._options), self._options)
+        self._clock = self._encoder.time_base
 
     def __enter__(self) -> Self:
         self._stream: VideoStream
         self._origin_pts: int | None = None
         self._last_ticks: int | None = None
-        self._too_close = False
         self._hidden = reserve(self._target)
         self._passthrough: Passthrough | None = None
         self._container: OutputContainer | None = None
@@ -117,8 +124,7 @@ class Writer:
             if self._origin_pts is None:
                 self._begin(frame.pts)
             video = self._encoder.prepare(frame)
-            video.pts = frame.pts - (self._origin_pts or 0)
-            self._check_clock(video.pts)
+            video.pts = self._pts(frame.pts - (self._origin_pts or 0))
             self._mux(self._stream.encode(video))
         self.frames_written += 1
 
@@ -135,8 +141,8 @@ class Writer:
             with ffmpeg_errors():
                 container.start_encoding()
         self._warn_all(self._encoder.warnings)
-        if self._info.hdr_metadata:
-            self._warn_all([f"HDR metadata is left out: {', '.join(self._info.hdr_metadata)}"])
+        lost = (*self._info.hdr_metadata, *self._info.side_data)
+        self._warn_all([f"{what} is left out" for what in lost])
 
     def _open_container(self) -> OutputContainer:
         try:
@@ -153,6 +159,9 @@ class Writer:
     def _add_video(self, container: OutputContainer) -> Stream:
         encoder, info = self._encoder, self._info
         rate = self._options.frame_rate or info.average_rate or IMAGE_RATE
+        rate = rate if rate <= MAX_RATE else IMAGE_RATE
+        if container.format.name in CONSTANT_RATE:
+            encoder.time_base = 1 / rate
         try:
             stream = container.add_stream(encoder.codec.name, rate)
         except ValueError as error:
@@ -220,13 +229,22 @@ class Writer:
                 self._container.close()
         discard(self._hidden)
 
-    def _check_clock(self, pts: int) -> None:
-        """Matroska counts milliseconds; frames closer than that would swap or merge."""
-        ticks = round(pts * self._encoder.time_base / (self._stream.time_base or 1))
-        if self._last_ticks is not None and ticks <= self._last_ticks and not self._too_close:
-            self._too_close = True
-            self._warn_all(["frames follow each other closer than it can tell; use .mp4"])
+    def _pts(self, source_pts: int) -> int:
+        """The same time on the encoder's clock; that is the source's wherever rates may vary."""
+        clock, time_s = self._encoder.time_base, source_pts * self._clock
+        pts = round(time_s / clock)
+        if abs(pts * clock - time_s) > clock / 4:
+            self._warn_once("has a constant rate, so frames are moved; use .mp4 or .mkv")
+        ticks = round(pts * clock / (self._stream.time_base or clock))
+        if self._last_ticks is not None and ticks <= self._last_ticks:
+            self._warn_once("frames follow each other closer than it can tell; use .mp4")
+            pts += 1 if clock != self._clock else 0
         self._last_ticks = ticks
+        return pts
+
+    def _warn_once(self, note: str) -> None:
+        if f"{self._target}: {note}" not in self.warnings:
+            self._warn_all([note])
 
     def _check_alike(self, frame: Frame) -> None:
         """Pictures may differ from each other, the frames of a video may not."""

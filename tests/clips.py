@@ -6,6 +6,7 @@ about it. Pictures are seeded noise over a gradient: every sample matters, nothi
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,6 +23,7 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from PIL import Image
 
 WIDTH_PX, HEIGHT_PX = 64, 48
 SAMPLE_RATE = 48_000
@@ -190,6 +192,28 @@ def changing_size(path: Path) -> Path:
         for packet in small.encode(None):
             _mux_as(container, stream, packet, clip.time_base)
     return path
+
+
+def with_cover(path: Path, target: Path) -> Path:
+    """The same video with a red picture as its cover."""
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), (255, 0, 0)).save(picture, "JPEG")
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        cover = container.add_stream("mjpeg", 25)
+        assert isinstance(cover, VideoStream)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        container.start_encoding()
+        packet: Packet[Stream] = Packet(picture.getvalue())
+        packet.stream, packet.time_base = cover, Fraction(1, 25)
+        packet.pts = packet.dts = 0
+        container.mux(packet)
+        for original in source.demux(video=0):
+            if original.size:
+                original.stream = video
+                container.mux(cast("Packet[Stream]", original))
+    return target
 
 
 def sound_only(path: Path) -> Path:

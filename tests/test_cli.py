@@ -159,7 +159,7 @@ class TestJson:
     def test_done_names_the_target_and_the_stages(self, clip: Path) -> None:
         done = events(run("derain", clip, "--json"))[-1]
         assert done["output"] == str(clip.with_name("clip.derained.mkv"))
-        assert set(done["stages"]) == {"decode", "restore", "encode"}
+        assert set(done["stages"]) == {"decode", "model", "encode"}
         assert done["frames"] == len(CLIP_TIMES)
 
     def test_an_error_is_the_last_event(self, tmp_path: Path) -> None:

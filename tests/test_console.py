@@ -17,7 +17,7 @@ from lfdn_video.pipeline import Progress, Summary
 
 def progress(done: int = 45, total: int | None = 85, fps: float = 12.34) -> Progress:
     left_s = None if total is None else (total - done) / fps
-    return Progress(done, total, done / fps, fps, left_s, "restore")
+    return Progress(done, total, done / fps, fps, left_s, "model")
 
 
 def summary(*warnings: str, corrupt: int = 0) -> Summary:
@@ -26,10 +26,10 @@ def summary(*warnings: str, corrupt: int = 0) -> Summary:
         seconds=10.0,
         stages={
             "decode": StageTimes(1, 0, 9),
-            "restore": StageTimes(9.5, 0, 0),
+            "model": StageTimes(9.5, 0, 0),
             "encode": StageTimes(2, 8, 0),
         },
-        bottleneck="restore",
+        bottleneck="model",
         warnings=warnings,
         target=Path("out.mp4"),
         corrupt_packets=corrupt,
@@ -37,18 +37,18 @@ def summary(*warnings: str, corrupt: int = 0) -> Summary:
 
 
 def test_the_progress_line() -> None:
-    line = "45/85 frames, 12.3 fps, 3.2 s left, waiting for restore"
+    line = "45/85 frames, 12.3 fps, 3.2 s left, waiting for the model"
     assert console.progress_line(progress()) == line
 
 
 def test_what_is_not_known_is_left_out() -> None:
     line = console.progress_line(progress(total=None))
-    assert line == "45 frames, 12.3 fps, waiting for restore"
+    assert line == "45 frames, 12.3 fps, waiting for the model"
 
 
 def test_the_summary_line() -> None:
     assert console.summary_line(summary()) == (
-        "out.mp4: 85 frames in 0:10 (8.5 fps); everyone waited for restore "
+        "out.mp4: 85 frames in 0:10 (8.5 fps); everyone waited for the model "
         "(at work: decode 10 %, restore 95 %, encode 20 %)"
     )
 
@@ -107,7 +107,7 @@ def test_a_name_with_brackets_stays_in_the_bar(capsys: pytest.CaptureFixture[str
         Console(file=page, width=100).print(bar._bar.get_renderable())
     capsys.readouterr()
     assert "rain [4k].mp4" in page.getvalue()
-    assert page.getvalue().rstrip().endswith("waiting for restore")
+    assert page.getvalue().rstrip().endswith("waiting for the model")
 
 
 def test_the_bar_is_gone_before_an_error_is_said(capsys: pytest.CaptureFixture[str]) -> None:

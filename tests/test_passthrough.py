@@ -9,7 +9,7 @@ from av.stream import Disposition
 
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.reader import Reader
-from tests.clips import Clip, packets
+from tests.clips import Clip, packets, with_cover
 from tests.test_writer import FAST, LOSSLESS, copy
 
 RICH = Clip(
@@ -150,6 +150,25 @@ def test_a_second_video_is_copied_and_named(tmp_path: Path) -> None:
     warnings = copy(two, tmp_path / "out.mkv")
     assert any("video stream 1 (ffv1) is copied as it is" in warning for warning in warnings)
     assert packets(tmp_path / "out.mkv", "video")[1] == packets(two, "video")[1]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_a_cover_stays_a_cover(tmp_path: Path, ending: str) -> None:
+    source = with_cover(Clip(codec="libx264").make(tmp_path / "in.mp4"), tmp_path / "cover.mp4")
+    assert copy(source, tmp_path / f"out.{ending}", FAST) == []
+    with av.open(str(tmp_path / f"out.{ending}")) as after:
+        assert after.streams[1].disposition == Disposition.attached_pic
+    assert packets(tmp_path / f"out.{ending}", "video")[1] == packets(source, "video")[1]
+
+
+def test_hdr_mastering_data_is_named_as_lost(tmp_path: Path) -> None:
+    parameters = "log-level=error:max-cll=1000,400"
+    options = {"x265-params": parameters, "preset": "ultrafast"}
+    clip = Clip(codec="libx265", pixel_format="yuv420p10le", options=options)
+    source = clip.make(tmp_path / "in.mp4")
+    assert copy(source, tmp_path / "out.mkv") == [
+        f"{tmp_path}/out.mkv: HDR light level is left out"
+    ]
 
 
 def test_tags_that_are_no_utf8_survive(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def _frames(path: Path) -> list[Frame]:
 
 
 def _threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate()} & {"decode", "restore"}
+    return {thread.name for thread in threading.enumerate()} & {"decode", "model"}
 
 
 def _left_behind(clip: Path) -> list[str]:
@@ -95,7 +95,7 @@ def test_the_summary_says_what_was_done(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     summary = restore(clip, target, engine=identity_engine())
     assert (summary.frames, summary.target, summary.corrupt_packets) == (COUNT, target, 0)
-    assert set(summary.stages) == {"decode", "restore", "encode"}
+    assert set(summary.stages) == {"decode", "model", "encode"}
 
 
 def test_the_slowest_stage_is_named(clip: Path) -> None:
@@ -104,8 +104,8 @@ def test_the_slowest_stage_is_named(clip: Path) -> None:
         return batch
 
     summary = restore(clip, clip.with_name("after.mkv"), engine=FakeRunner(network))
-    assert summary.bottleneck == "restore"
-    assert summary.stages["restore"].busy_s >= 0.03 * COUNT
+    assert summary.bottleneck == "model"
+    assert summary.stages["model"].busy_s >= 0.03 * COUNT
 
 
 def test_progress_is_told_after_every_frame(clip: Path) -> None:

@@ -102,6 +102,14 @@ def test_frames_too_close_for_matroska_are_named(tmp_path: Path) -> None:
     assert "closer than it can tell" in copy(clip, tmp_path / "out.mkv")[0]
 
 
+def test_a_constant_rate_container_says_that_it_moves_frames(tmp_path: Path) -> None:
+    even = Clip(codec="libx264").make(tmp_path / "even.mp4")
+    assert copy(even, tmp_path / "even.avi", FAST) == []
+    uneven = Clip(codec="libx264", pts=(0, 3, 4, 10)).make(tmp_path / "uneven.mp4")
+    assert "has a constant rate" in copy(uneven, tmp_path / "uneven.avi", FAST)[0]
+    assert len(times(tmp_path / "uneven.avi")) == 4
+
+
 def test_the_last_frames_duration_is_kept(tmp_path: Path) -> None:
     clip = Clip(pts=(0, 1, 2, 10)).make(tmp_path / "in.mkv")
     copy(clip, tmp_path / "out.mp4", FAST)
