@@ -1,9 +1,9 @@
 """What of a video is not its pictures: sound, subtitles, attachments, chapters, tags.
 
 They are copied, packet by packet and byte by byte, while the pictures are written, so that nothing
-piles up in memory. What the target's container cannot hold is named in `warnings`: FFmpeg is asked
-for each stream beforehand, and the finished file is compared with the source. Text subtitles are
-rewritten in the container's own kind if it takes no other.
+piles up in memory. What the target's container cannot hold is named: FFmpeg is asked for each
+stream beforehand, and the finished file is compared with the source. Text subtitles are rewritten
+in the container's own kind if it takes no other.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from lfdn_video.source import (
     has_decoder,
     is_cover,
     open_source,
+    readable,
     stream_title,
 )
 
@@ -74,8 +75,7 @@ class Passthrough:
     """
 
     def __init__(self, info: VideoInfo) -> None:
-        self.warnings: list[str] = []
-        """What does not get into the target, by name."""
+        self._warnings: list[str] = []
         self._info = info
         self._container = open_source(info.path, metadata_errors=KEEP_BYTES)
         self._copies: dict[int, _Copy] = {}
@@ -84,6 +84,11 @@ class Passthrough:
         self._origin_s, self._end_s = Fraction(0), Fraction(MICROSECONDS)
         self._ready: Generator[Packet[Stream]] | None = None
         self._ahead: Packet[Stream] | None = None
+
+    def take_warnings(self) -> list[str]:
+        """What does not get into the target, by name, as far as it is known since the last call."""
+        taken, self._warnings = self._warnings, []
+        return taken
 
     def close(self) -> None:
         if self._ready is not None:
@@ -166,12 +171,12 @@ class Passthrough:
             copy = _Copy(stream, _added(target, stream))
         elif _is_text(stream) and kind in TEXT_SUBTITLES:
             copy = _Copy(stream, _rewritten(target, stream, TEXT_SUBTITLES[kind]), rewrites=True)
-            self.warnings.append(f"{_label(stream)} becomes {TEXT_SUBTITLES[kind]} in {kind}")
+            self._warnings.append(f"{_label(stream)} becomes {TEXT_SUBTITLES[kind]} in {kind}")
         else:
-            self.warnings.append(f"{_label(stream)} is left out, {kind} cannot hold it: {refusal}")
+            self._warnings.append(f"{_label(stream)} is left out, {kind} cannot hold it: {refusal}")
             return
         if stream.type == "video" and not is_cover(stream):
-            self.warnings.append(f"{_label(stream)} is copied as it is, only one is restored")
+            self._warnings.append(f"{_label(stream)} is copied as it is, only one is restored")
         copy.target.metadata.update(_stream_tags(stream))
         copy.target.disposition = stream.disposition
         self._copies[stream.index] = copy
@@ -201,18 +206,16 @@ class Passthrough:
             yield packet
 
     def _demuxed(self) -> Generator[Packet[Stream]]:
+        def damaged(words: str) -> None:
+            note = f"what is not video is damaged: {words}; it is copied as far as it goes"
+            if note not in self._warnings:
+                self._warnings.append(note)
+
         streams = [copy.source for copy in self._copies.values()]
-        if not streams:
-            return
-        try:
-            for packet in self._container.demux(streams):
-                if packet.size == 0:  # PyAV ends each stream with one, to flush a decoder
-                    continue
-                if _dts_s(packet) >= self._end_s + SUBTITLE_S:
-                    return
-                yield packet
-        except FFmpegError as error:
-            self.warnings.append(f"what is not video ends early: {ffmpeg_words(error)}")
+        for packet in readable(self._container, streams, damaged) if streams else ():
+            if _dts_s(packet) >= self._end_s + SUBTITLE_S:
+                return
+            yield packet
 
     def _cut(self, packet: Packet[Stream]) -> bool:
         """Whether it lies in the span; moves it to its place in the target if so."""

@@ -19,12 +19,13 @@ from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -33,12 +34,9 @@ from lfdn_video.images import ImageReader, is_image_source
 from lfdn_video.media import Colour, Frame, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.planes import Coding, Converter, is_lossless, planes_of, working_format
-from lfdn_video.source import describe, discard_others, ffmpeg_words, open_source
+from lfdn_video.source import describe, discard_others, open_source, readable
 
 LOGGER = logging.getLogger(__name__)
-
-READ_ERRORS = 8
-"""So many failed reads in a row are the end of the file."""
 
 REORDER_FRAMES = 16
 """A key frame may be shown this much later than it is stored: the deepest reordering there is."""
@@ -124,10 +122,17 @@ class _Pass:
         try:
             yield from self._decoded(careful=False)
         except _DamageError:
-            if self._last_raw_pts is not None:
-                self._from_pts = self._last_raw_pts + 1
-            yield from self._decoded(careful=True)
+            yield from self._continued()
         self._check_length()
+
+    def _continued(self) -> Generator[Frame]:
+        """The careful way, from the first frame that is still missing."""
+        if self._last_raw_pts is not None:
+            self._from_pts = self._last_raw_pts + 1
+        elif self._last is not None:
+            self._reader.warn("is damaged, and without timestamps; it is read up to there")
+            return
+        yield from self._decoded(careful=True)
 
     def _decoded(self, *, careful: bool) -> Generator[Frame]:
         with closing(open_source(self._info.path)) as container:
@@ -163,24 +168,13 @@ class _Pass:
 
     def _packets(
         self, container: InputContainer, stream: VideoStream
-    ) -> Iterator[Packet[VideoStream] | None]:
-        """All that can be read; last an empty packet or None, which flush the decoder."""
-        failures = 0
-        packets = container.demux(stream)
-        while failures < READ_ERRORS:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except FFmpegError as error:
-                failures += 1
-                self._reader.warn(
-                    f"is damaged: {ffmpeg_words(error)}; it is read as far as it goes"
-                )
-                packets = container.demux(stream)  # an error ends PyAV's iterator, not the file
-                continue
-            failures = 0
-            yield packet
+    ) -> Iterator[Packet[Stream] | None]:
+        """All that can be read, then None, which flushes the decoder."""
+
+        def damaged(words: str) -> None:
+            self._reader.warn(f"is damaged: {words}; it is read as far as it goes")
+
+        yield from readable(container, [stream], damaged)
         yield None
 
     def _shown(self, video: VideoFrame, decoder: _Decoder) -> Iterator[Frame]:
@@ -234,13 +228,13 @@ class _Decoder:
         self._last_sent: int | None = None
         self.corrupt = 0
 
-    def decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+    def decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that are ready. _DamageError on the fast way if one could not be decoded."""
         pts = packet.pts if packet is not None and not packet.is_discard else None
         if pts is not None:
             self._last_sent = pts if self._last_sent is None else max(pts, self._last_sent)
         try:
-            return self._stream.decode(packet)
+            return self._stream.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
             if not self._careful:
                 raise _DamageError from error

@@ -8,7 +8,7 @@ decoded in `reader.py`; packets of the other streams are copied in `passthrough.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -35,6 +35,9 @@ REFERRING_FORMATS = {"concat", "concatf", "dash", "hls", "image2", "imf", "webm_
 REFERRING_FORMATS |= {"lavfi", "rtp", "rtsp", "sap", "sdp", "vobsub"}
 PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b"v=0\n")
 
+READ_ERRORS = 8
+"""So many failed reads in a row are the end of the file."""
+
 PROBE_ERRORS = 100
 """Packets that may fail before the first frame is given up on."""
 
@@ -51,7 +54,7 @@ SIDE_DATA = {
     "STEREO3D": "3D arrangement",
 }
 
-FULL_TURN_DEG, QUARTER_DEG = 360, 90
+QUARTER_DEG = 90
 MICROSECONDS = 1_000_000  # AV_TIME_BASE
 
 
@@ -188,9 +191,25 @@ def discard_others(container: InputContainer, wanted: Stream) -> None:
             stream.discard = Discard.all
 
 
-def timed(packet: Packet[Stream]) -> bool:
-    """Whether it carries data; PyAV ends each stream with an empty packet, for flushing."""
-    return packet.size > 0
+def readable(
+    container: InputContainer, streams: list[Stream], on_error: Callable[[str], None]
+) -> Generator[Packet[Stream]]:
+    """Every packet that can be read, with data; `on_error` gets FFmpeg's words on what cannot."""
+    failures = 0
+    packets = container.demux(streams)
+    while failures < READ_ERRORS:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except FFmpegError as error:
+            failures += 1
+            on_error(ffmpeg_words(error))
+            packets = container.demux(streams)  # an error ends PyAV's iterator, not the file
+            continue
+        failures = 0
+        if packet.size:  # PyAV ends each stream with an empty one, to flush a decoder
+            yield packet
 
 
 def _first_not_none(*values: int | None) -> int:

@@ -137,9 +137,10 @@ class Writer:
                 self._passthrough = Passthrough(self._info)
                 self._passthrough.add_to(container, self._add_video)
                 self._passthrough.add_chapters(container, *self._span_s())
-                self._warn_all(self._passthrough.warnings)
             with ffmpeg_errors():
                 container.start_encoding()
+        if self._passthrough is not None:
+            self._warn_all(self._passthrough.take_warnings())
         self._warn_all(self._encoder.warnings)
         lost = (*self._info.hdr_metadata, *self._info.side_data)
         self._warn_all([f"{what} is left out" for what in lost])
@@ -202,7 +203,8 @@ class Writer:
         for packet in packets:
             if others is not None:
                 ticks = packet.dts if packet.dts is not None else packet.pts or 0
-                container.mux(list(others.until(ticks * packet.time_base)))
+                for other in others.until(ticks * packet.time_base):
+                    container.mux(other)
             container.mux(packet)
 
     def _complete(self) -> None:
@@ -216,6 +218,7 @@ class Writer:
                 container.mux(packet)
             container.close()
             if others is not None:
+                self._warn_all(others.take_warnings())
                 self._warn_all(others.lost_in(self._hidden))
         publish(self._hidden, self._target, overwrite=self._options.overwrite)
 
