@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path)
 DATA_HELP = (
     "LAYOUT=FOLDER, may be repeated. Pairs: rain800 (side by side), rain100 (rainy/ and clean/), "
-    "gopro (SEQUENCE/blur and sharp). Clean pictures: clean."
+    "gopro (SEQUENCE/blur and sharp). To be degraded: clean (pictures), "
+    "sequences (folders of frames)."
 )
 
 

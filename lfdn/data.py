@@ -7,6 +7,7 @@ without drawing those before it, which is what makes resuming exact.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,12 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lfdn.degrade import optical_flow
+
 Pixels = npt.NDArray[np.uint8]
 """A picture, RGB, `[H, W, 3]`."""
+Flow = npt.NDArray[np.float16]
+"""Motion to the next frame in px, `[H, W, 2]`, x then y."""
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 VALIDATION_EVERY = 20
@@ -59,6 +64,8 @@ class Sample:
     name: str
     clean: Picture
     degraded: Picture | None = None
+    following: Picture | None = None
+    """The next frame, where the clean picture is one of a sequence."""
 
 
 def clean_folder(folder: Path) -> list[Sample]:
@@ -96,6 +103,18 @@ def gopro(folder: Path) -> list[Sample]:
     ]
 
 
+def sequences(folder: Path) -> list[Sample]:
+    """Folders of consecutive sharp frames, to be degraded with their own motion."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not folders:
+        raise DataError(f"{folder}: no sequences in it; name the folder above them")
+    return [
+        Sample(f"{sequence.name}/{path.stem}", Picture(path), following=Picture(following))
+        for sequence in folders
+        for path, following in pairwise(_pictures(sequence))
+    ]
+
+
 def pair_folders(degraded: Path, clean: Path) -> list[Sample]:
     """Two folders whose files carry the same names, or the same number in them."""
     originals = {_key(path): path for path in _pictures(clean)}
@@ -113,6 +132,7 @@ LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
     "gopro": gopro,
     "rain100": rain100,
     "rain800": rain800,
+    "sequences": sequences,
 }
 
 
@@ -145,11 +165,13 @@ class Stage:
 @dataclass(frozen=True, slots=True)
 class CropBatch:
     """`degraded` and `clean`: uint8 `[B, 3, P, P]`. Where `paired` `[B]` is false, `degraded`
-    equals `clean` and is to be degraded synthetically."""
+    equals `clean` and is to be degraded here. `flow`: px to the next frame, `[B, 2, P, P]`,
+    zero where unknown."""
 
     degraded: Tensor
     clean: Tensor
     paired: Tensor
+    flow: Tensor
 
 
 class Crops(Dataset[CropBatch]):
@@ -163,10 +185,14 @@ class Crops(Dataset[CropBatch]):
         steps: int,
         seed: int,
         paired_share: float,
+        motion: bool = False,
     ) -> None:
-        """`paired_share`: the share of each batch that comes from samples with a degraded side."""
-        self._pairs = [_load(s) for s in samples if s.degraded is not None]
-        self._clean = [_load(s) for s in samples if s.degraded is None]
+        """`paired_share`: the share of each batch that comes from samples with a degraded side.
+
+        `motion`: estimate the flow to the following frame, where a sample has one.
+        """
+        self._pairs = [_load(s, motion=False) for s in samples if s.degraded is not None]
+        self._clean = [_load(s, motion=motion) for s in samples if s.degraded is None]
         if not (self._pairs or self._clean):
             raise DataError("no pictures to train on; name a data set")
         self._stages, self._steps, self._seed = tuple(stages), steps, seed
@@ -186,12 +212,15 @@ class Crops(Dataset[CropBatch]):
         pairs = int(wanted) + (rng.random() < wanted % 1)
         crops = [_crop(self._pick(rng, i < pairs), stage.patch_px, rng) for i in range(stage.batch)]
         return CropBatch(
-            degraded=_batch([degraded for degraded, _ in crops]),
-            clean=_batch([clean for _, clean in crops]),
+            degraded=_batch(
+                [crop.clean if crop.degraded is None else crop.degraded for crop in crops]
+            ),
+            clean=_batch([crop.clean for crop in crops]),
             paired=torch.arange(stage.batch) < pairs,
+            flow=_flow_batch(crops, stage.patch_px),
         )
 
-    def _pick(self, rng: np.random.Generator, paired: bool) -> tuple[Pixels, Pixels]:
+    def _pick(self, rng: np.random.Generator, paired: bool) -> "_Loaded":
         pool = self._pairs if paired else self._clean
         return pool[int(rng.integers(len(pool)))]
 
@@ -223,40 +252,68 @@ def _key(path: Path) -> str:
     return digits or path.stem
 
 
-def _load(sample: Sample) -> tuple[Pixels, Pixels]:
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The pixels of a sample, or of a crop of it."""
+
+    clean: Pixels
+    degraded: Pixels | None
+    flow: Flow | None
+
+
+def _load(sample: Sample, *, motion: bool) -> _Loaded:
     clean = sample.clean.read()
+    flow = None
+    if motion and sample.following is not None:
+        flow = optical_flow(clean, sample.following.read()).astype(np.float16)
     if sample.degraded is None:
-        return clean, clean
+        return _Loaded(clean, None, flow)
     degraded = sample.degraded.read()
     if degraded.shape != clean.shape:
         raise DataError(
             f"{sample.degraded.path}: {degraded.shape[1]}x{degraded.shape[0]} px, its pair has "
             f"{clean.shape[1]}x{clean.shape[0]}; pairs must be of one size"
         )
-    return degraded, clean
+    return _Loaded(clean, degraded, None)
 
 
-def _crop(
-    pair: tuple[Pixels, Pixels], patch_px: int, rng: np.random.Generator
-) -> tuple[Pixels, Pixels]:
-    """The same random square of both, shrunk by a random factor where there is room, mirrored."""
-    height, width = pair[1].shape[:2]
+def _crop(sample: _Loaded, patch_px: int, rng: np.random.Generator) -> _Loaded:
+    """The same random square of all, mirrored; without a pair also shrunk where there is room."""
+    height, width = sample.clean.shape[:2]
     room = min(height, width) / max(SMALLEST_SIDE_PX, patch_px)
-    factor = float(rng.uniform(1, room)) if room > 1 and pair[0] is pair[1] else 1.0
+    factor = float(rng.uniform(1, room)) if room > 1 and sample.degraded is None else 1.0
     side = min(round(patch_px * factor), height, width)
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     mirror = rng.random() < 0.5
+    window = np.s_[top : top + side, left : left + side]
 
     def cut(pixels: Pixels) -> Pixels:
-        square = pixels[top : top + side, left : left + side]
+        square = pixels[window]
         if side != patch_px:
             resized = Image.fromarray(square).resize((patch_px, patch_px), Image.Resampling.BICUBIC)
             square = np.asarray(resized)
         return square[:, ::-1] if mirror else square
 
-    clean = cut(pair[1])
-    return (clean if pair[0] is pair[1] else cut(pair[0])), clean
+    return _Loaded(
+        cut(sample.clean),
+        None if sample.degraded is None else cut(sample.degraded),
+        None if sample.flow is None else _cut_flow(sample.flow[window], patch_px, mirror=mirror),
+    )
+
+
+def _cut_flow(square: Flow, patch_px: int, *, mirror: bool) -> Flow:
+    """Flow at the crop's size: shrunk in both senses, its x turned round where mirrored."""
+    side = square.shape[0]
+    nearest = np.minimum(((np.arange(patch_px) + 0.5) * side / patch_px).astype(int), side - 1)
+    flow: Flow = square[nearest][:, nearest] * np.float16(patch_px / side)
+    return flow[:, ::-1] * np.array([-1, 1], np.float16) if mirror else flow
 
 
 def _batch(crops: Sequence[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+
+
+def _flow_batch(crops: Sequence[_Loaded], patch_px: int) -> Tensor:
+    still = np.zeros((patch_px, patch_px, 2), np.float16)
+    flows = np.stack([still if crop.flow is None else crop.flow for crop in crops])
+    return torch.from_numpy(flows).permute(0, 3, 1, 2).float()

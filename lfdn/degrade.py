@@ -1,19 +1,32 @@
-"""Clean pictures to rainy ones, on whatever device the batch is.
+"""Clean pictures to rainy ones, sharp pictures to blurred ones, on whatever device the batch is.
 
-Knows batches of tensors; where the pictures come from is `lfdn.data`. Two kinds of streaks:
+Knows batches of tensors; where the pictures come from is `lfdn.data`.
+
+`rain` has two kinds of streaks:
 
     drawn     sparse drops convolved with a slanted, soft-ended line: every length, width, slant and
               density, in up to three layers of depth
     rendered  layers of a streak bank (Garg and Nayar's renderings), cropped, zoomed and turned
 
-and three ways in which they cover a picture (added, screened, or grey and half transparent). What
-rain does *besides* streaks (veil, darkness, sensor noise, compression) is laid on the rainy and the
-clean picture alike: the network shall take out streaks and leave the weather and the camera alone.
+and three ways in which they cover a picture (added, screened, or grey and half transparent).
+
+`blur` is made as GoPro's set was (Nah et al. 2017): sharp sub-frames of one exposure, averaged in
+linear light. Here the sub-frames are warps of one sharp picture along two motions at once:
+
+    camera    a smooth random path of shift, turn and zoom: hand-held shake
+    scene     a displacement per pixel: optical flow of a real sequence, or soft-edged regions that
+              each move their own way
+
+What weather and camera do *besides* (veil, darkness, sensor noise, compression) is laid on the
+degraded and the clean picture alike: the network shall take out streaks or blur and leave the rest.
 """
 
 import math
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from kornia.enhance import jpeg_codec_differentiable
@@ -27,6 +40,13 @@ SLANT_STD = math.radians(14)
 SLANT_LIMIT = math.radians(55)
 BANK_ZOOM = (0.6, 1.8)
 JPEG_BLOCK_PX = 16
+
+GAMMA = 2.2  # of the camera response, as GoPro's authors assumed it
+SUBFRAMES = 13
+PATH_KNOTS = 4
+REGIONS = 3
+REGION_KNOTS = 6
+REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +177,120 @@ def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tens
     return covered.clamp(0, 1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlurMix:
+    """How often, and how strong. Lengths in px along the whole exposure."""
+
+    sharp: float = 0.08
+    """No motion at all: the network must learn to leave sharp pictures alone."""
+    shift_px: tuple[float, float] = (1.0, 28.0)
+    turn_deg: float = 1.2
+    zoom: float = 0.02
+    exposure: tuple[float, float] = (0.2, 1.0)
+    """Share of the time between two frames of a sequence during which the shutter is open."""
+    regions: float = 0.5
+    region_shift_px: tuple[float, float] = (2.0, 32.0)
+    noise: float = 0.3
+    jpeg: float = 0.3
+
+
+def blur(
+    sharp: Tensor,
+    *,
+    generator: torch.Generator,
+    flow: Tensor | None = None,
+    mix: BlurMix | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Motion blur on a batch: `(blurred, target)`, both like `sharp`, `[B, 3, H, W]` in 0…1.
+
+    `flow`: motion to the next frame in px, `[B, 2, H, W]` (x, y); where all of an image's flow is
+    zero, moving regions are drawn instead. `target` is `sharp` with the noise and the compression
+    of `blurred`; the middle of the exposure is `sharp` itself, so the two are aligned.
+    """
+    mix = mix or BlurMix()
+    batch, _, height, width = sharp.shape
+    draw = _Draw(batch, generator, sharp.device)
+    moving = ~draw.happens(mix.sharp)
+    scene = _moving_regions(batch, height, width, draw, mix)
+    if flow is not None:
+        real = flow.abs().amax(dim=(1, 2, 3), keepdim=True) > 0
+        scene = torch.where(real, flow * draw.uniform(*mix.exposure), scene)
+    path = _camera_path(draw, mix) * moving.view(batch, 1, 1)
+    blurred = average_along(sharp, path, scene * moving)
+    blurred = torch.where(moving, blurred, sharp)
+
+    noise = torch.randn(sharp.shape, generator=generator, device=sharp.device)
+    noise = noise * draw.uniform(0.002, 0.02) * draw.happens(mix.noise)
+    return _compress((blurred + noise).clamp(0, 1), (sharp + noise).clamp(0, 1), draw, mix.jpeg)
+
+
+def optical_flow(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    """Motion from one RGB picture `[H, W, 3]` to the next, in px: `[H, W, 2]`, x then y (DIS)."""
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (first, second)]
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow: npt.NDArray[np.float32] = np.asarray(estimator.calc(*grey, None), np.float32)  # type: ignore[call-overload]
+    return flow
+
+
+def average_along(sharp: Tensor, path: Tensor, scene: Tensor) -> Tensor:
+    """The exposure: warps of `sharp` `[B, 3, H, W]`, averaged in linear light.
+
+    `path`: `[B, T, 4]`, the camera in each sub-frame: shift in x and y (px), turn (radians), zoom
+    minus one. `scene`: `[B, 2, H, W]`, px over the whole exposure, gone through evenly.
+    """
+    batch, _, height, width = sharp.shape
+    linear = sharp.clamp(min=0).pow(GAMMA)
+    y = torch.arange(height, device=sharp.device).view(1, -1, 1) - (height - 1) / 2
+    x = torch.arange(width, device=sharp.device).view(1, 1, -1) - (width - 1) / 2
+    count = path.shape[1]
+    total = torch.zeros_like(linear)
+    for index in range(count):
+        when = index / (count - 1) - 0.5
+        shift_x, shift_y, turn, zoom = path[:, index].view(batch, 4, 1, 1).unbind(1)
+        across, along = (1 + zoom) * turn.cos(), (1 + zoom) * turn.sin()
+        from_x = across * x - along * y + shift_x + when * scene[:, 0]
+        from_y = along * x + across * y + shift_y + when * scene[:, 1]
+        grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], dim=-1)
+        total += F.grid_sample(linear, grid, padding_mode="reflection", align_corners=False)
+    return (total / count).clamp(0, 1).pow(1 / GAMMA)
+
+
+def _camera_path(draw: "_Draw", mix: BlurMix) -> Tensor:
+    """Smooth paths `[B, T, 4]`, zero in mid-exposure: a steady motion and a wobble on it."""
+    length = draw.log_uniform(*mix.shift_px).view(-1, 1)
+    angle = draw.uniform(0, 2 * math.pi).view(-1, 1)
+    when = torch.linspace(-0.5, 0.5, SUBFRAMES, device=length.device).view(1, -1)
+    wobble = [_smooth(draw.signed(PATH_KNOTS), SUBFRAMES) for _ in range(4)]
+    x = length * (when * angle.cos() + 0.25 * wobble[0])
+    y = length * (when * angle.sin() + 0.25 * wobble[1])
+    turn = math.radians(mix.turn_deg) * (when * draw.signed(1) + 0.5 * wobble[2])
+    zoom = mix.zoom * (when * draw.signed(1) + 0.25 * wobble[3])
+    path = torch.stack([x, y, turn, zoom], dim=2)
+    return path - path[:, SUBFRAMES // 2, None]
+
+
+def _moving_regions(batch: int, height: int, width: int, draw: "_Draw", mix: BlurMix) -> Tensor:
+    """Soft-edged regions with a motion of their own, `[B, 2, H, W]` in px, zero elsewhere."""
+    motion = torch.zeros((batch, 2, height, width), device=draw.device)
+    for _ in range(REGIONS):
+        knots = draw.signed(REGION_KNOTS**2).view(batch, 1, REGION_KNOTS, REGION_KNOTS)
+        field = F.interpolate(knots, (height, width), mode="bicubic", align_corners=False)
+        inside = torch.sigmoid((field - REGION_THRESHOLD) * REGION_STEEPNESS)
+        inside = inside * draw.happens(mix.regions)
+        length, angle = draw.log_uniform(*mix.region_shift_px), draw.uniform(0, 2 * math.pi)
+        own = torch.cat([length * angle.cos(), length * angle.sin()], dim=1)
+        motion = motion * (1 - inside) + own * inside
+    return motion
+
+
+def _smooth(knots: Tensor, count: int) -> Tensor:
+    """`[B, K]` knots to `[B, count]`, cubic between them."""
+    line = knots[:, None, None, :]
+    return F.interpolate(line, (1, count), mode="bicubic", align_corners=True)[:, 0, 0]
+
+
 def _line_kernel(height: int, width: int, slant: Tensor, length: Tensor, sigma: Tensor) -> Tensor:
     """Lines through the origin, soft at the ends, peak 1, `[K, 1, H, W]`, wrapped for the FFT."""
     device = slant.device
@@ -199,19 +333,24 @@ class _Draw:
     """Random numbers for a batch, one per image, shaped `[B, 1, 1, 1]`."""
 
     def __init__(self, batch: int, generator: torch.Generator, device: torch.device) -> None:
-        self._batch, self._generator, self._device = batch, generator, device
+        self._batch, self._generator, self.device = batch, generator, device
 
     def uniform(self, low: float, high: float) -> Tensor:
         shape = (self._batch, 1, 1, 1)
-        value = torch.rand(shape, generator=self._generator, device=self._device)
+        value = torch.rand(shape, generator=self._generator, device=self.device)
         return low + (high - low) * value
+
+    def signed(self, count: int) -> Tensor:
+        """`[B, count]` in -1…1."""
+        value = torch.rand((self._batch, count), generator=self._generator, device=self.device)
+        return 2 * value - 1
 
     def log_uniform(self, low: float, high: float) -> Tensor:
         return self.uniform(math.log(low), math.log(high)).exp()
 
     def normal(self, std: float) -> Tensor:
         shape = (self._batch, 1, 1, 1)
-        return std * torch.randn(shape, generator=self._generator, device=self._device)
+        return std * torch.randn(shape, generator=self._generator, device=self.device)
 
     def happens(self, probability: float) -> Tensor:
         return self.uniform(0, 1) < probability

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Sampler
 
 from lfdn import degrade
-from lfdn.data import CropBatch, Crops, DataError, Pixels, Sample, Stage, split, to_tensor
+from lfdn.data import CropBatch, Crops, Pixels, Sample, Stage, split, to_tensor
 from lfdn.losses import LOSSES
 from lfdn.metrics import luma, psnr, quantize
 from lfdn.model import LFDN, LFDNConfig
@@ -28,6 +28,10 @@ from lfdn.weights import save
 log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
+Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""(clean `[B, 3, H, W]`, flow `[B, 2, H, W]`, generator) to (degraded, target)."""
+
+CPU = torch.device("cpu")
 
 STAGES = (Stage(0.60, 112, 16), Stage(0.85, 160, 8), Stage(1.0, 224, 4))
 VALIDATION_PICTURES = 24
@@ -91,10 +95,9 @@ def train(
     """Train on `samples` in the folder `run`, going on from its `last.pt` if there is one.
 
     `bank`: streak layers for synthetic rain (`lfdn.data.streak_bank`). Returns the averaged network
-    in eval mode. Raises TrainingError when the loss is not finite, DataError for bad data.
+    in eval mode. Raises TrainingError when the loss is not finite and
+    lfdn.data.DataError for bad data.
     """
-    if options.task == "deblur" and any(sample.degraded is None for sample in samples):
-        raise DataError("deblur: synthetic blur is not part of training; name data sets of pairs")
     run.mkdir(parents=True, exist_ok=True)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -109,22 +112,23 @@ def train(
     )
     start, best = _resume(run, network, average, optimizer)
     training, held = split(samples)
-    validation = _validation_pairs(held, options.seed, bank)
+    degrade_batch = _degradation(options.task, bank, device)
+    validation = _validation_pairs(held, options.seed, _degradation(options.task, bank, CPU))
     crops = Crops(
         training,
         options.stages,
         steps=options.steps,
         seed=options.seed,
         paired_share=options.paired_share,
+        motion=options.task == "deblur",
     )
-    bank = bank.to(device) if bank is not None else None
 
     began, losses = time.monotonic(), Tensor([])
     for step, batch in _batches(crops, start):
         rate = _learning_rate(options, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        degraded, target = _prepare(batch, options.seed, step, device, bank)
+        degraded, target = _prepare(batch, options.seed, step, device, degrade_batch)
         with _autocast(device, options.precision):
             restored = network(degraded)
         loss = LOSSES[options.loss](restored.float(), target)
@@ -173,17 +177,25 @@ class _Steps(Sampler[int]):
         return len(self._steps)
 
 
+def _degradation(task: str, bank: Tensor | None, device: torch.device) -> Degradation:
+    """What the task degrades clean pictures with."""
+    if task == "deblur":
+        return lambda clean, flow, generator: degrade.blur(clean, generator=generator, flow=flow)
+    layers = bank.to(device) if bank is not None else None
+    return lambda clean, _, generator: degrade.rain(clean, generator=generator, bank=layers)
+
+
 def _prepare(
-    batch: CropBatch, seed: int, step: int, device: torch.device, bank: Tensor | None
+    batch: CropBatch, seed: int, step: int, device: torch.device, degrade_batch: Degradation
 ) -> tuple[Tensor, Tensor]:
-    """(network input, target) as float on `device`; synthetic rain where a crop has no pair."""
+    """(network input, target) as float on `device`; degraded here where a crop has no pair."""
     degraded = batch.degraded.to(device).float() / 255
     target = batch.clean.to(device).float() / 255
     synthetic = ~batch.paired
     if synthetic.any():
         generator = torch.Generator(device).manual_seed((seed * SYNTHESIS_SALT + step) % 2**63)
-        rainy, clean = degrade.rain(target[synthetic], generator=generator, bank=bank)
-        degraded[synthetic], target[synthetic] = rainy, clean
+        flow = batch.flow[batch.paired.logical_not()].to(device)
+        degraded[synthetic], target[synthetic] = degrade_batch(target[synthetic], flow, generator)
     layout = torch.channels_last
     return degraded.contiguous(memory_format=layout), target.contiguous(memory_format=layout)
 
@@ -199,9 +211,9 @@ def _autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def _validation_pairs(
-    held: Sequence[Sample], seed: int, bank: Tensor | None
+    held: Sequence[Sample], seed: int, degrade_batch: Degradation
 ) -> list[tuple[Tensor, Tensor]]:
-    """Fixed (degraded, clean) centre crops: real pairs, and clean pictures with fixed rain."""
+    """Fixed (degraded, clean) centre crops: real pairs, and clean pictures degraded by the seed."""
     paired = [s for s in held if s.degraded is not None][:VALIDATION_PICTURES]
     clean = [s for s in held if s.degraded is None]
     clean = clean[:: max(1, len(clean) // VALIDATION_PICTURES)][:VALIDATION_PICTURES]
@@ -210,10 +222,9 @@ def _validation_pairs(
     for sample in paired:
         assert sample.degraded is not None
         pairs.append((_centre(sample.degraded.read()), _centre(sample.clean.read())))
-    pairs += [
-        degrade.rain(_centre(sample.clean.read()), generator=generator, bank=bank)
-        for sample in clean
-    ]
+    for sample in clean:
+        picture = _centre(sample.clean.read())
+        pairs.append(degrade_batch(picture, torch.zeros_like(picture[:, :2]), generator))
     return pairs
 
 

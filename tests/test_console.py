@@ -49,7 +49,7 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_the_summary_line() -> None:
     assert console.summary_line(summary()) == (
         "out.mp4: 85 frames in 0:10 (8.5 fps); everyone waited for the model "
-        "(at work: decode 10 %, restore 95 %, encode 20 %)"
+        "(at work: decode 10 %, model 95 %, encode 20 %)"
     )
 
 

@@ -32,6 +32,19 @@ def test_gopro_walks_the_sequences(tmp_path: Path) -> None:
     assert names == ["GOPR0/000000", "GOPR0/000001", "GOPR1/000000", "GOPR1/000001"]
 
 
+def test_sequences_know_the_following_frame(tmp_path: Path) -> None:
+    samples = data.sequences(pictures.clean(tmp_path / "walk").parent)
+    assert [sample.name for sample in samples] == ["walk/000", "walk/001"]
+    assert samples[0].following == samples[1].clean
+
+
+def test_a_mirrored_crop_turns_its_flow_round() -> None:
+    flow = np.full((20, 20, 2), 4, np.float16)
+    cut = data._cut_flow(flow, 10, mirror=True)
+    assert cut.shape == (10, 10, 2)
+    assert cut[0, 0].tolist() == [-2, 2]
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no such folder"):
         data.clean_folder(tmp_path / "absent")

@@ -1,12 +1,26 @@
 """Synthetic rain: ranges, seeds, and what stays untouched."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lfdn.degrade import RainMix, cover, drawn_streaks, rain, rendered_streaks
+from lfdn.degrade import (
+    SUBFRAMES,
+    BlurMix,
+    RainMix,
+    average_along,
+    blur,
+    cover,
+    drawn_streaks,
+    optical_flow,
+    rain,
+    rendered_streaks,
+)
+from tests.pictures import picture
 
 CPU = torch.device("cpu")
+ONLY_BLUR = BlurMix(sharp=0, noise=0, jpeg=0)
 ONLY_STREAKS = RainMix(dry=0, veil=0, dark=0, noise=0, jpeg=0)
 
 
@@ -26,9 +40,9 @@ def bank() -> Tensor:
 
 
 def test_rain_stays_in_range_and_keeps_the_shape(clean: Tensor, bank: Tensor) -> None:
-    for picture in rain(clean, generator=seeded(), bank=bank):
-        assert picture.shape == clean.shape
-        assert 0 <= picture.min() <= picture.max() <= 1
+    for result in rain(clean, generator=seeded(), bank=bank):
+        assert result.shape == clean.shape
+        assert 0 <= result.min() <= result.max() <= 1
 
 
 def test_the_same_seed_rains_the_same(clean: Tensor, bank: Tensor) -> None:
@@ -74,3 +88,49 @@ def test_compression_is_the_same_on_both_pictures(clean: Tensor) -> None:
     rainy, target = rain(clean, generator=seeded(), mix=mix)
     assert torch.equal(rainy, target)
     assert not torch.equal(target, clean)
+
+
+def test_blur_stays_in_range_and_leaves_the_target_sharp(clean: Tensor) -> None:
+    blurred, target = blur(clean, generator=seeded(), mix=ONLY_BLUR)
+    assert torch.equal(target, clean)
+    assert 0 <= blurred.min() <= blurred.max() <= 1
+    assert blurred.std() < clean.std()
+
+
+def test_without_motion_nothing_is_blurred(clean: Tensor) -> None:
+    blurred, target = blur(clean, generator=seeded(), mix=BlurMix(sharp=1))
+    assert torch.equal(blurred, target)
+
+
+def test_the_same_seed_blurs_the_same(clean: Tensor) -> None:
+    first, again = (blur(clean, generator=seeded(3))[0] for _ in range(2))
+    assert torch.equal(first, again)
+
+
+def test_an_exposure_without_motion_is_the_picture(clean: Tensor) -> None:
+    still = torch.zeros(4, SUBFRAMES, 4), torch.zeros(4, 2, 48, 64)
+    # In the dark the gamma curve is steep, and interpolation rounds.
+    torch.testing.assert_close(average_along(clean, *still), clean, atol=3e-3, rtol=0)
+
+
+def test_light_is_averaged_and_not_its_code() -> None:
+    edge = torch.zeros(1, 3, 16, 64)
+    edge[..., 32:] = 1
+    scene = torch.zeros(1, 2, 16, 64)
+    scene[:, 0] = 24  # px to the side during the exposure
+    middle = average_along(edge, torch.zeros(1, SUBFRAMES, 4), scene)[0, 0, 8, 31:33].mean()
+    assert middle.item() == pytest.approx(0.5 ** (1 / 2.2), abs=0.05)
+
+
+def test_a_flow_of_its_own_replaces_the_drawn_motion(clean: Tensor) -> None:
+    flow = torch.zeros(4, 2, 48, 64)
+    flow[:, 0] = 12
+    drawn, real = (blur(clean, generator=seeded(), flow=f, mix=ONLY_BLUR)[0] for f in (None, flow))
+    assert not torch.equal(drawn, real)
+
+
+def test_optical_flow_finds_a_shift() -> None:
+    first = picture(1, height=96, width=128)
+    flow = optical_flow(first, first[:, np.r_[125:128, 0:125]])
+    assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(3, abs=0.5)
+    assert np.median(flow[20:-20, 20:-20, 1]) == pytest.approx(0, abs=0.5)

@@ -50,7 +50,7 @@ FOREIGN = {
         "lfdn_video.writer",
     },
     "click": {"lfdn.cli", "lfdn_video.cli"},
-    "cv2": set[str](),  # scripts alone, until there is a preview
+    "cv2": {"lfdn.degrade"},
     "kornia": {"lfdn.degrade", "lfdn.metrics"},
     "lfdn": {"lfdn_video.engine", "lfdn_video.doctor"},
     "PIL": {"lfdn.data"},

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from lfdn import LFDNConfig, data, load
-from lfdn.data import DataError, Sample, Stage
+from lfdn.data import Sample, Stage
 from lfdn.train import Report, TrainingError, TrainOptions, train
+from lfdn.weights import header
 from tests import pictures
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
@@ -74,9 +75,11 @@ def test_a_loss_that_is_not_finite_stops_with_a_clear_error(
         train(samples, tmp_path / "run", options=options, config=SMALL)
 
 
-def test_deblur_needs_pairs(samples: list[Sample], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="name data sets of pairs"):
-        train(samples, tmp_path, options=replace(OPTIONS, task="deblur"), config=SMALL)
+def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
+    frames = data.sequences(pictures.clean(tmp_path / "in" / "walk").parent)
+    options = replace(OPTIONS, task="deblur")
+    train(frames, tmp_path / "run", options=options, config=SMALL)
+    assert header(tmp_path / "run" / "best.safetensors")["task"] == "deblur"
 
 
 def test_an_unknown_loss_lists_the_known_ones() -> None:
