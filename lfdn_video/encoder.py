@@ -36,6 +36,10 @@ VALID_TRANSFERS = frozenset({1, 2, *range(4, 19)})
 QUALITY_OPTIONS = frozenset({"crf", "cq", "qp", "b", "rc", "global_quality", "lossless", "quality"})
 """If one of these is given by name, our default for quality steps back."""
 
+WORST_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
+WORST_CRF_ELSEWHERE = 63  # VP8, VP9, AV1
+"""FFmpeg passes on more, and the encoders make of it what they like."""
+
 LOSSES = {
     PixFmtLoss.ALPHA: "transparency",
     PixFmtLoss.DEPTH: "bit depth",
@@ -189,7 +193,11 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
         resolved = {key: resolved[key] for key in resolved if key not in QUALITY_OPTIONS}
         resolved.pop("flags", None)
     if options.crf is not None:
-        resolved[_quality_option(codec, private)] = f"{options.crf:g}"
+        name = _quality_option(codec, private)
+        worst = WORST_CRF.get(codec.name, WORST_CRF_ELSEWHERE)
+        if not 0 <= options.crf <= worst:
+            raise OptionError(f"crf: {codec.name} takes 0 (best) to {worst}, not {options.crf:g}")
+        resolved[name] = f"{options.crf:g}"
     if options.preset is not None:
         if "preset" not in private:
             raise OptionError(f"preset: {codec.name} has no presets; leave it out")

@@ -8,6 +8,7 @@ is turned upright.
 """
 
 import logging
+import os
 import re
 from collections.abc import Generator
 from dataclasses import replace
@@ -51,6 +52,8 @@ DECODERS = {
     b"MM\0*": "tiff",
 }
 
+FOLDER_ENDS = tuple({"/", os.sep})
+
 TURNED_CHROMA = {"422": "440", "440": "422"}
 """What a format's subsampling becomes when the picture is turned by a quarter."""
 
@@ -65,11 +68,13 @@ def is_image_source(source: str | Path) -> bool:
 
 
 def is_image_target(target: str | Path, info: VideoInfo) -> bool:
-    """Whether it is for `ImageWriter`: a picture's name, a folder, or for pictures a new folder."""
+    """Whether it is for `ImageWriter`: a picture's name, a folder, or for pictures a new folder.
+
+    A name that ends in a slash means a folder, there or not.
+    """
     path = Path(target)
-    return (
-        path.is_dir() or path.suffix.lower() in ENCODERS or (info.from_images and not path.suffix)
-    )
+    is_folder = path.is_dir() or str(target).endswith(FOLDER_ENDS)
+    return is_folder or path.suffix.lower() in ENCODERS or (info.from_images and not path.suffix)
 
 
 class ImageReader:

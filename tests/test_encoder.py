@@ -167,3 +167,9 @@ def test_ffmpegs_log_is_silent_again_after_opening() -> None:
 def test_the_encoder_keeps_the_sources_clock() -> None:
     source = replace(info("yuv420p"), time_base=Fraction(1, 90_000))
     assert opened(Encoder(source, EncodeOptions())).time_base == Fraction(1, 90_000)
+
+
+@pytest.mark.parametrize(("codec", "crf"), [("libx264", 52), ("libsvtav1", 64), ("libx265", -1)])
+def test_a_quality_off_the_scale_is_refused(codec: str, crf: float) -> None:
+    with pytest.raises(OptionError, match=f"crf: {codec} takes 0"):
+        resolve_options(find_codec(codec), EncodeOptions(codec=codec, crf=crf))

@@ -149,6 +149,14 @@ def test_a_folder_of_all_sorts_goes_into_a_folder(tmp_path: Path) -> None:
     assert sizes == {"a.png": (40, 30), "b.jpg": (63, 47), "c.bmp": (8, 90)}
 
 
+def test_a_name_with_a_slash_at_the_end_is_a_new_folder(tmp_path: Path) -> None:
+    video = Clip().make(tmp_path / "in.mkv")
+    with open_reader(video) as reader, open_writer(f"{tmp_path}/v1.2/", reader.info) as writer:
+        for frame in reader.frames():
+            writer.write(frame)
+    assert (tmp_path / "v1.2" / "000001.png").is_file()
+
+
 @pytest.mark.parametrize("pattern", ["frame_%d.png", "frame_*.png", "*.png"])
 def test_a_pattern_finds_its_pictures(tmp_path: Path, pattern: str) -> None:
     source = folder(tmp_path / "in")
