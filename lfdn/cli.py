@@ -49,7 +49,9 @@ def main() -> None:
     show_default=True,
     help="Progressive crops: until (share of the steps):side in px x batch.",
 )
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
+@click.option("--init", type=FOLDER, help="Start from these weights instead of from random ones.")
+@click.option("--learning-rate", type=float, default=8e-4, show_default=True)
+@click.option("--clip-norm", type=float, default=0.2, show_default=True)
 @click.option("--paired-share", type=click.FloatRange(0, 1), default=0.35, show_default=True)
 @click.option("--loss", type=click.Choice(["charbonnier", "mse"]), default="charbonnier")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32")
@@ -58,16 +60,29 @@ def main() -> None:
 @click.option("--validate-every", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores unless told.")
 def train(
-    sets: tuple[str, ...], streaks: Path | None, run: Path, stages: str, **fields: Any
+    sets: tuple[str, ...],
+    streaks: Path | None,
+    run: Path,
+    stages: str,
+    init: Path | None,
+    **fields: Any,
 ) -> None:
     """Train a network. Interrupt it any time: the same command goes on."""
-    from lfdn import data
+    from lfdn import data, weights
     from lfdn import train as training
 
     try:
         options = training.TrainOptions(stages=_parse_stages(stages), **fields)
         bank = data.streak_bank(streaks) if streaks else None
-        training.train(_read_sets(sets), run, options=options, bank=bank, on_report=_show_report)
+        initial = weights.read(init) if init else None
+        training.train(
+            _read_sets(sets),
+            run,
+            options=options,
+            initial=initial,
+            bank=bank,
+            on_report=_show_report,
+        )
     except (training.TrainingError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

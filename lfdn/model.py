@@ -100,7 +100,8 @@ class InstanceNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         mean, variance = moments(features)
         scale = torch.rsqrt(variance + NORM_EPSILON)
-        return features * scale.to(features.dtype) - (mean * scale).to(features.dtype)
+        # In float32: in half precision, a mean far above the deviation would leave rounding only.
+        return ((features - mean) * scale).to(features.dtype)
 
 
 class ContrastAttention(nn.Module):

@@ -45,7 +45,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """One run. The defaults are the recipe of the packaged derain weights."""
+    """One run. The recipe of the packaged weights is in their model card."""
 
     task: Literal["derain", "deblur"] = "derain"
     steps: int = 20_000
@@ -53,10 +53,11 @@ class TrainOptions:
     paired_share: float = 0.35
     """Share of each batch taken from pairs; the rest are clean pictures with synthetic rain."""
     loss: str = "charbonnier"
-    learning_rate: float = 1e-3
+    learning_rate: float = 8e-4
     warmup_steps: int = 250
     weight_decay: float = 1e-4
-    clip_norm: float = 1.0
+    clip_norm: float = 0.2
+    """Twice the gradient's usual norm: one bad batch must not undo a thousand good ones."""
     ema_decay: float = 0.999
     precision: Precision = "float32"
     device: str = "cpu"
@@ -89,11 +90,13 @@ def train(
     *,
     options: TrainOptions,
     config: LFDNConfig | None = None,
+    initial: LFDN | None = None,
     bank: Tensor | None = None,
     on_report: Callable[[Report], None] | None = None,
 ) -> LFDN:
     """Train on `samples` in the folder `run`, going on from its `last.pt` if there is one.
 
+    `initial`: start from these weights (and their configuration) instead of from random ones.
     `bank`: streak layers for synthetic rain (`lfdn.data.streak_bank`). Returns the averaged network
     in eval mode. Raises TrainingError when the loss is not finite and
     lfdn.data.DataError for bad data.
@@ -103,7 +106,10 @@ def train(
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     device = torch.device(options.device)
-    network = LFDN(config).to(device)
+    network = LFDN(initial.config if initial else config)
+    if initial is not None:
+        network.load_state_dict(initial.state_dict())
+    network = network.to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub
     update = get_ema_multi_avg_fn(options.ema_decay)  # type: ignore[no-untyped-call]  # torch
     average = AveragedModel(network, multi_avg_fn=update)

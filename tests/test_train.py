@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lfdn import LFDNConfig, data, load
+from lfdn import LFDN, LFDNConfig, data, load
 from lfdn.data import Sample, Stage
 from lfdn.train import Report, TrainingError, TrainOptions, train
 from lfdn.weights import header
@@ -65,6 +65,14 @@ def test_an_interrupted_run_goes_on_exactly(samples: list[Sample], tmp_path: Pat
     resumed = train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
     for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path) -> None:
+    initial = LFDN(SMALL)
+    options = replace(OPTIONS, learning_rate=0)
+    trained = train(samples, tmp_path / "run", options=options, initial=initial)
+    for one, other in zip(trained.parameters(), initial.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_clear_error(
