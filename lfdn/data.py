@@ -117,7 +117,7 @@ def sequences(folder: Path) -> list[Sample]:
 
 def pair_folders(degraded: Path, clean: Path) -> list[Sample]:
     """Two folders whose files carry the same names, or the same number in them."""
-    originals = {_key(path): path for path in _pictures(clean)}
+    originals = _by_key(clean)
     samples = []
     for path in _pictures(degraded):
         original = originals.get(_key(path))
@@ -243,6 +243,14 @@ def _pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
     pictures = sorted(path for path in found if path.suffix.lower() in PICTURE_SUFFIXES)
     if not pictures:
         raise DataError(f"{folder}: no pictures in it; check the path of the data set")
+    return pictures
+
+
+def _by_key(folder: Path) -> dict[str, Path]:
+    pictures: dict[str, Path] = {}
+    for path in _pictures(folder):
+        if (other := pictures.setdefault(_key(path), path)) is not path:
+            raise DataError(f"{path}: has the same number as {other.name}; pairs would be a guess")
     return pictures
 
 

@@ -77,14 +77,14 @@ def read(path: Path) -> LFDN:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") != FORMAT or "config" not in header:
         raise WeightsError(f"{path}: not written by lfdn; convert it, or train with `lfdn train`")
     if digest(header["config"], tensors) != header.get("digest"):
         raise WeightsError(f"{path}: contents do not match their SHA-256; fetch or train it again")
     try:
         network = LFDN(config_from_json(header["config"]))
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path}: tensors do not fit this version's network ({error})"
         ) from error

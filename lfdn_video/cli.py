@@ -10,11 +10,13 @@ Whenever it is not 0, no target was written and nothing is left behind.
 
 import re
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from fractions import Fraction
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,6 +56,8 @@ class _Program(click.Group):
     """The group of commands, with the one handler for what goes wrong in them."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, TextIOWrapper):  # names and tags need not be UTF-8
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _stopped_by_signals():
                 return super().invoke(ctx)

@@ -95,25 +95,31 @@ class Lines(Reporter):
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
+        self._heading = ""
         self._next_s = 0.0
 
     def start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
-        self.console.print(Text(f"{source} -> {target}"))
-        self._next_s = time.monotonic() + PLAIN_INTERVAL_S
+        # Said with the first frame: what fails before is told in one line, the error's.
+        self._heading = f"{source} -> {target}"
 
     def progress(self, progress: "pipeline.Progress") -> None:
         now_s = time.monotonic()
-        if now_s >= self._next_s:
-            self._next_s = now_s + PLAIN_INTERVAL_S
-            self.console.print(Text(progress_line(progress)))
+        if not self._heading and now_s < self._next_s:
+            return
+        self._print(self._heading or progress_line(progress))
+        self._heading = ""
+        self._next_s = now_s + PLAIN_INTERVAL_S
 
     def done(self, summary: "pipeline.Summary") -> None:
         for message in summary.warnings:
             self.warn(message)
-        self.console.print(Text(summary_line(summary)))
+        self._print(summary_line(summary))
 
     def _warn(self, message: str) -> None:
         self.console.print(Text.assemble(("warning: ", "yellow"), message))
+
+    def _print(self, line: str) -> None:
+        self.console.print(Text(line))
 
 
 class Bar(Lines):
@@ -289,7 +295,8 @@ def _fields(value: "pipeline.Progress | pipeline.Summary") -> dict[str, object]:
 
 def _emit(name: str, **more: object) -> None:
     event = {"event": name, **{key: plain(value) for key, value in more.items()}}
-    sys.stdout.write(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n")
+    # In ASCII: a name or a tag need not be UTF-8, and a pipe need not either.
+    sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 

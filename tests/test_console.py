@@ -76,7 +76,7 @@ def test_plain_lines_come_every_few_seconds(
             lines.progress(progress(done))
     told = capsys.readouterr()
     assert told.out == ""
-    assert [line.split()[0] for line in told.err.splitlines()[1:]] == ["40/85", "80/85"]
+    assert [line.split()[0] for line in told.err.splitlines()[1:]] == ["41/85", "81/85"]
 
 
 def test_a_warning_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

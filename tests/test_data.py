@@ -62,6 +62,13 @@ def test_a_missing_pair_is_named(tmp_path: Path) -> None:
         data.rain100(tmp_path)
 
 
+def test_two_pictures_of_one_number_are_refused(tmp_path: Path) -> None:
+    pictures.rain100(tmp_path)
+    pictures.write(tmp_path / "clean" / "other-1.png", pictures.picture(7))
+    with pytest.raises(DataError, match="has the same number as norain-1"):
+        data.rain100(tmp_path)
+
+
 def test_pairs_of_two_sizes_are_refused(tmp_path: Path) -> None:
     pictures.write(tmp_path / "clean" / "1.png", pictures.picture(1))
     pictures.write(tmp_path / "rainy" / "1.png", pictures.picture(1, height=40))

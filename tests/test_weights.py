@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lfdn import LFDN, LFDNConfig, WeightsError, available, load
-from lfdn.weights import FOLDER, file_sha256, header, save, shipped
+from lfdn.weights import FOLDER, digest, file_sha256, header, save, shipped
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 
@@ -58,6 +58,17 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(WeightsError, match="not written by lfdn"):
+        load(path)
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"depth": 3}', "not JSON"])
+def test_a_header_that_makes_no_network_is_refused(tmp_path: Path, config: str | None) -> None:
+    path, tensors = tmp_path / "odd.safetensors", {"weight": torch.zeros(2)}
+    metadata = {"format": "lfdn-1"}
+    if config is not None:
+        metadata |= {"config": config, "digest": digest(config, tensors)}
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(WeightsError, match=r"odd\.safetensors"):
         load(path)
 
 
