@@ -230,12 +230,6 @@ def to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def to_pixels(image: Tensor) -> Pixels:
-    """`[1, 3, H, W]` float to `[H, W, 3]` uint8, clamped and rounded."""
-    scaled = (image[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return scaled.permute(1, 2, 0).contiguous().cpu().numpy()
-
-
 def _pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path of the data set")

@@ -1,6 +1,6 @@
 """The device: precision, memory, copies to and from it, and running the network on it.
 
-The only module that imports `lfdn` and `torch.cuda`. Knows tensors and arrays, nothing of tiles,
+The only module that uses `torch.cuda`, and runs `lfdn`. Knows tensors and arrays, nothing of tiles,
 frames or files; what is run when is the business of `scheduler.py`, which knows this one only by
 its `Runner` protocol.
 
@@ -88,7 +88,8 @@ class Engine:
         self.redone_batches = 0
         """How many batches were not finite in half precision and were done again in float32."""
         if isinstance(model, torch.nn.Module):
-            model = model.eval().to(device=self.device)
+            with _out_of_memory_explained(self.device):
+                model = model.eval().to(device=self.device)
             convert_conv2d_weight_memory_format(model, torch.channels_last)
         self._model = model
         self._transfers: _Transfers = (
@@ -115,11 +116,13 @@ class Engine:
 
         The arrays may be changed as soon as this returns only where the device is not the CPU.
         """
-        return self._transfers.upload(planes)
+        with _out_of_memory_explained(self.device):
+            return self._transfers.upload(planes)
 
     def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]:
         """Planes computed within `computing()`, on their way to arrays that are the caller's."""
-        return self._transfers.download(planes)
+        with _out_of_memory_explained(self.device):
+            return self._transfers.download(planes)
 
     @contextmanager
     def computing(self) -> Generator[None]:

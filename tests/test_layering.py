@@ -79,7 +79,8 @@ def _name(file: Path) -> str:
 @cache
 def _tree(module: str) -> ast.Module:
     path = ROOT.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    package = path / "__init__.py"
+    file = package if package.exists() else path.with_suffix(".py")
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
@@ -131,6 +132,17 @@ def test_foreign_libraries_stay_in_their_place(module: str) -> None:
         if name == library or name.startswith(f"{library}.")
     }
     assert astray == set()
+
+
+def test_torch_cuda_is_used_in_the_engine_alone() -> None:
+    """It need not be imported to be used."""
+    users = {
+        module
+        for module in modules()
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.cuda"
+    }
+    assert users == FOREIGN["torch.cuda"]
 
 
 def test_the_network_knows_nothing_of_video() -> None:
