@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
@@ -158,27 +159,31 @@ def own_peak_bytes() -> int:
 
 
 def repeat(clip: Path, target: Path, times: int) -> None:
-    """The video of `clip`, `times` over, packets copied."""
+    """`clip`, `times` over: video and sound, packets copied."""
+    length_s = _length_s(clip)
     with av.open(clip) as source, av.open(target, "w") as container:
-        video = source.streams.video[0]
-        copy = container.add_stream_from_template(video)
-        length = _length(clip)
+        streams = [stream for stream in source.streams if stream.type in ("video", "audio")]
+        copies = {stream: container.add_stream_from_template(stream) for stream in streams}
         for turn in range(times):
             source.seek(0)
-            for packet in source.demux(video):
+            for packet in source.demux(streams):
                 if packet.pts is None or packet.dts is None:
                     continue
-                packet.pts += turn * length
-                packet.dts += turn * length
-                packet.stream = copy
+                shift = round(turn * length_s / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = copies[packet.stream]
                 container.mux(packet)
 
 
-def _length(clip: Path) -> int:
-    """From the first frame's pts to where the next one after the last would be."""
-    with open_reader(clip) as reader:
-        stamps = [frame.pts for frame in reader.frames()]
-    return stamps[-1] - stamps[0] + (stamps[1] - stamps[0] if len(stamps) > 1 else 1)
+def _length_s(clip: Path) -> Fraction:
+    """From where the first stream begins to where the last one ends."""
+    with av.open(clip) as source:
+        ends = [
+            ((packet.pts or 0) + (packet.duration or 0)) * packet.time_base
+            for packet in source.demux()
+            if packet.size
+        ]
+    return max(ends)
 
 
 def memory(
