@@ -176,14 +176,14 @@ def repeat(clip: Path, target: Path, times: int) -> None:
 
 
 def _length_s(clip: Path) -> Fraction:
-    """From where the first stream begins to where the last one ends."""
+    """So much later it can begin again: the span of all decoding and presentation times."""
+    times = []
     with av.open(clip) as source:
-        ends = [
-            ((packet.pts or 0) + (packet.duration or 0)) * packet.time_base
-            for packet in source.demux()
-            if packet.size
-        ]
-    return max(ends)
+        for packet in source.demux():
+            if packet.pts is not None and packet.dts is not None:
+                times += [packet.dts * packet.time_base]
+                times += [(packet.pts + (packet.duration or 0)) * packet.time_base]
+    return max(times) - min(times)
 
 
 def memory(
