@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 import lfdn
+from lfdn.weights import header
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.options import InferenceOptions
 
@@ -199,8 +200,11 @@ def load_engine(
     precision = choose_precision(options.precision, device)
     try:
         model = lfdn.load(weights if weights is not None else task)
+        trained_for = task if weights is None else header(weights)["task"]
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
+    if trained_for != task:
+        _log.warning("%s: was trained to %s, and is used to %s", weights, trained_for, task)
     _log.info("the network runs on %s in %s", device, precision)
     return Engine(model, device=device, precision=precision)
 

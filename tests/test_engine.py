@@ -226,6 +226,15 @@ def test_missing_weights_are_an_error_of_ours(tmp_path: Path) -> None:
         load_engine("derain", weights=tmp_path / "absent.safetensors")
 
 
+def test_weights_of_another_task_are_used_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rain.safetensors"
+    save(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
+    load_engine("deblur", weights=path).close()
+    assert "was trained to derain, and is used to deblur" in caplog.text
+
+
 def test_a_missing_device_is_noticed_before_weights_are_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
