@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig
+from lfdn.weights import save
 from lfdn_video import engine as engine_module
 from lfdn_video.colour import PlaneConverter
 from lfdn_video.engine import (
