@@ -33,12 +33,15 @@ class PlaneConverter:
 
     Chroma is interpolated linearly. Its samples are taken to lie on the left luma sample of their
     group horizontally and in the middle vertically, as MPEG-2 and H.264 do by default; in the
-    middle both ways for the full-range formats of JPEG. The way back is the average over the group.
+    middle both ways for the full-range formats of JPEG. The way back averages around the same
+    places, so that a change of colour lands where it was made.
     """
 
     def __init__(self, info: VideoInfo) -> None:
         self._format = info.format
-        (self._kr, self._kb), full_range = info.colour.resolved(info.height, info.format)
+        (self._kr, self._kb), full_range = info.colour.resolved(
+            info.height, info.format, width=info.width
+        )
         self._kg = 1 - self._kr - self._kb
         self._quarter_turns = info.rotation // 90 % 4
         self._flip = info.flip
@@ -124,14 +127,19 @@ class PlaneConverter:
         return chroma
 
     def _reduced(self, change: Tensor) -> Tensor:
-        """A chroma change `[H, W]` at chroma's size: the average over each group's luma samples."""
+        """A chroma change `[H, W]` at chroma's size, averaged around each chroma sample's place."""
         across, down = (1 << shift for shift in self._format.chroma_shift)
         if across == down == 1:
             return change
+        image = change[None, None]
+        if across > 1 and not self._centred:
+            # Two averages in a row, one to the left and one to the right, are a triangle in the
+            # middle: [1 2 1] / 4 for groups of two. What lacks at the edges repeats them.
+            missing = -image.shape[3] % across
+            image = F.pad(image, (across - 1, missing, 0, 0), mode="replicate")
+            image = F.avg_pool2d(image, (1, across), stride=1)
         # Groups at an odd right or bottom edge are averaged over the samples they have.
-        return F.avg_pool2d(change[None], (down, across), ceil_mode=True, count_include_pad=False)[
-            0
-        ]
+        return F.avg_pool2d(image, (down, across), ceil_mode=True, count_include_pad=False)[0, 0]
 
     def _upright(self, stored: Tensor) -> Tensor:
         """`[1, 3, H, W]` turned clockwise, then mirrored, as the stream asks to be shown."""

@@ -22,8 +22,9 @@ Family: TypeAlias = Literal["yuv", "gray", "rgb"]
 IMAGES = "images"
 """`VideoInfo.container` of pictures that are no video file: one picture, a folder, a pattern."""
 
-HD_HEIGHT_PX = 720
-"""From this height on, an untagged stream is taken for BT.709, below for BT.601."""
+HD_WIDTH_PX, SD_HEIGHT_PX = 1280, 576
+"""From this width on, or above this height, an untagged stream is taken for BT.709; else for
+BT.601. Players do the same: wide films have few lines."""
 
 RANGE_UNTAGGED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2  # AVCOL_RANGE_*
 MATRIX_RGB, MATRIX_BT709, MATRIX_UNTAGGED, MATRIX_BT601, MATRIX_BT2020 = (
@@ -41,11 +42,19 @@ _KR_KB: Mapping[int, tuple[float, float]] = {
     5: (0.299, 0.114),  # BT.470 B/G, the same as BT.601
     6: (0.299, 0.114),  # SMPTE 170M, the same as BT.601
     7: (0.212, 0.087),  # SMPTE 240M
-    8: (0.25, 0.25),  # YCgCo: its luma; the chroma axes differ, nothing closer has this form
     9: (0.2627, 0.0593),  # BT.2020 non-constant luminance
     10: (0.2627, 0.0593),  # BT.2020 constant luminance, approximately
-    14: (0.2627, 0.0593),  # ICtCp, approximately
 }
+UNSUPPORTED_MATRICES: Mapping[int, str] = {
+    8: "YCgCo",
+    11: "YDzDx",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+"""What a chroma plane means here has not the form of a Cb or a Cr."""
+
 _MATRIX_OF_PRIMARIES = {1: 1, 4: 4, 5: 5, 6: 6, 7: 7, 9: 9}
 
 _CHROMA_SHIFTS = {
@@ -129,11 +138,12 @@ class Colour:
     primaries: int = PRIMARIES_UNTAGGED
     transfer: int = TRANSFER_UNTAGGED
 
-    def resolved_matrix(self, height: int) -> int:
+    def resolved_matrix(self, height: int, width: int = 0) -> int:
         """The YUV matrix (AVCOL_SPC), by the primaries and then by the size where untagged."""
         if self.matrix in _KR_KB:
             return self.matrix
-        by_size = MATRIX_BT709 if height >= HD_HEIGHT_PX else MATRIX_BT601
+        high = width >= HD_WIDTH_PX or height > SD_HEIGHT_PX
+        by_size = MATRIX_BT709 if high else MATRIX_BT601
         return _MATRIX_OF_PRIMARIES.get(self.primaries, by_size)
 
     def is_full_range(self, pixel_format: PixelFormat) -> bool:
@@ -144,12 +154,14 @@ class Colour:
             return self.range != RANGE_LIMITED
         return self.range == RANGE_FULL
 
-    def resolved(self, height: int, pixel_format: PixelFormat) -> tuple[tuple[float, float], bool]:
+    def resolved(
+        self, height: int, pixel_format: PixelFormat, *, width: int = 0
+    ) -> tuple[tuple[float, float], bool]:
         """(kr, kb) and whether the range is full, with the usual defaults where untagged.
 
         Luma is Y = kr·R + (1 - kr - kb)·G + kb·B of the coded (gamma-corrected) R, G and B.
         """
-        return _KR_KB[self.resolved_matrix(height)], self.is_full_range(pixel_format)
+        return _KR_KB[self.resolved_matrix(height, width)], self.is_full_range(pixel_format)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from lfdn_video.media import (
+    MATRIX_BT601,
     MATRIX_RGB,
     RANGE_FULL,
     RANGE_LIMITED,
@@ -38,7 +39,7 @@ EXACT_SCALING = (
 _FLOAT = re.compile("f(16|32)")
 _DEPTHS = (8, 9, 10, 12, 14, 16)
 _CHROMA_NAMES = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411"}
-_SWS_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9, 14: 9}  # AVCOL_SPC to SWS_CS
+_SWS_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # AVCOL_SPC to SWS_CS
 
 
 def working_format(name: str) -> PixelFormat:
@@ -60,7 +61,7 @@ def is_lossless(name: str) -> bool:
 def planes_of(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
     """Copies of a decoded frame's samples, in its working format, without line padding."""
     if video.format.name != pixel_format.name:
-        video = video.reformat(format=pixel_format.name)
+        video = _rearranged(video, pixel_format.name)
     if pixel_format.name.startswith("ya"):
         pairs = _samples(video, 0, pixel_format)
         return pairs[:, 0::2].copy(), pairs[:, 1::2].copy()
@@ -88,8 +89,10 @@ class Coding:
     full_range: bool
 
     @classmethod
-    def of(cls, pixel_format: PixelFormat, colour: Colour, height: int) -> "Coding":
-        matrix = colour.resolved_matrix(height)
+    def of(
+        cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0
+    ) -> "Coding":
+        matrix = colour.resolved_matrix(height, width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 
     def tagged(self, colour: Colour) -> Colour:
@@ -126,6 +129,18 @@ class Converter:
             dst_color_range=dst_range,
             interpolation=EXACT_SCALING,
         )
+
+
+def _rearranged(video: VideoFrame, name: str) -> VideoFrame:
+    # The same is said of both sides, whatever the tags, and so no level is scaled.
+    matrix = _SWS_MATRICES[MATRIX_BT601]
+    return video.reformat(
+        format=name,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=RANGE_FULL,
+        dst_color_range=RANGE_FULL,
+    )
 
 
 def _planar_equivalent(packed: VideoFormat) -> PixelFormat:

@@ -27,7 +27,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
-from lfdn_video.media import Chapter, Colour, StreamInfo, VideoInfo
+from lfdn_video.media import UNSUPPORTED_MATRICES, Chapter, Colour, StreamInfo, VideoInfo
 from lfdn_video.planes import working_format
 
 # Demuxers whose input names other files, or that are no files at all.
@@ -83,7 +83,7 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
     """The stream to restore: FFmpeg's choice of the best, covers left aside."""
     videos = [video for video in container.streams.video if not is_cover(video)]
     if not videos:
-        kinds = sorted({stream.type for stream in container.streams})
+        kinds = sorted({stream.type for stream in container.streams if not is_cover(stream)})
         found = f"only {' and '.join(kinds)}" if kinds else "nothing"
         raise InputError(f"{path}: there is no video in it, {found}; give a file with pictures")
     best = container.streams.best("video")
@@ -110,6 +110,7 @@ def describe(path: Path) -> VideoInfo:
         count = stream.frames or (round(duration_s * rate) if duration_s and rate else None)
         rotation, flip, matrix = _orientation(first)
         colour = _colour(first, stream)
+        _check_colour(colour, first, path)
         return VideoInfo(
             path=path,
             container=container.format.name,
@@ -249,6 +250,12 @@ def _colour(first: VideoFrame, stream: VideoStream) -> Colour:
         else context.color_primaries,
         first.color_trc if first.color_trc != untagged.transfer else context.color_trc,
     )
+
+
+def _check_colour(colour: Colour, first: VideoFrame, path: Path) -> None:
+    kind = UNSUPPORTED_MATRICES.get(colour.matrix)
+    if kind is not None and working_format(first.format.name).family == "yuv":
+        raise InputError(f"{path}: is coded in {kind}, which is not supported; convert it first")
 
 
 def _side_data(frame: VideoFrame) -> dict[str, bytes]:

@@ -195,11 +195,11 @@ def changing_size(path: Path) -> Path:
 
 
 def with_cover(path: Path, target: Path) -> Path:
-    """The same video with a red picture as its cover."""
+    """A file's first stream, its pictures or its sound, with a red picture as its cover."""
     picture = io.BytesIO()
     Image.new("RGB", (32, 32), (255, 0, 0)).save(picture, "JPEG")
     with av.open(str(path)) as source, av.open(str(target), "w") as container:
-        video = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        main = container.add_stream_from_template(source.streams[0], opaque=True)
         cover = container.add_stream("mjpeg", 25)
         assert isinstance(cover, VideoStream)
         cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
@@ -209,10 +209,10 @@ def with_cover(path: Path, target: Path) -> Path:
         packet.stream, packet.time_base = cover, Fraction(1, 25)
         packet.pts = packet.dts = 0
         container.mux(packet)
-        for original in source.demux(video=0):
+        for original in source.demux(source.streams[0]):
             if original.size:
-                original.stream = video
-                container.mux(cast("Packet[Stream]", original))
+                original.stream = main
+                container.mux(original)
     return target
 
 

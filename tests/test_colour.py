@@ -41,6 +41,7 @@ TURNS: list[tuple[Literal[0, 90, 180, 270], bool]] = [
     (0, True),
 ]
 BT709_LIMITED = Colour(matrix=MATRIX_BT709, range=RANGE_LIMITED)
+BT709_FULL = Colour(matrix=MATRIX_BT709, range=RANGE_FULL)
 
 # 8-bit limited-range codes of saturated colours: ITU-T BT.709 table of 100/0/100/0 colour bars.
 BT709_BARS = {
@@ -236,17 +237,49 @@ def test_chroma_lies_in_the_middle_in_the_formats_of_jpeg() -> None:
 
 
 def test_a_chroma_sample_gets_the_average_of_its_group() -> None:
-    info = video_info("yuv420p", height=3, width=3, colour=BT709_LIMITED)
+    info = video_info("yuvj420p", height=3, width=3, colour=BT709_FULL)
     residual = torch.zeros(1, 3, 3, 3)
     residual[0, 2, 0, 0] = 0.4  # blue: a quarter of it counts in a group of four
     residual[0, 2, 2, 2] = 0.1  # all of it where the group is one sample
     after = PlaneConverter(info).add_residual(_flat(info, 100, 100, 100), residual)
-    assert after[1].tolist() == [[111, 100], [100, 111]]  # 0.1 / 2 · 224
+    assert after[1].tolist() == [[113, 100], [100, 113]]  # 0.1 / 2 · 255
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shares"),
+    [
+        ("yuv422p", 5, [[3, 1, 0, 0, 0], [0, 1, 2, 1, 0], [0, 0, 0, 1, 3]]),
+        ("yuv422p", 4, [[3, 1, 0, 0], [0, 1, 2, 1]]),
+        ("yuv422p", 1, [[4]]),
+        ("yuv411p", 8, [[10, 3, 2, 1, 0, 0, 0, 0], [0, 1, 2, 3, 4, 3, 2, 1]]),
+        ("yuvj422p", 5, [[2, 2, 0, 0, 0], [0, 0, 2, 2, 0], [0, 0, 0, 0, 4]]),
+    ],
+)
+def test_a_chroma_sample_gets_what_lies_around_its_place(
+    name: str, width: int, shares: list[list[int]]
+) -> None:
+    converter = PlaneConverter(video_info(name, height=1, width=width))
+    found = torch.stack([converter._reduced(row[None])[0] for row in torch.eye(width)], dim=1)
+    whole = 16 if name == "yuv411p" else 4
+    assert found.tolist() == [[share / whole for share in row] for row in shares]
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv411p", "yuv440p", "yuvj420p"])
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+def test_a_change_that_grows_evenly_lands_where_it_was(name: str, size: tuple[int, int]) -> None:
+    info = video_info(name, height=size[0], width=size[1])
+    converter, (across, down) = PlaneConverter(info), info.format.chroma_shift
+    rows, columns = (torch.arange(side).float() for side in size)
+    slope = rows[:, None] + columns
+    again = converter._enlarged(converter._reduced(slope).expand(2, -1, -1))[0]
+    margin = 2 << max(across, down)  # there is nothing beyond the edges to average with
+    inside = (slice(margin, -margin), slice(margin, -margin))
+    assert torch.allclose(again[: size[0], : size[1]][inside], slope[inside], atol=1e-4)
 
 
 def test_an_untagged_stream_is_taken_by_its_size() -> None:
-    small = video_info("yuv444p", height=576, width=8)
-    large = replace(small, height=720)
+    small = video_info("yuv444p", height=2, width=1278)
+    large = replace(small, width=1280)
     planes = _flat(small, 100, 128, 200)
     assert not PlaneConverter(small).to_rgb(planes).equal(PlaneConverter(large).to_rgb(planes))
 

@@ -42,10 +42,26 @@ def test_samples_deeper_than_8_bits_take_two_bytes() -> None:
     assert (deep.dtype, deep.peak, deep.plane_count) == (np.uint16, 1023, 3)
 
 
-@pytest.mark.parametrize(("height", "kr"), [(576, 0.299), (720, 0.2126), (2160, 0.2126)])
-def test_an_untagged_stream_is_judged_by_its_size(height: int, kr: float) -> None:
-    (found, _), _ = Colour().resolved(height, PixelFormat.parse("yuv420p"))
+@pytest.mark.parametrize(
+    ("width", "height", "kr"),
+    [
+        (720, 576, 0.299),
+        (1024, 576, 0.299),
+        (1280, 534, 0.2126),
+        (960, 720, 0.2126),
+        (720, 578, 0.2126),
+        (3840, 2160, 0.2126),
+    ],
+)
+def test_an_untagged_stream_is_judged_by_its_size(width: int, height: int, kr: float) -> None:
+    (found, _), _ = Colour().resolved(height, PixelFormat.parse("yuv420p"), width=width)
     assert found == kr
+
+
+@pytest.mark.parametrize("matrix", [*range(20), 255])
+def test_every_matrix_a_stream_may_name_resolves_to_one_of_our_own(matrix: int) -> None:
+    (kr, kb), _ = Colour(matrix=matrix).resolved(48, PixelFormat.parse("yuv420p"))
+    assert 0 < kr + kb < 1
 
 
 def test_a_tag_outweighs_the_size() -> None:

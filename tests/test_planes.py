@@ -2,8 +2,20 @@
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
-from lfdn_video.media import Colour, Frame, PixelFormat, Plane
+from lfdn_video.media import (
+    MATRIX_BT601,
+    MATRIX_BT709,
+    MATRIX_UNTAGGED,
+    RANGE_FULL,
+    RANGE_LIMITED,
+    RANGE_UNTAGGED,
+    Colour,
+    Frame,
+    PixelFormat,
+    Plane,
+)
 from lfdn_video.planes import Coding, Converter, planes_of, video_frame, working_format
 from tests.clips import noise
 
@@ -22,6 +34,12 @@ REARRANGED = {
     "rgba64be": "gbrap16le",
     "gray16be": "gray16le",
     "ya16be": "ya16le",
+    "yuv420p10be": "yuv420p10le",
+    "yuv422p10be": "yuv422p10le",
+    "yuv444p10be": "yuv444p10le",
+    "yuv420p12be": "yuv420p12le",
+    "yuva420p10be": "yuva420p10le",
+    "gray10be": "gray10le",
 }
 
 
@@ -45,12 +63,24 @@ def test_every_format_has_a_planar_one(name: str, working: str) -> None:
     assert working_format(name).name == working
 
 
+@pytest.mark.parametrize("tag", [RANGE_UNTAGGED, RANGE_LIMITED, RANGE_FULL])
+@pytest.mark.parametrize("matrix", [MATRIX_UNTAGGED, MATRIX_BT709, MATRIX_BT601])
 @pytest.mark.parametrize(("name", "working"), REARRANGED.items())
-def test_rearranging_loses_nothing(name: str, working: str) -> None:
-    packed = noise(1, name, (64, 48))
+def test_rearranging_loses_nothing(name: str, working: str, matrix: int, tag: int) -> None:
+    packed = _native_noise(name)
+    packed.colorspace, packed.color_range = matrix, tag
     planes = planes_of(packed, PixelFormat.parse(working))
     again = video_frame(Frame(planes, PixelFormat.parse(working), pts=0)).reformat(format=name)
     assert [bytes(plane) for plane in again.planes] == [bytes(plane) for plane in packed.planes]
+
+
+def _native_noise(name: str) -> VideoFrame:
+    """Noise within the depth, also where samples have the other byte order than this machine."""
+    video = noise(1, name, (64, 48))
+    if name.endswith("be"):
+        for plane in video.planes:
+            plane.update(np.frombuffer(memoryview(plane), "<u2").astype(">u2").tobytes())
+    return video
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "gray", "gbrap", "ya8", "yuv410p"])

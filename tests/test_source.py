@@ -9,7 +9,7 @@ import pytest
 from lfdn_video.errors import InputError
 from lfdn_video.media import Colour
 from lfdn_video.source import describe
-from tests.clips import Clip, cut_short, sound_only
+from tests.clips import Clip, cut_short, sound_only, with_cover
 
 
 def test_a_rich_file_is_described(tmp_path: Path) -> None:
@@ -89,6 +89,25 @@ def test_a_text_is_no_video(tmp_path: Path) -> None:
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it, only audio"):
         describe(sound_only(tmp_path / "sound.mp4"))
+
+
+def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
+    song = tmp_path / "song.mp4"
+    with_cover(sound_only(tmp_path / "sound.mp4"), song)
+    with pytest.raises(InputError, match="no video in it, only audio; give a file with pictures"):
+        describe(song)
+
+
+@pytest.mark.parametrize(("matrix", "kind"), [(8, "YCgCo"), (14, "ICtCp")])
+def test_colours_of_another_kind_are_refused(tmp_path: Path, matrix: int, kind: str) -> None:
+    clip = Clip(codec="libx264", pixel_format="yuv444p", colour=(matrix, 1, 2, 2))
+    with pytest.raises(InputError, match=f"is coded in {kind}, which is not supported; convert"):
+        describe(clip.make(tmp_path / "clip.mkv"))
+
+
+def test_brightness_alone_is_of_no_kind(tmp_path: Path) -> None:
+    clip = Clip(pixel_format="gray", colour=(8, 1, 2, 2))
+    assert describe(clip.make(tmp_path / "clip.mkv")).format.name == "gray"
 
 
 def test_a_folder_or_a_pipe_is_no_video(tmp_path: Path) -> None:
