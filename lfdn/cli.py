@@ -129,7 +129,8 @@ def evaluate(
 @main.command()
 @click.argument("source", type=FOLDER)
 @click.option("-o", "--output", "target", type=FOLDER, required=True)
-def export(source: Path, target: Path) -> None:
+@click.option("--register", is_flag=True, help="Enter it in the index.json beside it (packaging).")
+def export(source: Path, target: Path, register: bool) -> None:
     """Write the best weights of a run as a float16 file for `--weights`, and print its SHA-256."""
     from lfdn import weights
 
@@ -141,6 +142,8 @@ def export(source: Path, target: Path) -> None:
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from error
+    if register:
+        weights.register(target)
     click.echo(f"{weights.file_sha256(target)}  {target}")
 
 

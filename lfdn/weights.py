@@ -25,6 +25,7 @@ from torch import Tensor
 from lfdn.model import LFDN, LFDNConfig
 
 FOLDER = Path(__file__).parent / "weights"
+INDEX = "index.json"
 FORMAT = "lfdn-1"
 
 
@@ -124,6 +125,14 @@ def save(
     return value
 
 
+def register(path: Path) -> None:
+    """Enter a file in the `index.json` beside it, as the weights of its task."""
+    index = path.with_name(INDEX)
+    entries = json.loads(index.read_text()) if index.is_file() else {}
+    entries[header(path)["task"]] = {"file": path.name, "sha256": file_sha256(path)}
+    index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
+
+
 def digest(config: str, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the configuration and the tensors, in the order of their names."""
     sha = hashlib.sha256(config.encode())
@@ -147,7 +156,7 @@ def config_from_json(text: str) -> LFDNConfig:
 
 
 def _index() -> dict[str, dict[str, str]]:
-    path = FOLDER / "index.json"
+    path = FOLDER / INDEX
     if not path.is_file():
         return {}
     index: dict[str, dict[str, str]] = json.loads(path.read_text())

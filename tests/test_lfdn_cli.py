@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
-from lfdn.weights import save
+from lfdn.weights import file_sha256, save
 from tests import pictures
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
@@ -32,6 +32,14 @@ def test_train_then_export_gives_weights_that_load(tmp_path: Path) -> None:
     exported = run("export", tmp_path / "run", "-o", tmp_path / "out.safetensors")
     assert exported.exit_code == 0, exported.output
     assert load(tmp_path / "out.safetensors").config == LFDNConfig()
+
+
+def test_a_registered_export_is_in_the_index(tmp_path: Path, weights: Path) -> None:
+    target = tmp_path / "package" / "derain.safetensors"
+    target.parent.mkdir()
+    assert run("export", weights, "-o", target, "--register").exit_code == 0
+    index = json.loads((target.parent / "index.json").read_text())
+    assert index == {"derain": {"file": target.name, "sha256": file_sha256(target)}}
 
 
 def test_evaluate_prints_one_json_object(tmp_path: Path, weights: Path) -> None:
