@@ -7,7 +7,8 @@ is found out in `source.py`, pictures are read in `images.py`; nothing here know
 Two ways of decoding. The fast one has several frames in flight in FFmpeg's threads; after damage
 it cannot tell which packet was the bad one, and may lose what was in flight. So at the first sign
 of damage the reader goes back to the last key frame and continues the careful way, one packet
-after the other.
+after the other. Where the clock may start again inside a file, as where recordings were joined, a
+time does not tell where that was: there it goes back to the start, and counts.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeAlias, cast
 
 from av.codec.context import ThreadType
 from av.container import InputContainer
@@ -34,12 +35,21 @@ from lfdn_video.images import ImageReader, is_image_source
 from lfdn_video.media import Colour, Frame, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.planes import Coding, Converter, is_lossless, planes_of, working_format
-from lfdn_video.source import describe, discard_others, open_source, readable
+from lfdn_video.source import (
+    REORDER_FRAMES,
+    Parts,
+    describe,
+    discard_others,
+    may_be_joined,
+    open_source,
+    readable,
+    usual_step,
+)
 
 LOGGER = logging.getLogger(__name__)
 
-REORDER_FRAMES = 16
-"""A key frame may be shown this much later than it is stored: the deepest reordering there is."""
+Place: TypeAlias = tuple[int, int]
+"""A frame's part of a joined recording and its pts there: the order in which frames are shown."""
 
 SHORT_S, SHORT_SHARE = 0.25, 0.02
 """A file that ends so much before its own account of its length was cut short."""
@@ -117,6 +127,11 @@ class _Pass:
         self._uniform = _Uniform(reader)
         self._last: Frame | None = None
         self._last_raw_pts: int | None = None
+        self._joined = False
+        """Whether one time may stand for several frames."""
+        self._in_span = False
+        self._done, self._to_skip = 0, 0
+        """Decoded frames that were dealt with, and how many of them are still to come again."""
 
     def frames(self) -> Generator[Frame]:
         try:
@@ -127,11 +142,10 @@ class _Pass:
 
     def _continued(self) -> Generator[Frame]:
         """The careful way, from the first frame that is still missing."""
-        if self._last_raw_pts is not None:
+        if self._joined or self._last_raw_pts is None:
+            self._to_skip = self._done
+        else:
             self._from_pts = self._last_raw_pts + 1
-        elif self._last is not None:
-            self._reader.warn("is damaged, and without timestamps; it is read up to there")
-            return
         yield from self._decoded(careful=True)
 
     def _decoded(self, *, careful: bool) -> Generator[Frame]:
@@ -140,16 +154,20 @@ class _Pass:
             stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
             discard_others(container, stream)
             self._seek(container, stream)
-            decoder = _Decoder(stream, careful=careful)
+            self._joined |= may_be_joined(container)
+            self._in_span = self._from_pts is None
+            set_back = REORDER_FRAMES * self._clock.step
+            decoder = _Decoder(stream, careful=careful, set_back=set_back)
             try:
                 for packet in self._packets(container, stream):
                     for video in decoder.decode(packet):
                         yield from self._shown(video, decoder)
                         if self._at_end():
                             return
-                decoder.check_flushed(self._last_raw_pts)
+                decoder.check_flushed()
                 yield from self._repeated(decoder.take_lost(None))
             finally:
+                self._joined |= decoder.parts > 1
                 # Leaving FFmpeg's threads with frames in flight may hang when they are torn down.
                 decoder.drain()
                 self._reader.corrupt_packets += decoder.corrupt
@@ -180,21 +198,30 @@ class _Pass:
     def _shown(self, video: VideoFrame, decoder: _Decoder) -> Iterator[Frame]:
         """The frame, if it is wanted; before it, a repeated one for each that was lost."""
         raw_pts = video.pts if video.pts is not None else video.dts
-        if raw_pts is not None:
-            lost = decoder.take_lost(raw_pts)
-            if self._from_pts is not None and raw_pts < self._from_pts:
-                return
-            yield from self._repeated(lost)
-            self._last_raw_pts = raw_pts
+        lost = decoder.take_lost(raw_pts) if raw_pts is not None else []
+        if not self._reached(raw_pts):
+            return
+        if self._to_skip:
+            self._to_skip -= 1
+            return
+        yield from self._repeated(lost)
+        self._done, self._last_raw_pts = self._done + 1, raw_pts
         pts = self._clock.stamp(raw_pts, video.duration)
         if self._end_pts is None or pts < self._end_pts:
             planes = planes_of(self._uniform.bring(video), self._info.format)
             self._last = Frame(planes, self._info.format, pts, video.duration)
             yield self._last
 
-    def _repeated(self, lost: list[int]) -> Iterator[Frame]:
-        for raw_pts in lost:
-            if self._last is None or raw_pts < (self._from_pts or raw_pts):
+    def _reached(self, raw_pts: int | None) -> bool:
+        """Whether the span has begun. After that its clock may well be set back."""
+        if raw_pts is None or self._from_pts is None or raw_pts >= self._from_pts:
+            self._in_span = True
+        return self._in_span
+
+    def _repeated(self, lost: list[Place]) -> Iterator[Frame]:
+        for part, raw_pts in lost:
+            before = part == 0 and self._from_pts is not None and raw_pts < self._from_pts
+            if self._last is None or before:
                 continue
             pts = self._clock.stamp(raw_pts, 0)
             if self._end_pts is not None and pts >= self._end_pts:
@@ -222,38 +249,58 @@ class _Pass:
 class _Decoder:
     """FFmpeg's decoder, with an account of the packets that it could not decode."""
 
-    def __init__(self, stream: VideoStream, *, careful: bool) -> None:
+    def __init__(self, stream: VideoStream, *, careful: bool, set_back: int) -> None:
         self._stream, self._careful = stream, careful
-        self._lost: list[int] = []
-        self._last_sent: int | None = None
+        self._lost: list[Place] = []
+        self._sent_parts, self._shown_parts = Parts(set_back), Parts(set_back)
+        self._newest_sent: Place | None = None
+        self._newest_shown: Place | None = None
         self.corrupt = 0
+
+    @property
+    def parts(self) -> int:
+        """Of a joined recording, as far as it was read; 1 if the clock was never set back."""
+        return self._sent_parts.current + 1
 
     def decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that are ready. _DamageError on the fast way if one could not be decoded."""
-        pts = packet.pts if packet is not None and not packet.is_discard else None
-        if pts is not None:
-            self._last_sent = pts if self._last_sent is None else max(pts, self._last_sent)
+        place = self._place(packet) if packet is not None else None
         try:
             return self._stream.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
             if not self._careful:
                 raise _DamageError from error
         self.corrupt += 1
-        if pts is not None:
-            self._lost.append(pts)
+        if place is not None:
+            self._lost.append(place)
         return []
 
-    def take_lost(self, before: int | None) -> list[int]:
-        """The pts of lost frames, in order, that are to be shown before this pts (None: all)."""
-        taken = sorted(pts for pts in self._lost if before is None or pts < before)
-        self._lost = [pts for pts in self._lost if pts not in taken]
+    def take_lost(self, before_pts: int | None) -> list[Place]:
+        """The lost frames, in order, to be shown before the decoded one of this pts (None: all)."""
+        before = None
+        if before_pts is not None:
+            before = self._newest_shown = self._shown_parts.at(before_pts), before_pts
+        taken = sorted(place for place in self._lost if before is None or place < before)
+        self._lost = [place for place in self._lost if place not in taken]
         return taken
 
-    def check_flushed(self, last_pts: int | None) -> None:
+    def check_flushed(self) -> None:
         """_DamageError if the fast way ended without the last frames: PyAV hides that."""
-        missing = self._last_sent is not None and (last_pts is None or last_pts < self._last_sent)
+        sent, shown = self._newest_sent, self._newest_shown
+        missing = sent is not None and (shown is None or shown < sent)
         if missing and not self._careful:
             raise _DamageError
+
+    def _place(self, packet: Packet[Stream]) -> Place | None:
+        """Where the packet's frame is to be shown; None if it is not, or does not say."""
+        ticks = packet.dts if packet.dts is not None else packet.pts
+        if ticks is not None:
+            self._sent_parts.at(ticks)
+        if packet.pts is None or packet.is_discard:
+            return None
+        place = self._sent_parts.current, packet.pts
+        self._newest_sent = max(place, self._newest_sent or place)
+        return place
 
     def drain(self) -> None:
         with suppress(FFmpegError):
@@ -264,9 +311,7 @@ class _Clock:
     """Keeps pts strictly increasing, inventing only what is missing or impossible."""
 
     def __init__(self, info: VideoInfo) -> None:
-        rate = info.average_rate or Fraction(25)
-        self.step = max(1, round(1 / (rate * info.time_base)))
-        """A frame's usual duration."""
+        self.step = usual_step(info)
         self.last: int | None = None
         self._start, self._shift = info.start_pts, 0
 

@@ -20,6 +20,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.format import Flags
 from av.packet import Packet
 from av.sidedata.sidedata import SideDataContainer
 from av.stream import Discard, Disposition, Stream
@@ -37,6 +38,12 @@ PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b
 
 READ_ERRORS = 8
 """So many failed reads in a row are the end of the file."""
+
+REORDER_FRAMES = 16
+"""A key frame may be shown this much later than it is stored: the deepest reordering there is."""
+
+USUAL_RATE = Fraction(25)
+"""Frames per second where a file does not say."""
 
 PROBE_ERRORS = 100
 """Packets that may fail before the first frame is given up on."""
@@ -211,6 +218,35 @@ def readable(
         failures = 0
         if packet.size:  # PyAV ends each stream with an empty one, to flush a decoder
             yield packet
+
+
+def usual_step(info: VideoInfo) -> int:
+    """A frame's usual duration, in the time base."""
+    return max(1, round(1 / ((info.average_rate or USUAL_RATE) * info.time_base)))
+
+
+def may_be_joined(container: InputContainer) -> bool:
+    """Whether the clock may start again inside such a file, so that a time comes twice."""
+    return bool(container.format.flags & Flags.ts_discont.value)
+
+
+class Parts:
+    """Numbers the parts of a joined recording by one stream's times, in any unit.
+
+    A part ends where the clock is set back by `least` or more; less is mere disorder.
+    """
+
+    def __init__(self, least: int | Fraction) -> None:
+        self.current = 0
+        self._least = least
+        self._last: int | Fraction | None = None
+
+    def at(self, time: int | Fraction) -> int:
+        """The part to which the next time belongs."""
+        if self._last is not None and self._last - time >= self._least:
+            self.current += 1
+        self._last = time
+        return self.current
 
 
 def _first_not_none(*values: int | None) -> int:

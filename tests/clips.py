@@ -27,6 +27,7 @@ from PIL import Image
 
 WIDTH_PX, HEIGHT_PX = 64, 48
 SAMPLE_RATE = 48_000
+TS_PACKET_BYTES = 188
 
 ASS_HEADER = """[Script Info]
 ScriptType: v4.00+
@@ -224,6 +225,31 @@ def sound_only(path: Path) -> Path:
     return path
 
 
+def bt709(path: Path, pixels: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]) -> Path:
+    """Two frames of the same RGB picture, coded as HD video is, 4:2:0 and limited range."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", 25)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width, stream.pix_fmt = *pixels.shape[:2], "yuv420p"
+        context = stream.codec_context
+        context.colorspace, context.color_range = 1, 1
+        context.color_primaries = context.color_trc = 1
+        frame = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace="itu709", src_color_range=2, dst_color_range=1
+        )
+        for pts in range(2):
+            frame.pts, frame.time_base = pts, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def joined(path: Path, *parts: Path) -> Path:
+    """Files one after the other, as recorders and `cat` do it: the clock starts again in each."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
 def cut_short(path: Path, share: float) -> Path:
     """Leave only the first part of a file."""
     content = path.read_bytes()
@@ -240,6 +266,29 @@ def damage(path: Path, number: int) -> Path:
         content[start : start + packet.size] = bytes(packet.size)
     path.write_bytes(content)
     return path
+
+
+def damage_ts(path: Path, number: int) -> Path:
+    """Leave of this packet, of H.264 in a transport stream, only the start of its first slice."""
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        starts = [packet.pos for packet in container.demux(video=0) if packet.size]
+    begun = sorted(start for start in starts if start is not None)
+    first, after = begun[number], [*begun, len(content)][begun.index(begun[number]) + 1]
+    video = _ts_stream(content, first)
+    for start in range(first, after, TS_PACKET_BYTES):
+        if _ts_stream(content, start) == video:
+            extra = content[start + 4] + 1 if content[start + 3] & 0x20 else 0
+            kept = start + 4 + extra
+            if start == first:
+                kept += 9 + content[kept + 8] + 11  # times, delimiter, the slice's first two bytes
+            content[kept : start + TS_PACKET_BYTES] = bytes(start + TS_PACKET_BYTES - kept)
+    path.write_bytes(content)
+    return path
+
+
+def _ts_stream(content: bytearray, start: int) -> int:
+    return int.from_bytes(content[start + 1 : start + 3]) & 0x1FFF
 
 
 def _mux_as(

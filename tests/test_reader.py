@@ -14,7 +14,16 @@ from lfdn_video.images import ImageReader
 from lfdn_video.media import Frame
 from lfdn_video.options import SpanOptions
 from lfdn_video.reader import Reader, open_reader
-from tests.clips import Clip, changing_size, cut_short, damage, planes, sound_only
+from tests.clips import (
+    Clip,
+    changing_size,
+    cut_short,
+    damage,
+    damage_ts,
+    joined,
+    planes,
+    sound_only,
+)
 
 LOSSLESS = {"crf": "0", "g": "5"}
 
@@ -136,6 +145,54 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     with Reader(cut_short(path, 0.5)) as reader:
         list(reader.frames())
     assert "was it cut short?" in reader.warnings[-1]
+
+
+def parts(tmp_path: Path, *counts: int) -> list[Path]:
+    """Clips of so many frames, all on a clock that starts at the same time."""
+    return [
+        Clip(codec="libx264", pts=range(count), options={"g": "12", "bf": "2"}).make(
+            tmp_path / f"part{number}.ts"
+        )
+        for number, count in enumerate(counts)
+    ]
+
+
+@pytest.mark.parametrize("counts", [(60, 8), (20, 60), (30, 30), (60, 20, 40)])
+def test_frames_of_joined_recordings_come_once_each(
+    tmp_path: Path, counts: tuple[int, ...]
+) -> None:
+    clips = parts(tmp_path, *counts)
+    with Reader(joined(tmp_path / "joined.ts", *clips)) as reader:
+        frames = list(reader.frames())
+    assert [each.planes[0].tobytes() for each in frames] == [
+        each.planes[0].tobytes() for clip in clips for each in read(clip)
+    ]
+    assert set(np.diff([frame.pts for frame in frames])) == {3600}
+    assert reader.corrupt_packets == 0
+
+
+def test_a_part_shorter_than_what_reordering_may_move_costs_no_frame(tmp_path: Path) -> None:
+    frames = read(joined(tmp_path / "joined.ts", *parts(tmp_path, 8, 60)))
+    assert len(frames) == 68
+    assert all(step > 0 for step in np.diff([frame.pts for frame in frames]))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("place", [15, -1])
+def test_damage_in_joined_recordings_costs_no_frame(
+    tmp_path: Path, number: int, place: int
+) -> None:
+    clips = parts(tmp_path, 60, 20)
+    damage_ts(clips[number], place)
+    with Reader(joined(tmp_path / "joined.ts", *clips)) as reader:
+        frames = list(reader.frames())
+    assert set(np.diff([frame.pts for frame in frames])) == {3600}
+    assert (len(frames), reader.corrupt_packets) == (80, 1)
+
+
+def test_a_span_of_joined_recordings_goes_on_in_the_next_part(tmp_path: Path) -> None:
+    path = joined(tmp_path / "joined.ts", *parts(tmp_path, 60, 20))
+    assert len(read(path, SpanOptions(start_s=1))) == 55
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
