@@ -24,7 +24,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lfdn_video.errors import InputError, LfdnVideoError, OptionError
-from lfdn_video.options import IMAGE_RATE, EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.options import (
+    DEFAULT_CODEC,
+    IMAGE_RATE,
+    EncodeOptions,
+    InferenceOptions,
+    SpanOptions,
+)
 
 if TYPE_CHECKING:
     from lfdn_video.console import Reporter
@@ -133,7 +139,7 @@ def _key_values(
     return {key: value for key, _, value in pairs}
 
 
-_ENCODE, _INFERENCE = EncodeOptions(), InferenceOptions()
+_INFERENCE = InferenceOptions()
 
 _WHERE = [
     click.option(
@@ -190,10 +196,9 @@ _NETWORK = [
 _ENCODER = [
     click.option(
         "--codec",
-        default=_ENCODE.codec,
-        show_default=True,
         metavar="NAME",
-        help="Video encoder, by FFmpeg's name.",
+        help="Video encoder, by FFmpeg's name.  "
+        f"[default: {DEFAULT_CODEC}, or what the container needs]",
     ),
     click.option(
         "--crf",

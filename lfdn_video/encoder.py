@@ -8,7 +8,7 @@ the closest one, converted with explicit matrix and range, and a warning names t
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from difflib import get_close_matches
 from fractions import Fraction
@@ -24,7 +24,7 @@ from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OptionError
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, PixelFormat, VideoInfo
-from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions
+from lfdn_video.options import CODEC_DEFAULTS, DEFAULT_CODEC, EncodeOptions
 from lfdn_video.planes import Coding, Converter, video_frame, working_format
 from lfdn_video.source import ffmpeg_words
 
@@ -39,6 +39,16 @@ QUALITY_OPTIONS = frozenset({"crf", "cq", "qp", "b", "rc", "global_quality", "lo
 WORST_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
 WORST_CRF_ELSEWHERE = 63  # VP8, VP9, AV1
 """FFmpeg passes on more, and the encoders make of it what they like."""
+
+BT601_CODECS = {"mjpeg", "webp"}
+BT601_MATRICES = (5, 6)
+"""AVCOL_SPC of BT.601, the only matrix of these, which no tag in them could change."""
+
+RATE_TOLERANCE = Fraction(999, 1000)
+"""A rate is often measured, and then 30000/1001 is not quite met."""
+
+MPEG4_TICKS = 65_535
+"""MPEG-4 part 2 writes units of time per second in 16 bits."""
 
 LOSSES = {
     PixFmtLoss.ALPHA: "transparency",
@@ -59,7 +69,7 @@ class Encoder:
     """
 
     def __init__(self, info: VideoInfo, options: EncodeOptions, *, codec: str | None = None):
-        self.codec = find_codec(codec or options.codec)
+        self.codec = find_codec(codec or options.codec or DEFAULT_CODEC)
         self.options = resolve_options(self.codec, options)
         self.warnings: list[str] = []
         """What the encoding cannot keep of the frames."""
@@ -67,16 +77,31 @@ class Encoder:
         self._info = info
         self._source = Coding.of(info.format, info.colour, info.height)
         self._target = self._choose_coding(options.pixel_format)
-        renamed = self._target.name != self._source.name
-        self._converter = Converter(self._source, self._target) if renamed else None
+        changed = self._target != self._source
+        self._converter = Converter(self._source, self._target) if changed else None
         self._colour = self._tags()
 
-    @property
-    def pixel_format(self) -> str:
-        return self._target.name
+    def keep_rate(self, rate: Fraction) -> Fraction:
+        """Number frames at about `rate` instead of timing them; gives the rate that it is then."""
+        possible = [Fraction(one.num, one.den) for one in self.codec.frame_rates or () if one]
+        if possible:  # one that is not too low, unless all are: frames must not queue up
+            rate = min(possible, key=lambda one: (one < rate * RATE_TOLERANCE, abs(one - rate)))
+        self.time_base = (1 / rate).limit_denominator(MPEG4_TICKS)
+        return 1 / self.time_base
 
-    def configure(self, context: VideoCodecContext, *, rate: Fraction) -> None:
-        """Set up and open FFmpeg's encoder. OptionError if it does not like what it was given."""
+    @property
+    def needs_rate(self) -> bool:
+        """Whether the encoder cannot tell the source's times."""
+        too_fine = self.codec.name == "mpeg4" and self.time_base.denominator > MPEG4_TICKS
+        return bool(self.codec.frame_rates) or too_fine
+
+    def configure(
+        self, context: VideoCodecContext, *, rate: Fraction, frames_in_flight: bool = False
+    ) -> None:
+        """Set up and open FFmpeg's encoder. OptionError if it does not like what it was given.
+
+        With `frames_in_flight` elsewhere the error is terse: see `ffmpeg_errors`.
+        """
         info = self._info
         context.width, context.height = info.width, info.height
         context.pix_fmt = self._target.name
@@ -91,7 +116,7 @@ class Encoder:
         context.thread_type = ThreadType.AUTO if sliced else ThreadType.FRAME
         context.options = dict(self.options)
         try:
-            with ffmpeg_errors():
+            with nullcontext() if frames_in_flight else ffmpeg_errors():
                 context.open()
         except FFmpegError as error:
             raise OptionError(
@@ -102,7 +127,7 @@ class Encoder:
             raise OptionError(f"{self.codec.name}: no such option: {', '.join(context.options)}")
 
     def prepare(self, frame: Frame) -> VideoFrame:
-        """FFmpeg's frame, in the encoder's format, with its pts and duration."""
+        """FFmpeg's frame in the encoder's format; its pts and duration are as in the source."""
         video = video_frame(frame)
         if self._converter is not None:
             video = self._converter.convert(video)
@@ -146,7 +171,10 @@ class Encoder:
             full = False  # WebP by definition, video made of RGB by custom
         else:
             full = self._source.full_range
-        return Coding(name, self._source.matrix, full)
+        matrix = self._source.matrix
+        if self.codec.canonical_name in BT601_CODECS and matrix not in BT601_MATRICES:
+            matrix = BT601_MATRICES[0]
+        return Coding(name, matrix, full)
 
     def _warn_of_change(self, coding: Coding, loss: PixFmtLoss) -> None:
         before, after = self._source, working_format(coding.name)
@@ -160,13 +188,16 @@ class Encoder:
         elif coding.full_range != before.full_range:
             levels = "full" if coding.full_range else "limited"
             self.warnings.append(f"{self.codec.name} gets {coding.name}, levels made {levels}")
+        if coding.matrix != before.matrix and self._info.format.family == after.family == "yuv":
+            self.warnings.append(f"{self.codec.name} gets {coding.name}, colours coded as BT.601")
 
     def _tags(self) -> Colour:
         colour, target = self._info.colour, VideoFormat(self._target.name)
         if self._converter is None:
             return _valid(colour)
         explicit = self._target.tagged(colour)
-        if target.is_rgb == (self._info.format.family == "rgb") and colour.matrix != MATRIX_RGB:
+        kept = self._target.matrix == self._source.matrix and colour.matrix != MATRIX_RGB
+        if kept and target.is_rgb == (self._info.format.family == "rgb"):
             return _valid(replace(explicit, matrix=colour.matrix))
         return _valid(explicit)
 

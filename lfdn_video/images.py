@@ -10,7 +10,8 @@ is turned upright.
 import logging
 import os
 import re
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -31,7 +32,7 @@ from lfdn_video.media import IMAGES, Colour, Frame, PixelFormat, Plane, StreamIn
 from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
 from lfdn_video.planes import planes_of, working_format
 from lfdn_video.source import ffmpeg_words
-from lfdn_video.target import check_target, discard, publish, reserve
+from lfdn_video.target import check_target, discard, publish, reserve, settle
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,13 +45,16 @@ ENCODERS = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
+SAME_ENCODERS = {name.removeprefix("lib"): name for name in ENCODERS.values()}
+"""By the decoder's name."""
 DECODERS = {
     picture_tags.PNG_MAGIC: "png",
     picture_tags.JPEG_MAGIC: "mjpeg",
     b"BM": "bmp",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
+    **dict.fromkeys(picture_tags.TIFF_MAGICS, "tiff"),
 }
+MADE_BY = {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time"}
+"""Tags that nearly every video has and nobody gave it."""
 
 FOLDER_ENDS = tuple({"/", os.sep})
 
@@ -68,13 +72,16 @@ def is_image_source(source: str | Path) -> bool:
 
 
 def is_image_target(target: str | Path, info: VideoInfo) -> bool:
-    """Whether it is for `ImageWriter`: a picture's name, a folder, or for pictures a new folder.
+    """Whether it is for `ImageWriter`: a picture's name, or for pictures a folder, maybe new."""
+    if means_folder(target):
+        return info.from_images
+    suffix = Path(target).suffix.lower()
+    return suffix in ENCODERS or (info.from_images and not suffix)
 
-    A name that ends in a slash means a folder, there or not.
-    """
-    path = Path(target)
-    is_folder = path.is_dir() or str(target).endswith(FOLDER_ENDS)
-    return is_folder or path.suffix.lower() in ENCODERS or (info.from_images and not path.suffix)
+
+def means_folder(target: str | Path) -> bool:
+    """Whether it is a folder, or ends in a slash as only a folder's name does."""
+    return str(target).endswith(FOLDER_ENDS) or Path(target).is_dir()
 
 
 class ImageReader:
@@ -88,9 +95,8 @@ class ImageReader:
         """Pictures met so far that could not be decoded; they are left out."""
         self._path = Path(source)
         self._files = _in_span(_found(self._path), self.span, self._path)
-        first, _ = _read(self._files[0])
         self.info = replace(
-            first,
+            _first_readable(self._files),
             path=self._path,
             frame_count=len(self._files),
             duration_s=float(len(self._files) / IMAGE_RATE),
@@ -125,8 +131,9 @@ class ImageReader:
 class ImageWriter:
     """Writes a picture for each frame. A context manager, like `Writer`.
 
-    Into a folder, pictures go under their own names, frames of a video as `000001.png` and so on;
-    into a pattern, by number from 1. All of them get their names at the end.
+    Into a folder, pictures go under their own names; into a pattern, frames of a video too, by
+    number from 1, where a picture that is left out leaves its number out. All of them get their
+    names at the end.
     """
 
     def __init__(
@@ -139,10 +146,17 @@ class ImageWriter:
         self._hidden: dict[Path, Path] = {}
         self._noted: set[str] = set()
         self._made_folder = False
-        self._into_folder = self._target.suffix.lower() not in ENCODERS
+        self._into_folder = means_folder(target) or self._target.suffix.lower() not in ENCODERS
         self._check()
 
+    @property
+    def target(self) -> Path:
+        """The file, the folder, or the pattern that is written."""
+        return self._target
+
     def __enter__(self) -> Self:
+        self._try_options()
+        self._warn_of_losses()
         if self._into_folder and not self._target.is_dir():
             try:
                 self._target.mkdir()
@@ -182,10 +196,15 @@ class ImageWriter:
             hidden.write_bytes(content)
         except OSError as error:
             raise OutputError(f"{file}: cannot be written: {error.strerror}") from error
+        settle(hidden, file)
         self.frames_written += 1
 
     def _check(self) -> None:
         target, info = self._target, self._info
+        if self._into_folder and not info.from_images:
+            raise OptionError(
+                f"{target}: frames of a video have no names; give a pattern like frame_%05d.png"
+            )
         if self._into_folder and target.is_dir():
             if info.path.is_dir() and target.samefile(info.path):
                 raise OutputError(f"{target}: is the source itself; choose another folder")
@@ -198,9 +217,10 @@ class ImageWriter:
         else:
             check_target(target, info.path, overwrite=self._options.overwrite)
             if not (info.from_images and info.frame_count == 1):
+                ways = "a folder, or a pattern" if info.from_images else "a pattern"
                 raise OptionError(
                     f"{target}: is one picture, but there are more frames; "
-                    f"give a folder, or a pattern like frame_%05d{target.suffix}"
+                    f"give {ways} like frame_%05d{target.suffix}"
                 )
 
     def _refuse_standing(self, files: list[Path]) -> None:
@@ -216,11 +236,12 @@ class ImageWriter:
             raise OutputError(f"{file}: is in the source's folder; choose another folder")
 
     def _file_of(self, frame: Frame) -> Path:
-        if not self._into_folder:
-            number = self.frames_written + 1
-            name = _NUMBER.sub(lambda match: f"{number:{match[1] or 1}d}", self._target.name)
-            return self._target.with_name(name)
-        return self._target / (frame.name or f"{self.frames_written + 1:06d}.png")
+        if self._into_folder:
+            assert frame.name is not None, "a picture has a name"
+            return self._target / frame.name
+        number = 1 + (frame.pts if self._info.from_images else self.frames_written)
+        name = _NUMBER.sub(lambda match: f"{number:{match[1] or 1}d}", self._target.name)
+        return self._target.with_name(name)
 
     def _encoded(self, frame: Frame, file: Path) -> bytes:
         info = frame.info or self._info
@@ -249,14 +270,28 @@ class ImageWriter:
     def _complete(self) -> None:
         if not self._hidden:
             raise OutputError(f"{self._target}: there was no picture to write")
-        for file, hidden in self._hidden.items():
-            publish(hidden, file, overwrite=self._options.overwrite)
+        publish(self._hidden, overwrite=self._options.overwrite)
 
-    def _warn(self, note: str, file: Path) -> None:
+    def _try_options(self) -> None:
+        """OptionError now if the encoder does not take them: no frame is on its way yet."""
+        info, suffix = self._info, self._target.suffix.lower()
+        codec = SAME_ENCODERS[info.codec] if self._into_folder else ENCODERS[suffix]
+        encoder = Encoder(info, self._picture_options(codec, info), codec=codec)
+        encoder.configure(_context(encoder), rate=IMAGE_RATE)
+
+    def _warn_of_losses(self) -> None:
+        info = self._info
+        if info.from_images:
+            return
+        self._warn(f"{_listed([*_beside(info), 'timestamps'])} are not kept in pictures")
+        for what in (*info.hdr_metadata, *info.side_data):
+            self._warn(f"{what} is left out")
+
+    def _warn(self, note: str, file: Path | None = None) -> None:
         """Once: a folder may hold thousands that are alike."""
         if note not in self._noted:
             self._noted.add(note)
-            self.warnings.append(f"{file}: {note}")
+            self.warnings.append(f"{file or self._target}: {note}")
             LOGGER.warning("%s", self.warnings[-1])
 
 
@@ -273,6 +308,35 @@ def _found(source: Path) -> list[Path]:
     if not files:
         raise InputError(f"{source}: {none}")
     return sorted(files, key=_natural)
+
+
+def _first_readable(files: list[Path]) -> VideoInfo:
+    """Of the first picture that is not damaged. InputError, about the first one, if all are."""
+    first_error: InputError | None = None
+    for file in files:
+        try:
+            return _read(file)[0]
+        except InputError as error:
+            first_error = first_error or error
+    assert first_error is not None, "a source has files"
+    raise first_error
+
+
+def _beside(info: VideoInfo) -> Iterator[str]:
+    """What a video has beside its frames, by name."""
+    others = (stream.type for stream in info.streams if stream.index != info.video_index)
+    for kind, count in Counter(others).items():
+        yield f"{count} {kind} stream{'s' if count > 1 else ''}"
+    if info.chapters:
+        yield "chapters"
+    if {tag.lower() for tag in info.metadata} - MADE_BY:
+        yield "tags"
+
+
+def _listed(words: list[str]) -> str:
+    """`a, b and c`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _is_picture(file: Path) -> bool:
@@ -379,10 +443,15 @@ def _decoded(content: bytes, file: Path) -> VideoFrame:
     return frames[0]
 
 
-def _encode(encoder: Encoder, frame: Frame) -> bytes:
+def _context(encoder: Encoder) -> VideoCodecContext:
     context = CodecContext.create(encoder.codec, "w")
     assert isinstance(context, VideoCodecContext)
-    encoder.configure(context, rate=IMAGE_RATE)
+    return context
+
+
+def _encode(encoder: Encoder, frame: Frame) -> bytes:
+    context = _context(encoder)
+    encoder.configure(context, rate=IMAGE_RATE, frames_in_flight=True)
     packets = [*context.encode(encoder.prepare(frame)), *context.encode(None)]
     return b"".join(bytes(packet) for packet in packets)
 

@@ -41,7 +41,6 @@ CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         # Version 3 has slices (so several cores) and a checksum in each of them.
         "ffv1": {"level": "3", "slicecrc": "1", "g": "1"},
         "prores_ks": {"vendor": "apl0"},
-        "dnxhd": {"profile": "dnxhr_hqx"},
         # A fixed quantiser, 2 being the finest that these keep to (1 … 31).
         "mjpeg": {"flags": "+qscale", "global_quality": "236"},
         "mpeg4": {"flags": "+qscale", "global_quality": "236"},
@@ -54,13 +53,22 @@ CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """FFmpeg's options for each encoder where its own defaults are not what a restored video needs."""
 
+DEFAULT_CODEC = "libx264"
+CONTAINER_CODECS: Mapping[str, str] = MappingProxyType(
+    {"webm": "libvpx-vp9", "ogg": "libvpx", "ogv": "libvpx"}
+)
+"""The encoder for containers that do not hold `DEFAULT_CODEC`'s video, by FFmpeg's names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeOptions:
     """How the target is encoded."""
 
-    codec: str = "libx264"
-    """FFmpeg's name of a video encoder. Not used for picture files: their name decides."""
+    codec: str | None = None
+    """FFmpeg's name of a video encoder; None: `DEFAULT_CODEC`, or what the container needs.
+
+    Not used for picture files: their name decides.
+    """
     crf: float | None = None
     """Constant quality on the encoder's own scale, smaller is better; None: `CODEC_DEFAULTS`."""
     preset: str | None = None

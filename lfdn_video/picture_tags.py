@@ -1,11 +1,13 @@
-"""What a JPEG or PNG file says beside its samples: EXIF, colour profile, texts, orientation.
+"""What a picture file says beside its samples: EXIF, colour profile, texts, orientation.
 
-FFmpeg decodes and encodes the samples; this carries the rest from one file to another of its kind,
-byte by byte. Knows bytes only. `images.py` uses it.
+FFmpeg decodes and encodes the samples; this carries the rest from one JPEG or PNG to another, byte
+by byte, and tells whether a file of another kind says something. Knows bytes only. `images.py`
+uses it.
 """
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal
 
 JPEG_MAGIC, PNG_MAGIC = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -15,6 +17,12 @@ ORIENTATION_TAG = 0x0112
 SCAN, COMMENT, APP0, APP1, ADOBE, APP15 = 0xDA, 0xFE, 0xE0, 0xE1, 0xEE, 0xEF
 MAKER_CHUNKS = {b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tIME"}
 TEXT_CHUNKS = {b"tEXt", b"iTXt", b"zTXt"}
+WEBP_CHUNKS = {b"EXIF", b"ICCP", b"XMP "}
+TIFF_MAGICS = (b"II*\0", b"MM\0*")
+
+# Of a TIFF's numbers those that say something about the picture; the others are about its samples.
+TIFF_TEXTS = {269, 270, 271, 272, 285, 306, 315, 316, 33432}  # names, description, maker, dates
+TIFF_TAGS = TIFF_TEXTS | {700, 33723, 34377, 34665, 34675, 34853}  # XMP, IPTC, PSD, EXIF, ICC, GPS
 
 # EXIF's orientation: the clockwise turn that makes the picture upright, and a mirror after it.
 ORIENTATIONS: dict[int, tuple[Literal[0, 90, 180, 270], bool]] = {
@@ -34,13 +42,6 @@ def orientation(content: bytes) -> tuple[Literal[0, 90, 180, 270], bool]:
     return ORIENTATIONS.get(_orientation_number(_exif(content)), (0, False))
 
 
-def same_kind(first: bytes, second: bytes) -> bool:
-    """Whether what one file says can be carried to the other."""
-    return any(
-        first.startswith(magic) and second.startswith(magic) for magic in (JPEG_MAGIC, PNG_MAGIC)
-    )
-
-
 def carried(source: bytes, target: bytes) -> bytes:
     """`target` with what `source` says beside its samples. Both are of the same kind."""
     return _carried_jpeg(source, target) if _is_jpeg(source) else _carried_png(source, target)
@@ -50,11 +51,19 @@ def has_tags(content: bytes) -> bool:
     """Whether there is something that another kind of file would not have."""
     if _is_jpeg(content):
         return any(_is_carried_segment(segment) for segment in _segments(content))
+    if _is_webp(content):
+        return any(kind in WEBP_CHUNKS for kind, _ in _webp_chunks(content))
+    if content.startswith(TIFF_MAGICS):
+        return any(tag in TIFF_TAGS for tag, _ in _entries(content))
     return any(kind in MAKER_CHUNKS | TEXT_CHUNKS for kind, _ in _chunks(content))
 
 
 def _is_jpeg(content: bytes) -> bool:
     return content.startswith(JPEG_MAGIC)
+
+
+def _is_webp(content: bytes) -> bool:
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
 
 
 def _carried_jpeg(source: bytes, target: bytes) -> bytes:
@@ -103,32 +112,33 @@ def _exif(content: bytes) -> bytes:
         for segment in _segments(content):
             if segment[1] == APP1 and segment[4:].startswith(EXIF_MARK):
                 return segment[4 + len(EXIF_MARK) :]
-    if content.startswith((b"II*\0", b"MM\0*")):
+    if content.startswith(TIFF_MAGICS):
         return content
-    if content[8:12] == b"WEBP":
-        return _webp_exif(content)
+    if _is_webp(content):
+        exif = (said for kind, said in _webp_chunks(content) if kind == b"EXIF")
+        return next(exif, b"").removeprefix(EXIF_MARK)
     return next((chunk[8:-4] for kind, chunk in _chunks(content) if kind == b"eXIf"), b"")
 
 
-def _webp_exif(content: bytes) -> bytes:
+def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """A WebP's chunks: kind, and what is in it."""
     at = 12
     while at + 8 <= len(content):
         kind, length = struct.unpack_from("<4sI", content, at)
-        if kind == b"EXIF":
-            return content[at + 8 : at + 8 + length].removeprefix(EXIF_MARK)
+        yield kind, content[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
-    return b""
 
 
 def _orientation_number(exif: bytes) -> int:
     """1…8, or 1 if it is not said, or not well."""
-    order = "<" if exif.startswith(b"II") else ">"
-    try:
-        at = struct.unpack_from(f"{order}I", exif, 4)[0]
-        for entry in range(struct.unpack_from(f"{order}H", exif, at)[0]):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, at + 2 + 12 * entry)
-            if tag == ORIENTATION_TAG:
-                return int(value)
-    except struct.error:
-        pass
-    return 1
+    return next((value for tag, value in _entries(exif) if tag == ORIENTATION_TAG), 1)
+
+
+def _entries(tiff: bytes) -> Iterator[tuple[int, int]]:
+    """The numbers in a TIFF's first directory: tag, and value if it is a short one."""
+    order = "<" if tiff.startswith(b"II") else ">"
+    with suppress(struct.error):  # it ends before its time
+        at = struct.unpack_from(f"{order}I", tiff, 4)[0]
+        for entry in range(struct.unpack_from(f"{order}H", tiff, at)[0]):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, at + 2 + 12 * entry)
+            yield tag, value

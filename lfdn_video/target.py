@@ -4,11 +4,21 @@ A file is written under a hidden name in the folder of its target and takes the 
 when it is complete. Knows names and folders; what is in a file is `writer.py`'s and `images.py`'s.
 """
 
+import errno
 import os
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
 from lfdn_video.errors import OutputError
+
+LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
+"""What says that a file is not on the disk."""
+
+STEM_CHARACTERS = 40
+"""So much of the target's name is in the hidden one: names have a limit, 255 bytes as a rule."""
 
 
 def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
@@ -25,9 +35,10 @@ def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
 
 def reserve(target: Path) -> Path:
     """Make the hidden file next to `target` that is to become it. OutputError if that fails."""
-    hidden = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    start, token = target.stem[:STEM_CHARACTERS], secrets.token_hex(4)
+    hidden = target.with_name(f".{start}.partial-{token}{target.suffix}")
     try:
-        hidden.open("wb").close()
+        hidden.open("xb").close()  # a new one: no file of somebody else's, and through no link
     except OSError as error:
         raise OutputError(
             f"{target}: cannot be written: {error.strerror}; choose another folder"
@@ -35,8 +46,51 @@ def reserve(target: Path) -> Path:
     return hidden
 
 
-def publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
-    """Give the complete file its name, in one step and without replacing what appeared since."""
+def settle(hidden: Path, target: Path) -> None:
+    """Bring a complete file to the disk, lest after a power cut its name be there without it."""
+    try:
+        with hidden.open("rb+") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in LOST:  # else the file system just does not have this
+            raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+
+
+def publish(files: Mapping[Path, Path], *, overwrite: bool) -> None:
+    """Give complete files their names, `{target: hidden}`: all of them or, on an error, none.
+
+    A signal that asks to stop comes too late here. Its exception is raised in the main thread, so
+    the work is done in another one. What was overwritten before an error stays so.
+    """
+    with ThreadPoolExecutor(max_workers=1) as other_thread:
+        other_thread.submit(bool).result()  # it runs: what stops us until now stops us in time
+        published = other_thread.submit(_publish_all, files, overwrite=overwrite)
+        while not published.done():
+            with suppress(KeyboardInterrupt):
+                wait([published])
+        published.result()
+
+
+def discard(hidden: Path) -> None:
+    """Remove what is not wanted any more; never an error."""
+    with suppress(OSError):
+        hidden.unlink(missing_ok=True)
+
+
+def _publish_all(files: Mapping[Path, Path], *, overwrite: bool) -> None:
+    done: list[Path] = []
+    try:
+        for target, hidden in files.items():
+            _publish(hidden, target, overwrite=overwrite)
+            done.append(target)
+    except OutputError:
+        for target in done if not overwrite else ():
+            discard(target)
+        raise
+
+
+def _publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
+    """In one step, and without replacing what appeared since."""
     try:
         if overwrite:
             hidden.replace(target)
@@ -46,12 +100,6 @@ def publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{target}: appeared meanwhile; choose another name") from error
     except OSError as error:
         raise OutputError(f"{target}: cannot be put in place: {error.strerror}") from error
-
-
-def discard(hidden: Path) -> None:
-    """Remove what is not wanted any more; never an error."""
-    with suppress(OSError):
-        hidden.unlink(missing_ok=True)
 
 
 def _rename_unless_exists(hidden: Path, target: Path) -> None:

@@ -5,7 +5,8 @@ and gives it its name only when it is complete. How frames are encoded is `encod
 copied `passthrough.py`'s, pictures are written in `images.py`.
 
 Timestamps are the source's own, in the source's time base. Containers with a time base of their
-own round them: Matroska to milliseconds; MP4 takes any.
+own round them, Matroska to milliseconds; MP4 takes any. Where frames are numbered instead of
+timed, they are moved. Both are warned of.
 """
 
 from __future__ import annotations
@@ -28,12 +29,18 @@ from av.video.stream import VideoStream
 
 from lfdn_video.encoder import Encoder, ffmpeg_errors
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.images import ImageWriter, is_image_target
+from lfdn_video.images import ImageWriter, is_image_target, means_folder
 from lfdn_video.media import Frame, VideoInfo
-from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
+from lfdn_video.options import (
+    CONTAINER_CODECS,
+    DEFAULT_CODEC,
+    IMAGE_RATE,
+    EncodeOptions,
+    SpanOptions,
+)
 from lfdn_video.passthrough import KEEP_BYTES, Passthrough
 from lfdn_video.source import ffmpeg_words
-from lfdn_video.target import check_target, discard, publish, reserve
+from lfdn_video.target import check_target, discard, publish, reserve, settle
 
 LOGGER = logging.getLogger(__name__)
 
@@ -45,12 +52,20 @@ CONTAINER_OPTIONS = {
     # AAC starts a little before zero; FFmpeg would move all the video instead of letting it.
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
+    "nut": {"avoid_negative_ts": "disabled"},
 }
+
+CONTAINERS = frozenset(
+    {"3g2", "3gp", "asf", "avi", "f4v", "flv", "ipod", "matroska", "mov", "mp4", "mpeg", "mpegts"}
+    | {"mxf", "nut", "ogg", "ogv", "webm"}
+)
+"""FFmpeg's muxers that make one file, and keep times in it. Others write playlists and many files
+beside it (which would point at the hidden one), or only the bare stream."""
 
 FOREVER_S = Fraction(10**9)
 
-CONSTANT_RATE = {"avi", "mxf"}
-"""Containers that number their frames instead of timing them."""
+CONSTANT_RATE = {"asf", "avi", "mxf", "ogg", "ogv"}
+"""Containers that number their frames instead of timing them, or know decoding times only."""
 
 MAX_RATE = 240
 """Frames per second above this are a wrong guess, and more than some encoders take."""
@@ -62,10 +77,14 @@ def open_writer(
     options: EncodeOptions | None = None,
     span: SpanOptions | None = None,
 ) -> Writer | ImageWriter:
-    """A writer for whatever `target` is: a video, a picture, a folder or a pattern of pictures."""
+    """A writer for whatever `target` is: a video, a picture, a folder or a pattern of pictures.
+
+    A video goes into a folder under its own name.
+    """
     if is_image_target(target, info):
         return ImageWriter(target, info, options)
-    return Writer(target, info, options, span)
+    file = Path(target) / info.path.name if means_folder(target) else Path(target)
+    return Writer(file, info, options, span)
 
 
 class Writer:
@@ -88,12 +107,15 @@ class Writer:
         """Whatever of the source is not in the target as it was, by name."""
         self.frames_written = 0
         check_target(self._target, info.path, overwrite=self._options.overwrite)
-        self._encoder = Encoder(_timed(info, self._options), self._options)
+        self._kind = _container_of(self._target)
+        codec = self._options.codec or CONTAINER_CODECS.get(self._kind, DEFAULT_CODEC)
+        self._encoder = Encoder(_timed(info, self._options), self._options, codec=codec)
         self._clock = self._encoder.time_base
 
     def __enter__(self) -> Self:
         self._stream: VideoStream
         self._origin_pts: int | None = None
+        self._last_pts: int | None = None
         self._last_ticks: int | None = None
         self._hidden = reserve(self._target)
         self._passthrough: Passthrough | None = None
@@ -117,6 +139,11 @@ class Writer:
         finally:
             self._abandon()
 
+    @property
+    def target(self) -> Path:
+        """The file that is written."""
+        return self._target
+
     def write(self, frame: Frame) -> None:
         """Encode the next frame; its pts must be above the last one's."""
         self._check_alike(frame)
@@ -125,6 +152,7 @@ class Writer:
                 self._begin(frame.pts)
             video = self._encoder.prepare(frame)
             video.pts = self._pts(frame.pts - (self._origin_pts or 0))
+            video.duration = self._duration(frame.duration)
             self._mux(self._stream.encode(video))
         self.frames_written += 1
 
@@ -146,28 +174,25 @@ class Writer:
         self._warn_all([f"{what} is left out" for what in lost])
 
     def _open_container(self) -> OutputContainer:
-        try:
-            probe = av.open(str(self._hidden), "w")
-        except ValueError as error:
-            raise OutputError(
-                f"{self._target}: FFmpeg writes no video of this kind; end the name in .mp4 or .mkv"
-            ) from error
-        options = CONTAINER_OPTIONS.get(probe.format.name, {})
         return av.open(
-            f"file:{self._hidden}", "w", container_options=options, metadata_errors=KEEP_BYTES
+            f"file:{self._hidden}",
+            "w",
+            format=self._kind,
+            container_options=CONTAINER_OPTIONS.get(self._kind, {}),
+            metadata_errors=KEEP_BYTES,
         )
 
     def _add_video(self, container: OutputContainer) -> Stream:
         encoder, info = self._encoder, self._info
         rate = self._options.frame_rate or info.average_rate or IMAGE_RATE
         rate = rate if rate <= MAX_RATE else IMAGE_RATE
-        if container.format.name in CONSTANT_RATE:
-            encoder.time_base = 1 / rate
+        if self._kind in CONSTANT_RATE or encoder.needs_rate:
+            rate = encoder.keep_rate(rate)
         try:
             stream = container.add_stream(encoder.codec.name, rate)
         except ValueError as error:
             raise OptionError(
-                f"{self._target}: {container.format.name} cannot hold {encoder.codec.name}; "
+                f"{self._target}: {self._kind} cannot hold {encoder.codec.name}; "
                 f"choose another codec, or another ending"
             ) from error
         assert isinstance(stream, VideoStream)
@@ -217,10 +242,19 @@ class Writer:
             for packet in others.rest() if others is not None else ():
                 container.mux(packet)
             container.close()
-            if others is not None:
-                self._warn_all(others.take_warnings())
-                self._warn_all(others.lost_in(self._hidden))
-        publish(self._hidden, self._target, overwrite=self._options.overwrite)
+        if others is not None:
+            self._warn_all(others.take_warnings())
+            self._warn_of_losses(others)
+        settle(self._hidden, self._target)
+        publish({self._target: self._hidden}, overwrite=self._options.overwrite)
+
+    def _warn_of_losses(self, others: Passthrough) -> None:
+        """Look into the finished file. That is no reason to lose it."""
+        try:
+            self._warn_all(list(others.lost_in(self._hidden)))
+        except FFmpegError as error:
+            words = ffmpeg_words(error)
+            self._warn_all([f"is complete, but what it kept could not be checked: {words}"])
 
     def _abandon(self) -> None:
         """Close all, and leave nothing behind that is not complete."""
@@ -236,14 +270,35 @@ class Writer:
         """The same time on the encoder's clock; that is the source's wherever rates may vary."""
         clock, time_s = self._encoder.time_base, source_pts * self._clock
         pts = round(time_s / clock)
+        if self._last_pts is not None:  # where a frame has no tick of its own, it takes the next
+            pts = max(pts, self._last_pts + 1)
         if abs(pts * clock - time_s) > clock / 4:
-            self._warn_once("has a constant rate, so frames are moved; use .mp4 or .mkv")
-        ticks = round(pts * clock / (self._stream.time_base or clock))
+            self._warn_of_moves()
+        self._last_pts = pts
+        self._check_ticks(pts * clock)
+        return pts
+
+    def _duration(self, source_duration: int) -> int:
+        return round(source_duration * self._clock / self._encoder.time_base)
+
+    def _check_ticks(self, time_s: Fraction) -> None:
+        """Warn if the container's clock cannot tell this time."""
+        tick_s = self._stream.time_base or self._encoder.time_base
+        ticks = round(time_s / tick_s)
         if self._last_ticks is not None and ticks <= self._last_ticks:
             self._warn_once("frames follow each other closer than it can tell; use .mp4")
-            pts += 1 if clock != self._clock else 0
+        elif ticks * tick_s != time_s:
+            self._warn_once(
+                f"timestamps are rounded to {tick_s} s by {self._kind}; .mp4 keeps them exactly"
+            )
         self._last_ticks = ticks
-        return pts
+
+    def _warn_of_moves(self) -> None:
+        if self._kind in CONSTANT_RATE:
+            self._warn_once("has a constant rate, so frames are moved; use .mp4 or .mkv")
+        else:
+            codec = self._encoder.codec.name
+            self._warn_once(f"{codec} has a constant rate, so frames are moved; use another codec")
 
     def _warn_once(self, note: str) -> None:
         if f"{self._target}: {note}" not in self.warnings:
@@ -276,6 +331,21 @@ class Writer:
             raise OutputError(
                 f"{self._target}: cannot be written: {ffmpeg_words(error)}"
             ) from error
+
+
+def _container_of(target: Path) -> str:
+    """FFmpeg's name of the muxer for this ending; OutputError if it is none for videos."""
+    try:
+        kind = av.open(target.name, "w").format.name  # only now does it guess; nothing is written
+    except ValueError as error:
+        raise OutputError(
+            f"{target}: FFmpeg writes no video of this kind; end the name in .mp4 or .mkv"
+        ) from error
+    if kind not in CONTAINERS:
+        raise OutputError(
+            f"{target}: {kind} does not make one file that plays; end the name in .mp4 or .mkv"
+        )
+    return kind
 
 
 def _timed(info: VideoInfo, options: EncodeOptions) -> VideoInfo:

@@ -10,8 +10,10 @@ from av.video.codeccontext import VideoCodecContext
 
 from lfdn_video.encoder import Encoder, find_codec, resolve_options
 from lfdn_video.errors import OptionError
-from lfdn_video.media import Colour, PixelFormat, VideoInfo
+from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
 from lfdn_video.options import EncodeOptions
+from lfdn_video.planes import planes_of
+from tests.clips import noise
 
 
 def info(name: str, *, size: tuple[int, int] = (64, 48), colour: Colour | None = None) -> VideoInfo:
@@ -107,12 +109,13 @@ def test_a_wrong_value_is_said_in_ffmpegs_words(option: str, value: str) -> None
     ],
 )
 def test_the_closest_format_is_chosen(codec: str, source: str, chosen: str) -> None:
-    assert Encoder(info(source), EncodeOptions(codec=codec)).pixel_format == chosen
+    encoder = Encoder(info(source, size=(256, 128)), EncodeOptions(codec=codec))
+    assert opened(encoder).pix_fmt == chosen
 
 
 def test_an_odd_size_gets_whole_chroma_samples_in_h264() -> None:
     encoder = Encoder(info("yuv420p", size=(63, 47)), EncodeOptions())
-    assert encoder.pixel_format == "yuv444p"
+    assert opened(encoder).pix_fmt == "yuv444p"
     assert encoder.warnings == ["libx264 gets yuv444p made from yuv420p"]
 
 
@@ -173,3 +176,48 @@ def test_the_encoder_keeps_the_sources_clock() -> None:
 def test_a_quality_off_the_scale_is_refused(codec: str, crf: float) -> None:
     with pytest.raises(OptionError, match=f"crf: {codec} takes 0"):
         resolve_options(find_codec(codec), EncodeOptions(codec=codec, crf=crf))
+
+
+@pytest.mark.parametrize(("codec", "name"), [("mjpeg", "yuvj420p"), ("libwebp", "yuv420p")])
+def test_jpeg_and_webp_are_bt601_whatever_the_source(codec: str, name: str) -> None:
+    encoder = Encoder(info(name, colour=Colour(1, 0, 1, 1)), EncodeOptions(), codec=codec)
+    assert opened(encoder).colorspace == 5
+    assert encoder.warnings == [f"{codec} gets {name}, colours coded as BT.601"]
+
+
+@pytest.mark.parametrize("matrix", [5, 6])
+def test_what_is_bt601_already_goes_into_a_jpeg_bit_by_bit(matrix: int) -> None:
+    colour = Colour(matrix, 2, 2, 2)
+    encoder = Encoder(info("yuvj420p", colour=colour), EncodeOptions(), codec="mjpeg")
+    planes = planes_of(noise(1, "yuvj420p", (64, 48)), PixelFormat.parse("yuvj420p"))
+    prepared = encoder.prepare(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
+    after = planes_of(prepared, PixelFormat.parse("yuvj420p"))
+    assert [plane.tobytes() for plane in after] == [plane.tobytes() for plane in planes]
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "kept"),
+    [
+        ("libx264", "1000/7", "1000/7"),
+        ("mpeg2video", "2997/100", "30000/1001"),
+        ("mpeg2video", "46", "48"),
+        ("mpeg2video", "1000", "240"),
+    ],
+)
+def test_a_rate_is_one_that_the_encoder_knows(codec: str, rate: str, kept: str) -> None:
+    encoder = Encoder(info("yuv420p"), EncodeOptions(codec=codec))
+    assert encoder.keep_rate(Fraction(rate)) == Fraction(kept)
+
+
+def test_a_clock_too_fine_for_mpeg4_is_known() -> None:
+    fine = replace(info("yuv420p"), time_base=Fraction(1, 90_000))
+    assert Encoder(fine, EncodeOptions(codec="mpeg4")).needs_rate
+    assert not Encoder(info("yuv420p"), EncodeOptions(codec="mpeg4")).needs_rate
+
+
+def test_with_frames_in_flight_ffmpegs_log_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av.logging, "Capture", lambda: pytest.fail("captured"))
+    encoder = Encoder(info("yuv420p"), EncodeOptions())
+    context = av.CodecContext.create(encoder.codec, "w")
+    assert isinstance(context, VideoCodecContext)
+    encoder.configure(context, rate=Fraction(25), frames_in_flight=True)

@@ -4,16 +4,20 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from lfdn_video.errors import InputError, OptionError, OutputError
+from lfdn_video.images import ImageWriter
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.reader import open_reader
 from lfdn_video.writer import open_writer
-from tests.clips import Clip, times
+from tests.clips import Clip, bt709, times
 from tests.pictures import picture
+
+BARS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255))
 
 
 def save(path: Path, mode: str = "RGB", side: tuple[int, int] = (64, 48), seed: int = 1) -> Path:
@@ -149,12 +153,12 @@ def test_a_folder_of_all_sorts_goes_into_a_folder(tmp_path: Path) -> None:
     assert sizes == {"a.png": (40, 30), "b.jpg": (63, 47), "c.bmp": (8, 90)}
 
 
-def test_a_name_with_a_slash_at_the_end_is_a_new_folder(tmp_path: Path) -> None:
-    video = Clip().make(tmp_path / "in.mkv")
-    with open_reader(video) as reader, open_writer(f"{tmp_path}/v1.2/", reader.info) as writer:
+def test_a_name_with_a_slash_at_the_end_is_a_new_folder_of_pictures(tmp_path: Path) -> None:
+    source, target = folder(tmp_path / "in"), f"{tmp_path}/v1.2/"
+    with open_reader(source) as reader, open_writer(target, reader.info) as writer:
         for frame in reader.frames():
             writer.write(frame)
-    assert (tmp_path / "v1.2" / "000001.png").is_file()
+    assert (tmp_path / "v1.2" / "frame_8.png").is_file()
 
 
 @pytest.mark.parametrize("pattern", ["frame_%d.png", "frame_*.png", "*.png"])
@@ -200,16 +204,46 @@ def test_pictures_of_several_sizes_make_no_video(tmp_path: Path) -> None:
 
 
 def test_a_video_becomes_pictures(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    copy(Clip(rotation=90, codec="libx264").make(tmp_path / "in.mp4"), tmp_path / "out")
-    names = sorted(file.name for file in (tmp_path / "out").iterdir())
-    assert names == [f"{number:06d}.png" for number in range(1, 11)]
-    assert size(tmp_path / "out" / names[0]) == (48, 64)
+    clip = Clip(rotation=90, codec="libx264").make(tmp_path / "in.mp4")
+    copy(clip, tmp_path / "out_%02d.png")
+    names = sorted(file.name for file in tmp_path.glob("out*"))
+    assert names == [f"out_{number:02d}.png" for number in range(1, 11)]
+    assert size(tmp_path / names[0]) == (48, 64)
+
+
+def test_what_pictures_do_not_keep_of_a_video_is_named(tmp_path: Path) -> None:
+    clip = Clip(audio="aac", subtitles=True, chapters=True, metadata={"title": "Regen"})
+    source, target = clip.make(tmp_path / "in.mkv"), tmp_path / "out_%d.png"
+    lost = "2 audio streams, 1 subtitle stream, chapters, tags and timestamps"
+    assert copy(source, target)[0] == f"{target}: {lost} are not kept in pictures"
+
+
+@pytest.mark.parametrize("name", ["out", "out/", "out.png"])
+def test_many_frames_need_a_pattern(tmp_path: Path, name: str) -> None:
+    info = open_reader(Clip().make(tmp_path / "in.mkv")).info
+    with pytest.raises(OptionError, match=r"a pattern.* like frame_%05d\.png"):
+        ImageWriter(f"{tmp_path}/{name}", info)
+
+
+@pytest.mark.parametrize(("kind", "worst"), [("jpg", 4), ("webp", 4)])
+def test_the_colours_of_hd_video_are_right_in_pictures(
+    tmp_path: Path, kind: str, worst: int
+) -> None:
+    bars = np.repeat(np.repeat(np.array([BARS], np.uint8), 96, 0), 32, 1)
+    clip = tmp_path / "in.mkv"
+    bt709(clip, bars)
+    copy(clip, tmp_path / f"out_%d.{kind}", EncodeOptions(codec_options={}))
+    with Image.open(tmp_path / f"out_1.{kind}") as image:
+        shown = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(shown - bars)[:, 16::32].max() <= worst
 
 
 def test_a_warning_is_given_once_for_all_pictures(tmp_path: Path) -> None:
     warnings = copy(Clip().make(tmp_path / "in.mkv"), tmp_path / "out_%d.png")
-    assert warnings == [f"{tmp_path}/out_1.png: png gets rgb24 made from yuv420p, losing RGB"]
+    assert warnings == [
+        f"{tmp_path}/out_%d.png: timestamps are not kept in pictures",
+        f"{tmp_path}/out_1.png: png gets rgb24 made from yuv420p, losing RGB",
+    ]
 
 
 def test_a_damaged_picture_of_many_is_left_out_and_named(tmp_path: Path) -> None:
@@ -218,6 +252,58 @@ def test_a_damaged_picture_of_many_is_left_out_and_named(tmp_path: Path) -> None
     warnings = copy(source, tmp_path / "out")
     assert "frame_9.png: cannot be decoded" in warnings[0]
     assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_a_damaged_first_picture_is_left_out_too(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in")
+    (source / "frame_8.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    copy(source, tmp_path / "out")
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["frame_10.png", "frame_9.png"]
+
+
+def test_a_picture_that_is_left_out_leaves_its_number_out(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in")
+    (source / "frame_9.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    copy(source, tmp_path / "out_%d.png")
+    assert sorted(file.name for file in tmp_path.glob("out*")) == ["out_1.png", "out_3.png"]
+
+
+def test_a_folder_of_damaged_pictures_is_refused_by_the_first(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in")
+    for file in source.iterdir():
+        file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    with pytest.raises(InputError, match=r"frame_8\.png: cannot be decoded"):
+        open_reader(source)
+
+
+@pytest.mark.parametrize("target", ["out", "out_%d.jpg"])
+def test_ffmpegs_log_is_not_captured_while_pictures_come(
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        open_reader(folder(tmp_path / "in")) as reader,
+        open_writer(tmp_path / target, reader.info) as writer,
+    ):
+        monkeypatch.setattr(av.logging, "Capture", lambda: pytest.fail("captured"))
+        for frame in reader.frames():
+            writer.write(frame)
+
+
+def test_wrong_options_are_refused_before_the_first_picture(tmp_path: Path) -> None:
+    options = EncodeOptions(codec_options={"pred": "none such"})
+    info = open_reader(folder(tmp_path / "in")).info
+    with pytest.raises(OptionError, match="pred"):
+        open_writer(tmp_path / "out", info, options).__enter__()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["webp", "tif"])
+def test_exif_of_other_kinds_is_missed(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "rain"
+    Image.fromarray(picture(1)).save(tmp_path / f"in.{kind}", exif=exif)
+    assert "EXIF" in copy(tmp_path / f"in.{kind}", tmp_path / f"out.{kind}")[0]
 
 
 def test_a_span_of_pictures_counts_them_as_a_video(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ from fractions import Fraction
 import pytest
 
 from lfdn_video.errors import OptionError
-from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.options import (
+    CODEC_DEFAULTS,
+    CONTAINER_CODECS,
+    DEFAULT_CODEC,
+    EncodeOptions,
+    InferenceOptions,
+    SpanOptions,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,4 +48,8 @@ def test_a_span_without_ends_is_the_whole() -> None:
 
 
 def test_the_default_codec_has_a_quality_that_keeps_the_work() -> None:
-    assert float(CODEC_DEFAULTS[EncodeOptions().codec]["crf"]) <= 18
+    assert float(CODEC_DEFAULTS[DEFAULT_CODEC]["crf"]) <= 18
+
+
+def test_what_a_container_gets_without_a_choice_has_a_quality_too() -> None:
+    assert set(CONTAINER_CODECS.values()) < set(CODEC_DEFAULTS)

@@ -75,3 +75,12 @@ def test_what_would_be_left_behind_is_known() -> None:
     assert picture_tags.has_tags(picture("PNG", 6))
     assert not picture_tags.has_tags(picture("PNG"))
     assert not picture_tags.has_tags(picture("BMP"))
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF"])
+def test_a_profile_or_exif_in_other_kinds_is_known(kind: str) -> None:
+    assert not picture_tags.has_tags(picture(kind))
+    assert picture_tags.has_tags(picture(kind, icc_profile=b"profile"))
+    exif = Image.Exif()
+    exif[0x010E] = "rain"
+    assert picture_tags.has_tags(picture(kind, exif=exif))

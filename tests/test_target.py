@@ -1,11 +1,15 @@
 """Targets: refused before any work, complete or not there at all."""
 
+import _thread
+import secrets
+import time
 from pathlib import Path
 
 import pytest
 
+from lfdn_video import target as target_module
 from lfdn_video.errors import OutputError
-from lfdn_video.target import check_target, discard, publish, reserve
+from lfdn_video.target import check_target, discard, publish, reserve, settle
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_a_complete_file_gets_its_name(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     hidden = reserve(target)
     hidden.write_bytes(b"done")
-    publish(hidden, target, overwrite=False)
+    publish({target: hidden}, overwrite=False)
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
 
 
@@ -73,7 +77,7 @@ def test_a_file_that_appeared_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     hidden = reserve(target)
     target.write_bytes(b"theirs")
     with pytest.raises(OutputError, match="appeared meanwhile"):
-        publish(hidden, target, overwrite=False)
+        publish({target: hidden}, overwrite=False)
     assert target.read_bytes() == b"theirs"
 
 
@@ -82,5 +86,65 @@ def test_with_permission_the_old_file_is_replaced(tmp_path: Path) -> None:
     target.write_bytes(b"old")
     hidden = reserve(target)
     hidden.write_bytes(b"new")
-    publish(hidden, target, overwrite=True)
+    publish({target: hidden}, overwrite=True)
     assert target.read_bytes() == b"new"
+
+
+def several(folder: Path, count: int = 40) -> dict[Path, Path]:
+    files = {folder / f"{number}.png": reserve(folder / f"{number}.png") for number in range(count)}
+    for target, hidden in files.items():
+        hidden.write_text(target.name)
+    return files
+
+
+def test_an_interruption_while_files_get_their_names_comes_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = several(tmp_path)
+    rename = target_module._publish
+
+    def interrupted(hidden: Path, target: Path, *, overwrite: bool) -> None:
+        if target.name == "7.png":
+            time.sleep(0.1)
+            _thread.interrupt_main()
+            time.sleep(0.1)
+        rename(hidden, target, overwrite=overwrite)
+
+    monkeypatch.setattr(target_module, "_publish", interrupted)
+    publish(files, overwrite=False)
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+
+
+def test_of_several_files_all_appear_or_none(tmp_path: Path) -> None:
+    files = several(tmp_path, 3)
+    (tmp_path / "1.png").write_text("theirs")
+    with pytest.raises(OutputError, match=r"1\.png: appeared meanwhile"):
+        publish(files, overwrite=False)
+    for hidden in files.values():
+        discard(hidden)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_the_hidden_file_is_a_new_one_each_time(tmp_path: Path) -> None:
+    assert reserve(tmp_path / "out.mp4") != reserve(tmp_path / "out.mp4")
+
+
+def test_the_hidden_file_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "0")
+    (tmp_path / ".out.partial-0.mp4").symlink_to(tmp_path / "precious")
+    with pytest.raises(OutputError, match="File exists"):
+        reserve(tmp_path / "out.mp4")
+    assert not (tmp_path / "precious").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".mp4", "雨" * 83 + ".mp4"])
+def test_the_longest_name_is_fine(tmp_path: Path, name: str) -> None:
+    hidden = reserve(tmp_path / name)
+    settle(hidden, tmp_path / name)
+    publish({tmp_path / name: hidden}, overwrite=False)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_others_may_read_the_file_as_they_may_any_other(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    assert reserve(tmp_path / "out.mp4").stat().st_mode == (tmp_path / "usual").stat().st_mode

@@ -1,17 +1,18 @@
 """Frames out: what went in comes back bit by bit and at its time, or nothing is left at all."""
 
-import os
 import resource
 import signal
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Colour, VideoInfo
-from lfdn_video.options import EncodeOptions, SpanOptions
+from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions, SpanOptions
+from lfdn_video.passthrough import Passthrough
 from lfdn_video.reader import Reader
 from lfdn_video.writer import Writer, open_writer
 from tests.clips import Clip, packets, planes, times
@@ -19,6 +20,25 @@ from tests.clips import Clip, packets, planes, times
 LOSSLESS = EncodeOptions(codec="ffv1")
 LOSSLESS_H264 = EncodeOptions(crf=0, preset="ultrafast")
 FAST = EncodeOptions(preset="ultrafast")
+
+
+COMMON = [
+    ("libx264", "mp4"),
+    ("libx264rgb", "mp4"),
+    ("libx265", "mp4"),
+    ("libsvtav1", "mp4"),
+    ("libvpx-vp9", "webm"),
+    ("libvpx", "webm"),
+    ("ffv1", "mkv"),
+    ("prores_ks", "mov"),
+    ("mjpeg", "mkv"),
+    ("mpeg4", "mp4"),
+    ("mpeg4", "avi"),
+    ("mpeg2video", "mp4"),
+    ("mpeg2video", "mkv"),
+    ("mpeg2video", "ts"),
+]
+VARIABLE_RATE = Path(__file__).parent.parent / "samples" / "variable_rate.mp4"
 
 
 def copy(
@@ -102,6 +122,49 @@ def test_frames_too_close_for_matroska_are_named(tmp_path: Path) -> None:
     assert "closer than it can tell" in copy(clip, tmp_path / "out.mkv")[0]
 
 
+def test_rounded_timestamps_are_named_once(tmp_path: Path) -> None:
+    clip = Clip(codec="libx264", pts=range(0, 9 * 3000, 3000), time_base=Fraction(1, 90_000))
+    source, target = clip.make(tmp_path / "in.mp4"), tmp_path / "out.mkv"
+    note = "timestamps are rounded to 1/1000 s by matroska; .mp4 keeps them exactly"
+    assert copy(source, target, FAST) == [f"{target}: {note}"]
+    assert copy(source, tmp_path / "out.mp4", FAST) == []
+
+
+@pytest.mark.parametrize(
+    ("pts", "base"), [((0, 10, 40, 80), "1/1000"), ((0, 1, 2, 3, 4, 5, 90, 91), "1/600")]
+)
+@pytest.mark.parametrize(("ending", "codec"), [("avi", "libx264"), ("mkv", "mpeg2video")])
+def test_frames_closer_than_a_constant_rate_follow_each_other(
+    tmp_path: Path, pts: tuple[int, ...], base: str, ending: str, codec: str
+) -> None:
+    clip = Clip(codec="libx264", pts=pts, time_base=Fraction(base)).make(tmp_path / "in.mp4")
+    target = tmp_path / f"out.{ending}"
+    assert "has a constant rate" in copy(clip, target, EncodeOptions(codec=codec))[0]
+    shown = times(target)
+    assert len(shown) == len(pts)
+    assert shown == sorted(set(shown))
+
+
+@pytest.mark.parametrize("ending", ["avi", "flv", "mkv", "mov", "mpg", "nut", "ts", "wmv"])
+def test_a_variable_rate_is_kept_or_the_change_is_named(tmp_path: Path, ending: str) -> None:
+    warnings = copy(VARIABLE_RATE, tmp_path / f"out.{ending}", FAST)
+    before, after = times(VARIABLE_RATE), times(tmp_path / f"out.{ending}")
+    moves = {time - after[0] - was for time, was in zip(after, before, strict=True)}
+    named = any("constant rate" in note or "are rounded" in note for note in warnings)
+    assert named == (moves != {0})
+
+
+def test_a_duration_is_on_the_encoders_clock(tmp_path: Path) -> None:
+    clip = Clip(codec="libx264", pts=range(0, 36_000, 3600), time_base=Fraction(1, 90_000))
+    writer = Writer(
+        tmp_path / "out.mkv",
+        described(clip.make(tmp_path / "in.mp4")),
+        EncodeOptions(codec="mpeg2video"),
+    )
+    with pytest.raises(OutputError, match="no frame"), writer:
+        assert writer._duration(7200) == 2
+
+
 def test_a_constant_rate_container_says_that_it_moves_frames(tmp_path: Path) -> None:
     even = Clip(codec="libx264").make(tmp_path / "even.mp4")
     assert copy(even, tmp_path / "even.avi", FAST) == []
@@ -154,22 +217,37 @@ def test_rgb_becomes_yuv_where_it_must_and_that_is_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("codec", "ending"),
-    [
-        ("libx264", "mp4"),
-        ("libx265", "mp4"),
-        ("libsvtav1", "mp4"),
-        ("libvpx-vp9", "webm"),
-        ("ffv1", "mkv"),
-        ("prores_ks", "mov"),
-        ("mjpeg", "mkv"),
-        ("mpeg4", "mp4"),
-        ("libvpx", "webm"),
-    ],
+    COMMON,
 )
-def test_every_common_codec_works_as_it_is(tmp_path: Path, codec: str, ending: str) -> None:
-    clip = Clip(size=(63, 47)).make(tmp_path / "in.mkv")
-    copy(clip, tmp_path / f"out.{ending}", EncodeOptions(codec=codec))
-    assert times(tmp_path / f"out.{ending}") == times(clip)
+@pytest.mark.parametrize("base", ["1/1000", "1/90000", "1/12800"])
+def test_every_common_codec_works_as_it_is(
+    tmp_path: Path, codec: str, ending: str, base: str
+) -> None:
+    time_base = Fraction(base)
+    pts = [round(number / (25 * time_base)) for number in range(8)]
+    clip = Clip(codec="libx264", size=(64, 46), pts=pts, time_base=time_base)
+    source, target = clip.make(tmp_path / "in.mp4"), tmp_path / f"out.{ending}"
+    copy(source, target, EncodeOptions(codec=codec))
+    start = times(target)[0]
+    assert [time - start for time in times(target)] == times(source)
+
+
+def test_every_codec_with_defaults_is_a_common_one() -> None:
+    video = {codec for codec in CODEC_DEFAULTS if not codec.endswith("_nvenc")}
+    assert video - {"png", "tiff", "libwebp"} == {codec for codec, _ in COMMON}
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [("mp4", "h264"), ("mkv", "h264"), ("webm", "vp9"), ("ogv", "vp8"), ("ogg", "vp8")],
+)
+def test_without_a_choice_a_container_gets_what_it_holds(
+    tmp_path: Path, ending: str, codec: str
+) -> None:
+    source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / f"out.{ending}"
+    copy(source, target, EncodeOptions())
+    assert described(target).codec == codec
+    assert times(target) == times(source)
 
 
 def test_a_hidden_file_grows_until_the_target_is_complete(tmp_path: Path) -> None:
@@ -177,8 +255,9 @@ def test_a_hidden_file_grows_until_the_target_is_complete(tmp_path: Path) -> Non
     with Reader(source) as reader, Writer(target, reader.info, LOSSLESS) as writer:
         for frame in reader.frames():
             writer.write(frame)
-        names = {file.name for file in tmp_path.iterdir()}
-        assert names == {"in.mkv", f".out.partial-{os.getpid()}.mkv"}
+        names = sorted(file.name for file in tmp_path.iterdir())
+        assert names[0].startswith(".out.partial-")
+        assert names[1:] == ["in.mkv"]
     assert {file.name for file in tmp_path.iterdir()} == {"in.mkv", "out.mkv"}
 
 
@@ -229,6 +308,11 @@ def test_a_full_disk_is_said_in_ffmpegs_words_and_leaves_nothing(
     [
         ("out.xyz", FAST, "FFmpeg writes no video of this kind"),
         ("out", FAST, "FFmpeg writes no video of this kind"),
+        ("out.m3u8", FAST, "hls does not make one file that plays"),
+        ("out.mpd", FAST, "dash does not make one file that plays"),
+        ("out_%d.ppm", FAST, "image2 does not make one file that plays"),
+        ("out.gif", FAST, "gif does not make one file that plays"),
+        ("out.h264", FAST, "h264 does not make one file that plays"),
         ("no/out.mp4", FAST, "no does not exist"),
         ("in.mkv", EncodeOptions(overwrite=True), "is the source itself"),
     ],
@@ -296,3 +380,36 @@ def test_the_factory_knows_pictures_from_videos(tmp_path: Path) -> None:
     info = described(Clip().make(tmp_path / "in.mkv"))
     assert isinstance(open_writer(tmp_path / "out.mp4", info), Writer)
     assert not isinstance(open_writer(tmp_path / "out_%03d.png", info), Writer)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_into_a_folder_a_video_goes_under_its_own_name(tmp_path: Path, slash: str) -> None:
+    info = described(Clip().make(tmp_path / "in.mkv"))
+    (tmp_path / "results").mkdir()
+    writer = open_writer(f"{tmp_path}/results{slash}", info, LOSSLESS)
+    assert isinstance(writer, Writer)
+    assert writer.target == tmp_path / "results" / "in.mkv"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    info = described(Clip().make(tmp_path / "in.mkv"))
+    with pytest.raises(OutputError, match=r"the folder .*results does not exist"):
+        open_writer(f"{tmp_path}/results/", info)
+
+
+def test_the_sources_own_folder_is_no_target(tmp_path: Path) -> None:
+    info = described(Clip().make(tmp_path / "in.mkv"))
+    with pytest.raises(OutputError, match="is the source itself"):
+        open_writer(tmp_path, info, EncodeOptions(overwrite=True))
+
+
+def test_a_finished_file_that_cannot_be_checked_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(others: Passthrough, path: Path) -> None:
+        raise av.error.InvalidDataError(1, "broken", str(path))
+
+    monkeypatch.setattr(Passthrough, "lost_in", unreadable)
+    source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
+    assert "could not be checked" in copy(source, target)[0]
+    assert planes(target) == planes(source)
