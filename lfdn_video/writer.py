@@ -52,7 +52,6 @@ CONTAINER_OPTIONS = {
     # AAC starts a little before zero; FFmpeg would move all the video instead of letting it.
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
-    "nut": {"avoid_negative_ts": "disabled"},
 }
 
 CONTAINERS = frozenset(
@@ -185,9 +184,10 @@ class Writer:
     def _add_video(self, container: OutputContainer) -> Stream:
         encoder, info = self._encoder, self._info
         rate = self._options.frame_rate or info.average_rate or IMAGE_RATE
-        rate = rate if rate <= MAX_RATE else IMAGE_RATE
         if self._kind in CONSTANT_RATE or encoder.needs_rate:
             rate = encoder.keep_rate(rate)
+        elif rate > MAX_RATE:
+            rate = IMAGE_RATE
         try:
             stream = container.add_stream(encoder.codec.name, rate)
         except ValueError as error:

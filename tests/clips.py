@@ -250,6 +250,23 @@ def joined(path: Path, *parts: Path) -> Path:
     return path
 
 
+def delayed(path: Path, target: Path, by_s: int) -> Path:
+    """The same packets, so much later on the file's clock."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        copies = {
+            stream.index: container.add_stream_from_template(stream, opaque=True)
+            for stream in source.streams
+        }
+        for packet in source.demux():
+            if packet.size:
+                ticks = round(by_s / packet.time_base)
+                packet.pts = (packet.pts or 0) + ticks
+                packet.dts = None if packet.dts is None else packet.dts + ticks
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    return target
+
+
 def cut_short(path: Path, share: float) -> Path:
     """Leave only the first part of a file."""
     content = path.read_bytes()
