@@ -75,7 +75,7 @@ class Encoder:
         """What the encoding cannot keep of the frames."""
         self.time_base = info.time_base
         self._info = info
-        self._source = Coding.of(info.format, info.colour, info.height)
+        self._source = Coding.of(info.format, info.colour, info.height, info.width)
         self._target = self._choose_coding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None

@@ -152,9 +152,9 @@ def test_reserved_tags_are_left_out() -> None:
 
 
 def test_video_made_of_rgb_is_tagged_with_the_matrix_it_was_made_by() -> None:
-    small, large = info("gbrp"), info("gbrp", size=(1280, 720))
-    found = [opened(Encoder(each, EncodeOptions())).colorspace for each in (small, large)]
-    assert found == [6, 1]
+    sources = [info("gbrp"), info("gbrp", size=(1280, 720)), info("gbrp", size=(1920, 544))]
+    found = [opened(Encoder(each, EncodeOptions())).colorspace for each in sources]
+    assert found == [6, 1, 1]
 
 
 def test_full_range_under_another_name_is_tagged() -> None:
