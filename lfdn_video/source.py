@@ -18,7 +18,7 @@ from typing import Literal, cast
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.format import Flags
 from av.packet import Packet
@@ -227,7 +227,12 @@ def usual_step(info: VideoInfo) -> int:
 
 def may_be_joined(container: InputContainer) -> bool:
     """Whether the clock may start again inside such a file, so that a time comes twice."""
-    return bool(container.format.flags & Flags.ts_discont.value)
+    return has_flag(container, Flags.ts_discont)
+
+
+def has_flag(container: InputContainer | OutputContainer, flag: Flags) -> bool:
+    """What FFmpeg says of a container's format in general."""
+    return bool(container.format.flags & cast("int", flag.value))  # the stubs type it as a flag
 
 
 class Parts:

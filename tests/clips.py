@@ -60,6 +60,8 @@ class Clip:
     metadata: Mapping[str, str] = field(default_factory=dict)
     audio: str | None = None
     """Codec of two audio tracks."""
+    audio_s: float | None = None
+    """Their length, if not that of the pictures."""
     subtitles: bool = False
     chapters: bool = False
     attachment: bool = False
@@ -78,7 +80,7 @@ class Clip:
                 container.mux(video.encode(self._frame(number, pts)))
             container.mux(video.encode(None))
             for number, track in enumerate(tracks):
-                _encode_tone(container, track, number, self.length_s)
+                _encode_tone(container, track, number, self.audio_s or self.length_s)
             if texts is not None:
                 container.mux(_subtitle(texts, 100, 200, "Rain"))
                 container.mux(_subtitle(texts, 300, 50, "{\\i1}more rain"))

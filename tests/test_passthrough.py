@@ -1,15 +1,20 @@
 """What is not video: copied byte by byte, or named."""
 
+from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av.stream import Disposition
 
 from lfdn_video.options import EncodeOptions, SpanOptions
+from lfdn_video.passthrough import Passthrough, _JoinedClock
 from lfdn_video.reader import Reader
-from tests.clips import Clip, packets, with_cover
+from tests.clips import Clip, delayed, joined, packets, times, with_cover
 from tests.test_writer import FAST, LOSSLESS, copy
 
 RICH = Clip(
@@ -150,6 +155,91 @@ def test_a_second_video_is_copied_and_named(tmp_path: Path) -> None:
     warnings = copy(two, tmp_path / "out.mkv")
     assert any("video stream 1 (ffv1) is copied as it is" in warning for warning in warnings)
     assert packets(tmp_path / "out.mkv", "video")[1] == packets(two, "video")[1]
+
+
+def recordings(tmp_path: Path, *counts: int) -> list[Path]:
+    return [
+        Clip(codec="libx264", audio="mp2", pts=range(count), options={"bf": "2"}).make(
+            tmp_path / f"part{number}.ts"
+        )
+        for number, count in enumerate(counts)
+    ]
+
+
+def lead_s(path: Path) -> Fraction:
+    """How much later than the first picture the first sound comes."""
+    return packets(path, "audio")[0][0][0] - times(path)[0]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("counts", [(60, 20), (20, 60), (30, 25, 40)])
+def test_sound_stays_with_the_pictures_where_the_clock_is_set_back(
+    tmp_path: Path, ending: str, counts: tuple[int, ...]
+) -> None:
+    parts, target = recordings(tmp_path, *counts), tmp_path / f"out.{ending}"
+    warnings = copy(joined(tmp_path / "in.ts", *parts), target, FAST)
+    assert any("the source's clock is set back after" in warning for warning in warnings)
+    shown, first, heard = times(target), 0, 0
+    for part, count in zip(parts, counts, strict=True):
+        begun = packets(target, "audio")[0][heard][0] - shown[first]
+        assert float(begun) == pytest.approx(float(lead_s(part)), abs=0.002)
+        first, heard = first + count, heard + len(packets(part, "audio")[0])
+    assert (len(shown), len(packets(target, "audio")[1])) == (first, heard)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_sound_that_overlaps_at_a_join_is_put_in_order(tmp_path: Path, ending: str) -> None:
+    clip, target = Clip(codec="libx264", audio="mp2", pts=range(30)), tmp_path / f"out.{ending}"
+    longer = replace(clip, audio_s=1.6).make(tmp_path / "longer.ts")
+    copy(joined(tmp_path / "in.ts", longer, clip.make(tmp_path / "clip.ts")), target, FAST)
+    (heard, _), (last, _) = packets(target, "audio"), packets(tmp_path / "clip.ts", "audio")
+    assert [time for time, _ in heard] == sorted(time for time, _ in heard)
+    assert len(heard) == len(last) + len(packets(longer, "audio")[0])
+    ends = [
+        found[-1][0] - times(path)[-1]
+        for found, path in zip((heard, last), (target, tmp_path / "clip.ts"), strict=True)
+    ]
+    assert float(ends[0]) == pytest.approx(float(ends[1]), abs=0.002)
+
+
+def test_sound_without_watched_pictures_goes_on_after_its_own_last_packet(tmp_path: Path) -> None:
+    path = Clip(audio="flac", pts=range(30)).make(tmp_path / "in.nut")
+    with av.open(str(path)) as once, av.open(str(path)) as again:
+        both = chain(once.demux(audio=0), again.demux(audio=0))
+        clock = _JoinedClock(Reader(path).info, watched=False)
+        moved = [packet.dts for packet in clock.follow(each for each in both if each.size)]
+    assert len(set(np.diff([dts for dts in moved if dts is not None])[:-1])) == 1
+    assert clock.set_back_s == pytest.approx(1.2, abs=0.1)
+
+
+def test_a_recording_on_the_wall_clock_keeps_its_sound(tmp_path: Path) -> None:
+    clip = Clip(codec="libx264", audio="aac").make(tmp_path / "in.mkv")
+    source = delayed(clip, tmp_path / "wall.mkv", 1_700_000_000)
+    copy(source, tmp_path / "out.mkv", FAST)
+    assert packets(tmp_path / "out.mkv", "audio") == packets(source, "audio")
+    assert len(packets(source, "audio")[0]) > 10
+
+
+def test_chapters_without_an_end_of_the_span_are_all_that_follow(tmp_path: Path) -> None:
+    others = Passthrough(Reader(rich(tmp_path)).info)
+    with closing(others), av.open(str(tmp_path / "out.mkv"), "w") as target:
+        others.add_chapters(target, Fraction(1, 5), None)
+        assert [chapter["metadata"]["title"] for chapter in target.chapters()] == ["Ende"]
+
+
+def test_packets_that_did_not_arrive_are_named(tmp_path: Path) -> None:
+    source, path = Clip(codec="libx264", audio="aac").make(tmp_path / "in.mp4"), tmp_path / "o.mp4"
+    others = Passthrough(Reader(source).info)
+    with closing(others):
+        with av.open(str(path), "w") as target:
+            others.add_to(target, lambda container: container.add_stream("libx264", 25))
+            others.begin(origin_s=Fraction(0), end_s=None, cut=False)
+            for number, packet in enumerate(others.rest()):
+                if number >= 6:
+                    target.mux(packet)
+        lost = [note for note in others.lost_in(path) if "packets are lost" in note]
+    total = len(packets(source, "audio")[0])
+    assert lost[0] == f"audio stream 1 (aac, deu, Ton deu): 3 of {total} packets are lost"
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
