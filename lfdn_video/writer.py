@@ -61,8 +61,6 @@ CONTAINERS = frozenset(
 """FFmpeg's muxers that make one file, and keep times in it. Others write playlists and many files
 beside it (which would point at the hidden one), or only the bare stream."""
 
-FOREVER_S = Fraction(10**9)
-
 CONSTANT_RATE = {"asf", "avi", "mxf", "ogg", "ogv"}
 """Containers that number their frames instead of timing them, or know decoding times only."""
 
@@ -213,12 +211,12 @@ class Writer:
             end_s = self._span_s()[1]
             self._passthrough.begin(origin_s=origin_s, end_s=end_s, cut=not self._span.whole)
 
-    def _span_s(self) -> tuple[Fraction, Fraction]:
-        """Start and end of the span on the source's own clock; nothing is cut outside of it."""
+    def _span_s(self) -> tuple[Fraction, Fraction | None]:
+        """Start and end of the span on the source's own clock; None: it has no end."""
         if self._span.whole:
-            return Fraction(0), FOREVER_S
+            return Fraction(0), None
         first_s = self._info.start_pts * self._info.time_base
-        end_s = FOREVER_S if self._span.end is None else first_s + self._span.end
+        end_s = None if self._span.end is None else first_s + self._span.end
         return first_s + (self._span.start or 0), end_s
 
     def _mux(self, packets: list[Packet[Stream]]) -> None:

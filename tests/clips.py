@@ -227,6 +227,24 @@ def sound_only(path: Path) -> Path:
     return path
 
 
+def wall_clock(path: Path, target: Path, start_s: int) -> Path:
+    """The same streams, so much later."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        kept = [stream for stream in source.streams if stream.type in ("video", "audio")]
+        made = {
+            stream.index: container.add_stream_from_template(stream, opaque=True) for stream in kept
+        }
+        container.start_encoding()
+        for packet in source.demux(kept):
+            if packet.size:
+                later = int(start_s / packet.time_base)
+                packet.pts = None if packet.pts is None else packet.pts + later
+                packet.dts = None if packet.dts is None else packet.dts + later
+                packet.stream = made[packet.stream.index]
+                container.mux(packet)
+    return target
+
+
 def bt709(path: Path, pixels: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]) -> Path:
     """Two frames of the same RGB picture, coded as HD video is, 4:2:0 and limited range."""
     with av.open(str(path), "w") as container:

@@ -15,7 +15,7 @@ from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions, SpanOptions
 from lfdn_video.passthrough import Passthrough
 from lfdn_video.reader import Reader
 from lfdn_video.writer import Writer, open_writer
-from tests.clips import Clip, packets, planes, times
+from tests.clips import Clip, packets, planes, times, wall_clock
 
 LOSSLESS = EncodeOptions(codec="ffv1")
 LOSSLESS_H264 = EncodeOptions(crf=0, preset="ultrafast")
@@ -381,6 +381,16 @@ def test_a_span_starts_at_zero_with_picture_and_sound_in_step(tmp_path: Path) ->
     after = packets(target, "audio")[0]
     assert {before[content] - time for time, content in after} == {Fraction(1)}
     assert after[-1][0] <= 1
+
+
+def test_a_clock_of_the_day_is_no_end_of_the_sound(tmp_path: Path) -> None:
+    """Recorders count from 1970, in seconds that is beyond 10**9."""
+    now = 1_790_000_000
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    wall_clock(Clip(codec="libx264", audio="pcm_s16le").make(tmp_path / "zero.mkv"), source, now)
+    copy(source, target, FAST, SpanOptions(start_s=0.1))
+    assert times(target)[0] == 0
+    assert [len(track) > 3 for track in packets(target, "audio")] == [True, True]
 
 
 def test_the_factory_knows_pictures_from_videos(tmp_path: Path) -> None:
