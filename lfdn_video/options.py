@@ -19,8 +19,8 @@ IMAGE_RATE = Fraction(25)
 
 NANOSECONDS = 10**9
 
-MIN_TILE_PX = 64
-"""Below this a tile is mostly overlap."""
+TILE_CORE_PX = 64
+"""What a tile has at least to itself; less would be spent on overlaps."""
 
 CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -58,6 +58,11 @@ CONTAINER_CODECS: Mapping[str, str] = MappingProxyType(
     {"webm": "libvpx-vp9", "ogg": "libvpx", "ogv": "libvpx"}
 )
 """The encoder for containers that do not hold `DEFAULT_CODEC`'s video, by FFmpeg's names."""
+
+
+def smallest_tile_px(overlap_px: int) -> int:
+    """The smallest side of a tile: an overlap at both ends, and something between."""
+    return 2 * overlap_px + TILE_CORE_PX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +111,11 @@ class InferenceOptions:
             choices = ", ".join(get_args(Precision))
             raise OptionError(f"precision: {self.precision!r} is none of {choices}")
         if isinstance(self.tile, int):
-            if self.tile < MIN_TILE_PX:
-                raise OptionError(f"tile: at least {MIN_TILE_PX} px are needed, got {self.tile}")
-            if self.overlap_px * 2 >= self.tile:
+            smallest = smallest_tile_px(self.overlap_px)
+            if self.tile < smallest:
                 raise OptionError(
-                    f"overlap: must be less than half a tile ({self.tile} px), "
-                    f"got {self.overlap_px} px"
+                    f"tile: at least {smallest} px are needed where tiles overlap by "
+                    f"{self.overlap_px} px, got {self.tile}"
                 )
         elif self.tile not in ("auto", "off"):
             raise OptionError(f"tile: {self.tile!r} is none of auto, off, or a size in px")

@@ -24,6 +24,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lfdn_video.options import smallest_tile_px
+
 ALIGNMENT_PX = 16  # the network halves its input four times
 
 
@@ -99,11 +101,6 @@ class Grid:
         rows = [ramp.to(like.device, like.dtype) for ramp in down]
         columns = [ramp.to(like.device, like.dtype) for ramp in across]
         return [row[:, None] * column for row in rows for column in columns]
-
-
-def smallest_tile_px(overlap_px: int) -> int:
-    """The smallest `tile_px` a grid takes: an overlap on both sides, and something between."""
-    return 2 * overlap_px + 4 * ALIGNMENT_PX
 
 
 def _spread(length: int, tile_px: int, overlap_px: int) -> tuple[tuple[int, ...], int]:

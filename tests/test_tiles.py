@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from lfdn_video.tiles import ALIGNMENT_PX, Grid, smallest_tile_px
+from lfdn_video.options import smallest_tile_px
+from lfdn_video.tiles import ALIGNMENT_PX, Grid
 
 SIZES = [(720, 1280), (1080, 1920), (2160, 3840), (101, 2000), (513, 512), (64, 64), (1, 1)]
 TILES = [(128, 16), (256, 32), (512, 32), (500, 33), (1024, 0)]
