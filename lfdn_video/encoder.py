@@ -36,6 +36,11 @@ VALID_TRANSFERS = frozenset({1, 2, *range(4, 19)})
 QUALITY_OPTIONS = frozenset({"crf", "cq", "qp", "b", "rc", "global_quality", "lossless", "quality"})
 """If one of these is given by name, our default for quality steps back."""
 
+PRINTING_CODECS = frozenset({"libx264", "libx264rgb", "libx265"})
+"""They write to stderr by themselves what they think of a preset, so it is checked before."""
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower")
+PRESETS += ("veryslow", "placebo")
+
 WORST_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
 WORST_CRF_ELSEWHERE = 63  # VP8, VP9, AV1
 """FFmpeg passes on more, and the encoders make of it what they like."""
@@ -232,6 +237,8 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
     if options.preset is not None:
         if "preset" not in private:
             raise OptionError(f"preset: {codec.name} has no presets; leave it out")
+        if codec.name in PRINTING_CODECS and options.preset not in PRESETS:
+            raise OptionError(f"preset: {options.preset!r} is none of {', '.join(PRESETS)}")
         resolved["preset"] = options.preset
     for name, value in options.codec_options.items():
         if name not in private and name not in generic:

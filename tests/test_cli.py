@@ -303,7 +303,11 @@ class TestOneLineOfAProcess:
         [
             (["samples/truncated.mp4"], 1, "truncated.mp4: "),
             (["pyproject.toml"], 1, "pyproject.toml: "),
-            (["samples/variable_rate.mp4", "--preset", "swift"], 2, "libx264: "),
+            (
+                ["samples/variable_rate.mp4", "--preset", "swift"],
+                2,
+                "'swift' is none of ultrafast, ",
+            ),
             (["samples/variable_rate.mp4", "--codec-option", "tuen=film"], 2, "'tuen'"),
         ],
     )

@@ -116,9 +116,9 @@ def test_off_takes_frames_whole() -> None:
 
 def test_a_tile_too_small_for_the_overlap_is_refused() -> None:
     info = video_info(height=128, width=200)
-    options = InferenceOptions(tile=80, overlap_px=32)
+    options, runner = InferenceOptions(overlap_px=32), FakeRunner(tile_px=80)
     with pytest.raises(OptionError, match="80 px is too small for an overlap of 32 px"):
-        list(restore_frames(noise_frames(info, 1), PlaneConverter(info), FakeRunner(), options))
+        list(restore_frames(noise_frames(info, 1), PlaneConverter(info), runner, options))
 
 
 def test_frames_of_another_size_start_a_new_batch() -> None:
