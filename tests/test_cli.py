@@ -129,7 +129,7 @@ class TestSuccess:
     def test_a_folder_of_pictures_becomes_a_folder(self, clip: Path) -> None:
         folder = clip.with_name("frames")
         folder.mkdir()
-        assert run("derain", clip, "-o", folder).exit_code == 0
+        assert run("derain", clip, "-o", folder / "%06d.png").exit_code == 0
         assert run("derain", folder).exit_code == 0
         names = [path.name for path in sorted(clip.with_name("frames-derained").iterdir())]
         assert names == [f"{number:06}.png" for number in range(1, len(CLIP_TIMES) + 1)]
