@@ -89,9 +89,7 @@ class Coding:
     full_range: bool
 
     @classmethod
-    def of(
-        cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0
-    ) -> "Coding":
+    def of(cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0) -> "Coding":
         matrix = colour.resolved_matrix(height, width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 
@@ -132,14 +130,15 @@ class Converter:
 
 
 def _rearranged(video: VideoFrame, name: str) -> VideoFrame:
-    # The same is said of both sides, whatever the tags, and so no level is scaled.
+    # The same is said of both sides, whatever the tags, so that no level is scaled. It is limited
+    # range, for which swscale copies; for full range it computes, and clips what exceeds the depth.
     matrix = _SWS_MATRICES[MATRIX_BT601]
     return video.reformat(
         format=name,
         src_colorspace=matrix,
         dst_colorspace=matrix,
-        src_color_range=RANGE_FULL,
-        dst_color_range=RANGE_FULL,
+        src_color_range=RANGE_LIMITED,
+        dst_color_range=RANGE_LIMITED,
     )
 
 
