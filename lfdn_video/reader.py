@@ -358,9 +358,7 @@ class _Uniform:
         colour = Colour(video.colorspace, video.color_range, video.color_primaries, video.color_trc)
         key = (video.format.name, colour)
         if key not in self._converters:
-            here = Coding.of(
-                working_format(video.format.name), colour, video.height, video.width
-            )
+            here = Coding.of(working_format(video.format.name), colour, video.height, video.width)
             there = Coding.of(
                 self._info.format, self._info.colour, self._info.height, self._info.width
             )
