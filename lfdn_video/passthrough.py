@@ -108,10 +108,12 @@ class _JoinedClock:
     their own, a little before or after in the file and by a little more or less; they are moved as
     far as the pictures, or they would drift apart from join to join. Where a container does not
     allow set-backs, the pictures are not watched, and sound goes on after its own last packet.
+    The clock is that of the first part in which the pictures come to `origin_s`: so are spans.
     """
 
-    def __init__(self, info: VideoInfo, *, watched: bool) -> None:
+    def __init__(self, info: VideoInfo, *, watched: bool, origin_s: Fraction = Fraction(0)) -> None:
         self.watched = watched
+        self._origin_s, self._begun = origin_s, False
         self.set_back_s: Fraction | None = None
         """When it happened first, on the target's clock."""
         self._video_index = info.video_index
@@ -143,10 +145,13 @@ class _JoinedClock:
         dts_s = _dts_s(packet)
         pts_s = dts_s if packet.pts is None else packet.pts * packet.time_base
         if self._video_parts.at(dts_s) == len(self._shifts_s):
-            self._note(self._video_end_s + self._shifts_s[-1])
-            self._shifts_s.append(self._video_end_s + self._shifts_s[-1] - pts_s)
+            end_s = self._video_end_s + self._shifts_s[-1]
+            if self._begun:
+                self._note(end_s)
+            self._shifts_s.append(end_s - pts_s if self._begun else Fraction(0))
             self._last_s.append(dts_s)
             self._video_end_s = pts_s
+        self._begun |= pts_s >= self._origin_s
         self._last_s[-1] = dts_s
         self._video_end_s = max(self._video_end_s, pts_s + self._step_s)
 
@@ -263,8 +268,9 @@ class Passthrough:
         """
         if cut:
             self._origin_s, self._end_s = origin_s, end_s
-            with suppress(FFmpegError):  # then it is read from the start
-                self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
+            if not may_be_joined(self._container):  # there, times may be in no order
+                with suppress(FFmpegError):  # then it is read from the start
+                    self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._ready = self._packets(cut=cut)
 
     def until(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
@@ -359,7 +365,8 @@ class Passthrough:
         if not self._copies:
             return
         streams = [copy.source for copy in self._copies.values()]
-        clock = _JoinedClock(self._info, watched=may_be_joined(self._container))
+        watched = may_be_joined(self._container)
+        clock = _JoinedClock(self._info, watched=watched, origin_s=self._origin_s)
         if clock.watched:
             streams.append(self._container.streams[self._info.video_index])
         for packet in clock.follow(readable(self._container, streams, damaged)):

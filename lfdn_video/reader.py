@@ -51,6 +51,9 @@ LOGGER = logging.getLogger(__name__)
 Place: TypeAlias = tuple[int, int]
 """A frame's part of a joined recording and its pts there: the order in which frames are shown."""
 
+MOST_HELD = 1000
+"""Packets kept to wait for a key frame; streams that have none are decoded from where this ends."""
+
 SHORT_S, SHORT_SHARE = 0.25, 0.02
 """A file that ends so much before its own account of its length was cut short."""
 
@@ -154,7 +157,6 @@ class _Pass:
             stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
             discard_others(container, stream)
             self._seek(container, stream)
-            self._joined |= may_be_joined(container)
             self._in_span = self._from_pts is None
             set_back = REORDER_FRAMES * self._clock.step
             decoder = _Decoder(stream, careful=careful, set_back=set_back)
@@ -177,12 +179,19 @@ class _Pass:
 
     def _seek(self, container: InputContainer, stream: VideoStream) -> None:
         """To a key frame from which what is wanted can be decoded, or stay at the start."""
-        if self._from_pts is None:
-            return
-        early_enough = self._from_pts - REORDER_FRAMES * self._clock.step
-        if early_enough > self._info.start_pts:
+        early_enough = self._early_enough()
+        if may_be_joined(container):
+            self._joined = True  # FFmpeg seeks by halves, as if times were in order
+        elif early_enough is not None:
             with suppress(FFmpegError):  # not every format can; then all before is decoded
                 container.seek(early_enough, stream=stream)
+
+    def _early_enough(self) -> int | None:
+        """Decoding has to begin at a key frame before this pts; None: at the start."""
+        if self._from_pts is None:
+            return None
+        early_enough = self._from_pts - REORDER_FRAMES * self._clock.step
+        return early_enough if early_enough > self._info.start_pts else None
 
     def _packets(
         self, container: InputContainer, stream: VideoStream
@@ -192,7 +201,10 @@ class _Pass:
         def damaged(words: str) -> None:
             self._reader.warn(f"is damaged: {words}; it is read as far as it goes")
 
-        yield from readable(container, [stream], damaged)
+        packets, early_enough = readable(container, [stream], damaged), self._early_enough()
+        if early_enough is not None and may_be_joined(container):
+            yield from _before(packets, early_enough)
+        yield from packets
         yield None
 
     def _shown(self, video: VideoFrame, decoder: _Decoder) -> Iterator[Frame]:
@@ -364,6 +376,20 @@ class _Uniform:
             )
             self._converters[key] = Converter(here, there)
         return self._converters[key]
+
+
+def _before(packets: Iterator[Packet[Stream]], pts: int) -> list[Packet[Stream]]:
+    """Skip packets up to the first of this pts; gives those from the last key frame before it."""
+    held: list[Packet[Stream]] = []
+    for packet in packets:
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        reached = ticks is not None and ticks >= pts
+        if packet.is_keyframe and not reached:
+            held.clear()
+        held.append(packet)
+        if reached or len(held) > MOST_HELD:
+            break
+    return held
 
 
 def _span_pts(info: VideoInfo, span: SpanOptions) -> tuple[int | None, int | None]:

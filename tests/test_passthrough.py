@@ -187,6 +187,19 @@ def test_sound_stays_with_the_pictures_where_the_clock_is_set_back(
     assert (len(shown), len(packets(target, "audio")[1])) == (first, heard)
 
 
+@pytest.mark.parametrize("counts", [(60, 20, 40), (60, 60), (20, 60)])
+def test_a_span_of_joined_recordings_keeps_sound_with_pictures(
+    tmp_path: Path, counts: tuple[int, ...]
+) -> None:
+    source = joined(tmp_path / "in.ts", *recordings(tmp_path, *counts))
+    copy(source, tmp_path / "out.mkv", FAST, SpanOptions(start_s=1))
+    shown = times(tmp_path / "out.mkv")
+    heard = [time for time, _ in packets(tmp_path / "out.mkv", "audio")[0]]
+    assert len(shown) == sum(counts) - 25 - (20 if counts[0] == 20 else 0)
+    assert float(heard[0]) == pytest.approx(0, abs=0.05)
+    assert float(heard[-1]) == pytest.approx(float(shown[-1]), abs=0.1)
+
+
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_sound_that_overlaps_at_a_join_is_put_in_order(tmp_path: Path, ending: str) -> None:
     clip, target = Clip(codec="libx264", audio="mp2", pts=range(30)), tmp_path / f"out.{ending}"

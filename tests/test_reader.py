@@ -190,9 +190,24 @@ def test_damage_in_joined_recordings_costs_no_frame(
     assert (len(frames), reader.corrupt_packets) == (80, 1)
 
 
-def test_a_span_of_joined_recordings_goes_on_in_the_next_part(tmp_path: Path) -> None:
-    path = joined(tmp_path / "joined.ts", *parts(tmp_path, 60, 20))
-    assert len(read(path, SpanOptions(start_s=1))) == 55
+@pytest.mark.parametrize("counts", [(60, 20), (60, 60), (60, 20, 40)])
+def test_a_span_of_joined_recordings_goes_on_in_the_next_part(
+    tmp_path: Path, counts: tuple[int, ...]
+) -> None:
+    clips = parts(tmp_path, *counts)
+    whole = read(joined(tmp_path / "joined.ts", *clips))
+    frames = read(tmp_path / "joined.ts", SpanOptions(start_s=1))
+    assert [frame.pts for frame in frames] == [frame.pts for frame in whole[25:]]
+    assert np.array_equal(frames[0].planes[0], whole[25].planes[0])
+
+
+def test_damage_in_a_span_of_joined_recordings_costs_no_frame(tmp_path: Path) -> None:
+    clips = parts(tmp_path, 60, 40)
+    damage_ts(clips[1], 15)
+    with Reader(joined(tmp_path / "joined.ts", *clips), SpanOptions(start_s=1.4)) as reader:
+        frames = list(reader.frames())
+    assert set(np.diff([frame.pts for frame in frames])) == {3600}
+    assert (len(frames), reader.corrupt_packets) == (65, 1)
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
