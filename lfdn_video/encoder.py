@@ -38,7 +38,16 @@ QUALITY_OPTIONS = frozenset({"crf", "cq", "qp", "b", "rc", "global_quality", "lo
 
 PRINTING_CODECS = frozenset({"libx264", "libx264rgb", "libx265"})
 """They write to stderr by themselves what they think of a preset, so it is checked before."""
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower")
+PRESETS: tuple[str, ...] = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+)
 PRESETS += ("veryslow", "placebo")
 
 WORST_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
