@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from lfdn.model import LFDN, LFDNConfig
@@ -120,7 +120,7 @@ def save(
     metadata = {"format": FORMAT, "config": config, "digest": value, "task": task}
     metadata["notes"] = json.dumps(dict(notes or {}), sort_keys=True)
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=metadata)
+    partial.write_bytes(serialize(tensors, metadata=metadata))  # with the usual permissions
     partial.replace(path)
     return value
 

@@ -60,6 +60,7 @@ class Summary:
     warnings: tuple[str, ...]
     """What of the source could not be carried over, by name, and what was damaged in it."""
     target: Path
+    """Where it is: in the folder, if a folder was given."""
     corrupt_packets: int
 
 
@@ -132,7 +133,7 @@ def restore(
         stages=clocks.times,
         bottleneck=clocks.bottleneck,
         warnings=(*reader.warnings, *writer.warnings),
-        target=Path(target),
+        target=writer.target,
         corrupt_packets=reader.corrupt_packets,
     )
 

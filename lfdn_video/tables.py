@@ -104,7 +104,7 @@ def _picture(info: "VideoInfo") -> Iterable[tuple[str, str]]:
 def _colour(info: "VideoInfo") -> str:
     if info.format.family != "yuv":
         return f"{info.format.family}, {info.format.depth} bit"
-    resolved = info.colour.resolved_matrix(info.height)
+    resolved = info.colour.resolved_matrix(info.height, info.width)
     matrix = MATRICES.get(resolved, f"matrix {resolved}")
     guessed = "" if info.colour.matrix == resolved else " (untagged, by its size)"
     width = RANGES[2 if info.colour.is_full_range(info.format) else 1]

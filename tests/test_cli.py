@@ -314,7 +314,8 @@ class TestOneLineOfAProcess:
     def test_says_the_error_alone(
         self, words: list[str], code: int, about: str, tmp_path: Path
     ) -> None:
-        program = [sys.executable, "-m", "lfdn_video", "derain", *words, "-o", tmp_path / "out.mp4"]
+        target = str(tmp_path / "out.mp4")
+        program = [sys.executable, "-m", "lfdn_video", "derain", *words, "-o", target]
         root = Path(__file__).parent.parent
         done = subprocess.run(program, cwd=root, capture_output=True, text=True, check=False)
         assert done.returncode == code
