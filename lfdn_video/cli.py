@@ -412,7 +412,8 @@ def _stopped_by_signals() -> Generator[None]:
     """Within, the first signal that asks to stop raises `_Stopped`, and so do later ones.
 
     Repeats that come at once are the same request; they would only disturb the cleaning up. What
-    is ignored from the start, as under nohup, stays ignored.
+    is ignored from the start, as under nohup, stays ignored; but for SIGINT, which shells ignore on
+    behalf of every command a script puts in the background, and which still means "stop" when sent.
     """
     last_s = float("-inf")
 
@@ -424,7 +425,11 @@ def _stopped_by_signals() -> Generator[None]:
 
     numbers = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
     found = {number: signal.getsignal(number) for number in numbers}
-    heeded = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
+    heeded = {
+        number: handler
+        for number, handler in found.items()
+        if handler != signal.SIG_IGN or number == signal.SIGINT
+    }
     for number in heeded:
         signal.signal(number, stop)
     try:

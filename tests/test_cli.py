@@ -378,8 +378,10 @@ class TestErrors:
 class TestInterrupted:
     """A real process, stopped by a signal half-way."""
 
-    def stopped(self, signal_number: int, clip: Path, weights: Path) -> tuple[int, str]:
-        command = [sys.executable, "-m", "lfdn_video", "derain", str(clip), "--json"]
+    def stopped(
+        self, signal_number: int, clip: Path, weights: Path, *, before: Sequence[str] = ()
+    ) -> tuple[int, str]:
+        command = [*before, sys.executable, "-m", "lfdn_video", "derain", str(clip), "--json"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(
             [*command, "--weights", str(weights)],
@@ -411,6 +413,15 @@ class TestInterrupted:
         clip = long_clip(tmp_path / "long.mkv")
         assert self.stopped(signal_number, clip, weights) == (code, line)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mkv", "weights"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+    def test_a_background_command_of_a_script_can_be_interrupted(
+        self, tmp_path: Path, weights: Path
+    ) -> None:
+        clip = long_clip(tmp_path / "long.mkv")
+        ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+        code, _ = self.stopped(signal.SIGINT, clip, weights, before=ignoring)
+        assert code == 130
 
 
 class TestHelp:
