@@ -194,6 +194,8 @@ class Encoder:
         before, after = self._source, working_format(coding.name)
         opaque_added = _stem(after.name) == before.name.replace("gbrp", "gbrap")
         if _stem(after.name) != _stem(before.name) and not opaque_added:
+            if after.family == "rgb":  # FFmpeg counts every change of the colour model as a loss
+                loss &= ~PixFmtLoss.COLORSPACE
             losing = " and ".join(name for flag, name in LOSSES.items() if loss & flag)
             note = f", losing {losing}" if losing else ""
             self.warnings.append(
