@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from lfdn import degrade
 from lfdn.data import CropBatch, Crops, Pixels, Sample, Stage, split, to_tensor
@@ -80,6 +81,8 @@ class Report:
     seconds: float
     learning_rate: float
     loss: float
+    gradient_norm: float
+    """Before clipping; this and the loss are means since the last row."""
     validation_input_psnr_y: float
     validation_psnr_y: float
 
@@ -129,7 +132,7 @@ def train(
         motion=options.task == "deblur",
     )
 
-    began, losses = time.monotonic(), Tensor([])
+    began, losses, norms = time.monotonic(), list[float](), list[float]()
     for step, batch in _batches(crops, start):
         rate = _learning_rate(options, step)
         for group in optimizer.param_groups:
@@ -142,18 +145,19 @@ def train(
             raise TrainingError(f"{run}: loss is {loss.item()} at step {step}; last.pt is good")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
-        nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
+        norms.append(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm).item())
         optimizer.step()
         average.update_parameters(network)
-        losses = torch.cat([losses, loss.detach().cpu().view(1)])
+        losses.append(loss.item())
 
         done = step + 1
         if done % options.validate_every == 0 or done == options.steps:
             averaged = _averaged(average)
             before, after = _validate(averaged, validation, device)
             seconds = time.monotonic() - began
-            report = Report(done, seconds, rate, losses.mean().item(), before, after)
-            losses = Tensor([])
+            report = Report(done, seconds, rate, fmean(losses), fmean(norms), before, after)
+            losses.clear()
+            norms.clear()
             _append(run / "metrics.csv", report)
             if after > best:
                 best = after
@@ -168,19 +172,8 @@ def train(
 def _batches(crops: Crops, start: int) -> Iterator[tuple[int, CropBatch]]:
     """(step, batch) from `start` on; one worker process prepares crops ahead."""
     steps = range(start, len(crops))
-    loader = DataLoader(crops, batch_size=None, sampler=_Steps(steps), num_workers=1)
+    loader = DataLoader(crops, batch_size=None, sampler=steps, num_workers=1)
     yield from zip(steps, loader, strict=True)
-
-
-class _Steps(Sampler[int]):
-    def __init__(self, steps: range) -> None:
-        self._steps = steps
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._steps)
-
-    def __len__(self) -> int:
-        return len(self._steps)
 
 
 def _degradation(task: str, bank: Tensor | None, device: torch.device) -> Degradation:

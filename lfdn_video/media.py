@@ -27,13 +27,7 @@ HD_WIDTH_PX, SD_HEIGHT_PX = 1280, 576
 BT.601. Players do the same: wide films have few lines."""
 
 RANGE_UNTAGGED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2  # AVCOL_RANGE_*
-MATRIX_RGB, MATRIX_BT709, MATRIX_UNTAGGED, MATRIX_BT601, MATRIX_BT2020 = (
-    0,
-    1,
-    2,
-    6,
-    9,
-)  # AVCOL_SPC_*
+MATRIX_RGB, MATRIX_BT709, MATRIX_UNTAGGED, MATRIX_BT601 = 0, 1, 2, 6  # AVCOL_SPC_*
 PRIMARIES_UNTAGGED = TRANSFER_UNTAGGED = 2  # AVCOL_PRI_*, AVCOL_TRC_*
 
 _KR_KB: Mapping[int, tuple[float, float]] = {
@@ -112,10 +106,6 @@ class PixelFormat:
     def peak(self) -> int:
         """The largest sample value."""
         return (1 << self.depth) - 1
-
-    @property
-    def plane_count(self) -> int:
-        return (1 if self.family == "gray" else 3) + self.alpha
 
     def plane_shapes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """(h, w) of each plane of a picture; odd sizes round up, as in FFmpeg."""
