@@ -29,8 +29,11 @@ check: ## the whole gate, in a fresh environment
 samples: ## make samples/ anew: make samples DASHCAM=dashcam.mp4 CAR=car_detection.mp4
 	$(BIN)/python samples/make_samples.py --dashcam $(DASHCAM) --car $(CAR)
 
-bench: ## every published number
-	set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
+bench: ## the figures of docs/log.md that need no data set; about ten minutes on two cores
+	$(BIN)/python benchmarks/stages.py --json benchmarks/results/stages.json
+	$(BIN)/python benchmarks/stages.py --memory --json benchmarks/results/memory.json
+	$(BIN)/python benchmarks/tiling.py --json benchmarks/results/tiling.json
+	$(BIN)/python benchmarks/training_step.py
 
 clean: ## what tools leave behind; never runs/, never .venv
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
