@@ -53,7 +53,16 @@ def main() -> None:
 @click.option("--learning-rate", type=float, default=8e-4, show_default=True)
 @click.option("--clip-norm", type=float, default=0.2, show_default=True)
 @click.option("--paired-share", type=click.FloatRange(0, 1), default=0.35, show_default=True)
-@click.option("--loss", type=click.Choice(["charbonnier", "mse"]), default="charbonnier")
+@click.option("--loss", type=click.Choice(["charbonnier", "log_mse", "mse"]), default="charbonnier")
+@click.option(
+    "--smallest-side-px",
+    type=click.IntRange(min=16),
+    default=380,
+    show_default=True,
+    help="Clean pictures are shrunk by a random factor, down to this.",
+)
+@click.option("--ema-decay", type=click.FloatRange(0, 1), default=0.999, show_default=True)
+@click.option("--compile", is_flag=True, help="torch.compile: faster after a minute or two.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)

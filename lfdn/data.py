@@ -29,7 +29,7 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", 
 VALIDATION_EVERY = 20
 """Every 20th sample of a training set is kept for validation."""
 SMALLEST_SIDE_PX = 380
-"""Larger pictures are shrunk by a random factor, down to this, so that scales vary."""
+"""Larger clean pictures are shrunk by a random factor, down to this, so that scales vary."""
 
 
 class DataError(ValueError):
@@ -185,10 +185,12 @@ class Crops(Dataset[CropBatch]):
         steps: int,
         seed: int,
         paired_share: float,
+        smallest_side_px: int = SMALLEST_SIDE_PX,
         motion: bool = False,
     ) -> None:
         """`paired_share`: the share of each batch that comes from samples with a degraded side.
 
+        `smallest_side_px`: clean pictures that are larger are shrunk by a random factor, down to this.
         `motion`: estimate the flow to the following frame, where a sample has one.
         """
         self._pairs = [_load(s, motion=False) for s in samples if s.degraded is not None]
@@ -196,6 +198,7 @@ class Crops(Dataset[CropBatch]):
         if not (self._pairs or self._clean):
             raise DataError("no pictures to train on; name a data set")
         self._stages, self._steps, self._seed = tuple(stages), steps, seed
+        self._smallest_side_px = smallest_side_px
         self._paired_share = 1.0 if not self._clean else paired_share if self._pairs else 0.0
 
     def __len__(self) -> int:
@@ -210,7 +213,10 @@ class Crops(Dataset[CropBatch]):
         stage = self.stage(step)
         wanted = stage.batch * self._paired_share
         pairs = int(wanted) + (rng.random() < wanted % 1)
-        crops = [_crop(self._pick(rng, i < pairs), stage.patch_px, rng) for i in range(stage.batch)]
+        crops = [
+            _crop(self._pick(rng, i < pairs), stage.patch_px, self._smallest_side_px, rng)
+            for i in range(stage.batch)
+        ]
         return CropBatch(
             degraded=_batch(
                 [crop.clean if crop.degraded is None else crop.degraded for crop in crops]
@@ -279,10 +285,12 @@ def _load(sample: Sample, *, motion: bool) -> _Loaded:
     return _Loaded(clean, degraded, None)
 
 
-def _crop(sample: _Loaded, patch_px: int, rng: np.random.Generator) -> _Loaded:
+def _crop(
+    sample: _Loaded, patch_px: int, smallest_side_px: int, rng: np.random.Generator
+) -> _Loaded:
     """The same random square of all, mirrored; without a pair also shrunk where there is room."""
     height, width = sample.clean.shape[:2]
-    room = min(height, width) / max(SMALLEST_SIDE_PX, patch_px)
+    room = min(height, width) / max(smallest_side_px, patch_px)
     factor = float(rng.uniform(1, room)) if room > 1 and sample.degraded is None else 1.0
     side = min(round(patch_px * factor), height, width)
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))

@@ -10,12 +10,16 @@ Knows batches of tensors; where the pictures come from is `lfdn.data`.
 
 and three ways in which they cover a picture (added, screened, or grey and half transparent).
 
-`blur` is made as GoPro's set was (Nah et al. 2017): sharp sub-frames of one exposure, averaged in
-linear light. Here the sub-frames are warps of one sharp picture along two motions at once:
+`blur` is made as GoPro's set was (Nah et al. 2017): sharp sub-frames of one exposure, averaged. Here
+the sub-frames are warps of one sharp picture along two motions at once:
 
-    camera    a smooth random path of shift, turn and zoom: hand-held shake
+    camera    a smooth random path of shift, turn and zoom: hand-held shake, whose shift moves what
+              is near more than what is far (a smooth random relief)
     scene     a displacement per pixel: optical flow of a real sequence, or soft-edged regions that
               each move their own way
+
+They are averaged in linear light, as a sensor does, or in some pictures in the camera's own gamma,
+as the `blur` folder of GoPro was.
 
 What weather and camera do *besides* (veil, darkness, sensor noise, compression) is laid on the
 degraded and the clean picture alike: the network shall take out streaks or blur and leave the rest.
@@ -42,10 +46,10 @@ BANK_ZOOM = (0.6, 1.8)
 JPEG_BLOCK_PX = 16
 
 GAMMA = 2.2  # of the camera response, as GoPro's authors assumed it
-SUBFRAMES = 13
+SUBFRAMES = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated more in between
 PATH_KNOTS = 4
 REGIONS = 3
-REGION_KNOTS = 6
+FIELD_KNOTS = 6
 REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
 
 
@@ -183,15 +187,23 @@ class BlurMix:
 
     sharp: float = 0.08
     """No motion at all: the network must learn to leave sharp pictures alone."""
-    shift_px: tuple[float, float] = (1.0, 28.0)
+    still: float = 0.12
+    """A camera on a tripod: only the scene moves."""
+    shift_px: tuple[float, float] = (1.5, 36.0)
     turn_deg: float = 1.2
     zoom: float = 0.02
+    relief: float = 0.6
+    """Up to this share, the camera's shift is larger or smaller from place to place."""
     exposure: tuple[float, float] = (0.2, 1.0)
     """Share of the time between two frames of a sequence during which the shutter is open."""
     regions: float = 0.5
     region_shift_px: tuple[float, float] = (2.0, 32.0)
+    gamma: tuple[float, float] = (1.8, 2.4)
+    """Of the camera: the average is taken after undoing it..."""
+    as_recorded: float = 0.4
+    """...but for these, which are averaged as they are."""
     noise: float = 0.3
-    jpeg: float = 0.3
+    jpeg: float = 0.25
 
 
 def blur(
@@ -215,8 +227,10 @@ def blur(
     if flow is not None:
         real = flow.abs().amax(dim=(1, 2, 3), keepdim=True) > 0
         scene = torch.where(real, flow * draw.uniform(*mix.exposure), scene)
-    path = _camera_path(draw, mix) * moving.view(batch, 1, 1)
-    blurred = average_along(sharp, path, scene * moving)
+    relief = 1 + draw.uniform(0, mix.relief) * _field(batch, height, width, draw)
+    path = _camera_path(draw, mix) * (moving & ~draw.happens(mix.still)).view(batch, 1, 1)
+    gamma = torch.where(draw.happens(mix.as_recorded), 1.0, draw.uniform(*mix.gamma))
+    blurred = average_along(sharp, path, scene * moving, relief=relief, gamma=gamma)
     blurred = torch.where(moving, blurred, sharp)
 
     noise = torch.randn(sharp.shape, generator=generator, device=sharp.device)
@@ -234,55 +248,70 @@ def optical_flow(
     return flow
 
 
-def average_along(sharp: Tensor, path: Tensor, scene: Tensor) -> Tensor:
-    """The exposure: warps of `sharp` `[B, 3, H, W]`, averaged in linear light.
+def average_along(
+    sharp: Tensor,
+    path: Tensor,
+    scene: Tensor,
+    *,
+    relief: Tensor | float = 1.0,
+    gamma: Tensor | float = GAMMA,
+) -> Tensor:
+    """The exposure: warps of `sharp` `[B, 3, H, W]`, averaged where `gamma` is undone.
 
     `path`: `[B, T, 4]`, the camera in each sub-frame: shift in x and y (px), turn (radians), zoom
-    minus one. `scene`: `[B, 2, H, W]`, px over the whole exposure, gone through evenly.
+    minus one. `relief`: `[B, 1, H, W]`, by how much more the camera's shift moves what is there.
+    `scene`: `[B, 2, H, W]`, px over the whole exposure, gone through evenly.
     """
     batch, _, height, width = sharp.shape
-    linear = sharp.clamp(min=0).pow(GAMMA)
+    linear = sharp.clamp(min=1e-4).pow(gamma)
     y = torch.arange(height, device=sharp.device).view(1, -1, 1) - (height - 1) / 2
     x = torch.arange(width, device=sharp.device).view(1, 1, -1) - (width - 1) / 2
+    near = relief[:, 0] if isinstance(relief, Tensor) else relief
     count = path.shape[1]
     total = torch.zeros_like(linear)
     for index in range(count):
         when = index / (count - 1) - 0.5
         shift_x, shift_y, turn, zoom = path[:, index].view(batch, 4, 1, 1).unbind(1)
         across, along = (1 + zoom) * turn.cos(), (1 + zoom) * turn.sin()
-        from_x = across * x - along * y + shift_x + when * scene[:, 0]
-        from_y = along * x + across * y + shift_y + when * scene[:, 1]
+        from_x = across * x - along * y + shift_x * near + when * scene[:, 0]
+        from_y = along * x + across * y + shift_y * near + when * scene[:, 1]
         grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], dim=-1)
         total += F.grid_sample(linear, grid, padding_mode="reflection", align_corners=False)
-    return (total / count).clamp(0, 1).pow(1 / GAMMA)
+    return (total / count).clamp(0, 1).pow(1 / gamma)
 
 
 def _camera_path(draw: "_Draw", mix: BlurMix) -> Tensor:
     """Smooth paths `[B, T, 4]`, zero in mid-exposure: a steady motion and a wobble on it."""
+    count = SUBFRAMES[draw.index(len(SUBFRAMES))]
     length = draw.log_uniform(*mix.shift_px).view(-1, 1)
     angle = draw.uniform(0, 2 * math.pi).view(-1, 1)
-    when = torch.linspace(-0.5, 0.5, SUBFRAMES, device=length.device).view(1, -1)
-    wobble = [_smooth(draw.signed(PATH_KNOTS), SUBFRAMES) for _ in range(4)]
+    when = torch.linspace(-0.5, 0.5, count, device=length.device).view(1, -1)
+    wobble = [_smooth(draw.signed(PATH_KNOTS), count) for _ in range(4)]
     x = length * (when * angle.cos() + 0.25 * wobble[0])
     y = length * (when * angle.sin() + 0.25 * wobble[1])
     turn = math.radians(mix.turn_deg) * (when * draw.signed(1) + 0.5 * wobble[2])
     zoom = mix.zoom * (when * draw.signed(1) + 0.25 * wobble[3])
     path = torch.stack([x, y, turn, zoom], dim=2)
-    return path - path[:, SUBFRAMES // 2, None]
+    return path - path[:, count // 2, None]
 
 
 def _moving_regions(batch: int, height: int, width: int, draw: "_Draw", mix: BlurMix) -> Tensor:
     """Soft-edged regions with a motion of their own, `[B, 2, H, W]` in px, zero elsewhere."""
     motion = torch.zeros((batch, 2, height, width), device=draw.device)
     for _ in range(REGIONS):
-        knots = draw.signed(REGION_KNOTS**2).view(batch, 1, REGION_KNOTS, REGION_KNOTS)
-        field = F.interpolate(knots, (height, width), mode="bicubic", align_corners=False)
+        field = _field(batch, height, width, draw)
         inside = torch.sigmoid((field - REGION_THRESHOLD) * REGION_STEEPNESS)
         inside = inside * draw.happens(mix.regions)
         length, angle = draw.log_uniform(*mix.region_shift_px), draw.uniform(0, 2 * math.pi)
         own = torch.cat([length * angle.cos(), length * angle.sin()], dim=1)
         motion = motion * (1 - inside) + own * inside
     return motion
+
+
+def _field(batch: int, height: int, width: int, draw: "_Draw") -> Tensor:
+    """A smooth random field `[B, 1, H, W]`, about -1…1."""
+    knots = draw.signed(FIELD_KNOTS**2).view(batch, 1, FIELD_KNOTS, FIELD_KNOTS)
+    return F.interpolate(knots, (height, width), mode="bicubic", align_corners=False)
 
 
 def _smooth(knots: Tensor, count: int) -> Tensor:
@@ -351,6 +380,11 @@ class _Draw:
     def normal(self, std: float) -> Tensor:
         shape = (self._batch, 1, 1, 1)
         return std * torch.randn(shape, generator=self._generator, device=self.device)
+
+    def index(self, count: int) -> int:
+        """One for the whole batch."""
+        drawn = torch.randint(count, (1,), generator=self._generator, device=self.device)
+        return int(drawn.item())
 
     def happens(self, probability: float) -> Tensor:
         return self.uniform(0, 1) < probability

@@ -20,7 +20,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from lfdn import degrade
-from lfdn.data import CropBatch, Crops, Pixels, Sample, Stage, split, to_tensor
+from lfdn.data import (
+    SMALLEST_SIDE_PX,
+    CropBatch,
+    Crops,
+    Pixels,
+    Sample,
+    Stage,
+    split,
+    to_tensor,
+)
 from lfdn.losses import LOSSES
 from lfdn.metrics import luma, psnr, quantize
 from lfdn.model import LFDN, LFDNConfig
@@ -60,7 +69,11 @@ class TrainOptions:
     clip_norm: float = 0.2
     """Twice the gradient's usual norm: one bad batch must not undo a thousand good ones."""
     ema_decay: float = 0.999
+    smallest_side_px: int = SMALLEST_SIDE_PX
+    """Larger clean pictures are shrunk by a random factor, down to this."""
     precision: Precision = "float32"
+    compile: bool = False
+    """`torch.compile` the network: a quarter faster on the CPU, after a minute for each stage."""
     device: str = "cpu"
     seed: int = 1
     validate_every: int = 1000
@@ -119,6 +132,7 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )
+    forward = torch.compile(network, dynamic=False) if options.compile else network
     start, best = _resume(run, network, average, optimizer)
     training, held = split(samples)
     degrade_batch = _degradation(options.task, bank, device)
@@ -129,6 +143,7 @@ def train(
         steps=options.steps,
         seed=options.seed,
         paired_share=options.paired_share,
+        smallest_side_px=options.smallest_side_px,
         motion=options.task == "deblur",
     )
 
@@ -139,7 +154,7 @@ def train(
             group["lr"] = rate
         degraded, target = _prepare(batch, options.seed, step, device, degrade_batch)
         with _autocast(device, options.precision):
-            restored = network(degraded)
+            restored = forward(degraded)
         loss = LOSSES[options.loss](restored.float(), target)
         if not torch.isfinite(loss):
             raise TrainingError(f"{run}: loss is {loss.item()} at step {step}; last.pt is good")

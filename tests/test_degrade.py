@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from lfdn.degrade import (
-    SUBFRAMES,
     BlurMix,
     RainMix,
     average_along,
@@ -108,7 +107,7 @@ def test_the_same_seed_blurs_the_same(clean: Tensor) -> None:
 
 
 def test_an_exposure_without_motion_is_the_picture(clean: Tensor) -> None:
-    still = torch.zeros(4, SUBFRAMES, 4), torch.zeros(4, 2, 48, 64)
+    still = torch.zeros(4, 9, 4), torch.zeros(4, 2, 48, 64)
     # In the dark the gamma curve is steep, and interpolation rounds.
     torch.testing.assert_close(average_along(clean, *still), clean, atol=3e-3, rtol=0)
 
@@ -118,8 +117,27 @@ def test_light_is_averaged_and_not_its_code() -> None:
     edge[..., 32:] = 1
     scene = torch.zeros(1, 2, 16, 64)
     scene[:, 0] = 24  # px to the side during the exposure
-    middle = average_along(edge, torch.zeros(1, SUBFRAMES, 4), scene)[0, 0, 8, 31:33].mean()
+    middle = average_along(edge, torch.zeros(1, 25, 4), scene)[0, 0, 8, 31:33].mean()
     assert middle.item() == pytest.approx(0.5 ** (1 / 2.2), abs=0.05)
+
+
+def test_an_average_as_recorded_is_that_of_the_codes() -> None:
+    edge = torch.zeros(1, 3, 16, 64)
+    edge[..., 32:] = 1
+    scene = torch.zeros(1, 2, 16, 64)
+    scene[:, 0] = 24
+    averaged = average_along(edge, torch.zeros(1, 25, 4), scene, gamma=1.0)
+    assert averaged[0, 0, 8, 31:33].mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_is_near_moves_more_with_the_camera(clean: Tensor) -> None:
+    path = torch.zeros(4, 9, 4)
+    path[:, :, 0] = torch.linspace(-8, 8, 9)
+    relief = torch.ones(4, 1, 48, 64)
+    relief[..., 32:] = 0
+    blurred = average_along(clean, path, torch.zeros(4, 2, 48, 64), relief=relief)
+    torch.testing.assert_close(blurred[..., 32:], clean[..., 32:], atol=3e-3, rtol=0)
+    assert (blurred[..., :32] - clean[..., :32]).abs().mean() > 0.01
 
 
 def test_a_flow_of_its_own_replaces_the_drawn_motion(clean: Tensor) -> None:

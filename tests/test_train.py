@@ -91,5 +91,5 @@ def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
 
 
 def test_an_unknown_loss_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="charbonnier, mse"):
+    with pytest.raises(ValueError, match="charbonnier, log_mse, mse"):
         TrainOptions(loss="l3")
