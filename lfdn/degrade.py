@@ -189,15 +189,15 @@ class BlurMix:
     """No motion at all: the network must learn to leave sharp pictures alone."""
     still: float = 0.12
     """A camera on a tripod: only the scene moves."""
-    shift_px: tuple[float, float] = (1.5, 36.0)
-    turn_deg: float = 1.2
+    shift_px: tuple[float, float] = (1.0, 30.0)
+    turn_deg: float = 1.0
     zoom: float = 0.02
     relief: float = 0.6
     """Up to this share, the camera's shift is larger or smaller from place to place."""
     exposure: tuple[float, float] = (0.2, 1.0)
     """Share of the time between two frames of a sequence during which the shutter is open."""
     regions: float = 0.5
-    region_shift_px: tuple[float, float] = (2.0, 32.0)
+    region_shift_px: tuple[float, float] = (2.0, 28.0)
     gamma: tuple[float, float] = (1.8, 2.4)
     """Of the camera: the average is taken after undoing it..."""
     as_recorded: float = 0.4
