@@ -1,13 +1,13 @@
 """Picture files to training crops and test pairs. Knows folders, not networks.
 
-A data set is a function from its folder, in the layout in which it is published, to a list of
-`Sample`. Crops are a pure function of (seed, step): any step can be drawn again, on any machine,
-without drawing those before it, which is what makes resuming exact.
+A data set is a list of `Sample` (`lfdn.layouts` reads the published ones). Crops are a pure
+function of (seed, step): any step can be drawn again, on any machine, without drawing those before
+it, which is what makes resuming exact.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
@@ -68,74 +68,6 @@ class Sample:
     """The next frame, where the clean picture is one of a sequence."""
 
 
-def clean_folder(folder: Path) -> list[Sample]:
-    """Every picture below `folder`, to be degraded synthetically."""
-    return [Sample(path.stem, Picture(path)) for path in _pictures(folder, recursive=True)]
-
-
-def rain800(folder: Path) -> list[Sample]:
-    """Rain800 (ID-CGAN): two pictures side by side in each file, the clean one on the left."""
-    return [
-        Sample(path.stem, Picture(path, "left"), Picture(path, "right"))
-        for path in _pictures(folder)
-    ]
-
-
-def rain100(folder: Path) -> list[Sample]:
-    """Rain100L and Rain100H: `rainy/` and `clean/` (or `norain/`) with the same numbers."""
-    clean = next((folder / name for name in ("clean", "norain") if (folder / name).is_dir()), None)
-    if clean is None:
-        raise DataError(f"{folder}: no folder clean/ or norain/; expected the Rain100 layout")
-    return pair_folders(folder / "rainy", clean)
-
-
-def gopro(folder: Path) -> list[Sample]:
-    """GoPro: `<sequence>/{blur,sharp}/*.png` below `train/` or `test/`, which `folder` names."""
-    sequences = (
-        sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    )
-    if not sequences:
-        raise DataError(f"{folder}: no sequences; name the train or test folder of GoPro")
-    return [
-        Sample(f"{sequence.name}/{sample.name}", sample.clean, sample.degraded)
-        for sequence in sequences
-        for sample in pair_folders(sequence / "blur", sequence / "sharp")
-    ]
-
-
-def sequences(folder: Path) -> list[Sample]:
-    """Folders of consecutive sharp frames, to be degraded with their own motion."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    if not folders:
-        raise DataError(f"{folder}: no sequences in it; name the folder above them")
-    return [
-        Sample(f"{sequence.name}/{path.stem}", Picture(path), following=Picture(following))
-        for sequence in folders
-        for path, following in pairwise(_pictures(sequence))
-    ]
-
-
-def pair_folders(degraded: Path, clean: Path) -> list[Sample]:
-    """Two folders whose files carry the same names, or the same number in them."""
-    originals = _by_key(clean)
-    samples = []
-    for path in _pictures(degraded):
-        original = originals.get(_key(path))
-        if original is None:
-            raise DataError(f"{path}: no picture of this name in {clean}; every one needs its pair")
-        samples.append(Sample(path.stem, Picture(original), Picture(path)))
-    return samples
-
-
-LAYOUTS: dict[str, Callable[[Path], list[Sample]]] = {
-    "clean": clean_folder,
-    "gopro": gopro,
-    "rain100": rain100,
-    "rain800": rain800,
-    "sequences": sequences,
-}
-
-
 def split(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     """(training, validation): every `VALIDATION_EVERY`th sample is for validation."""
     training = [s for i, s in enumerate(samples) if i % VALIDATION_EVERY]
@@ -145,7 +77,7 @@ def split(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
 def streak_bank(folder: Path) -> Tensor:
     """The grey streak layers of a folder as one uint8 tensor `[K, h, w]`, cut to the smallest."""
     layers = []
-    for path in _pictures(folder):
+    for path in pictures_in(folder):
         with Image.open(path) as image:
             layers.append(np.asarray(image.convert("L")))
     height = min(layer.shape[0] for layer in layers)
@@ -190,7 +122,7 @@ class Crops(Dataset[CropBatch]):
     ) -> None:
         """`paired_share`: the share of each batch that comes from samples with a degraded side.
 
-        `smallest_side_px`: clean pictures that are larger are shrunk by a random factor, down to this.
+        `smallest_side_px`: larger clean pictures are shrunk by a random factor, down to this.
         `motion`: estimate the flow to the following frame, where a sample has one.
         """
         self._pairs = [_load(s, motion=False) for s in samples if s.degraded is not None]
@@ -231,12 +163,8 @@ class Crops(Dataset[CropBatch]):
         return pool[int(rng.integers(len(pool)))]
 
 
-def to_tensor(pixels: Pixels) -> Tensor:
-    """`[H, W, 3]` uint8 to `[1, 3, H, W]` float32 in 0…1."""
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def _pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
+def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The picture files in `folder`, by name; DataError where there is none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path of the data set")
     found = folder.rglob("*") if recursive else folder.iterdir()
@@ -246,18 +174,17 @@ def _pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
     return pictures
 
 
-def _by_key(folder: Path) -> dict[str, Path]:
-    pictures: dict[str, Path] = {}
-    for path in _pictures(folder):
-        if (other := pictures.setdefault(_key(path), path)) is not path:
-            raise DataError(f"{path}: has the same number as {other.name}; pairs would be a guess")
-    return pictures
+def exclude(samples: Sequence[Sample], patterns: Sequence[str]) -> list[Sample]:
+    """`samples` but those whose name matches one of the shell patterns, such as `dog/*`."""
+    for pattern in patterns:
+        if not any(fnmatch(sample.name, pattern) for sample in samples):
+            raise DataError(f"--exclude: {pattern!r} matches no sample; check the pattern")
+    return [s for s in samples if not any(fnmatch(s.name, pattern) for pattern in patterns)]
 
 
-def _key(path: Path) -> str:
-    """What a pair has in common: the digits of the name, or the name where it has none."""
-    digits = "".join(c for c in path.stem if c.isdigit())
-    return digits or path.stem
+def to_tensor(pixels: Pixels) -> Tensor:
+    """`[H, W, 3]` uint8 to `[1, 3, H, W]` float32 in 0…1."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ Knows batches of tensors; where the pictures come from is `lfdn.data`.
 
 and three ways in which they cover a picture (added, screened, or grey and half transparent).
 
-`blur` is made as GoPro's set was (Nah et al. 2017): sharp sub-frames of one exposure, averaged. Here
-the sub-frames are warps of one sharp picture along two motions at once:
+`blur` is made as GoPro's set was (Nah et al. 2017): sharp sub-frames of one exposure, averaged.
+Here the sub-frames are warps of one sharp picture along two motions at once:
 
     camera    a smooth random path of shift, turn and zoom: hand-held shake, whose shift moves what
               is near more than what is far (a smooth random relief)

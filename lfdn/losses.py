@@ -24,7 +24,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def log_mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """ln(MSE + ε) of each picture, averaged: the mean PSNR but for sign and scale, down to 40 dB."""
+    """ln(MSE + ε), averaged over pictures: the mean PSNR but for sign and scale, down to 40 dB."""
     difference = prediction - target
     squares = (difference * difference).mean(dim=(1, 2, 3))
     return LOG_MSE_SCALE * (squares + LOG_MSE_EPSILON).log().mean()

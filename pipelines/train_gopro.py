@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from lfdn import LFDNConfig, data, load
+from lfdn import LFDNConfig, data, layouts, load
 from lfdn import evaluate as measuring
 from lfdn import train as training
 from lfdn.weights import save
@@ -30,7 +30,7 @@ STAGES = (data.Stage(0.6, 160, 8), data.Stage(0.85, 224, 4), data.Stage(1.0, 320
 def main(gopro: Path, run: Path, steps: int, device: str, bfloat16: bool, width: int) -> None:
     """Train on GOPRO/train, test on GOPRO/test."""
     try:
-        training_pairs, test_pairs = data.gopro(gopro / "train"), data.gopro(gopro / "test")
+        training_pairs, test_pairs = layouts.gopro(gopro / "train"), layouts.gopro(gopro / "test")
         options = training.TrainOptions(
             task="deblur",
             steps=steps,

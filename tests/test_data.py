@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lfdn import data
+from lfdn import data, layouts
 from lfdn.data import Crops, DataError, Stage
 from tests import pictures
 
@@ -14,7 +14,7 @@ STAGES = (Stage(0.5, 16, 4), Stage(1.0, 32, 2))
 
 
 def test_rain800_has_the_clean_picture_on_the_left(tmp_path: Path) -> None:
-    samples = data.rain800(pictures.rain800(tmp_path))
+    samples = layouts.rain800(pictures.rain800(tmp_path))
     assert len(samples) == 3
     assert np.array_equal(samples[0].clean.read(), pictures.picture(0))
     assert samples[0].degraded is not None
@@ -22,18 +22,18 @@ def test_rain800_has_the_clean_picture_on_the_left(tmp_path: Path) -> None:
 
 
 def test_rain100_pairs_by_number(tmp_path: Path) -> None:
-    samples = data.rain100(pictures.rain100(tmp_path))
+    samples = layouts.rain100(pictures.rain100(tmp_path))
     assert [sample.name for sample in samples] == ["rain-0", "rain-1"]
     assert np.array_equal(samples[1].clean.read(), pictures.picture(1))
 
 
 def test_gopro_walks_the_sequences(tmp_path: Path) -> None:
-    names = [sample.name for sample in data.gopro(pictures.gopro(tmp_path))]
+    names = [sample.name for sample in layouts.gopro(pictures.gopro(tmp_path))]
     assert names == ["GOPR0/000000", "GOPR0/000001", "GOPR1/000000", "GOPR1/000001"]
 
 
 def test_sequences_know_the_following_frame(tmp_path: Path) -> None:
-    samples = data.sequences(pictures.clean(tmp_path / "walk").parent)
+    samples = layouts.sequences(pictures.clean(tmp_path / "walk").parent)
     assert [sample.name for sample in samples] == ["walk/000", "walk/001"]
     assert samples[0].following == samples[1].clean
 
@@ -47,45 +47,45 @@ def test_a_mirrored_crop_turns_its_flow_round() -> None:
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no such folder"):
-        data.clean_folder(tmp_path / "absent")
+        layouts.clean_folder(tmp_path / "absent")
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures in it"):
-        data.rain800(tmp_path)
+        layouts.rain800(tmp_path)
 
 
 def test_a_missing_pair_is_named(tmp_path: Path) -> None:
     pictures.rain100(tmp_path)
     (tmp_path / "clean" / "norain-1.png").unlink()
     with pytest.raises(DataError, match=r"rain-1\.png: no picture of this name"):
-        data.rain100(tmp_path)
+        layouts.rain100(tmp_path)
 
 
 def test_two_pictures_of_one_number_are_refused(tmp_path: Path) -> None:
     pictures.rain100(tmp_path)
     pictures.write(tmp_path / "clean" / "other-1.png", pictures.picture(7))
     with pytest.raises(DataError, match="has the same number as norain-1"):
-        data.rain100(tmp_path)
+        layouts.rain100(tmp_path)
 
 
 def test_pairs_of_two_sizes_are_refused(tmp_path: Path) -> None:
     pictures.write(tmp_path / "clean" / "1.png", pictures.picture(1))
     pictures.write(tmp_path / "rainy" / "1.png", pictures.picture(1, height=40))
     with pytest.raises(DataError, match="pairs must be of one size"):
-        Crops(data.rain100(tmp_path), STAGES, steps=4, seed=1, paired_share=1)
+        Crops(layouts.rain100(tmp_path), STAGES, steps=4, seed=1, paired_share=1)
 
 
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_text("no picture")
     with pytest.raises(DataError, match=r"1\.png: not a readable picture"):
-        data.clean_folder(tmp_path)[0].clean.read()
+        layouts.clean_folder(tmp_path)[0].clean.read()
 
 
 @pytest.fixture
 def crops(tmp_path: Path) -> Crops:
-    samples = data.rain800(pictures.rain800(tmp_path / "pairs"))
-    samples += data.clean_folder(pictures.clean(tmp_path / "clean"))
+    samples = layouts.rain800(pictures.rain800(tmp_path / "pairs"))
+    samples += layouts.clean_folder(pictures.clean(tmp_path / "clean"))
     return Crops(samples, STAGES, steps=10, seed=7, paired_share=0.5)
 
 
@@ -107,7 +107,7 @@ def test_the_share_of_pairs_is_kept(crops: Crops) -> None:
 
 
 def test_every_twentieth_sample_validates(tmp_path: Path) -> None:
-    samples = data.clean_folder(pictures.clean(tmp_path, 21))
+    samples = layouts.clean_folder(pictures.clean(tmp_path, 21))
     training, validation = data.split(samples)
     assert validation == [samples[0], samples[20]]
     assert not set(training) & set(validation)

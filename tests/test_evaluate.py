@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from lfdn import data
+from lfdn import layouts
 from lfdn.data import DataError, Sample
 from lfdn.evaluate import EQUAL_DB, evaluate, mean, write_csv
 from tests import pictures
@@ -14,7 +14,7 @@ from tests import pictures
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    return data.rain100(pictures.rain100(tmp_path))
+    return layouts.rain100(pictures.rain100(tmp_path))
 
 
 def test_the_identity_gains_nothing(samples: list[Sample]) -> None:
@@ -42,6 +42,6 @@ def test_every_row_goes_to_the_csv(samples: list[Sample], tmp_path: Path) -> Non
 
 
 def test_a_sample_without_a_pair_is_refused(tmp_path: Path) -> None:
-    samples = data.clean_folder(pictures.clean(tmp_path / "clean"))
+    samples = layouts.clean_folder(pictures.clean(tmp_path / "clean"))
     with pytest.raises(DataError, match="no degraded counterpart"):
         list(evaluate(nn.Identity(), samples))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lfdn import LFDN, LFDNConfig, data, load
+from lfdn import LFDN, LFDNConfig, layouts, load
 from lfdn.data import Sample, Stage
 from lfdn.train import Report, TrainingError, TrainOptions, train
 from lfdn.weights import header
@@ -21,8 +21,8 @@ OPTIONS = TrainOptions(
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    pairs = data.rain800(pictures.rain800(tmp_path / "pairs", 3))
-    return pairs + data.clean_folder(pictures.clean(tmp_path / "clean", 3))
+    pairs = layouts.rain800(pictures.rain800(tmp_path / "pairs", 3))
+    return pairs + layouts.clean_folder(pictures.clean(tmp_path / "clean", 3))
 
 
 def test_a_run_leaves_weights_metrics_and_a_checkpoint(
@@ -84,7 +84,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_clear_error(
 
 
 def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
-    frames = data.sequences(pictures.clean(tmp_path / "in" / "walk").parent)
+    frames = layouts.sequences(pictures.clean(tmp_path / "in" / "walk").parent)
     options = replace(OPTIONS, task="deblur")
     train(frames, tmp_path / "run", options=options, config=SMALL)
     assert header(tmp_path / "run" / "best.safetensors")["task"] == "deblur"

@@ -1,0 +1,40 @@
+"""The options by which a command is told its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lfdn.data import Sample
+
+FOLDER = click.Path(path_type=Path)
+DATA_HELP = (
+    "May be repeated. Pairs: rain800 (side by side), rain100 (rainy/ and clean/), "
+    "gopro (SEQUENCE/blur and sharp). To be degraded: clean (pictures), "
+    "sequences (folders of frames)."
+)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--data` and `--exclude`, which reach the command as `sets` and `exclude`."""
+    command = click.option(
+        "--exclude",
+        multiple=True,
+        metavar="PATTERN",
+        help="Leave out the samples of these names, such as 'dog/*'; may be repeated.",
+    )(command)
+    return click.option(
+        "--data", "sets", multiple=True, required=True, metavar="LAYOUT=FOLDER", help=DATA_HELP
+    )(command)
+
+
+def read_samples(sets: Sequence[str], exclude: Sequence[str]) -> list[Sample]:
+    """What `data_options` names. Raises lfdn.data.DataError."""
+    from lfdn import data, layouts
+
+    return data.exclude(layouts.read_sets(sets), exclude)
