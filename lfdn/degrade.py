@@ -47,6 +47,7 @@ JPEG_BLOCK_PX = 16
 
 GAMMA = 2.2  # of the camera response, as GoPro's authors assumed it
 SUBFRAMES = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated more in between
+LONGEST_SHARE = 1 / 6  # of the shorter side: a crop must show more than the blur
 PATH_KNOTS = 4
 REGIONS = 3
 FIELD_KNOTS = 6
@@ -187,23 +188,25 @@ class BlurMix:
 
     sharp: float = 0.08
     """No motion at all: the network must learn to leave sharp pictures alone."""
-    still: float = 0.12
+    still: float = 0.08
     """A camera on a tripod: only the scene moves."""
-    shift_px: tuple[float, float] = (1.0, 30.0)
+    shift_px: tuple[float, float] = (1.0, 36.0)
+    """Never more than a `LONGEST_SHARE` of the picture's shorter side."""
     turn_deg: float = 1.0
     zoom: float = 0.02
-    relief: float = 0.6
+    relief: float = 0.4
     """Up to this share, the camera's shift is larger or smaller from place to place."""
     exposure: tuple[float, float] = (0.2, 1.0)
-    """Share of the time between two frames of a sequence during which the shutter is open."""
-    regions: float = 0.5
-    region_shift_px: tuple[float, float] = (2.0, 28.0)
+    """Share of the time between two frames of a sequence during which the shutter is open, less
+    where things would move further than the `LONGEST_SHARE`."""
+    regions: float = 0.2
+    region_shift_px: tuple[float, float] = (2.0, 30.0)
     gamma: tuple[float, float] = (1.8, 2.4)
     """Of the camera: the average is taken after undoing it..."""
     as_recorded: float = 0.4
     """...but for these, which are averaged as they are."""
     noise: float = 0.3
-    jpeg: float = 0.25
+    jpeg: float = 0.15
 
 
 def blur(
@@ -223,12 +226,15 @@ def blur(
     batch, _, height, width = sharp.shape
     draw = _Draw(batch, generator, sharp.device)
     moving = ~draw.happens(mix.sharp)
-    scene = _moving_regions(batch, height, width, draw, mix)
+    longest = LONGEST_SHARE * min(height, width)
+    scene = _moving_regions(batch, height, width, draw, mix, longest)
     if flow is not None:
         real = flow.abs().amax(dim=(1, 2, 3), keepdim=True) > 0
-        scene = torch.where(real, flow * draw.uniform(*mix.exposure), scene)
+        opened = flow * draw.uniform(*mix.exposure)
+        fastest = opened.norm(dim=1, keepdim=True).amax(dim=(2, 3), keepdim=True)
+        scene = torch.where(real, opened * (longest / fastest).clamp(max=1), scene)
     relief = 1 + draw.uniform(0, mix.relief) * _field(batch, height, width, draw)
-    path = _camera_path(draw, mix) * (moving & ~draw.happens(mix.still)).view(batch, 1, 1)
+    path = _camera_path(draw, mix, longest) * (moving & ~draw.happens(mix.still)).view(batch, 1, 1)
     gamma = torch.where(draw.happens(mix.as_recorded), 1.0, draw.uniform(*mix.gamma))
     blurred = average_along(sharp, path, scene * moving, relief=relief, gamma=gamma)
     blurred = torch.where(moving, blurred, sharp)
@@ -280,10 +286,10 @@ def average_along(
     return (total / count).clamp(0, 1).pow(1 / gamma)
 
 
-def _camera_path(draw: "_Draw", mix: BlurMix) -> Tensor:
+def _camera_path(draw: "_Draw", mix: BlurMix, longest: float) -> Tensor:
     """Smooth paths `[B, T, 4]`, zero in mid-exposure: a steady motion and a wobble on it."""
     count = SUBFRAMES[draw.index(len(SUBFRAMES))]
-    length = draw.log_uniform(*mix.shift_px).view(-1, 1)
+    length = draw.log_uniform(*_up_to(longest, mix.shift_px)).view(-1, 1)
     angle = draw.uniform(0, 2 * math.pi).view(-1, 1)
     when = torch.linspace(-0.5, 0.5, count, device=length.device).view(1, -1)
     wobble = [_smooth(draw.signed(PATH_KNOTS), count) for _ in range(4)]
@@ -295,17 +301,26 @@ def _camera_path(draw: "_Draw", mix: BlurMix) -> Tensor:
     return path - path[:, count // 2, None]
 
 
-def _moving_regions(batch: int, height: int, width: int, draw: "_Draw", mix: BlurMix) -> Tensor:
+def _moving_regions(
+    batch: int, height: int, width: int, draw: "_Draw", mix: BlurMix, longest: float
+) -> Tensor:
     """Soft-edged regions with a motion of their own, `[B, 2, H, W]` in px, zero elsewhere."""
     motion = torch.zeros((batch, 2, height, width), device=draw.device)
     for _ in range(REGIONS):
         field = _field(batch, height, width, draw)
         inside = torch.sigmoid((field - REGION_THRESHOLD) * REGION_STEEPNESS)
         inside = inside * draw.happens(mix.regions)
-        length, angle = draw.log_uniform(*mix.region_shift_px), draw.uniform(0, 2 * math.pi)
+        length = draw.log_uniform(*_up_to(longest, mix.region_shift_px))
+        angle = draw.uniform(0, 2 * math.pi)
         own = torch.cat([length * angle.cos(), length * angle.sin()], dim=1)
         motion = motion * (1 - inside) + own * inside
     return motion
+
+
+def _up_to(longest: float, lengths: tuple[float, float]) -> tuple[float, float]:
+    """The range of lengths that fits; at least its shortest."""
+    shortest, wanted = lengths
+    return shortest, max(shortest, min(wanted, longest))
 
 
 def _field(batch: int, height: int, width: int, draw: "_Draw") -> Tensor:
