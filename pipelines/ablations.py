@@ -5,8 +5,8 @@
         -o runs/ablations
 
 Every variant starts from the same seed, sees the same crops in the same order and is measured on
-the same pairs with its averaged weights. Interrupt it any time: the same command goes on; variants that
-are done are not trained again. Writes `TASK.json` and `TASK.md` into the output folder.
+the same pairs with its averaged weights. Interrupt it any time: the same command goes on; variants
+that are done are not trained again. Writes `TASK.json` and `TASK.md` into the output folder.
 
 What a short budget can show: which variants learn faster, and what each costs. What it cannot
 show: where they end after the hundreds of thousands of steps the paper gave them. Differences of a
@@ -113,9 +113,9 @@ def train_and_measure(
 def as_markdown(results: list[Result], task: Task) -> str:
     """The table, each value beside its difference from the whole network in the first row."""
     whole = results[0]
+    paper = f"paper, {PAPER_SET[task]}"
     lines = [
-        "| variant | parameters | training loss | PSNR RGB | Δ | PSNR Y | Δ "
-        f"| paper, {PAPER_SET[task]} | Δ |",
+        f"| variant | parameters | training loss | PSNR RGB | Δ | PSNR Y | Δ | {paper} | Δ |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [

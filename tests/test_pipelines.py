@@ -1,5 +1,6 @@
 """The recipes of `pipelines/`, run as a user would, on tiny input."""
 
+import json
 from pathlib import Path
 
 import click
@@ -75,3 +76,25 @@ def test_gopro_is_trained_on_and_measured(tmp_path: Path) -> None:
     done = recipe("train_gopro.py", tmp_path / "GOPRO", *words)
     assert done.exit_code == 0, done.stderr
     assert (tmp_path / "run" / "deblur.safetensors").is_file()
+
+
+@pytest.mark.parametrize("task", ["derain", "deblur"])
+def test_every_ablation_is_trained_once_and_tabled(tmp_path: Path, task: str) -> None:
+    pairs = pictures.rain100(tmp_path / "pairs")
+    sets = ("--data", f"rain100={pairs}", "--test", f"rain100={pairs}")
+    budget = ("--steps", "1", "--patch-px", "16", "--batch", "1")
+    words = ("--task", task, *sets, *budget, "-o", tmp_path / "runs")
+    done = recipe("ablations.py", *words)
+    assert done.exit_code == 0, done.stderr
+    rows = json.loads((tmp_path / "runs" / f"{task}.json").read_text())
+    assert [row["name"] for row in rows][:2] == ["LFDN", "without MSHF"]
+    assert len({row["parameters"] for row in rows}) == len(rows)
+    table = (tmp_path / "runs" / f"{task}.md").read_text()
+    assert table.count("\n| ") == len(rows)
+
+    run = tmp_path / "runs" / task / "LFDN"
+    trained = (run / "best.safetensors").stat().st_mtime_ns
+    again = recipe("ablations.py", *words)
+    assert again.exit_code == 0, again.stderr
+    assert (run / "best.safetensors").stat().st_mtime_ns == trained
+    assert (tmp_path / "runs" / f"{task}.md").read_text() == table
