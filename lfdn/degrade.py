@@ -47,7 +47,7 @@ JPEG_BLOCK_PX = 16
 
 GAMMA = 2.2  # of the camera response, as GoPro's authors assumed it
 SUBFRAMES = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated more in between
-LONGEST_SHARE = 1 / 6  # of the shorter side: a crop must show more than the blur
+LONGEST_SHARE = 1 / 9  # of the shorter side: a crop must show much more than the blur
 PATH_KNOTS = 4
 REGIONS = 3
 FIELD_KNOTS = 6
