@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lfdn import LFDN, load
-from lfdn.data import Sample, to_tensor
+from lfdn.data import Sample, split, to_tensor
 from lfdn.layouts import read_sets
 from lfdn.metrics import luma, psnr, quantize
 from lfdn_video.tiles import Grid
@@ -100,18 +100,24 @@ def measure(restore: Restore, samples: list[Sample]) -> tuple[float, float]:
 @click.command()
 @click.option("--weights", default="derain", show_default=True)
 @click.option("--data", "sets", multiple=True, required=True, metavar="LAYOUT=FOLDER")
+@click.option(
+    "--held-out", is_flag=True, help="Only the samples that training keeps for validation."
+)
 @click.option("--window", "windows", type=int, multiple=True, help="px, may be repeated.")
 @click.option("--tile", "tiles", type=int, multiple=True, help="px, may be repeated.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the rows here.")
 def main(
     weights: str,
     sets: tuple[str, ...],
+    held_out: bool,
     windows: tuple[int, ...],
     tiles: tuple[int, ...],
     json_path: Path | None,
 ) -> None:
     """Compare statistics over the whole picture, windows and tiles."""
     samples, network = read_sets(sets), load(weights)
+    if held_out:
+        _, samples = split(samples)
     rows = [Row("input", *measure(lambda image: image, samples))]
     rows.append(Row("whole", *measure(network, samples)))
     for window in windows:

@@ -10,6 +10,7 @@ import click
 
 from lfdn.commands.evaluate import evaluate
 from lfdn.commands.export import export
+from lfdn.commands.pack import pack
 from lfdn.commands.train import train
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
-for command in (train, evaluate, export):
+for command in (train, evaluate, export, pack):
     main.add_command(command)
 
 

@@ -7,14 +7,17 @@ it, which is what makes resuming exact.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatch
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from zipfile import BadZipFile, ZipFile
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -36,25 +39,54 @@ class DataError(ValueError):
     """A data folder, or a file in it, is not what its layout promises."""
 
 
+class Part(StrEnum):
+    """What of a picture file is meant, where two pictures are side by side in it."""
+
+    ALL = "all"
+    LEFT = "left"
+    RIGHT = "right"
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture file, or the left or right half of one."""
+    """A picture file, or the left or right half of one, or a frame of a video."""
 
     path: Path
-    part: Literal["all", "left", "right"] = "all"
+    part: Part = Part.ALL
+    frame: int | None = None
+    """Which frame of the video `path`, from 0."""
+    archive: Path | None = None
+    """The ZIP file in which `path` is a member."""
 
     def read(self) -> Pixels:
+        """RGB, 8 bit. Raises DataError where there is no such picture."""
+        if self.frame is not None:
+            return _read_frame(self.path, self.frame)
         try:
-            with Image.open(self.path) as image:
+            with Image.open(BytesIO(self.encoded())) as image:
                 pixels = np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{self.path}: not a readable picture ({error})") from error
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{self}: not a readable picture ({error})") from error
         middle = pixels.shape[1] // 2
-        if self.part == "left":
+        if self.part is Part.LEFT:
             return np.ascontiguousarray(pixels[:, :middle])
-        if self.part == "right":
+        if self.part is Part.RIGHT:
             return np.ascontiguousarray(pixels[:, middle : 2 * middle])
         return pixels
+
+    def encoded(self) -> bytes:
+        """The bytes of the file. Raises DataError where there are none."""
+        try:
+            if self.archive is None:
+                return self.path.read_bytes()
+            with ZipFile(self.archive) as archive:
+                return archive.read(self.path.as_posix())
+        except (OSError, KeyError, BadZipFile) as error:
+            raise DataError(f"{self}: cannot be read ({error})") from error
+
+    def __str__(self) -> str:
+        place = self.path if self.archive is None else f"{self.archive}: {self.path}"
+        return f"{place}" if self.frame is None else f"{place}, frame {self.frame}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +98,8 @@ class Sample:
     degraded: Picture | None = None
     following: Picture | None = None
     """The next frame, where the clean picture is one of a sequence."""
+    alternatives: tuple[Picture, ...] = ()
+    """Further clean pictures, any of which may be the right one; not for training."""
 
 
 def split(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -74,15 +108,12 @@ def split(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     return training, list(samples[::VALIDATION_EVERY])
 
 
-def streak_bank(folder: Path) -> Tensor:
-    """The grey streak layers of a folder as one uint8 tensor `[K, h, w]`, cut to the smallest."""
-    layers = []
-    for path in pictures_in(folder):
-        with Image.open(path) as image:
-            layers.append(np.asarray(image.convert("L")))
-    height = min(layer.shape[0] for layer in layers)
-    width = min(layer.shape[1] for layer in layers)
-    return torch.from_numpy(np.stack([layer[:height, :width] for layer in layers]))
+def streak_bank(layers: Sequence[Picture]) -> Tensor:
+    """Grey streak layers as one uint8 tensor `[K, h, w]`, cut to the smallest."""
+    pixels = [layer.read()[..., 0] for layer in layers]
+    height = min(layer.shape[0] for layer in pixels)
+    width = min(layer.shape[1] for layer in pixels)
+    return torch.from_numpy(np.stack([layer[:height, :width] for layer in pixels]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +156,8 @@ class Crops(Dataset[CropBatch]):
         `smallest_side_px`: larger clean pictures are shrunk by a random factor, down to this.
         `motion`: estimate the flow to the following frame, where a sample has one.
         """
+        if several := next((s for s in samples if s.alternatives), None):
+            raise DataError(f"{several.name}: has several references; that is for evaluation alone")
         self._pairs = [_load(s, motion=False) for s in samples if s.degraded is not None]
         self._clean = [_load(s, motion=motion) for s in samples if s.degraded is None]
         if not (self._pairs or self._clean):
@@ -166,12 +199,27 @@ class Crops(Dataset[CropBatch]):
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The picture files in `folder`, by name; DataError where there is none."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; check the path of the data set")
+        raise DataError(f"{folder}: no such folder")
     found = folder.rglob("*") if recursive else folder.iterdir()
     pictures = sorted(path for path in found if path.suffix.lower() in PICTURE_SUFFIXES)
     if not pictures:
-        raise DataError(f"{folder}: no pictures in it; check the path of the data set")
+        raise DataError(f"{folder}: no pictures in it")
     return pictures
+
+
+def video_frames(path: Path, *, every: int) -> list[Sample]:
+    """Each `every`th frame of a video that has another behind it, named STEM/INDEX."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    video = cv2.VideoCapture(str(path))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
+    if count < 2:
+        raise DataError(f"{path}: not a readable video of two frames or more")
+    return [
+        Sample(f"{path.stem}/{i:06d}", Picture(path, frame=i), following=Picture(path, frame=i + 1))
+        for i in range(0, count - 1, every)
+    ]
 
 
 def exclude(samples: Sequence[Sample], patterns: Sequence[str]) -> list[Sample]:
@@ -185,6 +233,16 @@ def exclude(samples: Sequence[Sample], patterns: Sequence[str]) -> list[Sample]:
 def to_tensor(pixels: Pixels) -> Tensor:
     """`[H, W, 3]` uint8 to `[1, 3, H, W]` float32 in 0…1."""
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _read_frame(path: Path, index: int) -> Pixels:
+    video = cv2.VideoCapture(str(path))
+    video.set(cv2.CAP_PROP_POS_FRAMES, index)
+    readable, frame = video.read()
+    video.release()
+    if not readable:
+        raise DataError(f"{path}: frame {index} cannot be decoded")
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +264,7 @@ def _load(sample: Sample, *, motion: bool) -> _Loaded:
     degraded = sample.degraded.read()
     if degraded.shape != clean.shape:
         raise DataError(
-            f"{sample.degraded.path}: {degraded.shape[1]}x{degraded.shape[0]} px, its pair has "
+            f"{sample.degraded}: {degraded.shape[1]}x{degraded.shape[0]} px, its pair has "
             f"{clean.shape[1]}x{clean.shape[0]}; pairs must be of one size"
         )
     return _Loaded(clean, degraded, None)

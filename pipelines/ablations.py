@@ -25,6 +25,7 @@ from lfdn import LFDN, LFDNConfig, data, load
 from lfdn import evaluate as measuring
 from lfdn import train as training
 from lfdn.layouts import read_sets
+from lfdn.layouts import streaks as read_streaks
 
 Task = Literal["derain", "deblur"]
 
@@ -90,7 +91,7 @@ def train_and_measure(
         run,
         options=options,
         config=variant.config,
-        bank=data.streak_bank(streaks) if streaks else None,
+        bank=read_streaks(streaks) if streaks else None,
         on_report=reports.append,
     )
     network = load(run / "best.safetensors")

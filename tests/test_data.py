@@ -1,5 +1,6 @@
 """Data sets by their layouts, and crops as a function of the step."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,60 +14,11 @@ from tests import pictures
 STAGES = (Stage(0.5, 16, 4), Stage(1.0, 32, 2))
 
 
-def test_rain800_has_the_clean_picture_on_the_left(tmp_path: Path) -> None:
-    samples = layouts.rain800(pictures.rain800(tmp_path))
-    assert len(samples) == 3
-    assert np.array_equal(samples[0].clean.read(), pictures.picture(0))
-    assert samples[0].degraded is not None
-    assert samples[0].degraded.read().min() >= 100
-
-
-def test_rain100_pairs_by_number(tmp_path: Path) -> None:
-    samples = layouts.rain100(pictures.rain100(tmp_path))
-    assert [sample.name for sample in samples] == ["rain-0", "rain-1"]
-    assert np.array_equal(samples[1].clean.read(), pictures.picture(1))
-
-
-def test_gopro_walks_the_sequences(tmp_path: Path) -> None:
-    names = [sample.name for sample in layouts.gopro(pictures.gopro(tmp_path))]
-    assert names == ["GOPR0/000000", "GOPR0/000001", "GOPR1/000000", "GOPR1/000001"]
-
-
-def test_sequences_know_the_following_frame(tmp_path: Path) -> None:
-    samples = layouts.sequences(pictures.clean(tmp_path / "walk").parent)
-    assert [sample.name for sample in samples] == ["walk/000", "walk/001"]
-    assert samples[0].following == samples[1].clean
-
-
 def test_a_mirrored_crop_turns_its_flow_round() -> None:
     flow = np.full((20, 20, 2), 4, np.float16)
     cut = data._cut_flow(flow, 10, mirror=True)
     assert cut.shape == (10, 10, 2)
     assert cut[0, 0].tolist() == [-2, 2]
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="absent: no such folder"):
-        layouts.clean_folder(tmp_path / "absent")
-
-
-def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no pictures in it"):
-        layouts.rain800(tmp_path)
-
-
-def test_a_missing_pair_is_named(tmp_path: Path) -> None:
-    pictures.rain100(tmp_path)
-    (tmp_path / "clean" / "norain-1.png").unlink()
-    with pytest.raises(DataError, match=r"rain-1\.png: no picture of this name"):
-        layouts.rain100(tmp_path)
-
-
-def test_two_pictures_of_one_number_are_refused(tmp_path: Path) -> None:
-    pictures.rain100(tmp_path)
-    pictures.write(tmp_path / "clean" / "other-1.png", pictures.picture(7))
-    with pytest.raises(DataError, match="has the same number as norain-1"):
-        layouts.rain100(tmp_path)
 
 
 def test_pairs_of_two_sizes_are_refused(tmp_path: Path) -> None:
@@ -79,13 +31,13 @@ def test_pairs_of_two_sizes_are_refused(tmp_path: Path) -> None:
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_text("no picture")
     with pytest.raises(DataError, match=r"1\.png: not a readable picture"):
-        layouts.clean_folder(tmp_path)[0].clean.read()
+        layouts.clean(tmp_path)[0].clean.read()
 
 
 @pytest.fixture
 def crops(tmp_path: Path) -> Crops:
-    samples = layouts.rain800(pictures.rain800(tmp_path / "pairs"))
-    samples += layouts.clean_folder(pictures.clean(tmp_path / "clean"))
+    samples = layouts.side_by_side(pictures.rain800(tmp_path / "pairs"))
+    samples += layouts.clean(pictures.clean(tmp_path / "clean"))
     return Crops(samples, STAGES, steps=10, seed=7, paired_share=0.5)
 
 
@@ -107,14 +59,28 @@ def test_the_share_of_pairs_is_kept(crops: Crops) -> None:
 
 
 def test_every_twentieth_sample_validates(tmp_path: Path) -> None:
-    samples = layouts.clean_folder(pictures.clean(tmp_path, 21))
+    samples = layouts.clean(pictures.clean(tmp_path, 21))
     training, validation = data.split(samples)
     assert validation == [samples[0], samples[20]]
     assert not set(training) & set(validation)
 
 
 def test_a_streak_bank_is_one_tensor(tmp_path: Path) -> None:
-    assert data.streak_bank(pictures.clean(tmp_path, 2)).shape == (2, 48, 64)
+    assert layouts.streaks(pictures.clean(tmp_path, 2)).shape == (2, 48, 64)
+
+
+def test_samples_are_left_out_by_name(tmp_path: Path) -> None:
+    samples = layouts.sequences(pictures.clean(tmp_path / "walk").parent)
+    assert [s.name for s in data.exclude(samples, ["walk/*1"])] == ["walk/000"]
+    with pytest.raises(DataError, match="'run/\\*' matches no sample"):
+        data.exclude(samples, ["run/*"])
+
+
+def test_several_references_are_not_trained_on(tmp_path: Path) -> None:
+    sample = layouts.side_by_side(pictures.rain800(tmp_path))[0]
+    several = replace(sample, alternatives=(sample.clean,))
+    with pytest.raises(DataError, match="several references; that is for evaluation alone"):
+        Crops([several], STAGES, steps=4, seed=1, paired_share=1)
 
 
 def test_a_tensor_holds_the_picture_between_zero_and_one() -> None:

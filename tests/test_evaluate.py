@@ -42,6 +42,6 @@ def test_every_row_goes_to_the_csv(samples: list[Sample], tmp_path: Path) -> Non
 
 
 def test_a_sample_without_a_pair_is_refused(tmp_path: Path) -> None:
-    samples = layouts.clean_folder(pictures.clean(tmp_path / "clean"))
+    samples = layouts.clean(pictures.clean(tmp_path / "clean"))
     with pytest.raises(DataError, match="no degraded counterpart"):
         list(evaluate(nn.Identity(), samples))

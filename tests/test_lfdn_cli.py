@@ -58,8 +58,8 @@ def test_evaluate_names_the_protocol_in_its_table(tmp_path: Path, weights: Path)
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--data", "kitti=/nowhere"], 2, "not LAYOUT=FOLDER"),
-        (["--data", "rain100=/nowhere"], 1, "no folder clean/"),
+        (["--data", "kitti=/nowhere"], 2, "is not LAYOUT=PATH"),
+        (["--data", "rain100=/nowhere"], 1, "no such folder; rain100 wants rainy/"),
     ],
 )
 def test_bad_input_gets_one_clear_line(arguments: list[str], code: int, words: str) -> None:
@@ -80,3 +80,17 @@ def test_a_bad_stage_is_explained(tmp_path: Path) -> None:
     result = run("train", "--data", f"clean={tmp_path}", "-o", tmp_path, "--stages", "112")
     assert result.exit_code == 2
     assert "0.5:112x16" in result.stderr
+
+
+def test_a_pack_can_be_measured_and_is_not_overwritten(tmp_path: Path, weights: Path) -> None:
+    pairs = pictures.rain100(tmp_path / "data")
+    words = ("--data", f"rain100={pairs}", "-o", tmp_path / "data.zip")
+    packed = run("pack", *words)
+    assert packed.exit_code == 0, packed.output
+    assert "data.zip: 2 samples, 0 streak layers" in packed.stdout
+    measured = run("evaluate", "--weights", weights, "--data", f"pack={tmp_path}/data.zip")
+    assert measured.exit_code == 0, measured.output
+    again = run("pack", *words)
+    assert again.exit_code == 1
+    assert "data.zip: exists; choose another name or add --force" in again.stderr
+    assert run("pack", *words, "--force").exit_code == 0

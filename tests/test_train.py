@@ -21,8 +21,8 @@ OPTIONS = TrainOptions(
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    pairs = layouts.rain800(pictures.rain800(tmp_path / "pairs", 3))
-    return pairs + layouts.clean_folder(pictures.clean(tmp_path / "clean", 3))
+    pairs = layouts.side_by_side(pictures.rain800(tmp_path / "pairs", 3))
+    return pairs + layouts.clean(pictures.clean(tmp_path / "clean", 3))
 
 
 def test_a_run_leaves_weights_metrics_and_a_checkpoint(

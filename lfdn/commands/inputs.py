@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 FOLDER = click.Path(path_type=Path)
 DATA_HELP = (
-    "May be repeated. Pairs: rain800 (side by side), rain100 (rainy/ and clean/), "
-    "gopro (SEQUENCE/blur and sharp). To be degraded: clean (pictures), "
-    "sequences (folders of frames)."
+    "May be repeated. Pairs: rain800, test100, rain100, rain14000, gopro, gopro_gamma, hide, "
+    "kohler, reds, pairs. To be degraded: clean, sequences, videos. Of either kind: pack. "
+    "docs/data.md shows the folders of each."
 )
 
 
@@ -29,7 +29,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Leave out the samples of these names, such as 'dog/*'; may be repeated.",
     )(command)
     return click.option(
-        "--data", "sets", multiple=True, required=True, metavar="LAYOUT=FOLDER", help=DATA_HELP
+        "--data", "sets", multiple=True, required=True, metavar="LAYOUT=PATH", help=DATA_HELP
     )(command)
 
 
@@ -37,4 +37,7 @@ def read_samples(sets: Sequence[str], exclude: Sequence[str]) -> list[Sample]:
     """What `data_options` names. Raises lfdn.data.DataError."""
     from lfdn import data, layouts
 
-    return data.exclude(layouts.read_sets(sets), exclude)
+    try:
+        return data.exclude(layouts.read_sets(sets), exclude)
+    except layouts.UnknownLayoutError as error:
+        raise click.UsageError(f"--data: {error}") from error

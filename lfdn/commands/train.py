@@ -58,12 +58,12 @@ def train(
     **fields: Any,
 ) -> None:
     """Train a network. Interrupt it any time: the same command goes on."""
-    from lfdn import data, weights
+    from lfdn import layouts, weights
     from lfdn import train as training
 
     try:
         options = training.TrainOptions(stages=_parse_stages(stages), **fields)
-        bank = data.streak_bank(streaks) if streaks else None
+        bank = layouts.streaks(streaks) if streaks else None
         initial = weights.read(init) if init else None
         training.train(
             read_samples(sets, exclude),
