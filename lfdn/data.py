@@ -136,6 +136,12 @@ class CropBatch:
     paired: Tensor
     flow: Tensor
 
+    def pin_memory(self) -> "CropBatch":
+        """The same in page-locked memory, which `DataLoader` asks for."""
+        parts = (self.degraded, self.clean, self.flow)
+        degraded, clean, flow = (part.pin_memory() for part in parts)
+        return CropBatch(degraded, clean, self.paired, flow)
+
 
 class Crops(Dataset[CropBatch]):
     """The batch of every step: item `step` is a `CropBatch`. All pictures are kept in memory."""
@@ -233,6 +239,13 @@ def exclude(samples: Sequence[Sample], patterns: Sequence[str]) -> list[Sample]:
 def to_tensor(pixels: Pixels) -> Tensor:
     """`[H, W, 3]` uint8 to `[1, 3, H, W]` float32 in 0…1."""
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def write_picture(picture: Tensor, path: Path) -> None:
+    """`[1, 3, H, W]` in 0…1 as an 8-bit file, in a folder that is made if need be."""
+    pixels = (picture[0].clamp(0, 1) * 255).round().permute(1, 2, 0).to(torch.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.contiguous().numpy()).save(path)
 
 
 def _read_frame(path: Path, index: int) -> Pixels:

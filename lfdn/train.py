@@ -1,103 +1,44 @@
-"""The training loop, for one device. Knows crops, losses and checkpoints; prints nothing.
+"""The training loop. Knows crops, losses and the run's folder; prints nothing.
 
-A run is a folder: `last.pt` (everything needed to go on), `best.safetensors` (the averaged weights
-that scored best on the validation split) and `metrics.csv`. `python -m lfdn train` is its user.
+`lfdn train` is its user. What a run does is in `lfdn.recipe`, what it leaves in `lfdn.checkpoint`.
 """
 
-import csv
 import logging
-import math
+import os
+import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from lfdn import degrade
-from lfdn.data import (
-    SMALLEST_SIDE_PX,
-    CropBatch,
-    Crops,
-    Pixels,
-    Sample,
-    Stage,
-    split,
-    to_tensor,
-)
+from lfdn.checkpoint import Progress, Report, RunFolder, TrainingError
+from lfdn.data import CropBatch, Crops, Sample, split
+from lfdn.distributed import Ranks, join
 from lfdn.losses import LOSSES
-from lfdn.metrics import luma, psnr, quantize
 from lfdn.model import LFDN, LFDNConfig
+from lfdn.recipe import TrainOptions, learning_rate
+from lfdn.validation import Degradation, Validation
 from lfdn.weights import save
+
+__all__ = ["Progress", "Report", "TrainOptions", "TrainingError", "train"]
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["float32", "bfloat16"]
-Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""(clean `[B, 3, H, W]`, flow `[B, 2, H, W]`, generator) to (degraded, target)."""
-
+Tensors = tuple[Tensor, ...] | list[Tensor]
 CPU = torch.device("cpu")
-
-STAGES = (Stage(0.60, 112, 16), Stage(0.85, 160, 8), Stage(1.0, 224, 4))
-VALIDATION_PICTURES = 24
-VALIDATION_CROP_PX = 256
 SYNTHESIS_SALT = 0x5EED  # keeps the synthetic rain's random numbers apart from the crops'
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the last good checkpoint is kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """One run. The recipe of the packaged weights is in their model card."""
-
-    task: Literal["derain", "deblur"] = "derain"
-    steps: int = 20_000
-    stages: tuple[Stage, ...] = STAGES
-    paired_share: float = 0.35
-    """Share of each batch taken from pairs; the rest are clean pictures with synthetic rain."""
-    loss: str = "charbonnier"
-    learning_rate: float = 8e-4
-    warmup_steps: int = 250
-    weight_decay: float = 1e-4
-    clip_norm: float = 0.2
-    """Twice the gradient's usual norm: one bad batch must not undo a thousand good ones."""
-    ema_decay: float = 0.999
-    smallest_side_px: int = SMALLEST_SIDE_PX
-    """Larger clean pictures are shrunk by a random factor, down to this."""
-    precision: Precision = "float32"
-    compile: bool = False
-    """`torch.compile` the network: a quarter faster on the CPU, after a minute for each stage."""
-    device: str = "cpu"
-    seed: int = 1
-    validate_every: int = 1000
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss: {self.loss!r} is none of {', '.join(LOSSES)}")
-        if self.steps < 1:
-            raise ValueError(f"steps: at least 1 is needed, got {self.steps}")
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One row of `metrics.csv`."""
-
-    step: int
-    seconds: float
-    learning_rate: float
-    loss: float
-    gradient_norm: float
-    """Before clipping; this and the loss are means since the last row."""
-    validation_input_psnr_y: float
-    validation_psnr_y: float
 
 
 def train(
@@ -109,86 +50,270 @@ def train(
     initial: LFDN | None = None,
     bank: Tensor | None = None,
     on_report: Callable[[Report], None] | None = None,
+    on_step: Callable[[Progress], None] | None = None,
 ) -> LFDN:
     """Train on `samples` in the folder `run`, going on from its `last.pt` if there is one.
 
     `initial`: start from these weights (and their configuration) instead of from random ones.
     `bank`: streak layers for synthetic rain (`lfdn.data.streak_bank`). Returns the averaged network
-    in eval mode. Raises TrainingError when the loss is not finite and
-    lfdn.data.DataError for bad data.
+    in eval mode. SIGINT and SIGTERM end it after the step, with a checkpoint, by KeyboardInterrupt.
+
+    Under `torchrun`, the processes share each batch; rank 0 alone validates, writes and reports.
+
+    Raises TrainingError when the loss or a gradient is not finite, or when `run` is another run's
+    folder, and lfdn.data.DataError for bad data.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    device = torch.device(options.device)
+    with ExitStack() as stack:
+        ranks = stack.enter_context(join(options.device))
+        stop = stack.enter_context(_Stop())
+        trainer = _Trainer(samples, run, options, config, initial, bank, ranks)
+        return trainer.fit(stop, on_report, on_step)
+
+
+class _Trainer:
+    """One run, in one process."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        run: Path,
+        options: TrainOptions,
+        config: LFDNConfig | None,
+        initial: LFDN | None,
+        bank: Tensor | None,
+        ranks: Ranks,
+    ) -> None:
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        torch.manual_seed(options.seed)
+        self._options, self._ranks, self._device = options, ranks, ranks.device
+        self._network = _network(config, initial, self._device)
+        self._average = AveragedModel(self._network, multi_avg_fn=_warm_average(options.ema_decay))
+        self._optimizer = _optimizer(self._network, options)
+        self._parts = {
+            "network": self._network,
+            "average": self._average,
+            "optimizer": self._optimizer,
+        }
+        self._folder = RunFolder(run)
+        if ranks.leads:
+            self._folder.begin(options, self._network.config, samples)
+        training, held = split(samples)
+        self._crops = Crops(
+            training,
+            options.stages,
+            steps=options.steps,
+            seed=options.seed,
+            paired_share=options.paired_share,
+            smallest_side_px=options.smallest_side_px,
+            motion=options.task == "deblur",
+        )
+        _check_batches(options, ranks)
+        self._degrade = _degradation(options.task, bank, self._device)
+        self._validation = Validation(
+            held if ranks.leads else [],
+            seed=options.seed,
+            degrade=_degradation(options.task, bank, CPU),
+        )
+        self._progress = self._folder.load(**self._parts)
+
+    def fit(
+        self,
+        stop: "_Stop",
+        on_report: Callable[[Report], None] | None,
+        on_step: Callable[[Progress], None] | None,
+    ) -> LFDN:
+        """The steps that are left."""
+        options, progress, leads = self._options, self._progress, self._ranks.leads
+        forward = self._forward()
+        began, before = time.monotonic(), progress.seconds
+        for step, batch in self._batches():
+            self._step(forward, step, batch)
+            progress.step = step + 1
+            progress.seconds = before + time.monotonic() - began
+            if leads and on_step is not None:
+                on_step(progress)
+            last = progress.step == options.steps
+            due = last or progress.step % options.validate_every == 0
+            report = self._validate() if leads and due else None
+            if leads and (due or stop.wanted or progress.step % options.checkpoint_every == 0):
+                self._folder.save(progress, **self._parts)
+            if report is not None and on_report is not None:
+                on_report(report)
+            if stop.wanted and not last:
+                raise KeyboardInterrupt
+        return self._averaged().eval()
+
+    def _step(self, forward: nn.Module, step: int, batch: CropBatch) -> None:
+        options = self._options
+        rate = learning_rate(options, step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        degraded, target = self._prepare(step, batch)
+        with torch.autocast(
+            self._device.type, torch.bfloat16, enabled=options.autocast(self._device.type)
+        ):
+            restored = forward(degraded)
+        loss = LOSSES[options.loss](restored.float(), target)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        norm = nn.utils.clip_grad_norm_(self._network.parameters(), options.clip_norm)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise TrainingError(
+                f"{self._folder.path}: at step {step} the loss is {loss.item():.4g}, the norm of "
+                f"its gradient {norm.item():.4g}; {self._folder.best.name} and last.pt are of "
+                "before; try a lower --learning-rate or --clip-norm"
+            )
+        self._optimizer.step()
+        self._average.update_parameters(self._network)
+        self._progress.losses.append(loss.item())
+        self._progress.gradient_norms.append(norm.item())
+
+    def _validate(self) -> Report:
+        """Score the averaged weights, keep them if they are the best, write the row."""
+        options, progress = self._options, self._progress
+        network = self._averaged()
+        score = self._validation.score(network, self._device)
+        report = Report(
+            step=progress.step,
+            seconds=progress.seconds,
+            learning_rate=learning_rate(options, progress.step - 1),
+            loss=fmean(progress.losses),
+            gradient_norm=fmean(progress.gradient_norms),
+            validation_input_psnr_y=score.input_y,
+            validation_psnr_y=score.output_y,
+            validation_input_psnr_rgb=score.input_rgb,
+            validation_psnr_rgb=score.output_rgb,
+        )
+        progress.losses.clear()
+        progress.gradient_norms.clear()
+        self._folder.append(report)
+        samples = self._folder.path / "samples"
+        self._validation.picture(network, self._device, samples / f"step_{progress.step:07d}.png")
+        chosen = score.output_rgb if options.task == "deblur" else score.output_y
+        if not chosen <= progress.best:  # also without pairs, where it is nan
+            progress.best = chosen
+            notes = {"step": str(progress.step), "recipe": str(asdict(options))}
+            save(network, self._folder.best, task=options.task, notes=notes, half=False)
+        return report
+
+    def _forward(self) -> nn.Module:
+        """The network as it is called: on every rank, compiled if wanted and possible."""
+        network: nn.Module = self._network
+        if self._ranks.count > 1:
+            network = DistributedDataParallel(network)
+        if not self._options.compile:
+            return network
+        if lacking := _lacking_compiler(self._device.type):
+            log.warning("--compile needs %s; going on without", lacking)
+            return network
+        compiled: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
+        return compiled
+
+    def _batches(self) -> Iterator[tuple[int, CropBatch]]:
+        """(step, batch), in order; worker processes prepare crops ahead."""
+        steps = range(self._progress.step, self._options.steps)
+        loader = DataLoader(
+            self._crops,
+            batch_size=None,
+            sampler=steps,
+            num_workers=self._options.workers,
+            worker_init_fn=_ignore_interrupts,
+            pin_memory=self._device.type == "cuda",
+        )
+        yield from zip(steps, loader, strict=True)
+
+    def _prepare(self, step: int, batch: CropBatch) -> tuple[Tensor, Tensor]:
+        """This rank's (network input, target), degraded here where a crop has no pair."""
+        device, ranks = self._device, self._ranks
+        degraded = batch.degraded.to(device, non_blocking=True).float() / 255
+        target = batch.clean.to(device, non_blocking=True).float() / 255
+        synthetic = ~batch.paired
+        if synthetic.any():
+            seed = (self._options.seed * SYNTHESIS_SALT + step) % 2**63
+            generator = torch.Generator(device).manual_seed(seed)
+            flow = batch.flow[synthetic].to(device, non_blocking=True)
+            made = self._degrade(target[synthetic], flow, generator)
+            degraded[synthetic], target[synthetic] = made
+        own, layout = slice(ranks.rank, None, ranks.count), torch.channels_last
+        return (
+            degraded[own].contiguous(memory_format=layout),
+            target[own].contiguous(memory_format=layout),
+        )
+
+    def _averaged(self) -> LFDN:
+        network = self._average.module
+        assert isinstance(network, LFDN)
+        return network
+
+
+class _Stop:
+    """Whether SIGINT or SIGTERM came (to the main thread); a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "_Stop":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # as it was given
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.wanted = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _ignore_interrupts(_: int) -> None:
+    """Ctrl-C goes to every process of a terminal; a worker goes when its parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _network(config: LFDNConfig | None, initial: LFDN | None, device: torch.device) -> LFDN:
     network = LFDN(initial.config if initial else config)
     if initial is not None:
         network.load_state_dict(initial.state_dict())
     network = network.to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub
-    update = get_ema_multi_avg_fn(options.ema_decay)  # type: ignore[no-untyped-call]  # torch
-    average = AveragedModel(network, multi_avg_fn=update)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    forward = torch.compile(network, dynamic=False) if options.compile else network
-    start, best = _resume(run, network, average, optimizer)
-    training, held = split(samples)
-    degrade_batch = _degradation(options.task, bank, device)
-    validation = _validation_pairs(held, options.seed, _degradation(options.task, bank, CPU))
-    crops = Crops(
-        training,
-        options.stages,
-        steps=options.steps,
-        seed=options.seed,
-        paired_share=options.paired_share,
-        smallest_side_px=options.smallest_side_px,
-        motion=options.task == "deblur",
-    )
-
-    began, losses, norms = time.monotonic(), list[float](), list[float]()
-    for step, batch in _batches(crops, start):
-        rate = _learning_rate(options, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        degraded, target = _prepare(batch, options.seed, step, device, degrade_batch)
-        with _autocast(device, options.precision):
-            restored = forward(degraded)
-        loss = LOSSES[options.loss](restored.float(), target)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"{run}: loss is {loss.item()} at step {step}; last.pt is good")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
-        norms.append(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm).item())
-        optimizer.step()
-        average.update_parameters(network)
-        losses.append(loss.item())
-
-        done = step + 1
-        if done % options.validate_every == 0 or done == options.steps:
-            averaged = _averaged(average)
-            before, after = _validate(averaged, validation, device)
-            seconds = time.monotonic() - began
-            report = Report(done, seconds, rate, fmean(losses), fmean(norms), before, after)
-            losses.clear()
-            norms.clear()
-            _append(run / "metrics.csv", report)
-            if after > best:
-                best = after
-                notes = {"step": str(done), "recipe": str(asdict(options))}
-                save(averaged, run / "best.safetensors", task=options.task, notes=notes, half=False)
-            _checkpoint(run, done, best, network, average, optimizer)
-            if on_report is not None:
-                on_report(report)
-    return _averaged(average).eval()
+    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
 
 
-def _batches(crops: Crops, start: int) -> Iterator[tuple[int, CropBatch]]:
-    """(step, batch) from `start` on; one worker process prepares crops ahead."""
-    steps = range(start, len(crops))
-    loader = DataLoader(crops, batch_size=None, sampler=steps, num_workers=1)
-    yield from zip(steps, loader, strict=True)
+def _optimizer(network: LFDN, options: TrainOptions) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+    return kind(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+
+
+def _warm_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """An exponential average that forgets its start: at most (1 + n) / (10 + n) of it is kept."""
+
+    def update(averages: Tensors, current: Tensors, count: Tensor | int) -> None:
+        warm = min(decay, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(warm)(averages, current, count)  # type: ignore[no-untyped-call]
+
+    return update
+
+
+def _check_batches(options: TrainOptions, ranks: Ranks) -> None:
+    for stage in options.stages:
+        if stage.batch % ranks.count:
+            raise TrainingError(
+                f"--stages: a batch of {stage.batch} cannot be shared by {ranks.count} processes; "
+                "choose a multiple"
+            )
+
+
+def _lacking_compiler(device_type: str) -> str | None:
+    """What `torch.compile` would miss here, if anything."""
+    if device_type == "cuda":
+        return None if find_spec("triton") else "triton"
+    known = (os.environ.get("CXX", "g++"), "g++", "clang++")
+    return None if any(shutil.which(name) for name in known) else "a C++ compiler"
 
 
 def _degradation(task: str, bank: Tensor | None, device: torch.device) -> Degradation:
@@ -197,120 +322,3 @@ def _degradation(task: str, bank: Tensor | None, device: torch.device) -> Degrad
         return lambda clean, flow, generator: degrade.blur(clean, generator=generator, flow=flow)
     layers = bank.to(device) if bank is not None else None
     return lambda clean, _, generator: degrade.rain(clean, generator=generator, bank=layers)
-
-
-def _prepare(
-    batch: CropBatch, seed: int, step: int, device: torch.device, degrade_batch: Degradation
-) -> tuple[Tensor, Tensor]:
-    """(network input, target) as float on `device`; degraded here where a crop has no pair."""
-    degraded = batch.degraded.to(device).float() / 255
-    target = batch.clean.to(device).float() / 255
-    synthetic = ~batch.paired
-    if synthetic.any():
-        generator = torch.Generator(device).manual_seed((seed * SYNTHESIS_SALT + step) % 2**63)
-        flow = batch.flow[batch.paired.logical_not()].to(device)
-        degraded[synthetic], target[synthetic] = degrade_batch(target[synthetic], flow, generator)
-    layout = torch.channels_last
-    return degraded.contiguous(memory_format=layout), target.contiguous(memory_format=layout)
-
-
-def _learning_rate(options: TrainOptions, step: int) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    warm = min(1.0, (step + 1) / max(1, options.warmup_steps))
-    return options.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / options.steps))
-
-
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def _validation_pairs(
-    held: Sequence[Sample], seed: int, degrade_batch: Degradation
-) -> list[tuple[Tensor, Tensor]]:
-    """Fixed (degraded, clean) centre crops: real pairs, and clean pictures degraded by the seed."""
-    paired = [s for s in held if s.degraded is not None][:VALIDATION_PICTURES]
-    clean = [s for s in held if s.degraded is None]
-    clean = clean[:: max(1, len(clean) // VALIDATION_PICTURES)][:VALIDATION_PICTURES]
-    generator = torch.Generator().manual_seed(seed)
-    pairs = []
-    for sample in paired:
-        assert sample.degraded is not None
-        pairs.append((_centre(sample.degraded.read()), _centre(sample.clean.read())))
-    for sample in clean:
-        picture = _centre(sample.clean.read())
-        pairs.append(degrade_batch(picture, torch.zeros_like(picture[:, :2]), generator))
-    return pairs
-
-
-def _centre(pixels: Pixels) -> Tensor:
-    height, width = pixels.shape[:2]
-    side = VALIDATION_CROP_PX
-    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    return to_tensor(pixels[top : top + side, left : left + side])
-
-
-def _validate(
-    network: LFDN, pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device
-) -> tuple[float, float]:
-    """Mean PSNR-Y of the inputs and of the restored pictures, 8-bit, in dB."""
-    if not pairs:
-        return math.nan, math.inf
-    network.eval()
-    before, after = [], []
-    with torch.inference_mode():
-        for degraded, clean in pairs:
-            restored = network(degraded.to(device)).cpu()
-            reference = luma(quantize(clean))
-            before.append(psnr(luma(quantize(degraded)), reference).clamp(max=60).item())
-            after.append(psnr(luma(quantize(restored)), reference).clamp(max=60).item())
-    return sum(before) / len(before), sum(after) / len(after)
-
-
-def _averaged(average: AveragedModel) -> LFDN:
-    network = average.module
-    assert isinstance(network, LFDN)
-    return network
-
-
-def _checkpoint(
-    run: Path,
-    step: int,
-    best: float,
-    network: LFDN,
-    average: AveragedModel,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    state = {
-        "step": step,
-        "best": best,
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    partial = run / "last.pt.partial"
-    torch.save(state, partial)
-    partial.replace(run / "last.pt")
-
-
-def _resume(
-    run: Path, network: LFDN, average: AveragedModel, optimizer: torch.optim.Optimizer
-) -> tuple[int, float]:
-    """Load `last.pt` if it is there; (the next step, the best validation score so far)."""
-    path = run / "last.pt"
-    if not path.is_file():
-        return 0, -math.inf
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    log.info("%s: going on from step %d", path, state["step"])
-    return int(state["step"]), float(state["best"])
-
-
-def _append(path: Path, report: Report) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(report)))
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(report))

@@ -19,7 +19,9 @@ LAYERS = (
     {"lfdn"},  # the public names, gathered
     {"lfdn.pack"},
     {"lfdn.layouts"},
-    {"lfdn.train", "lfdn.evaluate"},
+    {"lfdn.recipe", "lfdn.validation", "lfdn.distributed", "lfdn.evaluate"},
+    {"lfdn.checkpoint"},
+    {"lfdn.train"},
     {"lfdn.commands"},
     {"lfdn.commands.inputs"},
     {"lfdn.commands.evaluate", "lfdn.commands.export", "lfdn.commands.pack", "lfdn.commands.train"},

@@ -1,6 +1,7 @@
 """The `lfdn` command, through click, on tiny folders."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,29 @@ def test_a_registered_export_is_in_the_index(tmp_path: Path, weights: Path) -> N
     assert index == {"derain": {"file": target.name, "sha256": file_sha256(target)}}
 
 
-def test_evaluate_prints_one_json_object(tmp_path: Path, weights: Path) -> None:
+def test_evaluate_says_in_json_what_was_measured_and_how(tmp_path: Path, weights: Path) -> None:
     data = pictures.rain100(tmp_path / "data")
     result = run("evaluate", "--weights", weights, "--data", f"rain100={data}", "--json")
-    assert {"input_psnr_y", "output_psnr_y", "parameters"} <= set(json.loads(result.stdout))
+    told = json.loads(result.stdout)
+    assert {"input_psnr_y", "output_psnr_y", "parameters", "protocol"} <= set(told)
+    assert told["weights"]["sha256"] == file_sha256(weights)
+    assert told["pictures"] == 2
+
+
+def test_evaluate_can_replace_a_learnt_scalar(tmp_path: Path, weights: Path) -> None:
+    words = ("--weights", weights, "--data", f"rain100={pictures.rain100(tmp_path / 'data')}")
+    told = json.loads(run("evaluate", *words, "--set", "alpha=0.5", "--json").stdout)
+    assert told["scalars_learnt"] == {"theta": 0, "alpha": 0}
+    assert told["scalars_used"] == {"theta": 0, "alpha": 0.5}
+    assert run("evaluate", *words, "--set", "alpha=much").exit_code == 2
+    assert run("evaluate", *words, "--set", "beta=1").exit_code == 1
+
+
+def test_evaluate_overwrites_nothing(tmp_path: Path, weights: Path) -> None:
+    words = ("--weights", weights, "--data", f"rain100={pictures.rain100(tmp_path / 'data')}")
+    assert run("evaluate", *words, "--csv", tmp_path / "rows.csv").exit_code == 0
+    again = run("evaluate", *words, "--csv", tmp_path / "rows.csv")
+    assert (again.exit_code, "rows.csv: exists" in again.stderr) == (1, True)
 
 
 def test_evaluate_names_the_protocol_in_its_table(tmp_path: Path, weights: Path) -> None:
@@ -94,3 +114,23 @@ def test_a_pack_can_be_measured_and_is_not_overwritten(tmp_path: Path, weights: 
     assert again.exit_code == 1
     assert "data.zip: exists; choose another name or add --force" in again.stderr
     assert run("pack", *words, "--force").exit_code == 0
+
+
+def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    pairs = pictures.rain800(tmp_path / "pairs")
+    words = ("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1",
+             "--stages", "1:16x1")  # fmt: skip
+    assert run(*words).exit_code == 0
+    other = run(*words, "--preset", "paper")
+    assert other.exit_code == 1
+    assert "was started with" in other.stderr
+
+
+def test_a_missing_tensorboard_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    pairs = pictures.rain800(tmp_path / "pairs")
+    done = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--tensorboard")
+    assert done.exit_code == 1
+    assert "pip install 'lfdn-video[tensorboard]'" in done.stderr

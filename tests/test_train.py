@@ -1,16 +1,23 @@
 """The training loop on a handful of pictures and a network of four channels."""
 
 import csv
+import itertools
+import math
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from lfdn import LFDN, LFDNConfig, layouts, load
-from lfdn.data import Sample, Stage
-from lfdn.train import Report, TrainingError, TrainOptions, train
-from lfdn.weights import header
+from lfdn import LFDN, LFDNConfig, layouts, load, recipe
+from lfdn.data import Picture, Sample, Stage
+from lfdn.losses import LOSSES, mse
+from lfdn.recipe import Precision
+from lfdn.train import Progress, Report, TrainingError, TrainOptions, train
+from lfdn.weights import file_sha256, header
 from tests import pictures
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
@@ -51,20 +58,86 @@ def test_the_same_seed_trains_the_same(samples: list[Sample], tmp_path: Path) ->
         assert torch.equal(one, other)
 
 
-def test_an_interrupted_run_goes_on_exactly(samples: list[Sample], tmp_path: Path) -> None:
-    class StopError(Exception):
-        pass
+def state(run: Path) -> dict[str, torch.Tensor]:
+    """Every number of a checkpoint but its clock, flat."""
+    whole = torch.load(run / "last.pt", weights_only=True)
+    whole["progress"].pop("seconds")
+    flat: dict[str, torch.Tensor] = {}
 
-    def stop_once(report: Report) -> None:
-        if report.step == 2:
+    def walk(name: str, value: object) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{name}/{key}", inner)
+        elif isinstance(value, (list, tuple)):
+            for index, inner in enumerate(value):
+                walk(f"{name}/{index}", inner)
+        elif isinstance(value, (torch.Tensor, int, float)):
+            flat[name] = torch.as_tensor(value)
+
+    walk("", whole)
+    return flat
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    """The rows without their clock."""
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row.pop("seconds")
+    return rows
+
+
+class StopError(Exception):
+    """The process dies."""
+
+
+def die_after(step: int) -> Callable[[Progress], None]:
+    def on_step(progress: Progress) -> None:
+        if progress.step == step:
             raise StopError
 
-    straight = train(samples, tmp_path / "straight", options=OPTIONS, config=SMALL)
+    return on_step
+
+
+@pytest.mark.parametrize("died_at", [10, 13])
+def test_twenty_steps_are_ten_a_resume_and_the_rest(
+    samples: list[Sample], tmp_path: Path, died_at: int
+) -> None:
+    """Weights, average, optimizer, best score and metrics, bit for bit; also from between rows."""
+    options = replace(OPTIONS, steps=20, validate_every=4, checkpoint_every=5)
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(samples, straight, options=options, config=SMALL)
     with pytest.raises(StopError):
-        train(samples, tmp_path / "run", options=OPTIONS, config=SMALL, on_report=stop_once)
-    resumed = train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
-    for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(one, other)
+        train(samples, resumed, options=options, config=SMALL, on_step=die_after(died_at))
+    train(samples, resumed, options=options, config=SMALL)
+    one, other = state(straight), state(resumed)
+    assert len(one) > 100
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    assert metrics(straight) == metrics(resumed)
+    assert file_sha256(straight / "best.safetensors") == file_sha256(resumed / "best.safetensors")
+
+
+def test_a_run_that_is_complete_stays_as_it_is(samples: list[Sample], tmp_path: Path) -> None:
+    train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_checkpoint(
+    samples: list[Sample], tmp_path: Path, number: int
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 2:
+            os.kill(os.getpid(), number)
+
+    options = replace(OPTIONS, steps=9, validate_every=9)
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, tmp_path / "run", options=options, config=SMALL, on_step=interrupt)
+    assert state(tmp_path / "run")["/progress/step"] == 3
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path) -> None:
@@ -75,12 +148,78 @@ def test_a_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Pat
         torch.testing.assert_close(one, other)
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_clear_error(
-    samples: list[Sample], tmp_path: Path
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: float
 ) -> None:
-    options = replace(OPTIONS, steps=30, learning_rate=1e30, clip_norm=1e30)
-    with pytest.raises(TrainingError, match="loss is"):
+    calls = itertools.count()
+
+    def poisoned(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return mse(prediction, target) * (poison if next(calls) == 5 else 1)
+
+    monkeypatch.setitem(LOSSES, "mse", poisoned)
+    options = replace(OPTIONS, steps=9, loss="mse")
+    with pytest.raises(TrainingError, match=r"at step 5 the loss is (nan|inf)"):
         train(samples, tmp_path / "run", options=options, config=SMALL)
+    good = state(tmp_path / "run")
+    assert good["/progress/step"] == 4
+    assert all(value.isfinite().all() for value in good.values())
+    assert load(tmp_path / "run" / "best.safetensors").config == SMALL
+    train(samples, tmp_path / "run", options=options, config=SMALL)
+
+
+def test_a_gradient_that_is_not_finite_stops_too(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steep(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (prediction - prediction.detach()).abs().sqrt().sum()
+
+    monkeypatch.setitem(LOSSES, "mse", steep)
+    with pytest.raises(TrainingError, match="the loss is 0, the norm of its gradient nan"):
+        train(samples, tmp_path / "run", options=replace(OPTIONS, loss="mse"), config=SMALL)
+
+
+def test_bfloat16_trains_float32_weights(samples: list[Sample], tmp_path: Path) -> None:
+    reports: dict[Precision, list[Report]] = {"float32": [], "bfloat16": []}
+    for precision, rows in reports.items():
+        train(samples, tmp_path / precision, config=SMALL, on_report=rows.append,
+              options=replace(OPTIONS, precision=precision))  # fmt: skip
+    network = torch.load(tmp_path / "bfloat16" / "last.pt", weights_only=True)["network"]
+    assert {value.dtype for value in network.values()} == {torch.float32}
+    one, other = reports["float32"][-1], reports["bfloat16"][-1]
+    assert one.loss != other.loss
+    assert other.loss == pytest.approx(one.loss, rel=0.05)
+
+
+def test_the_average_is_an_exponential_one(samples: list[Sample], tmp_path: Path) -> None:
+    """Against its recurrence, on the weights after each step."""
+    run, expected = tmp_path / "run", torch.empty(0)
+    for step in range(1, 5):
+        with pytest.raises(StopError):
+            train(samples, run, options=replace(OPTIONS, ema_decay=0.3, validate_every=1, steps=9),
+                  config=SMALL, on_step=die_after(step))  # fmt: skip
+        saved = torch.load(run / "last.pt", weights_only=True)
+        weight = saved["network"]["head.weight"]
+        kept = min(0.3, step / (9 + step))  # n averaged before: n = step - 1
+        expected = weight if step == 1 else kept * expected + (1 - kept) * weight
+        torch.testing.assert_close(saved["average"]["module.head.weight"], expected)
+
+
+def test_validation_leaves_pictures_to_look_at(samples: list[Sample], tmp_path: Path) -> None:
+    train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
+    sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    assert sheets == ["step_0000002.png", "step_0000004.png"]
+    sheet = Picture(tmp_path / "run" / "samples" / sheets[0]).read()
+    assert sheet.shape == (3 * 48, 64, 3)
+
+
+def test_the_papers_recipe_runs(samples: list[Sample], tmp_path: Path) -> None:
+    options = recipe.preset("paper", "derain", steps=2, stages=(Stage(1.0, 16, 2),))
+    rows: list[Report] = []
+    train(samples, tmp_path / "run", options=options, config=SMALL, on_report=rows.append)
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert rows[-1].learning_rate == 1e-4
+    assert torch.equal(saved["network"]["head.weight"], saved["average"]["module.head.weight"])
 
 
 def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
@@ -88,8 +227,3 @@ def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
     options = replace(OPTIONS, task="deblur")
     train(frames, tmp_path / "run", options=options, config=SMALL)
     assert header(tmp_path / "run" / "best.safetensors")["task"] == "deblur"
-
-
-def test_an_unknown_loss_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="charbonnier, log_mse, mse"):
-        TrainOptions(loss="l3")
