@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from lfdn.commands.degrade import degrade
 from lfdn.commands.evaluate import evaluate
 from lfdn.commands.export import export
 from lfdn.commands.pack import pack
@@ -20,7 +21,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
-for command in (train, evaluate, export, pack):
+for command in (train, evaluate, export, pack, degrade):
     main.add_command(command)
 
 

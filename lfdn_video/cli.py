@@ -1,4 +1,4 @@
-"""The command line: `lfdn-video derain`, `deblur`, `probe`, `doctor`.
+"""The command line: `lfdn-video derain`, `deblur`, `degrade`, `probe`, `doctor`.
 
 Turns words into options, calls `pipeline.restore`, and has one handler for everything that goes
 wrong. What it looks like is in `console.py` and `tables.py`. torch and FFmpeg are loaded when a
@@ -34,10 +34,16 @@ from lfdn_video.options import (
 
 if TYPE_CHECKING:
     from lfdn_video.console import Reporter
+    from lfdn_video.pipeline import Summary
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # by name: not every system has them all
 REPEAT_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
-TARGET_WORDS = {"derain": "derained", "deblur": "deblurred"}
+TARGET_WORDS = {
+    "derain": "derained",
+    "deblur": "deblurred",
+    "rain": "rainy",
+    "blur": "blurred",
+}
 
 OPTION_FOR = {
     "allow to overwrite it": "--overwrite",
@@ -147,7 +153,7 @@ _WHERE = [
         "--output",
         metavar="TARGET",
         help="Video, picture, folder or pattern to write.  "
-        "[default: beside INPUT, as NAME.derained.EXT or NAME.deblurred.EXT]",
+        "[default: beside INPUT, as NAME.derained.EXT, NAME.deblurred.EXT, ...]",
     ),
     click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
     click.option(
@@ -248,6 +254,30 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
     return decorate
 
 
+_WORSE = [
+    click.option("--seed", type=int, default=1, show_default=True, help="Of everything random."),
+    click.option(
+        "--density",
+        type=click.FloatRange(0, 20),
+        default=1.0,
+        show_default=True,
+        help="Rain: drops, as a factor on heavy rain.",
+    ),
+    click.option(
+        "--exposure",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.8,
+        show_default=True,
+        help="Blur: share of a frame's time during which the shutter is open.",
+    ),
+    click.option(
+        "--shake",
+        type=click.FloatRange(0, 10),
+        default=1.0,
+        show_default=True,
+        help="Blur: how much the camera shakes; 0 is a tripod.",
+    ),
+]
 _restores = _options(*_WHERE, *_NETWORK, *_ENCODER, _JSON, _QUIET, _VERBOSE)
 
 
@@ -282,6 +312,41 @@ def deblur(ctx: click.Context, /, source: str, **chosen: Any) -> None:
     INPUT is a video, a picture, a folder of pictures, or a pattern such as frame_%05d.png.
     """
     _restore(ctx, "deblur", source, **chosen)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["rain", "blur"]))
+@click.argument("source", metavar="INPUT")
+@_options(*_WHERE, *_WORSE, *_ENCODER, _JSON, _QUIET, _VERBOSE)
+@click.pass_context
+def degrade(
+    ctx: click.Context,
+    /,
+    kind: Any,
+    source: str,
+    *,
+    seed: int,
+    density: float,
+    exposure: float,
+    shake: float,
+    **chosen: Any,
+) -> None:
+    """Put rain or motion blur into INPUT, to try a restoration on.
+
+    Rain falls through the frames. Blur follows what really moves, and a hand-held camera. INPUT is
+    a video, or a folder of pictures that follow each other.
+    """
+
+    def restore(source: str, target: str, **options: Any) -> "Summary":
+        from lfdn_video.degrade import WHOLE_FRAMES, degrading_engine
+        from lfdn_video.pipeline import restore
+
+        with degrading_engine(
+            kind, seed=seed, density=density, exposure=exposure, shake=shake
+        ) as engine:
+            return restore(source, target, engine=engine, inference=WHOLE_FRAMES, **options)
+
+    _run(ctx, kind, source, restore, **chosen)
 
 
 @main.command()
@@ -332,36 +397,38 @@ def _check_local(source: str) -> None:
         raise InputError(f"{source}: is an address, and only files are read; download it first")
 
 
-def _restore(
+def _restore(ctx: click.Context, task: str, source: str, **chosen: Any) -> None:
+    """Run a task with what was chosen on the command line."""
+
+    def restore(source: str, target: str, **options: Any) -> "Summary":
+        from lfdn_video.pipeline import restore
+
+        inference = InferenceOptions(**_taken(InferenceOptions, chosen))
+        weights = chosen["weights"]
+        return restore(source, target, task=task, weights=weights, inference=inference, **options)
+
+    _run(ctx, task, source, restore, **chosen)
+
+
+def _run(
     ctx: click.Context,
     task: str,
     source: str,
+    restore: Callable[..., "Summary"],
     *,
     as_json: bool,
     quiet: bool,
     verbose: bool,
     **chosen: Any,
 ) -> None:
-    """Run a task with what was chosen on the command line, and say how it goes."""
+    """From `source` to its target by `restore`, saying how it goes."""
     with _reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose) as reporter:
         _check_local(source)
         target = chosen["output"] or default_target(source, task)
         encode = EncodeOptions(**_taken(EncodeOptions, chosen))
-        inference = InferenceOptions(**_taken(InferenceOptions, chosen))
         span = SpanOptions(**_taken(SpanOptions, chosen))
         reporter.start(task, source, target)
-        from lfdn_video.pipeline import restore
-
-        summary = restore(
-            source,
-            target,
-            task=task,
-            weights=chosen["weights"],
-            encode=encode,
-            inference=inference,
-            span=span,
-            on_progress=reporter.progress,
-        )
+        summary = restore(source, target, encode=encode, span=span, on_progress=reporter.progress)
         reporter.done(summary)
 
 

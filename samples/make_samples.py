@@ -3,15 +3,15 @@
     python samples/make_samples.py --dashcam dashcam.mp4 --car car_detection.mp4
 
 Where the two source clips come from, and their licences: `samples/README.md`. The rain is made
-here, independently of the rain the network is trained on (`lfdn.degrade`), and it moves: the same
-drops fall through the frames. Everything is seeded, so two runs give the same pictures.
+here, independently of the rain the network is trained on, and it moves: the same drops fall
+through the frames (`lfdn.degrade.FallingRain`). Everything is seeded, so two runs give the same
+pictures.
 """
 
 import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,8 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from lfdn.degrade import FallingRain
+
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
@@ -42,76 +44,6 @@ SEED = 20210813
 RATE = 25
 AUDIO_RATE = 44_100
 TIME_BASE = Fraction(1, 90_000)
-SUPERSAMPLING = 2
-
-
-@dataclass(frozen=True)
-class RainLayer:
-    """Drops at one distance. Near drops are few, fast, long, wide and out of focus."""
-
-    drops_per_mpx: float
-    fall_px: float
-    """Way fallen in one frame, at a height of 360 lines."""
-    shutter: float
-    """Part of a frame's time that the shutter is open: the streak's length over `fall_px`."""
-    width_px: float
-    opacity: float
-    blur_px: float
-
-
-LAYERS = (
-    RainLayer(2600, 21, 0.60, 0.6, 0.34, 0.4),
-    RainLayer(1300, 34, 0.62, 0.9, 0.44, 0.5),
-    RainLayer(480, 52, 0.62, 1.3, 0.50, 0.7),
-    RainLayer(90, 80, 0.60, 2.2, 0.42, 1.5),
-)
-SLANT = 0.14  # sideways way over way down: wind from the left
-GOLDEN = 0.6180339887  # drops that start anew do so spread evenly
-
-
-class Rain:
-    """Moving rain for pictures of one size: `fall(picture, index)` puts it in front of a frame."""
-
-    def __init__(self, height: int, width: int, *, seed: int = SEED, density: float = 1.0) -> None:
-        self.height, self.width = height, width
-        self.scale = height / 360
-        megapixels = height * width / 1e6
-        generator = np.random.default_rng(seed)
-        self.layers = [
-            (layer, generator.random((round(layer.drops_per_mpx * density * megapixels), 5)))
-            for layer in LAYERS
-        ]
-
-    def fall(self, picture: Picture, index: int) -> Picture:
-        """`picture` as it looks through the rain of frame `index`."""
-        veiled = overcast(picture)
-        light = cv2.GaussianBlur(veiled, (0, 0), self.height / 12) * 0.45 + 0.52
-        for layer, drops in self.layers:
-            cover = self._streaks(layer, drops, index)[..., None]
-            veiled = veiled * (1 - cover) + light * cover
-        return np.clip(veiled, 0, 1).astype(np.float32)
-
-    def _streaks(self, layer: RainLayer, drops: NDArray[np.float64], index: int) -> Picture:
-        """How much of each pixel the drops of one layer cover, `[H, W]`, 0…1."""
-        across, start, pace, lean, strength = drops.T
-        fall = layer.fall_px * self.scale * (0.85 + 0.3 * pace)
-        length = fall * layer.shutter
-        way = self.height + 2 * layer.fall_px * self.scale  # enters above, leaves below
-        fallen = start * way + fall * index
-        bottom = fallen % way
-        slant = SLANT + 0.05 * (lean - 0.5)
-        spread = self.width + SLANT * way
-        head = (across + GOLDEN * (fallen // way)) % 1 * spread - SLANT * way + slant * bottom
-        canvas = np.zeros((self.height * SUPERSAMPLING, self.width * SUPERSAMPLING), np.uint8)
-        ends = np.stack([head - slant * length, bottom - length, head, bottom], 1)
-        fixed = np.round(ends * SUPERSAMPLING * 16).astype(int)
-        thickness = max(1, round(layer.width_px * SUPERSAMPLING * self.scale))
-        for (x0, y0, x1, y1), part in zip(fixed.tolist(), strength, strict=True):
-            value = round(255 * layer.opacity * (0.45 + 0.55 * part))
-            cv2.line(canvas, (x0, y0), (x1, y1), value, thickness, cv2.LINE_AA, 4)
-        soft = cv2.GaussianBlur(canvas, (0, 0), layer.blur_px * SUPERSAMPLING * self.scale)
-        small = cv2.resize(soft, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return np.asarray(small, np.float32) / np.float32(255)
 
 
 def overcast(picture: Picture) -> Picture:
@@ -139,9 +71,9 @@ def cover(picture: NDArray[np.uint8], height: int, width: int) -> Picture:
 
 
 def rained(source: Iterable[Picture], height: int, width: int, *, seed: int) -> Iterator[Picture]:
-    rain = Rain(height, width, seed=seed)
+    rain = FallingRain(height, width, seed=seed)
     for index, picture in enumerate(source):
-        yield rain.fall(picture, index)
+        yield rain.fall(overcast(picture), index)
 
 
 def video_stream(

@@ -1,0 +1,142 @@
+"""Rain and motion blur from frame to frame, for the frames of a video in their order.
+
+`FallingRain` is another rain than the one networks are trained on (`lfdn.degrade.rain`): drops that
+fall through the frames, drawn as lines. `ShakenCamera` blurs along what really moves.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lfdn.degrade.blur import GAMMA, average_along, optical_flow
+
+Picture = npt.NDArray[np.float32]
+"""RGB, `[H, W, 3]`, 0…1."""
+
+SUPERSAMPLING = 2
+USUAL_HEIGHT_PX = 360
+"""For which the lengths of the drops are given; they grow with the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class RainLayer:
+    """Drops at one distance. Near drops are few, fast, long, wide and out of focus."""
+
+    drops_per_mpx: float
+    fall_px: float
+    """Way fallen in one frame."""
+    shutter: float
+    """Part of a frame's time that the shutter is open: the streak's length over `fall_px`."""
+    width_px: float
+    opacity: float
+    blur_px: float
+
+
+LAYERS = (
+    RainLayer(2600, 21, 0.60, 0.6, 0.34, 0.4),
+    RainLayer(1300, 34, 0.62, 0.9, 0.44, 0.5),
+    RainLayer(480, 52, 0.62, 1.3, 0.50, 0.7),
+    RainLayer(90, 80, 0.60, 2.2, 0.42, 1.5),
+)
+SLANT = 0.14  # sideways way over way down: wind from the left
+GOLDEN = 0.6180339887  # drops that start anew do so spread evenly
+
+SUBFRAMES = 13  # the most that GoPro averaged
+SHAKE_SHARE = 1 / 60  # of the picture's shorter side, moved in one exposure at most
+SHAKE_TURN = math.radians(0.3)
+SHAKE_FREQUENCIES = (0.043, 0.097, 0.171, 0.293)  # per frame: hand-held, 1 to 9 Hz at 30 fps
+
+
+class FallingRain:
+    """Moving rain for pictures of one size."""
+
+    def __init__(self, height: int, width: int, *, seed: int, density: float = 1.0) -> None:
+        """`density`: how many drops, as a factor on those of heavy rain."""
+        self.height, self.width = height, width
+        self._scale = height / USUAL_HEIGHT_PX
+        megapixels = height * width / 1e6
+        generator = np.random.default_rng(seed)
+        self._layers = [
+            (layer, generator.random((round(layer.drops_per_mpx * density * megapixels), 5)))
+            for layer in LAYERS
+        ]
+
+    def fall(self, picture: Picture, index: int) -> Picture:
+        """`picture` as it looks through the rain of frame `index`."""
+        rainy = picture
+        light = cv2.GaussianBlur(picture, (0, 0), self.height / 12) * 0.45 + 0.52
+        for layer, drops in self._layers:
+            cover = self._streaks(layer, drops, index)[..., None]
+            rainy = rainy * (1 - cover) + light * cover
+        return np.clip(rainy, 0, 1).astype(np.float32)
+
+    def _streaks(self, layer: RainLayer, drops: npt.NDArray[np.float64], index: int) -> Picture:
+        """How much of each pixel the drops of one layer cover, `[H, W]`, 0…1."""
+        across, start, pace, lean, strength = drops.T
+        fall = layer.fall_px * self._scale * (0.85 + 0.3 * pace)
+        length = fall * layer.shutter
+        way = self.height + 2 * layer.fall_px * self._scale  # enters above, leaves below
+        fallen = start * way + fall * index
+        bottom = fallen % way
+        slant = SLANT + 0.05 * (lean - 0.5)
+        spread = self.width + SLANT * way
+        head = (across + GOLDEN * (fallen // way)) % 1 * spread - SLANT * way + slant * bottom
+        canvas = np.zeros((self.height * SUPERSAMPLING, self.width * SUPERSAMPLING), np.uint8)
+        ends = np.stack([head - slant * length, bottom - length, head, bottom], 1)
+        fixed = np.round(ends * SUPERSAMPLING * 16).astype(int)
+        thickness = max(1, round(layer.width_px * SUPERSAMPLING * self._scale))
+        for (x0, y0, x1, y1), part in zip(fixed.tolist(), strength, strict=True):
+            value = round(255 * layer.opacity * (0.45 + 0.55 * part))
+            cv2.line(canvas, (x0, y0), (x1, y1), value, thickness, cv2.LINE_AA, 4)
+        soft = cv2.GaussianBlur(canvas, (0, 0), layer.blur_px * SUPERSAMPLING * self._scale)
+        small = cv2.resize(soft, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.float32) / np.float32(255)
+
+
+class ShakenCamera:
+    """A hand-held camera with a long exposure. Frames go through it in their order."""
+
+    def __init__(
+        self, *, seed: int, exposure: float = 0.8, gamma: float = GAMMA, shake: float = 1.0
+    ) -> None:
+        """`exposure`: the share of a frame's time during which the shutter is open.
+
+        `gamma`: of the camera; light is averaged after undoing it. `shake`: 0 is a tripod, 1 moves
+        the picture by up to `SHAKE_SHARE` of its shorter side during an exposure.
+        """
+        generator = np.random.default_rng(seed)
+        self._phases = generator.uniform(0, 2 * math.pi, (len(SHAKE_FREQUENCIES), 3))
+        self._exposure, self._gamma, self._shake = exposure, gamma, shake
+        self._before: npt.NDArray[np.uint8] | None = None
+        self._index = 0
+
+    def expose(self, picture: Tensor) -> Tensor:
+        """The next frame, `[1, 3, H, W]` in 0…1, blurred along the motion that led to it.
+
+        What moves is found by optical flow from the frame before, of which the first has none.
+        """
+        height, width = picture.shape[2:]
+        pixels = (picture[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        scene = torch.zeros(1, 2, height, width)
+        if self._before is not None and self._before.shape == pixels.shape:
+            back = optical_flow(pixels, self._before)
+            scene = torch.from_numpy(-back * np.float32(self._exposure)).permute(2, 0, 1)[None]
+        path = self._path(SHAKE_SHARE * min(height, width))
+        self._before, self._index = pixels, self._index + 1
+        return average_along(picture, path, scene, gamma=self._gamma)
+
+    def _path(self, longest_px: float) -> Tensor:
+        """`[1, SUBFRAMES, 4]`: the shake during this exposure, zero in its middle."""
+        when = self._index + self._exposure * np.linspace(-0.5, 0.5, SUBFRAMES)
+        angles = 2 * math.pi * np.outer(when, SHAKE_FREQUENCIES)
+        # Every frequency moves equally fast, and no sum of them faster than the longest.
+        speeds = 1 / (2 * math.pi * np.array(SHAKE_FREQUENCIES) * len(SHAKE_FREQUENCIES))
+        where = (np.sin(angles[:, :, None] + self._phases) * speeds[:, None]).sum(1)
+        where = (where - where[SUBFRAMES // 2]) / self._exposure * self._shake
+        x, y, turn = where.T * np.array([[longest_px], [longest_px], [SHAKE_TURN]])
+        return torch.from_numpy(np.stack([x, y, turn, np.zeros_like(x)], 1)).float()[None]

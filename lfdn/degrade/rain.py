@@ -1,0 +1,177 @@
+"""Clean pictures to rainy ones, on whatever device the batch is.
+
+Two kinds of streaks:
+
+    drawn     sparse drops convolved with a slanted, soft-ended line: every length, width, slant and
+              density, in up to three layers of depth
+    rendered  layers of a streak bank (Garg and Nayar's renderings), cropped, zoomed and turned
+
+and three ways in which they cover a picture (added, screened, or grey and half transparent).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lfdn.degrade.draw import Draw, compress
+
+LAYERS = 3
+STREAK_LENGTH_PX = (6.0, 70.0)
+STREAK_SIGMA_PX = (0.45, 2.2)
+STREAK_COVERAGE = (0.008, 0.40)
+SLANT_STD = math.radians(14)
+SLANT_LIMIT = math.radians(55)
+BANK_ZOOM = (0.6, 1.8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RainMix:
+    """How often each ingredient occurs. Probabilities, independent unless said otherwise."""
+
+    dry: float = 0.10
+    """No streaks at all: the network must learn to leave dry pictures alone."""
+    rendered: float = 0.5
+    """Streaks from the bank instead of drawn ones (0 without a bank)."""
+    both: float = 0.15
+    """Drawn streaks on top of rendered ones."""
+    veil: float = 0.15
+    dark: float = 0.25
+    noise: float = 0.2
+    jpeg: float = 0.25
+
+
+def rain(
+    clean: Tensor,
+    *,
+    generator: torch.Generator,
+    bank: Tensor | None = None,
+    mix: RainMix | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Rain on a batch: `(rainy, target)`, both like `clean`, `[B, 3, H, W]` in 0…1.
+
+    `bank`: streak layers `[K, h, w]` uint8 on the same device, white on black, falling downwards.
+    `target` is what the network shall return: `clean` under the same veil, light, noise and
+    compression as `rainy`.
+    """
+    mix = mix or RainMix()
+    batch, _, height, width = clean.shape
+    draw = Draw(batch, generator, clean.device)
+
+    target = torch.where(draw.happens(mix.dark), _darken(clean, draw), clean)
+    target = torch.where(draw.happens(mix.veil), _veil(target, draw), target)
+
+    streaks = drawn_streaks(batch, height, width, generator=generator, device=clean.device)
+    if bank is not None:
+        rendered = rendered_streaks(bank, batch, height, width, generator=generator)
+        use_bank, use_both = draw.happens(mix.rendered), draw.happens(mix.both)
+        blended = torch.maximum(rendered, streaks * use_both)
+        streaks = torch.where(use_bank, blended, streaks)
+    streaks = streaks * ~draw.happens(mix.dry)
+    rainy = cover(target, streaks, generator=generator)
+
+    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+    noise = noise * draw.uniform(0.002, 0.025) * draw.happens(mix.noise)
+    return compress((rainy + noise).clamp(0, 1), (target + noise).clamp(0, 1), draw, mix.jpeg)
+
+
+def drawn_streaks(
+    batch: int, height: int, width: int, *, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Streak intensity `[B, 1, H, W]` in 0…1: `LAYERS` layers of drops, each drawn as a line.
+
+    The convolution runs in the frequency domain, so its cost does not depend on the length; what
+    leaves the picture at one side comes in at the other, which rain does not mind.
+    """
+    count = batch * LAYERS
+    draw = Draw(count, generator, device)
+    base = Draw(batch, generator, device)
+    slant = base.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT).repeat_interleave(LAYERS, 0)
+    slant = slant + draw.normal(math.radians(2))
+    length = draw.log_uniform(*STREAK_LENGTH_PX)
+    sigma = draw.log_uniform(*STREAK_SIGMA_PX)
+    coverage = draw.log_uniform(*STREAK_COVERAGE) * draw.happens(0.6)
+
+    kernel = _line_kernel(height, width, slant, length, sigma)
+    density = coverage / (length * sigma * math.sqrt(2 * math.pi))
+    spots = torch.rand((count, 1, height, width), generator=generator, device=device)
+    brightness = torch.rand((count, 1, height, width), generator=generator, device=device)
+    drops = (spots < density) * (0.25 + 0.75 * brightness)
+    layers = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
+    layers = layers * draw.uniform(0.3, 1.0)
+    streaks: Tensor = layers.view(batch, LAYERS, height, width).sum(1, keepdim=True).clamp(0, 1)
+    return streaks
+
+
+def rendered_streaks(
+    bank: Tensor, batch: int, height: int, width: int, *, generator: torch.Generator
+) -> Tensor:
+    """Random views of bank layers, `[B, 1, H, W]` in 0…1: mirrored, zoomed and turned."""
+    device = bank.device
+    draw = Draw(batch, generator, device)
+    chosen = torch.randint(len(bank), (batch,), generator=generator, device=device)
+    layers = bank[chosen].unsqueeze(1).float() / 255
+    layer_height, layer_width = layers.shape[-2:]
+
+    turn = draw.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT).view(batch)
+    zoom = draw.log_uniform(*BANK_ZOOM).view(batch)
+    mirror = torch.where(draw.happens(0.5), -1.0, 1.0).view(batch)
+    half_x, half_y = width / layer_width / zoom, height / layer_height / zoom  # in -1…1 units
+    aspect = layer_height / layer_width
+    cos, sin = turn.cos(), turn.sin()
+    shift_x = draw.uniform(-1, 1).view(batch) * (1 - half_x).clamp(min=0)
+    shift_y = draw.uniform(-1, 1).view(batch) * (1 - half_y).clamp(min=0)
+    theta = torch.stack(
+        [
+            torch.stack([mirror * half_x * cos, -mirror * half_y * sin * aspect, shift_x], dim=1),
+            torch.stack([half_x * sin / aspect, half_y * cos, shift_y], dim=1),
+        ],
+        dim=1,
+    )
+    grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)
+    view = F.grid_sample(layers, grid, padding_mode="reflection", align_corners=False)
+    return (view * draw.uniform(0.8, 3.0)).clamp(0, 1)
+
+
+def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Lay streaks `[B, 1, H, W]` over `clean` in one of three ways, chosen for each image.
+
+    Added: c + s. Screened: c + s - c·s. Grey: c + (g - c)·s, where g lies between a grey
+    and the blurred surroundings, since a drop shows the light of the whole scene.
+    """
+    draw = Draw(len(clean), generator, clean.device)
+    tint = 1 - 0.08 * torch.rand((len(clean), 3, 1, 1), generator=generator, device=clean.device)
+    strength = streaks * draw.uniform(0.5, 1.0) * tint
+    ambient = clean.mean(dim=(2, 3), keepdim=True)
+    grey = (draw.uniform(0.45, 1.0) * tint + ambient * draw.uniform(0, 0.4)).clamp(0, 1)
+
+    way = draw.uniform(0, 1)
+    added = clean + strength
+    screened = clean + strength - clean * strength
+    veiled = clean + (grey - clean) * strength
+    covered = torch.where(way < 0.35, added, torch.where(way < 0.65, screened, veiled))
+    return covered.clamp(0, 1)
+
+
+def _line_kernel(height: int, width: int, slant: Tensor, length: Tensor, sigma: Tensor) -> Tensor:
+    """Lines through the origin, soft at the ends, peak 1, `[K, 1, H, W]`, wrapped for the FFT."""
+    device = slant.device
+    y = torch.fft.fftfreq(height, d=1 / height, device=device).view(1, 1, height, 1)
+    x = torch.fft.fftfreq(width, d=1 / width, device=device).view(1, 1, 1, width)
+    along = y * slant.cos() + x * slant.sin()
+    across = x * slant.cos() - y * slant.sin()
+    body = torch.sigmoid((length / 2 - along.abs()) / (0.08 * length).clamp(min=0.5))
+    return body * torch.exp(-across.square() / (2 * sigma.square()))
+
+
+def _darken(clean: Tensor, draw: Draw) -> Tensor:
+    """Dusk: a gain below one and a gamma."""
+    return clean.clamp(min=1e-4).pow(draw.uniform(0.8, 1.6)) * draw.uniform(0.35, 1.0)
+
+
+def _veil(clean: Tensor, draw: Draw) -> Tensor:
+    """Distant rain as a flat veil: clean·t + grey·(1 - t)."""
+    transmission = 1 - draw.uniform(0.05, 0.45)
+    return clean * transmission + draw.uniform(0.5, 0.95) * (1 - transmission)
