@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lfdn.data import Picture, to_tensor
 from lfdn.degrade import FallingRain, ShakenCamera
+from lfdn.degrade.frames import RainLayer
 from lfdn_video.cli import main
 from lfdn_video.doctor import CLIP_TIMES, make_clip
 from tests.pictures import picture
@@ -30,15 +31,20 @@ def difference(one: Tensor, other: Tensor) -> float:
     return (one - other)[..., 16:-16, 16:-16].abs().mean().item()
 
 
-def test_the_same_drops_fall_from_frame_to_frame() -> None:
-    """A frame's streaks, shifted down by some way, are like the next frame's."""
-    rain = FallingRain(HEIGHT, WIDTH, seed=1)
-    first, second = ((rain.fall(GREY, i) - GREY).mean(2) for i in (7, 8))
-    match = [
-        np.corrcoef(first[: HEIGHT - way].ravel(), second[way:].ravel())[0, 1] for way in range(16)
+def test_a_drop_falls() -> None:
+    """A drop of the far layer is found again in the next frame, as far down as it fell."""
+    layer = RainLayer(400, 20, 0.5, 1, 1, 0.5)
+    rain, drop = FallingRain(360, 240, seed=1), np.array([[0.5, 0.3, 0.5, 0.5, 1.0]])
+    rows = [
+        np.average(np.arange(360), weights=rain._streaks(layer, drop, n).sum(1)) for n in (0, 1)
     ]
-    assert np.argmax(match) > 2
-    assert max(match) > 2 * max(match[0], 0.05)
+    assert rows[1] - rows[0] == pytest.approx(20, abs=0.5)
+
+
+def test_rain_adds_light() -> None:
+    change = FallingRain(HEIGHT, WIDTH, seed=1).fall(GREY, 0) - GREY
+    assert change.max() > 0.05
+    assert change.min() > -0.01
 
 
 def test_rain_is_that_of_its_seed_and_frame() -> None:

@@ -97,31 +97,6 @@ def test_the_clip_that_is_cut_short_plays_its_beginning() -> None:
     assert 10 < len(times_s("cut_short.mp4")) < 85
 
 
-def test_rain_is_the_same_for_a_seed(script: ModuleType) -> None:
-    picture = np.full((48, 64, 3), 0.4, np.float32)
-    first, again = (script.Rain(48, 64, seed=1).fall(picture, 3) for _ in range(2))
-    np.testing.assert_array_equal(first, again)
-
-
-def test_rain_falls(script: ModuleType) -> None:
-    """A drop of the far layer is found again in the next frame, as far down as it fell."""
-    layer = script.RainLayer(400, 20, 0.5, 1, 1, 0.5)
-    rain = script.Rain(360, 240)
-    drop = np.array([[0.5, 0.3, 0.5, 0.5, 1.0]])
-    rows = [
-        np.average(np.arange(360), weights=rain._streaks(layer, drop, n).sum(1)) for n in (0, 1)
-    ]
-    assert rows[1] - rows[0] == pytest.approx(20, abs=0.5)
-
-
-def test_rain_adds_light_streaks(script: ModuleType) -> None:
-    picture = np.full((96, 128, 3), 0.3, np.float32)
-    dry = script.overcast(picture)
-    wet = script.Rain(96, 128).fall(picture, 0)
-    assert (wet - dry).max() > 0.1
-    assert (wet - dry).min() > -0.01
-
-
 def test_the_rotated_clip_can_be_made(script: ModuleType, source: Path, tmp_path: Path) -> None:
     script.make_rotated(tmp_path / "rotated.mp4", source)
     with open_reader(tmp_path / "rotated.mp4") as reader:
