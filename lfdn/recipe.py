@@ -69,8 +69,8 @@ PRESETS: dict[str, dict[Task, dict[str, Any]]] = {
     "default": {
         "derain": {},
         "deblur": {
-            "steps": 14_500,
-            "stages": (Stage(0.65, 112, 8), Stage(0.9, 160, 8), Stage(1.0, 224, 4)),
+            "steps": 7_500,
+            "stages": (Stage(0.8, 112, 8), Stage(1.0, 160, 4)),
             "learning_rate": 6e-4,
             "clip_norm": 0.06,
             "smallest_side_px": 256,

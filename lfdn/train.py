@@ -218,10 +218,18 @@ class _Trainer:
             batch_size=None,
             sampler=steps,
             num_workers=self._options.workers,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_ignore_signals,
             pin_memory=self._device.type == "cuda",
         )
-        yield from zip(steps, loader, strict=True)
+        try:
+            yield from zip(steps, loader, strict=True)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"{self._folder.path}: a process that prepares crops was killed, for lack of memory "
+                "perhaps; the same command goes on, with fewer --workers if need be"
+            ) from error
 
     def _prepare(self, step: int, batch: CropBatch) -> tuple[Tensor, Tensor]:
         """This rank's (network input, target), degraded here where a crop has no pair."""
@@ -271,9 +279,10 @@ class _Stop:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _ignore_interrupts(_: int) -> None:
-    """Ctrl-C goes to every process of a terminal; a worker goes when its parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ignore_signals(_: int) -> None:
+    """A terminal and a service manager tell every process to stop; a worker goes with its parent."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _network(config: LFDNConfig | None, initial: LFDN | None, device: torch.device) -> LFDN:

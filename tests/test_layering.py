@@ -69,7 +69,7 @@ FOREIGN = {
     },
     "click": {"lfdn.cli", *LFDN_COMMANDS, "lfdn_video.cli"},
     "cv2": {"lfdn.data", "lfdn.degrade.blur", "lfdn.degrade.frames"},
-    "kornia": {"lfdn.degrade.draw", "lfdn.metrics"},
+    "kornia": {"lfdn.degrade.draw"},
     "lfdn": {"lfdn_video.degrade", "lfdn_video.doctor", "lfdn_video.engine"},
     "PIL": {"lfdn.data", "lfdn.pack"},
     "queue": {"lfdn_video.background"},

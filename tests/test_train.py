@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -139,6 +140,31 @@ def test_a_signal_ends_it_with_a_checkpoint(
         train(samples, tmp_path / "run", options=options, config=SMALL, on_step=interrupt)
     assert state(tmp_path / "run")["/progress/step"] == 2
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_killed_worker_is_one_line(samples: list[Sample], tmp_path: Path) -> None:
+    def kill(_: Progress) -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    options = replace(OPTIONS, steps=50)
+    with pytest.raises(TrainingError, match="a process that prepares crops was killed"):
+        train(samples, tmp_path / "run", options=options, config=SMALL, on_step=kill)
+
+
+def test_workers_leave_the_end_to_their_parent(samples: list[Sample], tmp_path: Path) -> None:
+    """A service manager sends SIGTERM to every process of a service."""
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    options = replace(OPTIONS, steps=9, validate_every=9)
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, tmp_path / "run", options=options, config=SMALL, on_step=stop)
+    assert state(tmp_path / "run")["/progress/step"] == 2
 
 
 def test_a_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path) -> None:
