@@ -8,8 +8,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,7 +67,15 @@ def train(
         ranks = stack.enter_context(join(options.device))
         stop = stack.enter_context(_Stop())
         trainer = _Trainer(samples, run, options, config, initial, bank, ranks)
-        return trainer.fit(stop, on_report, on_step)
+        try:
+            return trainer.fit(stop, on_report, on_step)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):  # which PyTorch raises wherever we are
+                raise
+            raise TrainingError(
+                f"{run}: a process that prepares crops was killed, for lack of memory perhaps; "
+                "the same command goes on, with fewer --workers if need be"
+            ) from error
 
 
 class _Trainer:
@@ -127,21 +135,22 @@ class _Trainer:
         options, progress, leads = self._options, self._progress, self._ranks.leads
         forward = self._forward()
         began, before = time.monotonic(), progress.seconds
-        for step, batch in self._batches():
-            self._step(forward, step, batch)
-            progress.step = step + 1
-            progress.seconds = before + time.monotonic() - began
-            if leads and on_step is not None:
-                on_step(progress)
-            last = progress.step == options.steps
-            due = last or progress.step % options.validate_every == 0
-            report = self._validate() if leads and due else None
-            if leads and (due or stop.wanted or progress.step % options.checkpoint_every == 0):
-                self._folder.save(progress, **self._parts)
-            if report is not None and on_report is not None:
-                on_report(report)
-            if stop.wanted and not last:
-                raise KeyboardInterrupt
+        with closing(self._batches()) as batches:
+            for step, batch in batches:
+                self._step(forward, step, batch)
+                progress.step = step + 1
+                progress.seconds = before + time.monotonic() - began
+                if leads and on_step is not None:
+                    on_step(progress)
+                last = progress.step == options.steps
+                due = last or progress.step % options.validate_every == 0
+                report = self._validate() if leads and due else None
+                if leads and (due or stop.wanted or progress.step % options.checkpoint_every == 0):
+                    self._folder.save(progress, **self._parts)
+                if report is not None and on_report is not None:
+                    on_report(report)
+                if stop.wanted and not last:
+                    raise KeyboardInterrupt
         return self._averaged().eval()
 
     def _step(self, forward: nn.Module, step: int, batch: CropBatch) -> None:
@@ -210,7 +219,7 @@ class _Trainer:
         compiled: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
         return compiled
 
-    def _batches(self) -> Iterator[tuple[int, CropBatch]]:
+    def _batches(self) -> Generator[tuple[int, CropBatch]]:
         """(step, batch), in order; worker processes prepare crops ahead."""
         steps = range(self._progress.step, self._options.steps)
         loader = DataLoader(
@@ -221,15 +230,7 @@ class _Trainer:
             worker_init_fn=_ignore_signals,
             pin_memory=self._device.type == "cuda",
         )
-        try:
-            yield from zip(steps, loader, strict=True)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
-                f"{self._folder.path}: a process that prepares crops was killed, for lack of memory "
-                "perhaps; the same command goes on, with fewer --workers if need be"
-            ) from error
+        yield from zip(steps, loader, strict=True)
 
     def _prepare(self, step: int, batch: CropBatch) -> tuple[Tensor, Tensor]:
         """This rank's (network input, target), degraded here where a crop has no pair."""
@@ -280,7 +281,7 @@ class _Stop:
 
 
 def _ignore_signals(_: int) -> None:
-    """A terminal and a service manager tell every process to stop; a worker goes with its parent."""
+    """Terminals and service managers send them to every process; a worker goes with its parent."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
