@@ -1,4 +1,4 @@
-"""The README keeps its word: its Python runs, its commands exist, its links lead somewhere."""
+"""README and docs keep their word: Python runs, commands exist, links lead somewhere."""
 
 import re
 import shlex
@@ -15,19 +15,20 @@ from lfdn_video import engine
 from tests.fakes import identity_engine
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+GUIDES = ("README.md", "docs/data.md", "docs/training.md", "docs/evaluation.md")
 PROGRAMS: dict[str, click.Group] = {"lfdn-video": lfdn_video.cli.main, "lfdn": lfdn.cli.main}
 
 
 def blocks(*languages: str) -> Iterator[str]:
-    text = README.read_text(encoding="utf-8")
-    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        if language in languages:
-            yield block
+    for guide in GUIDES:
+        text = (ROOT / guide).read_text(encoding="utf-8")
+        for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            if language in languages:
+                yield block
 
 
 def commands() -> Iterator[str]:
-    """Every command line of the README that calls one of our programs."""
+    """Every command line of the guides that calls one of our programs."""
     for block in blocks("console", "bash", "sh"):
         joined = block.replace("\\\n", " ")
         for line in joined.splitlines():
@@ -37,11 +38,12 @@ def commands() -> Iterator[str]:
                     yield part.partition("#")[0].strip()
 
 
-def links() -> Iterator[str]:
-    text = README.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text):
-        if "://" not in target and not target.startswith(("#", "mailto:")):
-            yield target.partition("#")[0]
+def links() -> Iterator[Path]:
+    for guide in GUIDES:
+        text = (ROOT / guide).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text):
+            if "://" not in target and not target.startswith(("#", "mailto:")):
+                yield (ROOT / guide).parent / target.partition("#")[0]
 
 
 @pytest.mark.parametrize("block", list(blocks("python")))
@@ -52,7 +54,7 @@ def test_python_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copytree(ROOT / "samples", tmp_path / "samples", ignore=shutil.ignore_patterns("*.py"))
     for name in re.findall(r'(?:restore|restored_frames|open_reader)\("([\w-]+\.\w+)"', block):
         shutil.copy(ROOT / "samples" / "cut_short.mp4", tmp_path / name)
-    exec(compile(block, str(README), "exec"), {"__name__": "__main__"})
+    exec(compile(block, "guide", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("line", list(commands()))
@@ -72,5 +74,5 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 
 @pytest.mark.parametrize("target", sorted(set(links())))
-def test_links_lead_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+def test_links_lead_somewhere(target: Path) -> None:
+    assert target.exists()
