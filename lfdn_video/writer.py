@@ -1,8 +1,8 @@
 """Video out: restored frames encoded, with everything else of the source copied beside them.
 
 `Writer` refuses what cannot work before the first frame, writes into a hidden file (`target.py`),
-and gives it its name only when it is complete. How frames are encoded is `encoder.py`'s, what is
-copied `passthrough.py`'s, pictures are written in `images.py`.
+and gives it its name only when it is complete. How frames are encoded is `encoder.py`'s, what else
+is in the file `muxer.py`'s, pictures are written in `images.py`.
 
 Timestamps are the source's own, in the source's time base. Containers with a time base of their
 own round them, Matroska to milliseconds; MP4 takes any. Where frames are numbered instead of
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,16 +21,13 @@ from types import TracebackType
 from typing import Self
 
 import av
-from av.container import OutputContainer
 from av.error import FFmpegError
-from av.packet import Packet
-from av.stream import Stream
-from av.video.stream import VideoStream
 
-from lfdn_video.encoder import Encoder, ffmpeg_errors
+from lfdn_video.encoder import Encoder
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.images import ImageWriter, is_image_target, means_folder
 from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.muxer import Muxer
 from lfdn_video.options import (
     CONTAINER_CODECS,
     DEFAULT_CODEC,
@@ -38,21 +35,10 @@ from lfdn_video.options import (
     EncodeOptions,
     SpanOptions,
 )
-from lfdn_video.passthrough import KEEP_BYTES, Passthrough
 from lfdn_video.source import ffmpeg_words
 from lfdn_video.target import check_target, discard, publish, reserve, settle
 
 LOGGER = logging.getLogger(__name__)
-
-CONTAINER_OPTIONS = {
-    # The index goes to the front, so that a browser can play the file while it loads.
-    "mp4": {"movflags": "+faststart"},
-    "mov": {"movflags": "+faststart"},
-    "ipod": {"movflags": "+faststart"},
-    # AAC starts a little before zero; FFmpeg would move all the video instead of letting it.
-    "matroska": {"avoid_negative_ts": "disabled"},
-    "webm": {"avoid_negative_ts": "disabled"},
-}
 
 CONTAINERS = frozenset(
     {"3g2", "3gp", "asf", "avi", "f4v", "flv", "ipod", "matroska", "mov", "mp4", "mpeg", "mpegts"}
@@ -108,20 +94,30 @@ class Writer:
         codec = self._options.codec or CONTAINER_CODECS.get(self._kind, DEFAULT_CODEC)
         self._encoder = Encoder(_timed(info, self._options), self._options, codec=codec)
         self._clock = self._encoder.time_base
+        self._muxer = Muxer(
+            self._target,
+            self._kind,
+            info,
+            self._encoder,
+            rate=self._rate(),
+            span=self._span,
+            warn=self._warn,
+        )
 
     def __enter__(self) -> Self:
-        self._stream: VideoStream
         self._origin_pts: int | None = None
         self._last_pts: int | None = None
-        self._last_ticks: int | None = None
         self._hidden = reserve(self._target)
-        self._passthrough: Passthrough | None = None
-        self._container: OutputContainer | None = None
         try:
-            self._open()
+            with self._ffmpeg_errors():
+                self._muxer.open(self._hidden)
         except BaseException:
             self._abandon()
             raise
+        for warning in self._encoder.warnings:
+            self._warn(warning)
+        for what in (*self._info.hdr_metadata, *self._info.side_data):
+            self._warn(f"{what} is left out")
         return self
 
     def __exit__(
@@ -146,122 +142,34 @@ class Writer:
         self._check_alike(frame)
         with self._ffmpeg_errors():
             if self._origin_pts is None:
-                self._begin(frame.pts)
+                self._origin_pts = 0 if self._span.whole else frame.pts
+                self._muxer.begin(frame.pts)
             video = self._encoder.prepare(frame)
-            video.pts = self._pts(frame.pts - (self._origin_pts or 0))
+            video.pts = self._pts(frame.pts - self._origin_pts)
             video.duration = self._duration(frame.duration)
-            self._mux(self._stream.encode(video))
+            self._muxer.mux(self._muxer.stream.encode(video))
         self.frames_written += 1
 
-    def _open(self) -> None:
-        with self._ffmpeg_errors():
-            self._container = container = self._open_container()
-            if self._info.from_images:
-                self._add_video(container)
-            else:
-                self._passthrough = Passthrough(self._info)
-                self._passthrough.add_to(container, self._add_video)
-                self._passthrough.add_chapters(container, *self._span_s())
-            with ffmpeg_errors():
-                container.start_encoding()
-        if self._passthrough is not None:
-            self._warn_all(self._passthrough.take_warnings())
-        self._warn_all(self._encoder.warnings)
-        lost = (*self._info.hdr_metadata, *self._info.side_data)
-        self._warn_all([f"{what} is left out" for what in lost])
-
-    def _open_container(self) -> OutputContainer:
-        return av.open(
-            f"file:{self._hidden}",
-            "w",
-            format=self._kind,
-            container_options=CONTAINER_OPTIONS.get(self._kind, {}),
-            metadata_errors=KEEP_BYTES,
-        )
-
-    def _add_video(self, container: OutputContainer) -> Stream:
-        encoder, info = self._encoder, self._info
-        rate = self._options.frame_rate or info.average_rate or IMAGE_RATE
-        if self._kind in CONSTANT_RATE or encoder.needs_rate:
-            rate = encoder.keep_rate(rate)
-        elif rate > MAX_RATE:
-            rate = IMAGE_RATE
-        try:
-            stream = container.add_stream(encoder.codec.name, rate)
-        except ValueError as error:
-            raise OptionError(
-                f"{self._target}: {self._kind} cannot hold {encoder.codec.name}; "
-                f"choose another codec, or another ending"
-            ) from error
-        assert isinstance(stream, VideoStream)
-        encoder.configure(stream.codec_context, rate=rate)
-        stream.time_base = encoder.time_base
-        if info.display_matrix is not None:
-            stream.set_display_matrix(info.display_matrix)
-        elif info.rotation or info.flip:
-            stream.set_display_rotation(-info.rotation, hflip=info.flip)
-        self._stream = stream
-        return stream
-
-    def _begin(self, first_pts: int) -> None:
-        """Now it is known where a span really starts: time counts from its first frame."""
-        self._origin_pts = 0 if self._span.whole else first_pts
-        if self._passthrough is not None:
-            origin_s = first_pts * self._info.time_base
-            end_s = self._span_s()[1]
-            self._passthrough.begin(origin_s=origin_s, end_s=end_s, cut=not self._span.whole)
-
-    def _span_s(self) -> tuple[Fraction, Fraction | None]:
-        """Start and end of the span on the source's own clock; None: it has no end."""
-        if self._span.whole:
-            return Fraction(0), None
-        first_s = self._info.start_pts * self._info.time_base
-        end_s = None if self._span.end is None else first_s + self._span.end
-        return first_s + (self._span.start or 0), end_s
-
-    def _mux(self, packets: list[Packet[Stream]]) -> None:
-        """Write packets of the video, and before each what belongs before it."""
-        container, others = self._container, self._passthrough
-        assert container is not None
-        for packet in packets:
-            if others is not None:
-                ticks = packet.dts if packet.dts is not None else packet.pts or 0
-                for other in others.until(ticks * packet.time_base):
-                    container.mux(other)
-            container.mux(packet)
+    def _rate(self) -> Fraction:
+        """The stream's, for what wants to know one."""
+        rate = self._options.frame_rate or self._info.average_rate or IMAGE_RATE
+        if self._kind in CONSTANT_RATE or self._encoder.needs_rate:
+            return self._encoder.keep_rate(rate)
+        return IMAGE_RATE if rate > MAX_RATE else rate
 
     def _complete(self) -> None:
         if self.frames_written == 0:
             raise OutputError(f"{self._target}: there was no frame to write")
-        container, others = self._container, self._passthrough
-        assert container is not None
         with self._ffmpeg_errors():
-            self._mux(self._stream.encode(None))
-            for packet in others.rest() if others is not None else ():
-                container.mux(packet)
-            container.close()
-        if others is not None:
-            self._warn_all(others.take_warnings())
-            self._warn_of_losses(others)
+            self._muxer.mux(self._muxer.stream.encode(None))
+            self._muxer.finish()
         settle(self._hidden, self._target)
         publish({self._target: self._hidden}, overwrite=self._options.overwrite)
 
-    def _warn_of_losses(self, others: Passthrough) -> None:
-        """Look into the finished file. That is no reason to lose it."""
-        try:
-            self._warn_all(list(others.lost_in(self._hidden)))
-        except FFmpegError as error:
-            words = ffmpeg_words(error)
-            self._warn_all([f"is complete, but what it kept could not be checked: {words}"])
-
     def _abandon(self) -> None:
         """Close all, and leave nothing behind that is not complete."""
-        if self._passthrough is not None:
-            self._passthrough.close()
         discard(self._hidden)  # first: closing may otherwise spend minutes on finishing it
-        if self._container is not None:
-            with suppress(FFmpegError, OSError):
-                self._container.close()
+        self._muxer.close()
         discard(self._hidden)
 
     def _pts(self, source_pts: int) -> int:
@@ -273,34 +181,17 @@ class Writer:
         if abs(pts * clock - time_s) > clock / 4:
             self._warn_of_moves()
         self._last_pts = pts
-        self._check_ticks(pts * clock)
         return pts
 
     def _duration(self, source_duration: int) -> int:
         return round(source_duration * self._clock / self._encoder.time_base)
 
-    def _check_ticks(self, time_s: Fraction) -> None:
-        """Warn if the container's clock cannot tell this time."""
-        tick_s = self._stream.time_base or self._encoder.time_base
-        ticks = round(time_s / tick_s)
-        if self._last_ticks is not None and ticks <= self._last_ticks:
-            self._warn_once("frames follow each other closer than it can tell; use .mp4")
-        elif ticks * tick_s != time_s:
-            self._warn_once(
-                f"timestamps are rounded to {tick_s} s by {self._kind}; .mp4 keeps them exactly"
-            )
-        self._last_ticks = ticks
-
     def _warn_of_moves(self) -> None:
         if self._kind in CONSTANT_RATE:
-            self._warn_once("has a constant rate, so frames are moved; use .mp4 or .mkv")
+            self._warn("has a constant rate, so frames are moved; use .mp4 or .mkv")
         else:
             codec = self._encoder.codec.name
-            self._warn_once(f"{codec} has a constant rate, so frames are moved; use another codec")
-
-    def _warn_once(self, note: str) -> None:
-        if f"{self._target}: {note}" not in self.warnings:
-            self._warn_all([note])
+            self._warn(f"{codec} has a constant rate, so frames are moved; use another codec")
 
     def _check_alike(self, frame: Frame) -> None:
         """Pictures may differ from each other, the frames of a video may not."""
@@ -315,9 +206,10 @@ class Writer:
                 f"folder"
             )
 
-    def _warn_all(self, notes: Iterator[str] | list[str]) -> None:
-        for note in notes:
-            warning = f"{self._target}: {note}"
+    def _warn(self, note: str) -> None:
+        """Each once."""
+        warning = f"{self._target}: {note}"
+        if warning not in self.warnings:
             self.warnings.append(warning)
             LOGGER.warning("%s", warning)
 

@@ -42,6 +42,7 @@ LAYERS = (
     {"lfdn_video.source", "lfdn_video.target", "lfdn_video.picture_tags", "lfdn_video.scheduler"},
     {"lfdn_video.encoder"},
     {"lfdn_video.images", "lfdn_video.passthrough", "lfdn_video.degrade"},
+    {"lfdn_video.muxer"},
     {"lfdn_video.reader", "lfdn_video.writer"},
     {"lfdn_video.pipeline"},
     {"lfdn_video"},  # the public names, gathered
@@ -61,6 +62,7 @@ FOREIGN = {
         "lfdn_video.doctor",
         "lfdn_video.encoder",
         "lfdn_video.images",
+        "lfdn_video.muxer",
         "lfdn_video.passthrough",
         "lfdn_video.planes",
         "lfdn_video.reader",
