@@ -5,7 +5,7 @@ wrong. What it looks like is in `console.py` and `tables.py`. torch and FFmpeg a
 command needs them, so that `--help` is there at once.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
-Whenever it is not 0, no target was written and nothing is left behind.
+Whenever it is not 0, there is no target; what a long run had finished is kept for `--resume`.
 """
 
 import re
@@ -47,6 +47,7 @@ TARGET_WORDS = {
 
 OPTION_FOR = {
     "allow to overwrite it": "--overwrite",
+    "go on by resuming": "--resume",
     "pass a file": "--weights",
     "use smaller tiles or a smaller batch": "--tile or --batch",
 }
@@ -76,9 +77,11 @@ class _Program(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own, and it knows what to do with them
         except _Stopped as error:
-            _fail(ctx, f"{error.word}; nothing was written", error.exit_code, error)
+            left = _notes(error) or ["nothing was written"]
+            _fail(ctx, "; ".join([error.word, *left]), error.exit_code, error)
         except LfdnVideoError as error:
-            _fail(ctx, _with_option(str(error)), error.exit_code, error)
+            message = "; ".join([_with_option(str(error)), *_notes(error)])
+            _fail(ctx, message, error.exit_code, error)
         except Exception as error:  # noqa: BLE001 (the last resort: a line instead of a traceback)
             what = f"{type(error).__name__}: {error}; this is a bug of lfdn-video"
             _fail(ctx, f"{what}, run again with --verbose for the traceback", 1, error)
@@ -156,6 +159,9 @@ _WHERE = [
         "[default: beside INPUT, as NAME.derained.EXT, NAME.deblurred.EXT, ...]",
     ),
     click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
+    click.option(
+        "--resume", is_flag=True, help="Go on where an interrupted run on the same TARGET was."
+    ),
     click.option(
         "--start", "start_s", type=_Seconds(), help="Begin here: seconds or [HH:]MM:SS[.ms]."
     ),
@@ -461,6 +467,11 @@ def _with_option(message: str) -> str:
         if message.endswith(advice):
             return f"{message} with {option}"
     return message
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What a run said of itself when the error went through it."""
+    return [_with_option(note) for note in getattr(error, "__notes__", [])]
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int, error: BaseException) -> None:

@@ -33,7 +33,8 @@ def degrading_engine(
         degrade = _Rain(seed, density)
     else:
         degrade = ShakenCamera(seed=seed, exposure=exposure, shake=shake).expose
-    return Engine(degrade)
+    about = f"{kind} {seed} {density} {exposure} {shake}"
+    return Engine(degrade, model_id=about)
 
 
 class _Rain:

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 import lfdn
-from lfdn.weights import header
+from lfdn.weights import header, shipped
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.options import InferenceOptions
 
@@ -82,10 +82,16 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, *, device: torch.device | None = None, precision: Precision = "float32"
+        self,
+        model: Model,
+        *,
+        device: torch.device | None = None,
+        precision: Precision = "float32",
+        model_id: str = "",
     ) -> None:
         self.device = device or torch.device("cpu")
         self.precision = precision
+        self._model_id = model_id
         self.redone_batches = 0
         """How many batches were not finite in half precision and were done again in float32."""
         if isinstance(model, torch.nn.Module):
@@ -106,6 +112,11 @@ class Engine:
     def close(self) -> None:
         """Wait for what is under way and give up the buffers. Safe to call again."""
         self._transfers.close()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which model it is, the digest of its weights if they have one, in which precision."""
+        return {"model": self._model_id, "precision": self.precision}
 
     @property
     def lookahead(self) -> int:
@@ -200,13 +211,13 @@ def load_engine(
     precision = choose_precision(options.precision, device)
     try:
         model = lfdn.load(weights if weights is not None else task)
-        trained_for = task if weights is None else header(weights)["task"]
+        about = header(weights if weights is not None else shipped(task)[0])
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
-    if trained_for != task:
-        _log.warning("%s: was trained to %s, and is used to %s", weights, trained_for, task)
+    if about["task"] != task:
+        _log.warning("%s: was trained to %s, and is used to %s", weights, about["task"], task)
     _log.info("the network runs on %s in %s", device, precision)
-    return Engine(model, device=device, precision=precision)
+    return Engine(model, device=device, precision=precision, model_id=about["digest"])
 
 
 def choose_device(name: str) -> torch.device:

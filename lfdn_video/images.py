@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -181,6 +181,10 @@ class ImageWriter:
                 discard(hidden)
             if self._made_folder and not any(self._target.iterdir()):
                 self._target.rmdir()
+
+    def start(self, network: Mapping[str, str]) -> int:  # noqa: ARG002
+        """Pictures are not resumed: 0."""
+        return 0
 
     def write(self, frame: Frame) -> None:
         """Encode the next picture."""

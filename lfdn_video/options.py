@@ -84,6 +84,8 @@ class EncodeOptions:
     """Any option of the encoder, by FFmpeg's name; wins over all the others."""
     overwrite: bool = False
     """Replace the target if it exists, at the end and in one step."""
+    resume: bool = False
+    """Go on where an interrupted run on the same target was, if there is one."""
     frame_rate: Fraction | None = None
     """For pictures made into a video only (None: `IMAGE_RATE`); a video keeps its timestamps."""
 

@@ -22,6 +22,7 @@ from lfdn_video.background import StageClock, StageTimes, background
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.reader import open_reader
+from lfdn_video.source import expected_frames
 from lfdn_video.writer import open_writer
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ def restore(
 
     `weights`: a file to use instead of those that ship for `task`. `engine`: one to use instead of
     making one, for several runs in a row; it stays open. `on_progress` is called in this thread
-    after each frame. Raises an LfdnVideoError; then, as on Ctrl-C, nothing is left of the target.
+    after each frame.
+
+    Raises an LfdnVideoError; then, as on Ctrl-C, there is no target. A long run is written in
+    segments, and what is finished of it is kept: the same call with `encode.resume` goes on.
     """
     start_s = time.perf_counter()
     encode, span = encode or EncodeOptions(), span or SpanOptions()
@@ -102,16 +106,17 @@ def restore(
         open_writer(target, reader.info, encode, span) as writer,
         _network(reader.info, engine, task, weights, inference) as network,
     ):
-        meter = _Meter(expected_frames(reader.info, span), clocks)
+        kept = writer.start(network.identity)
+        meter = _Meter(expected_frames(reader.info, span), clocks, kept)
         decoded = background(
-            reader.frames(),
+            _after(kept, reader.frames()),
             depth=READ_AHEAD_FRAMES,
             name="decode",
             clock=clocks.decode,
             feeds=clocks.model,
         )
         restored = background(
-            network(decoded),
+            network.restore(decoded),
             depth=WRITE_BEHIND_FRAMES,
             name="model",
             clock=clocks.model,
@@ -157,21 +162,18 @@ def restored_frames(
         _network(reader.info, engine, task, weights, inference) as network,
     ):
         decoded = background(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
-        restored = background(network(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
+        restored = background(network.restore(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
         with closing(restored):
             for frame in restored:
                 yield _picture(frame, reader.info)
 
 
-def expected_frames(info: VideoInfo, span: SpanOptions) -> int | None:
-    """How many frames `span` of a source has, as far as the source says; an estimate."""
-    if span.whole:
-        return info.frame_count
-    if not info.average_rate or info.duration_s is None:
-        return None
-    start_s = span.start_s or 0.0
-    end_s = info.duration_s if span.end_s is None else min(span.end_s, info.duration_s)
-    return max(0, round((end_s - start_s) * info.average_rate))
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """What restores frames, and what its results depend on."""
+
+    restore: Callable[[Iterable[Frame]], Generator[Frame]]
+    identity: Mapping[str, str]
 
 
 @contextmanager
@@ -181,7 +183,7 @@ def _network(
     task: str,
     weights: str | Path | None,
     inference: InferenceOptions | None,
-) -> Generator[Callable[[Iterable[Frame]], Generator[Frame]]]:
+) -> Generator["_Network"]:
     """What restores frames; an engine made here is closed here."""
     # Torch takes seconds to load. By now the files are known to be good.
     from lfdn_video.colour import PlaneConverter
@@ -193,10 +195,22 @@ def _network(
         task, weights=Path(weights) if weights else None, options=options
     )
     try:
-        yield lambda frames: restore_frames(frames, PlaneConverter(info), runner, options)
+        tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}
+        yield _Network(
+            lambda frames: restore_frames(frames, PlaneConverter(info), runner, options),
+            {**runner.identity, **tiling},
+        )
     finally:
         if engine is None:
             runner.close()
+
+
+def _after(count: int, frames: Generator[Frame]) -> Generator[Frame]:
+    """The frames behind the first `count`, which have to be decoded all the same."""
+    with closing(frames):
+        for _ in range(count):
+            next(frames, None)
+        yield from frames
 
 
 def _picture(frame: Frame, info: VideoInfo) -> RestoredFrame:
@@ -229,8 +243,9 @@ class _Clocks:
 class _Meter:
     """Counts frames from when it is made, and says how it goes."""
 
-    def __init__(self, expected: int | None, clocks: _Clocks) -> None:
-        self.frames = 0
+    def __init__(self, expected: int | None, clocks: _Clocks, kept: int) -> None:
+        """`kept`: frames that were there before."""
+        self.frames = self._kept = kept
         self._expected, self._clocks = expected, clocks
         self._start_s = time.perf_counter()
 
@@ -239,7 +254,7 @@ class _Meter:
 
     def progress(self) -> Progress:
         elapsed_s = time.perf_counter() - self._start_s
-        fps = self.frames / elapsed_s if elapsed_s > 0 else 0.0
+        fps = (self.frames - self._kept) / elapsed_s if elapsed_s > 0 else 0.0
         total = self._expected
         if total is not None and total < self.frames:
             total = None

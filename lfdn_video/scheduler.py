@@ -9,7 +9,7 @@ what a tile is stands in `tiles.py`, what planes are in `colour.py`.
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -36,6 +36,10 @@ class Pending(Protocol[T_co]):
 
 class Runner(Protocol):
     """What the scheduler asks of an engine. `engine.Engine` is one, and says more."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What its results depend on, to tell one run from another."""
 
     @property
     def lookahead(self) -> int:

@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
 from lfdn_video.media import UNSUPPORTED_MATRICES, Chapter, Colour, StreamInfo, VideoInfo
+from lfdn_video.options import SpanOptions
 from lfdn_video.planes import working_format
 
 # Demuxers whose input names other files, or that are no files at all.
@@ -218,6 +219,17 @@ def readable(
         failures = 0
         if packet.size:  # PyAV ends each stream with an empty one, to flush a decoder
             yield packet
+
+
+def expected_frames(info: VideoInfo, span: SpanOptions) -> int | None:
+    """How many frames `span` of a source has, as far as the source says; an estimate."""
+    if span.whole:
+        return info.frame_count
+    if not info.average_rate or info.duration_s is None:
+        return None
+    start_s = span.start_s or 0.0
+    end_s = info.duration_s if span.end_s is None else min(span.end_s, info.duration_s)
+    return max(0, round((end_s - start_s) * info.average_rate))
 
 
 def usual_step(info: VideoInfo) -> int:

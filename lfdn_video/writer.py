@@ -12,13 +12,13 @@ timed, they are moved. Both are warned of.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 from av.error import FFmpegError
@@ -26,6 +26,7 @@ from av.error import FFmpegError
 from lfdn_video.encoder import Encoder
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.images import ImageWriter, is_image_target, means_folder
+from lfdn_video.journal import Journal, fingerprint
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.muxer import Muxer
 from lfdn_video.options import (
@@ -35,7 +36,8 @@ from lfdn_video.options import (
     EncodeOptions,
     SpanOptions,
 )
-from lfdn_video.source import ffmpeg_words
+from lfdn_video.segments import SEGMENT_FRAMES, Segments
+from lfdn_video.source import expected_frames, ffmpeg_words
 from lfdn_video.target import check_target, discard, publish, reserve, settle
 
 LOGGER = logging.getLogger(__name__)
@@ -49,6 +51,9 @@ beside it (which would point at the hidden one), or only the bare stream."""
 
 CONSTANT_RATE = {"asf", "avi", "mxf", "ogg", "ogv"}
 """Containers that number their frames instead of timing them, or know decoding times only."""
+
+LONG_FRAMES = 2 * SEGMENT_FRAMES
+"""What has more is written in segments."""
 
 MAX_RATE = 240
 """Frames per second above this are a wrong guess, and more than some encoders take."""
@@ -94,26 +99,25 @@ class Writer:
         codec = self._options.codec or CONTAINER_CODECS.get(self._kind, DEFAULT_CODEC)
         self._encoder = Encoder(_timed(info, self._options), self._options, codec=codec)
         self._clock = self._encoder.time_base
+        rate = self._rate()
         self._muxer = Muxer(
             self._target,
             self._kind,
             info,
             self._encoder,
-            rate=self._rate(),
+            rate=rate,
             span=self._span,
             warn=self._warn,
         )
+        self._journal = Journal(self._target)
+        self._segments: Segments | None = None
+        if self._is_long() or self._journal.folder.is_dir():
+            self._segments = Segments(self._journal, self._encoder, rate=rate)
 
     def __enter__(self) -> Self:
-        self._origin_pts: int | None = None
+        self._first_pts: int | None = None
         self._last_pts: int | None = None
-        self._hidden = reserve(self._target)
-        try:
-            with self._ffmpeg_errors():
-                self._muxer.open(self._hidden)
-        except BaseException:
-            self._abandon()
-            raise
+        self._open()
         for warning in self._encoder.warnings:
             self._warn(warning)
         for what in (*self._info.hdr_metadata, *self._info.side_data):
@@ -129,26 +133,115 @@ class Writer:
         try:
             if error is None:
                 self._complete()
+        except BaseException as late:
+            error = late
+            raise
         finally:
             self._abandon()
+            if error is not None and self._segments is not None and self._journal.frames:
+                error.add_note(f"{self._journal.frames} frames are kept; go on by resuming")
 
     @property
     def target(self) -> Path:
         """The file that is written."""
         return self._target
 
+    def start(self, network: Mapping[str, str]) -> int:
+        """How many frames an interrupted run has left; the first ones are not to come again.
+
+        `network`: what the restored frames depend on. OutputError if those were by another one.
+        """
+        if self._segments is None:
+            return 0
+        with self._errors():
+            self._journal.agree({"network": dict(network)})
+        if self._journal.segments:
+            self._first_pts = self._journal.told["first_pts"]
+            self._last_pts = self._journal.segments[-1].last_pts
+        self.frames_written = self._journal.frames
+        return self.frames_written
+
     def write(self, frame: Frame) -> None:
         """Encode the next frame; its pts must be above the last one's."""
         self._check_alike(frame)
-        with self._ffmpeg_errors():
-            if self._origin_pts is None:
-                self._origin_pts = 0 if self._span.whole else frame.pts
-                self._muxer.begin(frame.pts)
+        with self._errors():
+            if self._first_pts is None:
+                self._begin(frame.pts)
             video = self._encoder.prepare(frame)
             video.pts = self._pts(frame.pts - self._origin_pts)
             video.duration = self._duration(frame.duration)
-            self._muxer.mux(self._muxer.stream.encode(video))
+            if self._segments is not None:
+                self._segments.encode(video)
+            else:
+                self._muxer.mux(self._muxer.stream.encode(video))
         self.frames_written += 1
+
+    def _open(self) -> None:
+        """Find out whether all of this can be written, before the first frame is made."""
+        if self._segments is None:
+            self._hidden = reserve(self._target)
+        else:
+            told = _told(self._info, self._options, self._span)
+            options = self._options
+            self._journal.open(told, resume=options.resume, overwrite=options.overwrite)
+            self._hidden = self._journal.folder / f"joined{self._target.suffix}"
+        try:
+            with self._errors():
+                self._muxer.open(self._hidden)
+            if self._segments is not None:  # the target is made of the segments at the end
+                self._segments.flags = self._muxer.stream.codec_context.flags
+                self._muxer.close()
+                discard(self._hidden)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _begin(self, first_pts: int) -> None:
+        self._first_pts = first_pts
+        if self._segments is None:
+            self._muxer.begin(first_pts)
+        else:
+            self._journal.agree({"first_pts": first_pts})
+
+    @property
+    def _origin_pts(self) -> int:
+        """What is time zero of the target."""
+        return 0 if self._span.whole else self._first_pts or 0
+
+    def _complete(self) -> None:
+        if self.frames_written == 0:
+            raise OutputError(f"{self._target}: there was no frame to write")
+        with self._errors():
+            if self._segments is None:
+                self._muxer.mux(self._muxer.stream.encode(None))
+            else:
+                self._join(self._segments)
+            self._muxer.finish()
+        settle(self._hidden, self._target)
+        publish({self._target: self._hidden}, overwrite=self._options.overwrite)
+        if self._segments is not None:
+            self._journal.remove()
+
+    def _join(self, segments: Segments) -> None:
+        segments.finish()
+        assert self._first_pts is not None
+        self._muxer.open(self._hidden)
+        self._muxer.begin(self._first_pts)
+        self._muxer.mux(segments.packets(self._muxer.stream))
+
+    def _abandon(self) -> None:
+        """Close all, and leave nothing behind but finished segments."""
+        discard(self._hidden)  # first: closing may otherwise spend minutes on finishing it
+        self._muxer.close()
+        discard(self._hidden)
+        if self._segments is not None:
+            self._segments.abandon()
+            self._journal.close()
+
+    def _is_long(self) -> bool:
+        """Whether it pays to be able to go on after an interruption."""
+        expected = expected_frames(self._info, self._span)
+        return expected is None or expected > LONG_FRAMES
 
     def _rate(self) -> Fraction:
         """The stream's, for what wants to know one."""
@@ -156,21 +249,6 @@ class Writer:
         if self._kind in CONSTANT_RATE or self._encoder.needs_rate:
             return self._encoder.keep_rate(rate)
         return IMAGE_RATE if rate > MAX_RATE else rate
-
-    def _complete(self) -> None:
-        if self.frames_written == 0:
-            raise OutputError(f"{self._target}: there was no frame to write")
-        with self._ffmpeg_errors():
-            self._muxer.mux(self._muxer.stream.encode(None))
-            self._muxer.finish()
-        settle(self._hidden, self._target)
-        publish({self._target: self._hidden}, overwrite=self._options.overwrite)
-
-    def _abandon(self) -> None:
-        """Close all, and leave nothing behind that is not complete."""
-        discard(self._hidden)  # first: closing may otherwise spend minutes on finishing it
-        self._muxer.close()
-        discard(self._hidden)
 
     def _pts(self, source_pts: int) -> int:
         """The same time on the encoder's clock; that is the source's wherever rates may vary."""
@@ -214,13 +292,15 @@ class Writer:
             LOGGER.warning("%s", warning)
 
     @contextmanager
-    def _ffmpeg_errors(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except FFmpegError as error:
             raise OutputError(
                 f"{self._target}: cannot be written: {ffmpeg_words(error)}"
             ) from error
+        except OSError as error:
+            raise OutputError(f"{self._target}: cannot be written: {error.strerror}") from error
 
 
 def _container_of(target: Path) -> str:
@@ -236,6 +316,17 @@ def _container_of(target: Path) -> str:
             f"{target}: {kind} does not make one file that plays; end the name in .mp4 or .mkv"
         )
     return kind
+
+
+def _told(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
+    """What a run on this source is, as JSON has it."""
+    encode = {name: str(value) for name, value in asdict(options).items() if value is not None}
+    for name in ("overwrite", "resume"):
+        encode.pop(name)
+    source: Any = {"pictures": info.frame_count}
+    if info.path.is_file():
+        source = fingerprint(info.path)
+    return {"source": source, "encoding": encode, "span": asdict(span)}
 
 
 def _timed(info: VideoInfo, options: EncodeOptions) -> VideoInfo:

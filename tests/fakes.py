@@ -1,6 +1,6 @@
 """Stand-ins: networks that do something simple, runners that write down what they are asked."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -70,6 +70,7 @@ class FakeRunner:
     batches: list[tuple[int, ...]] = field(default_factory=list)
     open: int = 0
     closed: bool = False
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         self.log.append("upload")

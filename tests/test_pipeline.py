@@ -22,11 +22,11 @@ from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import (
     WRITE_BEHIND_FRAMES,
     Progress,
-    expected_frames,
     restore,
     restored_frames,
 )
 from lfdn_video.reader import open_reader
+from lfdn_video.source import expected_frames
 from tests.fakes import (
     FakeRunner,
     NetworkFailureError,
