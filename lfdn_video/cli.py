@@ -1,4 +1,4 @@
-"""The command line: `lfdn-video derain`, `deblur`, `degrade`, `probe`, `doctor`.
+"""The command line: `lfdn-video derain`, `deblur`, `degrade`, `verify`, ...
 
 Turns words into options, calls `pipeline.restore`, and has one handler for everything that goes
 wrong. What it looks like is in `console.py` and `tables.py`. torch and FFmpeg are loaded when a
@@ -162,6 +162,8 @@ _WHERE = [
     click.option(
         "--resume", is_flag=True, help="Go on where an interrupted run on the same TARGET was."
     ),
+]
+_SPAN = [
     click.option(
         "--start", "start_s", type=_Seconds(), help="Begin here: seconds or [HH:]MM:SS[.ms]."
     ),
@@ -284,7 +286,7 @@ _WORSE = [
         help="Blur: how much the camera shakes; 0 is a tripod.",
     ),
 ]
-_restores = _options(*_WHERE, *_NETWORK, *_ENCODER, _JSON, _QUIET, _VERBOSE)
+_restores = _options(*_WHERE, *_SPAN, *_NETWORK, *_ENCODER, _JSON, _QUIET, _VERBOSE)
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -323,7 +325,7 @@ def deblur(ctx: click.Context, /, source: str, **chosen: Any) -> None:
 @main.command()
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
 @click.argument("source", metavar="INPUT")
-@_options(*_WHERE, *_WORSE, *_ENCODER, _JSON, _QUIET, _VERBOSE)
+@_options(*_WHERE, *_SPAN, *_WORSE, *_ENCODER, _JSON, _QUIET, _VERBOSE)
 @click.pass_context
 def degrade(
     ctx: click.Context,
@@ -368,6 +370,36 @@ def probe(ctx: click.Context, /, source: str, as_json: bool, verbose: bool) -> N
 
         with open_reader(source) as reader:
             (tables.print_json if as_json else tables.print_info)(reader.info)
+
+
+@main.command(short_help="Check that TARGET has everything of SOURCE.")
+@click.argument("source", metavar="SOURCE")
+@click.argument("target", metavar="TARGET")
+@_options(*_SPAN, _JSON, _VERBOSE)
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    /,
+    source: str,
+    target: str,
+    as_json: bool,
+    verbose: bool,
+    **chosen: Any,
+) -> None:
+    """Compare a restored TARGET with its SOURCE: frames, times, streams, chapters, tags, colour.
+
+    Both are decoded to the end. Ends with 1 if something is missing or changed.
+    """
+    with _reporting(ctx, as_json=as_json, verbose=verbose, events=False):
+        _check_local(source)
+        _check_local(target)
+        span = SpanOptions(**_taken(SpanOptions, chosen))
+        from lfdn_video import tables
+        from lfdn_video.verify import verify
+
+        same = tables.print_checks(verify(source, target, span), as_json=as_json)
+    if not same:
+        ctx.exit(1)
 
 
 @main.command(short_help="Check that this installation can do its work.")

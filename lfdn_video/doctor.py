@@ -6,12 +6,10 @@ nothing of how they are shown (`tables.py`).
 
 import platform
 from collections.abc import Generator
-from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import av
 import numpy as np
@@ -19,6 +17,7 @@ from av.video.frame import VideoFrame
 
 import lfdn
 from lfdn.weights import file_sha256, shipped
+from lfdn_video.checks import Check
 from lfdn_video.engine import DeviceInfo, available_devices
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.pipeline import restore
@@ -31,15 +30,6 @@ CUDA_ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
 TASKS = ("derain", "deblur")
 CLIP_HEIGHT_PX, CLIP_WIDTH_PX = 64, 96
 CLIP_TIMES = (0, 40, 80, 120, 200, 240, 250, 290)  # ms: a variable frame rate, on purpose
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at. `failed`: something that is needed does not work."""
-
-    name: str
-    state: Literal["ok", "warning", "failed"]
-    text: str
 
 
 def examine() -> Generator[Check]:

@@ -291,7 +291,7 @@ class Passthrough:
     def lost_in(self, path: Path) -> Iterator[str]:
         """What a finished file lacks of the source, a sentence each."""
         with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:
-            yield from _lost_tags("", self._container.metadata, target.metadata, set())
+            yield from lost_tags("", self._container.metadata, target.metadata, set())
             if self._chapters and not target.chapters():
                 yield "the chapters are lost"
             for source_index, target_index in self._target_index.items():
@@ -498,7 +498,7 @@ def _lost_of_stream(before: Stream, after: Stream, elsewhere: set[str]) -> Itera
     if before.type != after.type:
         yield f"{label} is kept as {after.type} only"
         return
-    yield from _lost_tags(f"{label}: ", _stream_tags(before), after.metadata, elsewhere)
+    yield from lost_tags(f"{label}: ", _stream_tags(before), after.metadata, elsewhere)
     lost = before.disposition & ~after.disposition
     if before.index == min(s.index for s in before.container.streams if s.type == before.type):
         lost &= ~Disposition.default  # the first of its kind is taken anyway
@@ -517,7 +517,7 @@ def _lost_packets(copy: _Copy, counted: int) -> Iterator[str]:
         yield f"{_label(copy.source)}: {copy.read - held} of {copy.read} packets are lost"
 
 
-def _lost_tags(
+def lost_tags(
     where: str, before: Mapping[str, str], after: Mapping[str, str], elsewhere: set[str]
 ) -> Iterator[str]:
     """Tags of which neither name nor value is there, nor the value elsewhere in the file."""

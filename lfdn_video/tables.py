@@ -1,6 +1,6 @@
-"""What `probe` and `doctor` print: tables for people, JSON for programs, both on stdout.
+"""What `probe`, `doctor` and `verify` print: tables for people, JSON for programs, both on stdout.
 
-Knows values alone; they come from `reader.py` and `doctor.py`.
+Knows values alone; they come from `reader.py`, `doctor.py` and `verify.py`.
 """
 
 import json
@@ -16,7 +16,7 @@ from rich.text import Text
 from lfdn_video.console import duration, plain
 
 if TYPE_CHECKING:
-    from lfdn_video.doctor import Check
+    from lfdn_video.checks import Check
     from lfdn_video.media import StreamInfo, VideoInfo
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}

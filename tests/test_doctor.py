@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import lfdn
 from lfdn.weights import file_sha256
 from lfdn_video import cli, doctor, engine
+from lfdn_video.checks import Check
 from lfdn_video.errors import DeviceError
 from lfdn_video.reader import open_reader
 from tests.fakes import identity_engine
@@ -27,7 +28,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def checks(name: str) -> list[doctor.Check]:
+def checks(name: str) -> list[Check]:
     return [check for check in doctor.examine() if check.name == name]
 
 

@@ -36,7 +36,7 @@ LAYERS = (
     },
     {"lfdn.cli"},
     {"lfdn.__main__"},
-    {"lfdn_video.errors"},
+    {"lfdn_video.checks", "lfdn_video.errors"},
     {"lfdn_video.media", "lfdn_video.options", "lfdn_video.background"},
     {"lfdn_video.planes", "lfdn_video.colour", "lfdn_video.tiles", "lfdn_video.engine"},
     {"lfdn_video.packets"},
@@ -47,7 +47,7 @@ LAYERS = (
     {"lfdn_video.reader", "lfdn_video.writer"},
     {"lfdn_video.pipeline"},
     {"lfdn_video"},  # the public names, gathered
-    {"lfdn_video.doctor", "lfdn_video.console"},
+    {"lfdn_video.doctor", "lfdn_video.console", "lfdn_video.verify"},
     {"lfdn_video.tables"},
     {"lfdn_video.cli"},
     {"lfdn_video.__main__"},

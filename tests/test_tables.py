@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from lfdn_video import tables
-from lfdn_video.doctor import Check
+from lfdn_video.checks import Check
 from lfdn_video.media import Chapter, Colour, StreamInfo
 from tests.fakes import video_info
 
