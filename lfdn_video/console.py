@@ -249,9 +249,10 @@ def progress_line(progress: "pipeline.Progress") -> str:
 
 def summary_line(summary: "pipeline.Summary") -> str:
     """The one line after a run: what was made, how fast, and which stage the others waited for."""
-    frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
     fps = summary.frames / summary.seconds if summary.seconds > 0 else 0.0
-    made = f"{summary.target}: {frames} in {duration(summary.seconds)} ({pace(fps)})"
+    made = (
+        f"{summary.target}: {_frames(summary.frames)} in {duration(summary.seconds)} ({pace(fps)})"
+    )
     at_work = ", ".join(
         f"{name} {100 * times.busy_s / max(summary.seconds, 1e-9):.0f} %"
         for name, times in summary.stages.items()
@@ -260,7 +261,15 @@ def summary_line(summary: "pipeline.Summary") -> str:
     if summary.corrupt_packets:
         packets = "packet" if summary.corrupt_packets == 1 else "packets"
         line += f"; {summary.corrupt_packets} damaged {packets} in the source"
+    if summary.repeated_frames:
+        line += f"; {_frames(summary.repeated_frames)} repeated"
+    for reason, count in summary.dropped_frames.items():
+        line += f"; {_frames(count)} not there: {reason}"
     return line
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def pace(fps: float) -> str:

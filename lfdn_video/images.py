@@ -93,6 +93,9 @@ class ImageReader:
         """What a user should know about the source, in the order it was noticed."""
         self.corrupt_packets = 0
         """Pictures met so far that could not be decoded; they are left out."""
+        self.repeated_frames = 0
+        self.dropped_frames: Counter[str] = Counter()
+        """Pictures that are not given, by the reason."""
         self._path = Path(source)
         self._files = _in_span(_found(self._path), self.span, self._path)
         self.info = replace(
@@ -122,6 +125,7 @@ class ImageReader:
                 if len(self._files) == 1:
                     raise
                 self.corrupt_packets += 1
+                self.dropped_frames["cannot be decoded"] += 1
                 self.warnings.append(f"{error}; it is left out")
                 LOGGER.warning("%s", self.warnings[-1])
                 continue

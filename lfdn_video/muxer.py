@@ -20,11 +20,11 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from lfdn_video.encoder import Encoder, ffmpeg_errors
-from lfdn_video.errors import OptionError
+from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.passthrough import KEEP_BYTES, Passthrough
-from lfdn_video.source import REORDER_FRAMES, ffmpeg_words
+from lfdn_video.source import REORDER_FRAMES, discard_others, ffmpeg_words
 
 CONTAINER_OPTIONS = {
     # The index goes to the front, so that a browser can play the file while it loads.
@@ -57,6 +57,7 @@ class Muxer:
         self._container: OutputContainer | None = None
         self._passthrough: Passthrough | None = None
         self._recent_ticks: deque[int] = deque(maxlen=REORDER_FRAMES)
+        self.muxed_frames = 0
         self.stream: VideoStream
         """The video's; its encoder is open and has not been used."""
 
@@ -98,14 +99,19 @@ class Muxer:
                     container.mux(other)
             self._check_ticks((packet.pts or 0) * packet.time_base)
             container.mux(packet)
+            self.muxed_frames += 1
 
     def finish(self) -> None:
-        """Write what is left of the source, close the file, and look what it kept."""
+        """Write what is left of the source, close the file, and look what it kept.
+
+        OutputError if that is not every frame.
+        """
         container, others = self._container, self._passthrough
         assert container is not None
         for packet in others.rest() if others is not None else ():
             container.mux(packet)
         container.close()
+        self._check_frames()
         if others is None:
             return
         self._pass_on_warnings()
@@ -162,6 +168,19 @@ class Muxer:
                 f"timestamps are rounded to {tick_s} s by {self._kind}; .mp4 keeps them exactly"
             )
         self._recent_ticks.append(ticks)
+
+    def _check_frames(self) -> None:
+        """Read the file again, without decoding, and count."""
+        with av.open(f"file:{self._file}", metadata_errors=KEEP_BYTES) as container:
+            stream = container.streams[self.stream.index]
+            discard_others(container, stream)
+            found = sum(packet.size > 0 for packet in container.demux(stream))
+        if found != self.muxed_frames:
+            counts = f"{found} of {self.muxed_frames}"
+            raise OutputError(
+                f"{self._target}: only {counts} frames were found when it was read again; "
+                "try another ending"
+            )
 
     def _pass_on_warnings(self) -> None:
         for note in self._passthrough.take_warnings() if self._passthrough is not None else ():

@@ -63,6 +63,10 @@ class Summary:
     target: Path
     """Where it is: in the folder, if a folder was given."""
     corrupt_packets: int
+    repeated_frames: int
+    """Of `frames`: the one before once more, for one that could not be decoded."""
+    dropped_frames: Mapping[str, int]
+    """Frames of the source that have no successor in the target, by the reason."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +144,8 @@ def restore(
         warnings=(*reader.warnings, *writer.warnings),
         target=writer.target,
         corrupt_packets=reader.corrupt_packets,
+        repeated_frames=reader.repeated_frames,
+        dropped_frames=dict(reader.dropped_frames),
     )
 
 

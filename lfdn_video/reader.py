@@ -14,6 +14,7 @@ time does not tell where that was: there it goes back to the start, and counts.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from fractions import Fraction
@@ -57,6 +58,9 @@ MOST_HELD = 1000
 SHORT_S, SHORT_SHARE = 0.25, 0.02
 """A file that ends so much before its own account of its length was cut short."""
 
+NONE_BEFORE = "cannot be decoded, and none before it to repeat"
+NO_TIME = "cannot be decoded, and does not say when it is shown"
+
 
 def open_reader(source: str | Path, span: SpanOptions | None = None) -> Reader | ImageReader:
     """A reader for whatever `source` is: a video, a picture, a folder or a pattern of pictures."""
@@ -79,6 +83,10 @@ class Reader:
         """What a user should know about the source, in the order it was noticed."""
         self.corrupt_packets = 0
         """Packets met so far that could not be decoded; a repeated frame stands for each."""
+        self.repeated_frames = 0
+        """Of the frames given: the one before once more, for one that could not be decoded."""
+        self.dropped_frames: Counter[str] = Counter()
+        """Frames that are not given, by the reason."""
         self._check_span()
         if self.info.interlaced:
             self.warn("is interlaced and treated as if it were not; deinterlace it first")
@@ -173,6 +181,8 @@ class _Pass:
                 # Leaving FFmpeg's threads with frames in flight may hang when they are torn down.
                 decoder.drain()
                 self._reader.corrupt_packets += decoder.corrupt
+                if decoder.without_time:
+                    self._reader.dropped_frames[NO_TIME] += decoder.without_time
 
     def _video_number(self, container: InputContainer) -> int:
         return [stream.index for stream in container.streams.video].index(self._info.video_index)
@@ -233,12 +243,16 @@ class _Pass:
     def _repeated(self, lost: list[Place]) -> Iterator[Frame]:
         for part, raw_pts in lost:
             before = part == 0 and self._from_pts is not None and raw_pts < self._from_pts
-            if self._last is None or before:
+            if before:
+                continue
+            if self._last is None:
+                self._reader.dropped_frames[NONE_BEFORE] += 1
                 continue
             pts = self._clock.stamp(raw_pts, 0)
             if self._end_pts is not None and pts >= self._end_pts:
                 return
             self._reader.warn("is damaged: the last good frame is repeated for every lost one")
+            self._reader.repeated_frames += 1
             planes = tuple(plane.copy() for plane in self._last.planes)
             yield Frame(planes, self._info.format, pts, self._last.duration)
 
@@ -268,6 +282,8 @@ class _Decoder:
         self._newest_sent: Place | None = None
         self._newest_shown: Place | None = None
         self.corrupt = 0
+        self.without_time = 0
+        """Of the corrupt ones: those that nothing can be repeated for."""
 
     @property
     def parts(self) -> int:
@@ -285,6 +301,8 @@ class _Decoder:
         self.corrupt += 1
         if place is not None:
             self._lost.append(place)
+        elif packet is not None and packet.pts is None:
+            self.without_time += 1
         return []
 
     def take_lost(self, before_pts: int | None) -> list[Place]:

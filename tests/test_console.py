@@ -20,7 +20,9 @@ def progress(done: int = 45, total: int | None = 85, fps: float = 12.34) -> Prog
     return Progress(done, total, done / fps, fps, left_s, "model")
 
 
-def summary(*warnings: str, corrupt: int = 0) -> Summary:
+def summary(
+    *warnings: str, corrupt: int = 0, repeated: int = 0, dropped: dict[str, int] | None = None
+) -> Summary:
     return Summary(
         frames=85,
         seconds=10.0,
@@ -33,6 +35,8 @@ def summary(*warnings: str, corrupt: int = 0) -> Summary:
         warnings=warnings,
         target=Path("out.mp4"),
         corrupt_packets=corrupt,
+        repeated_frames=repeated,
+        dropped_frames=dropped or {},
     )
 
 
@@ -55,6 +59,11 @@ def test_the_summary_line() -> None:
 
 def test_the_summary_counts_damaged_packets() -> None:
     assert console.summary_line(summary(corrupt=1)).endswith("; 1 damaged packet in the source")
+
+
+def test_the_summary_tells_where_every_frame_is() -> None:
+    line = console.summary_line(summary(corrupt=3, repeated=1, dropped={"cannot be decoded": 2}))
+    assert line.endswith("; 1 frame repeated; 2 frames not there: cannot be decoded")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lfdn_video.errors import InputError, OptionError
 from lfdn_video.images import ImageReader
 from lfdn_video.media import Frame
 from lfdn_video.options import SpanOptions
-from lfdn_video.reader import Reader, open_reader
+from lfdn_video.reader import NONE_BEFORE, Reader, open_reader
 from tests.clips import (
     Clip,
     changing_size,
@@ -112,6 +112,8 @@ def test_a_damaged_packet_costs_no_frame(tmp_path: Path, ending: str, number: in
     lead = 1 if number == 0 else 0  # before the first good one there is none to repeat
     assert [frame.pts for frame in frames] == [frame.pts for frame in whole[lead:]]
     assert reader.corrupt_packets == 1
+    assert reader.repeated_frames == 1 - lead
+    assert dict(reader.dropped_frames) == ({NONE_BEFORE: 1} if lead else {})
 
 
 def test_the_last_good_frame_stands_for_a_lost_one(tmp_path: Path) -> None:
@@ -130,7 +132,8 @@ def test_several_damaged_packets_between_b_frames_cost_no_frame(tmp_path: Path) 
         damage(path, number)
     with Reader(path) as reader:
         assert len(list(reader.frames())) == 60
-    assert reader.corrupt_packets == 4
+    assert (reader.corrupt_packets, reader.repeated_frames) == (4, 4)
+    assert not reader.dropped_frames
 
 
 @pytest.mark.parametrize("ending", ["mkv", "ts"])

@@ -1,16 +1,21 @@
 """Frames out: what went in comes back bit by bit and at its time, or nothing is left at all."""
 
+from __future__ import annotations
+
 import resource
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
+from av.packet import Packet
+from av.stream import Stream
 
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Colour, VideoInfo
+from lfdn_video.muxer import Muxer
 from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions, SpanOptions
 from lfdn_video.passthrough import Passthrough
 from lfdn_video.reader import Reader
@@ -430,3 +435,21 @@ def test_a_finished_file_that_cannot_be_checked_is_kept(
     source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     assert "could not be checked" in copy(source, target)[0]
     assert planes(target) == planes(source)
+
+
+@pytest.mark.parametrize(("codec", "ending"), COMMON)
+def test_a_frame_that_the_container_lost_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
+) -> None:
+    mux, lost = Muxer.mux, [1]
+
+    def lossy(muxer: Muxer, given: Iterable[Packet[Stream]]) -> None:
+        kept = list(given)
+        mux(muxer, kept)
+        muxer.muxed_frames += lost.pop() if kept and lost else 0
+
+    monkeypatch.setattr(Muxer, "mux", lossy)
+    source, target = Clip(pts=range(9)).make(tmp_path / "in.mkv"), tmp_path / f"out.{ending}"
+    with pytest.raises(OutputError, match="only 9 of 10 frames"):
+        copy(source, target, EncodeOptions(codec=codec))
+    assert not target.exists()
