@@ -9,6 +9,7 @@ from lfdn.losses import LOSSES
 
 Task = Literal["derain", "deblur"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Optimizer = Literal["adamw", "adam", "muon"]
 PAPER_DECAY_STEPS = 500_000
 
 
@@ -22,7 +23,7 @@ class TrainOptions:
     paired_share: float = 0.35
     """Share of each batch taken from pairs; the rest are clean pictures, degraded here."""
     loss: str = "charbonnier"
-    optimizer: Literal["adamw", "adam"] = "adamw"
+    optimizer: Optimizer = "adamw"
     learning_rate: float = 8e-4
     schedule: Literal["cosine", "step"] = "cosine"
     """`cosine`: to zero at the last step. `step`: a tenth every 500,000 steps, as in the paper."""

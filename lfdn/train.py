@@ -28,6 +28,7 @@ from lfdn.data import CropBatch, Crops, Sample, split
 from lfdn.distributed import Ranks, join
 from lfdn.losses import LOSSES
 from lfdn.model import LFDN, LFDNConfig
+from lfdn.optim import Muon
 from lfdn.recipe import TrainOptions, learning_rate
 from lfdn.validation import Degradation, Validation
 from lfdn.weights import save
@@ -295,8 +296,9 @@ def _network(config: LFDNConfig | None, initial: LFDN | None, device: torch.devi
 
 
 def _optimizer(network: LFDN, options: TrainOptions) -> torch.optim.Optimizer:
-    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
-    return kind(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "muon": Muon}
+    make: Callable[..., torch.optim.Optimizer] = kinds[options.optimizer]
+    return make(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
 
 
 def _warm_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

@@ -17,7 +17,7 @@ LAYERS = (
     {"lfdn.degrade.draw"},
     {"lfdn.degrade.blur", "lfdn.degrade.rain"},
     {"lfdn.degrade.frames"},
-    {"lfdn.model", "lfdn.degrade", "lfdn.losses", "lfdn.metrics"},
+    {"lfdn.model", "lfdn.degrade", "lfdn.losses", "lfdn.metrics", "lfdn.optim"},
     {"lfdn.weights", "lfdn.data"},
     {"lfdn"},  # the public names, gathered
     {"lfdn.pack", "lfdn.pairs"},

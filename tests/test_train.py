@@ -16,7 +16,7 @@ import torch
 from lfdn import LFDN, LFDNConfig, layouts, load, recipe
 from lfdn.data import Picture, Sample, Stage
 from lfdn.losses import LOSSES, mse
-from lfdn.recipe import Precision
+from lfdn.recipe import Optimizer, Precision
 from lfdn.train import Progress, Report, TrainingError, TrainOptions, train
 from lfdn.weights import header
 from tests import pictures
@@ -100,12 +100,13 @@ def die_after(step: int) -> Callable[[Progress], None]:
     return on_step
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("died_at", [10, 13])
 def test_twenty_steps_are_ten_a_resume_and_the_rest(
-    samples: list[Sample], tmp_path: Path, died_at: int
+    samples: list[Sample], tmp_path: Path, died_at: int, optimizer: Optimizer
 ) -> None:
     """Weights, average, optimizer, best score and metrics, bit for bit; also from between rows."""
-    options = replace(OPTIONS, steps=20, validate_every=4, checkpoint_every=5)
+    options = replace(OPTIONS, steps=20, validate_every=4, checkpoint_every=5, optimizer=optimizer)
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     train(samples, straight, options=options, config=SMALL)
     with pytest.raises(StopError):

@@ -52,7 +52,7 @@ PLAIN_EVERY_S = 60
     type=click.Choice(["charbonnier", "log_mse", "mse"]),
     show_default=BY_PRESET,
 )
-@click.option("--optimizer", type=click.Choice(["adamw", "adam"]), show_default=BY_PRESET)
+@click.option("--optimizer", type=click.Choice(["adamw", "adam", "muon"]), show_default=BY_PRESET)
 @click.option("--learning-rate", type=click.FloatRange(min=0), show_default=BY_PRESET)
 @click.option(
     "--schedule",
