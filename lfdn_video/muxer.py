@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 from av.container import OutputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError, InvalidDataError, PatchWelcomeError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -95,8 +95,7 @@ class Muxer:
         for packet in packets:
             if others is not None:
                 ticks = packet.dts if packet.dts is not None else packet.pts or 0
-                for other in others.until(ticks * packet.time_base):
-                    container.mux(other)
+                self._copy(others.until(ticks * packet.time_base))
             self._check_ticks((packet.pts or 0) * packet.time_base)
             container.mux(packet)
             self.muxed_frames += 1
@@ -108,8 +107,8 @@ class Muxer:
         """
         container, others = self._container, self._passthrough
         assert container is not None
-        for packet in others.rest() if others is not None else ():
-            container.mux(packet)
+        if others is not None:
+            self._copy(others.rest())
         container.close()
         self._check_frames()
         if others is None:
@@ -156,6 +155,16 @@ class Muxer:
         first_s = self._info.start_pts * self._info.time_base
         end_s = None if self._span.end is None else first_s + self._span.end
         return first_s + (self._span.start or 0), end_s
+
+    def _copy(self, packets: Iterable[Packet[Stream]]) -> None:
+        """Write what is not video. A packet that is too damaged to be wrapped costs itself only."""
+        assert self._container is not None
+        assert self._passthrough is not None
+        for packet in packets:
+            try:
+                self._container.mux(packet)
+            except (InvalidDataError, ArgumentError, PatchWelcomeError):  # a full disk is none
+                self._passthrough.refused(packet)
 
     def _check_ticks(self, time_s: Fraction) -> None:
         """Warn if the container's clock cannot tell this time."""

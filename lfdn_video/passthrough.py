@@ -288,6 +288,11 @@ class Passthrough:
         """All that is left."""
         return self.until(None)
 
+    def refused(self, packet: Packet[Stream]) -> None:
+        """The muxer did not take it; `lost_in` will say so."""
+        copies = self._copies.values()
+        next(copy for copy in copies if copy.target.index == packet.stream.index).written -= 1
+
     def lost_in(self, path: Path) -> Iterator[str]:
         """What a finished file lacks of the source, a sentence each."""
         with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:

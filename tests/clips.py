@@ -358,8 +358,9 @@ def _encode_tone(
         frame = av.AudioFrame(format=context.format.name, layout=context.layout, samples=size)
         frame.sample_rate, frame.pts = SAMPLE_RATE, start
         frame.time_base = Fraction(1, SAMPLE_RATE)
-        kind = np.float32 if "flt" in context.format.name else np.int16
-        scaled = wave.astype(kind) if kind is np.float32 else (wave * 32767).astype(kind)
+        kind = {"flt": np.float32, "s16": np.int16, "s32": np.int32}[context.format.name[:3]]
+        full = {"flt": 1, "s16": 2**15 - 1, "s32": 2**31 - 1}[context.format.name[:3]]
+        scaled = (wave * full).astype(kind)
         per_plane = 1 if context.format.is_planar else context.layout.nb_channels
         for plane in frame.planes:
             plane.update(np.repeat(scaled, per_plane).tobytes())

@@ -1,0 +1,248 @@
+"""Feed broken files to the command line, and count what comes of it.
+
+python -m tests.fuzz --count 1000 --seed 1 --json fuzz.json
+python -m tests.fuzz --replay FILE
+
+Every file goes through `lfdn_video.cli.main` in a process of its own, forked from this one, which
+has Torch loaded already; the network is replaced by one that changes nothing, since it is the
+reader, the writer and all that is copied past them that meet the broken bytes. Each hundredth goes
+through a freshly started program with the real network as well. Ends with 1 if one of them
+
+    crashed     was killed by a signal
+    hung        took more than 20 s
+    traceback   showed one, or ended with anything but 0 and 1
+    left        failed, and left something beside its source
+    nothing     ended with 0 and made no video that can be opened
+    silent      failed and did not say in one line why
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import av
+import click
+
+from lfdn_video import cli, engine
+from tests.clips import Clip
+from tests.fakes import identity_engine
+from tests.fuzz.mutations import mutate
+
+LONGEST_S = 20.0
+REAL_EVERY = 100
+GOOD = {"restored", "refused"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one file."""
+
+    kind: str
+    mutation: str
+    what: str
+    seconds: float
+    words: str
+    """The last line that was said."""
+
+
+def corpus(folder: Path) -> list[Path]:
+    """A small good file of each kind, with sound and what else it can hold."""
+    b_frames = {"g": "12", "bf": "2"}
+    few, more = range(8), range(20)
+    clips = {
+        "clip.mp4": Clip(codec="libx264", pts=more, options=b_frames, audio="aac", chapters=True),
+        "clip.mkv": Clip(
+            codec="libx264",
+            pts=more,
+            options=b_frames,
+            audio="libopus",
+            subtitles=True,
+            chapters=True,
+            attachment=True,
+        ),
+        "clip.ts": Clip(codec="libx264", pts=more, options=b_frames, audio="aac"),
+        "clip.avi": Clip(codec="mpeg4", pts=more, audio="libmp3lame"),
+        "hevc.mp4": Clip(codec="libx265", pts=few, options={"x265-params": "log-level=none"}),
+        "clip.webm": Clip(codec="libvpx-vp9", pts=few, audio="libopus"),
+        "ffv1.mkv": Clip(codec="ffv1", pts=few),
+        "mpeg2.ts": Clip(codec="mpeg2video", pts=few, audio="mp2"),
+    }
+    return [clip.make(folder / name) for name, clip in clips.items()]
+
+
+def broken(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
+    """`count` files, made one by one, and how each was broken."""
+    files = [(path, path.read_bytes()) for path in corpus(folder)]
+    for number in range(count):
+        random = Random(f"{seed}/{number}")
+        path, content = files[number % len(files)]
+        mutation, content = mutate(content, random.choice(files)[1], random)
+        place = folder / f"{number:05}"
+        place.mkdir()
+        file = place / f"broken{path.suffix}"
+        file.write_bytes(content)
+        yield file, mutation
+
+
+def judge(file: Path, mutation: str, *, real: bool) -> Outcome:
+    """Restore one file into an MKV beside it, and look what is there afterwards."""
+    target, log = file.with_name("out.mkv"), file.with_name("log")
+    words = ["derain", str(file), "-o", str(target), "--quiet"]
+    began = time.monotonic()
+    code = (_started if real else _forked)(words, log)
+    seconds = time.monotonic() - began
+    said = log.read_text(errors="replace")
+    log.unlink()
+    what = _what(code, said, file, target)
+    return Outcome(file.suffix, mutation, what, round(seconds, 2), said.strip()[-200:])
+
+
+def _what(code: int | None, said: str, file: Path, target: Path) -> str:
+    left = sorted(path.name for path in file.parent.iterdir() if path != file)
+    if code is None:
+        return "hung"
+    if code < 0:
+        return "crashed"
+    if code not in (0, 1) or "Traceback" in said:
+        return "traceback"
+    if code == 0:
+        return "restored" if left == [target.name] and _opens(target) else "nothing"
+    if left:
+        return "left"
+    return "refused" if any(line.startswith("error: ") for line in said.splitlines()) else "silent"
+
+
+def _opens(target: Path) -> bool:
+    with av.open(target) as container:
+        return next(container.decode(video=0), None) is not None
+
+
+def _forked(words: list[str], log: Path) -> int | None:
+    """The exit code of the command line in a copy of this process; negative: the signal."""
+    child = os.fork()
+    if child == 0:
+        _become(words, log)
+    return _wait(child)
+
+
+def _become(words: list[str], log: Path) -> None:
+    """Never returns."""
+    code = 99
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.argv = ["lfdn-video", *words]
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 98
+    except BaseException:  # noqa: BLE001  # shown, as Python itself would
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(child: int) -> int | None:
+    began = time.monotonic()
+    while time.monotonic() - began < LONGEST_S:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _started(words: list[str], log: Path) -> int | None:
+    """The same of a program that was started for it, with the network that ships."""
+    with log.open("wb") as file:
+        try:
+            return subprocess.run(
+                [sys.executable, "-m", "lfdn_video", *words],
+                stdout=file, stderr=file, timeout=LONGEST_S, check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+@click.command()
+@click.option("--count", default=1000, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--keep", type=click.Path(path_type=Path), help="Where bad ones are kept.")
+@click.option("--replay", type=click.Path(path_type=Path, exists=True), help="Only this file.")
+@click.option("--all", "every", is_flag=True, help="A line for each file, not only for bad ones.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="Counts by outcome.")
+def main(
+    count: int,
+    seed: int,
+    keep: Path | None,
+    replay: Path | None,
+    report: Path | None,
+    *,
+    every: bool,
+) -> None:
+    """Feed broken files to the command line, and count what comes of it."""
+    engine.load_engine = lambda *_, **__: identity_engine()
+    with tempfile.TemporaryDirectory() as folder:
+        if replay is not None:
+            file = Path(folder) / replay.name
+            file.write_bytes(replay.read_bytes())
+            click.echo(judge(file, "none", real=True))
+            return
+        outcomes = []
+        for number, (file, mutation) in enumerate(broken(Path(folder), count, seed)):
+            for real in (False, True) if number % REAL_EVERY == REAL_EVERY - 1 else (False,):
+                outcome = judge(file, mutation, real=real)
+                outcomes.append(outcome)
+                bad = outcome.what not in GOOD
+                if bad or every:
+                    click.echo(f"{number}: {outcome}")
+                if bad and keep is not None:
+                    keep.mkdir(parents=True, exist_ok=True)
+                    (keep / f"{number:05}{file.suffix}").write_bytes(file.read_bytes())
+                file.with_name("out.mkv").unlink(missing_ok=True)
+            _remove(file.parent)
+    told = _told(outcomes, seed)
+    click.echo(json.dumps(told, indent=2))
+    if report is not None:
+        report.write_text(json.dumps(told, indent=2) + "\n")
+    if not GOOD.issuperset(outcome.what for outcome in outcomes):
+        sys.exit(1)
+
+
+def _told(outcomes: list[Outcome], seed: int) -> dict[str, object]:
+    kinds = sorted({outcome.kind for outcome in outcomes})
+    slowest = max(outcomes, key=lambda outcome: outcome.seconds)
+    return {
+        "seed": seed,
+        "files": len(outcomes),
+        "outcomes": dict(Counter(outcome.what for outcome in outcomes)),
+        "by_kind": {
+            kind: dict(Counter(each.what for each in outcomes if each.kind == kind))
+            for kind in kinds
+        },
+        "slowest": asdict(slowest),
+    }
+
+
+if __name__ == "__main__":
+    main()
