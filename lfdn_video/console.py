@@ -84,10 +84,10 @@ class Reporter:
     def detail(self, message: str) -> None:
         """For `--verbose` alone."""
         if self.verbose:
-            self.console.print(Text(message, style="dim"))
+            self.console.print(Text(printable(message, "\n"), style="dim"))
 
     def error(self, message: str, exit_code: int) -> None:  # noqa: ARG002 (JSON says it)
-        self.console.print(Text.assemble(("error: ", "bold red"), message))
+        self.console.print(Text.assemble(("error: ", "bold red"), printable(message)))
 
 
 class Lines(Reporter):
@@ -116,10 +116,10 @@ class Lines(Reporter):
         self._print(summary_line(summary))
 
     def _warn(self, message: str) -> None:
-        self.console.print(Text.assemble(("warning: ", "yellow"), message))
+        self.console.print(Text.assemble(("warning: ", "yellow"), printable(message)))
 
     def _print(self, line: str) -> None:
-        self.console.print(Text(line))
+        self.console.print(Text(printable(line)))
 
 
 class Bar(Lines):
@@ -150,7 +150,9 @@ class Bar(Lines):
 
     def start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
         name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-        self._task = self._bar.add_task(Text(name).markup, total=None, line="loading the network")
+        self._task = self._bar.add_task(
+            Text(printable(name)).markup, total=None, line="loading the network"
+        )
         self._bar.start()
 
     def progress(self, progress: "pipeline.Progress") -> None:
@@ -270,6 +272,14 @@ def summary_line(summary: "pipeline.Summary") -> str:
 
 def _frames(count: int) -> str:
     return "1 frame" if count == 1 else f"{count} frames"
+
+
+def printable(text: str, kept: str = "") -> str:
+    """File names and tags may hold what would command a terminal: shown as Python escapes it."""
+    return "".join(
+        sign if sign.isprintable() or sign in kept else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
 
 
 def pace(fps: float) -> str:

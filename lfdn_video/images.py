@@ -31,7 +31,7 @@ from lfdn_video.errors import InputError, OptionError, OutputError
 from lfdn_video.media import IMAGES, Colour, Frame, PixelFormat, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
 from lfdn_video.planes import planes_of, working_format
-from lfdn_video.source import ffmpeg_words
+from lfdn_video.source import decoding_limits, ffmpeg_words
 from lfdn_video.target import check_target, discard, publish, reserve, settle
 
 LOGGER = logging.getLogger(__name__)
@@ -442,6 +442,7 @@ def _decoded(content: bytes, file: Path) -> VideoFrame:
     context = CodecContext.create(name, "r")
     assert isinstance(context, VideoCodecContext)
     context.thread_type = ThreadType.SLICE
+    context.options = decoding_limits()
     try:
         frames = [*context.decode(Packet(content)), *context.decode(None)]
     except FFmpegError as error:

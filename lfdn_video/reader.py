@@ -39,6 +39,7 @@ from lfdn_video.planes import Coding, Converter, is_lossless, planes_of, working
 from lfdn_video.source import (
     REORDER_FRAMES,
     Parts,
+    decoding_limits,
     describe,
     discard_others,
     may_be_joined,
@@ -163,6 +164,7 @@ class _Pass:
         with closing(open_source(self._info.path)) as container:
             stream = container.streams.video[self._video_number(container)]
             stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
+            stream.codec_context.options = decoding_limits()
             discard_others(container, stream)
             self._seek(container, stream)
             self._in_span = self._from_pts is None

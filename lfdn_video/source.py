@@ -40,6 +40,12 @@ PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b
 READ_ERRORS = 8
 """So many failed reads in a row are the end of the file."""
 
+MOST_PIXELS = 100_000_000
+"""Of a picture; 12K film has 80 million. Larger ones are refused before they take memory."""
+
+MOST_PROBED = 64
+"""Streams that FFmpeg is told `MOST_PIXELS` for while it finds out what is in a file."""
+
 REORDER_FRAMES = 16
 """A key frame may be shown this much later than it is stored: the deepest reordering there is."""
 
@@ -82,9 +88,19 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
         "format_whitelist": ",".join(sorted(av.formats_available - REFERRING_FORMATS)),
     }
     try:
-        return av.open(f"file:{path}", options=options, metadata_errors=metadata_errors)
+        return av.open(
+            f"file:{path}",
+            options=options,
+            stream_options=[decoding_limits()] * MOST_PROBED,  # type: ignore[list-item]  # the stubs
+            metadata_errors=metadata_errors,
+        )
     except FFmpegError as error:
         raise InputError(f"{path}: {_refusal(path, error)}") from error
+
+
+def decoding_limits() -> dict[str, str]:
+    """Options for every decoder of what may have been made to harm."""
+    return {"max_pixels": str(MOST_PIXELS)}
 
 
 def main_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -174,7 +190,13 @@ def _refusal(path: Path, error: FFmpegError) -> str:
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+    if stream.width * stream.height > MOST_PIXELS:
+        raise InputError(
+            f"{path}: its pictures are {stream.width}x{stream.height}, more than the "
+            f"{MOST_PIXELS / 1e6:g} million pixels that are decoded; scale it down first"
+        )
     stream.thread_count = 1  # no frame is left behind in a thread
+    stream.codec_context.options = decoding_limits()
     discard_others(container, stream)
     failures, words = 0, "it has no frames"
     packets = container.demux(stream)
@@ -190,7 +212,10 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
             continue
         if frames:
             return frames[0]
-    raise InputError(f"{path}: no frame can be decoded: {words}; it may be damaged or cut short")
+    raise InputError(
+        f"{path}: no frame can be decoded: {words}; it may be damaged, cut short, or of more than "
+        f"{MOST_PIXELS / 1e6:g} million pixels"
+    )
 
 
 def discard_others(container: InputContainer, wanted: Stream) -> None:

@@ -175,24 +175,28 @@ def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
     return list(found.values())
 
 
-def changing_size(path: Path) -> Path:
-    """Ten frames in one stream; from the sixth on they are smaller and upright."""
+def changing_size(
+    path: Path,
+    first: tuple[int, int] = (WIDTH_PX, HEIGHT_PX),
+    then: tuple[int, int] = (32, 64),
+) -> Path:
+    """Ten frames in one stream; from the sixth on they are of another size."""
     with av.open(str(path), "w") as container:
-        clip = Clip(codec="libx264", options={"bf": "0"})
+        clip = Clip(codec="libx264", size=first, options={"bf": "0"})
         stream = clip._add_video(container)
         for number in range(5):
             container.mux(stream.encode(clip._frame(number, number)))
         container.mux(stream.encode(None))
-        small = av.CodecContext.create("libx264", "w")
-        assert isinstance(small, VideoCodecContext)
-        small.width, small.height, small.pix_fmt = 32, 64, "yuv420p"
-        small.time_base, small.options = clip.time_base, {"bf": "0"}
+        other = av.CodecContext.create("libx264", "w")
+        assert isinstance(other, VideoCodecContext)
+        other.width, other.height, other.pix_fmt = *then, "yuv420p"
+        other.time_base, other.options = clip.time_base, {"bf": "0"}
         for number in range(5, 10):
-            frame = noise(number, "yuv420p", (32, 64))
+            frame = noise(number, "yuv420p", then)
             frame.pts, frame.time_base = number, clip.time_base
-            for packet in small.encode(frame):
+            for packet in other.encode(frame):
                 _mux_as(container, stream, packet, clip.time_base)
-        for packet in small.encode(None):
+        for packet in other.encode(None):
             _mux_as(container, stream, packet, clip.time_base)
     return path
 
