@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lfdn_video.console import duration, plain
+from lfdn_video.console import duration, plain, printable
 
 if TYPE_CHECKING:
     from lfdn_video.checks import Check
@@ -34,15 +34,15 @@ def print_json(value: object) -> None:
 def print_info(info: "VideoInfo") -> None:
     """What is in a source: the picture, then every stream, chapter and tag."""
     console = Console(highlight=False)
-    console.print(Text(str(info.path), style="bold"))
+    console.print(_text(str(info.path), "bold"))
     console.print(_facts(info))
     if info.streams:
         console.print(_streams(info))
     for number, chapter in enumerate(info.chapters, 1):
         times = f"{duration(float(chapter.start_s))} to {duration(float(chapter.end_s))}"
-        console.print(Text(f"chapter {number}: {times}  {chapter.title or ''}".rstrip()))
+        console.print(_text(f"chapter {number}: {times}  {chapter.title or ''}".rstrip()))
     for key, value in info.metadata.items():
-        console.print(Text(f"{key}: {value}"))
+        console.print(_text(f"{key}: {value}"))
 
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:
@@ -63,19 +63,19 @@ def _print_check(check: "Check") -> None:
     console = Console(highlight=False)
     word, style = STATES[check.state]
     if not console.is_terminal:
-        console.print(Text(f"{word:8}{check.name:12}{check.text}"), soft_wrap=True)
+        console.print(_text(f"{word:8}{check.name:12}{check.text}"), soft_wrap=True)
         return
     row = Table.grid(padding=(0, 2, 0, 0))
     for width in (STATE_COLUMNS, NAME_COLUMNS, None):
         row.add_column(width=width, overflow="fold")
-    row.add_row(Text(word, style=style), Text(check.name), Text(check.text))
+    row.add_row(_text(word, style), _text(check.name), _text(check.text))
     console.print(row)
 
 
 def _facts(info: "VideoInfo") -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in _picture(info):
-        table.add_row(Text(name, style="dim"), Text(value))
+        table.add_row(_text(name, "dim"), _text(value))
     return table
 
 
@@ -118,7 +118,7 @@ def _streams(info: "VideoInfo") -> Table:
     for stream in info.streams:
         cells = (stream.type, stream.codec, stream.language or "", stream.title or "")
         mark = "*" if stream.index == info.video_index else ""
-        table.add_row(f"{stream.index}{mark}", *map(Text, cells), Text(_details(stream)))
+        table.add_row(f"{stream.index}{mark}", *map(_text, cells), _text(_details(stream)))
     return table
 
 
@@ -139,3 +139,8 @@ def _details(stream: "StreamInfo") -> str:
 
 def rate(fps: Fraction) -> str:
     return f"{float(fps):.3f}".rstrip("0").rstrip(".") + " fps"
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Names and tags are the source's: they may hold anything."""
+    return Text(printable(text), style)

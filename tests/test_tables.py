@@ -64,3 +64,9 @@ def test_checks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "ok": True,
         "checks": [{"name": "device", "state": "ok", "text": "cpu"}],
     }
+
+
+def test_a_tag_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output = shown(capsys, metadata={"title": "\x1b[2Jgone\x07"})
+    assert "\x1b[2J" not in output
+    assert "\\x1b[2Jgone\\x07" in output
