@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lfdn_video.engine import load_engine
     from lfdn_video.errors import (
         DeviceError,
+        DeviceMemoryError,
         InputError,
         LfdnVideoError,
         OptionError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Colour",
     "DeviceError",
+    "DeviceMemoryError",
     "EncodeOptions",
     "Frame",
     "InferenceOptions",
@@ -64,6 +66,7 @@ __all__ = [
 _HOME = {
     "Colour": "media",
     "DeviceError": "errors",
+    "DeviceMemoryError": "errors",
     "EncodeOptions": "options",
     "Frame": "media",
     "InferenceOptions": "options",

@@ -33,7 +33,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 import lfdn
 from lfdn.weights import header, shipped
-from lfdn_video.errors import DeviceError, OptionError, WeightsError
+from lfdn_video.errors import DeviceError, DeviceMemoryError, OptionError, WeightsError
 from lfdn_video.options import InferenceOptions
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -140,7 +140,7 @@ class Engine:
     def computing(self) -> Generator[None]:
         """Where tensors of the device are worked on: its stream, and no gradients.
 
-        Not to be held while a generator is suspended. Running out of memory is a DeviceError.
+        Not to be held while a generator is suspended. Running out of memory is a DeviceMemoryError.
         """
         with _out_of_memory_explained(self.device), self._transfers.computing():
             yield
@@ -182,6 +182,23 @@ class Engine:
         if self.device.type != "cuda":
             return 1
         return max(1, min(LARGEST_AUTO_BATCH, self._limit_px() // (height * width)))
+
+    def step_down(self) -> str | None:
+        """Take less memory, at a price. Says how, or None if nothing is left to give up.
+
+        Half precision first, where there is a GPU, then the CPU instead of it.
+        """
+        if self.device.type == "cpu":
+            return None
+        if self.device.type == "cuda" and self.precision == "float32":
+            self.precision = "float16"
+            return "in float16"
+        self._transfers.close()
+        self.device, self.precision = torch.device("cpu"), "float32"
+        self._transfers = _Direct(self.device)
+        if isinstance(self._model, torch.nn.Module):
+            self._model.to(self.device)
+        return "on the CPU"
 
     def _limit_px(self) -> int:
         share_bytes = MEMORY_SHARE * _free_bytes(self.device)
@@ -503,9 +520,7 @@ def _out_of_memory_explained(device: torch.device) -> Generator[None]:
         first_line = str(error).partition("\n")[0]
         # The CPU's allocator has no exception type of its own.
         if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first_line:
-            raise DeviceError(
-                f"{device}: out of memory ({first_line}); use smaller tiles or a smaller batch"
-            ) from error
+            raise DeviceMemoryError(f"{device}: out of memory ({first_line})") from error
         raise
 
 

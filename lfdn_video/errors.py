@@ -3,7 +3,8 @@
     LfdnVideoError          exit code 1, catch this one around the whole API
     ├── InputError          the source is missing, damaged, or no video
     ├── OutputError         the target cannot be written, or writing failed half-way
-    ├── DeviceError         the device asked for is absent or out of memory
+    ├── DeviceError         the device asked for is absent
+    │   └── DeviceMemoryError   its memory is not enough, whatever was given up
     ├── WeightsError        no weights for this task, or a changed or foreign file
     └── OptionError         exit code 2: a value or a combination that cannot work
 
@@ -15,6 +16,7 @@ from typing import ClassVar
 
 __all__ = [
     "DeviceError",
+    "DeviceMemoryError",
     "InputError",
     "LfdnVideoError",
     "OptionError",
@@ -39,6 +41,14 @@ class OutputError(LfdnVideoError):
 
 class DeviceError(LfdnVideoError):
     """The network cannot run where it was asked to."""
+
+
+class DeviceMemoryError(DeviceError):
+    """A device ran out of memory. `what` is the message without its advice."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; use smaller tiles or a smaller batch")
+        self.what = what
 
 
 class WeightsError(LfdnVideoError):

@@ -5,11 +5,16 @@
 
 Everything between upload and download happens on the device. Knows the engine only as a `Runner`;
 what a tile is stands in `tiles.py`, what planes are in `colour.py`.
+
+A device that runs out of memory costs no frame. Those that are not finished are kept as they were
+decoded; whatever was made of them is dropped, something is given up, and they are done again: half
+as many tiles at a time, down to one; tiles half as large, down to 128 px; then what the runner can
+give up, which is precision, and the device itself.
 """
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -18,12 +23,15 @@ import torch
 from torch import Tensor
 
 from lfdn_video.colour import PlaneConverter
-from lfdn_video.errors import OptionError
+from lfdn_video.errors import DeviceMemoryError, OptionError
 from lfdn_video.media import Frame, Plane
-from lfdn_video.options import InferenceOptions
-from lfdn_video.tiles import Grid
+from lfdn_video.options import InferenceOptions, smallest_tile_px
+from lfdn_video.tiles import ALIGNMENT_PX, Grid
 
 T_co = TypeVar("T_co", covariant=True)
+
+SMALLEST_SPARING_TILE_PX = 128
+"""Tiles are not halved below this to save memory; it would save next to nothing."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +70,9 @@ class Runner(Protocol):
 
     def choose_batch(self, height: int, width: int) -> int:
         """How many tiles of that size to run at a time."""
+
+    def step_down(self) -> str | None:
+        """Need less memory from now on. Says how, as in "on the CPU"; None if it cannot."""
 
     def close(self) -> None:
         """Give up what is held. Called by who made the runner."""
@@ -114,6 +125,7 @@ class _Schedule:
     """Three queues: tiles that wait for a full batch, batches under way, frames on their way back.
 
     All are first in, first out, and a frame's tiles stay together, so frames leave in order.
+    Until a frame is on its way back, it is also kept as it came, to be done again.
     """
 
     def __init__(
@@ -122,12 +134,65 @@ class _Schedule:
         self._converter, self._runner, self._options = converter, runner, options
         self._grid: Grid | None = None
         self._batch_size = 1
+        self._tile_limit_px: int | None = None
+        self._batch_limit: int | None = None
+        self._unfinished: deque[Frame] = deque()
         self._tiles: deque[tuple[_Job, Tensor]] = deque()
         self._batches: deque[_Batch] = deque()
         self._returning: deque[tuple[Frame, Pending[tuple[Plane, ...]]]] = deque()
 
     def add(self, frame: Frame) -> None:
         """Upload a frame and run the batches that are full with it."""
+        self._unfinished.append(frame)
+        self._sparing(lambda: self._start(frame))
+
+    def flush(self) -> None:
+        """Run what waits, as a smaller batch."""
+        self._sparing(self._run_rest)
+
+    def ready(self, lookahead: int) -> Iterator[Frame]:
+        """The frames that are done, but for `lookahead` batches and frames left under way."""
+        self._sparing(lambda: self._finish_all_but(lookahead))
+        while len(self._returning) > lookahead:
+            frame, planes = self._returning.popleft()
+            yield replace(frame, planes=(*planes.result(), *_alpha(frame)))
+
+    def _sparing(self, work: Callable[[], None]) -> None:
+        """Do it; where memory does not suffice, with less and less of it."""
+        what = _out_of_memory(work)
+        while what is not None:
+            self._tiles.clear()
+            self._batches.clear()
+            _log.warning("%s; going on %s", what, self._give_up(what))
+            what = _out_of_memory(self._redo)
+
+    def _redo(self) -> None:
+        """One frame at a time; `_finish` takes from those that are unfinished."""
+        for frame in tuple(self._unfinished):
+            self._start(frame)
+            self._finish_all_but(0)
+        self._run_rest()
+        self._finish_all_but(0)
+
+    def _give_up(self, what: str) -> str:
+        """Something that takes memory; says how it goes on. DeviceMemoryError if none is left."""
+        grid, self._grid = self._grid, None
+        if self._batch_size > 1:
+            self._batch_limit = self._batch_size = self._batch_size // 2
+            return f"with at most {self._batch_limit} tiles at a time"
+        if grid is not None:
+            half_px = max(grid.tile_height, grid.tile_width) // 2
+            half_px -= half_px % -ALIGNMENT_PX  # up to the next multiple
+            least_px = smallest_tile_px(self._options.overlap_px)
+            if half_px >= max(SMALLEST_SPARING_TILE_PX, least_px):
+                self._tile_limit_px = half_px
+                return f"in tiles of at most {half_px} px"
+        self._tile_limit_px = self._batch_limit = None
+        if (stepped := self._runner.step_down()) is None:
+            raise DeviceMemoryError(what)
+        return stepped
+
+    def _start(self, frame: Frame) -> None:
         converter = self._converter if frame.info is None else PlaneConverter(frame.info)
         planes = self._runner.upload(_without_alpha(frame))
         with self._runner.computing():
@@ -138,30 +203,28 @@ class _Schedule:
         while len(self._tiles) >= self._batch_size:
             self._run(self._batch_size)
 
-    def flush(self) -> None:
-        """Run what waits, as a smaller batch."""
+    def _run_rest(self) -> None:
         if self._tiles:
             self._run(len(self._tiles))
 
-    def ready(self, lookahead: int) -> Iterator[Frame]:
-        """The frames that are done, but for `lookahead` batches and frames left under way."""
+    def _finish_all_but(self, lookahead: int) -> None:
         while len(self._batches) > lookahead:
             self._finish(self._batches.popleft())
-        while len(self._returning) > lookahead:
-            frame, planes = self._returning.popleft()
-            yield replace(frame, planes=(*planes.result(), *_alpha(frame)))
 
     def _grid_for(self, height: int, width: int) -> Grid:
         grid = self._grid
         if grid is None or (grid.height, grid.width) != (height, width):
-            self.flush()  # a batch has tiles of one size
-            self._grid = grid = choose_grid(height, width, self._runner, self._options)
+            self._run_rest()  # a batch has tiles of one size
+            self._grid = grid = choose_grid(
+                height, width, self._runner, self._options, limit_px=self._tile_limit_px
+            )
             chosen = self._options.batch
-            self._batch_size = (
+            wanted = (
                 self._runner.choose_batch(grid.tile_height, grid.tile_width)
                 if chosen == "auto"
                 else chosen
             )
+            self._batch_size = min(wanted, self._batch_limit or wanted)
             _log.info(
                 "%d×%d px: tiles of %d×%d px, %d a frame, %d at a time",
                 *(width, height, grid.tile_width, grid.tile_height, len(grid), self._batch_size),
@@ -183,17 +246,41 @@ class _Schedule:
                     whole = job.grid.merge(job.residuals)
                     planes = job.converter.add_residual(job.planes, whole)
                 self._returning.append((job.frame, self._runner.download(planes)))
+                self._unfinished.popleft()
 
 
-def choose_grid(height: int, width: int, runner: Runner, options: InferenceOptions) -> Grid:
-    """The grid that `options` ask for, for a picture of that size; OptionError if it cannot be."""
+def choose_grid(
+    height: int,
+    width: int,
+    runner: Runner,
+    options: InferenceOptions,
+    *,
+    limit_px: int | None = None,
+) -> Grid:
+    """The grid that `options` ask for, for a picture of that size; OptionError if it cannot be.
+
+    `limit_px`: no tile is to be larger, whatever the options say.
+    """
     tile_px = runner.choose_tile_px(height, width) if options.tile == "auto" else options.tile
-    if tile_px is None or tile_px == "off":
+    if tile_px == "off":
+        tile_px = None
+    if limit_px is not None:
+        tile_px = min(tile_px or limit_px, limit_px)
+    if tile_px is None:
         return Grid.whole(height, width)
     try:
         return Grid(height, width, tile_px=tile_px, overlap_px=options.overlap_px)
     except ValueError as error:
         raise OptionError(str(error)) from error
+
+
+def _out_of_memory(work: Callable[[], None]) -> str | None:
+    """Do it; what there was no memory for, if so."""
+    try:
+        work()
+    except DeviceMemoryError as error:
+        return error.what  # the error itself would keep all that was on the device
+    return None
 
 
 def _without_alpha(frame: Frame) -> Sequence[Plane]:

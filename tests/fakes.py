@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lfdn_video.engine import Engine
+from lfdn_video.errors import DeviceMemoryError
 from lfdn_video.media import Colour, Frame, PixelFormat, Plane, VideoInfo
 
 T = TypeVar("T")
@@ -71,19 +72,28 @@ class FakeRunner:
     open: int = 0
     closed: bool = False
     identity: Mapping[str, str] = field(default_factory=dict)
+    steps_down: list[str] = field(default_factory=list)
+    """What it can still give up."""
+    short_of_memory: Callable[[str, Sequence[tuple[int, ...]]], bool] = lambda *_: False
+    """Told what is asked of it and the shapes of that; whether there is no memory for it."""
+
+    def _allocate(self, what: str, parts: Sequence[Tensor] | Sequence[Plane]) -> None:
+        self.log.append(what)
+        if self.short_of_memory(what, [tuple(part.shape) for part in parts]):
+            raise DeviceMemoryError(f"fake: out of memory ({what})")
 
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
-        self.log.append("upload")
+        self._allocate("upload", planes)
         return tuple(torch.from_numpy(plane) for plane in planes)
 
     def residual(self, batch: Tensor) -> Later[Tensor]:
-        self.log.append("residual")
+        self._allocate("residual", [batch])
         self.batches.append(tuple(batch.shape))
         restored = self.network(batch)
         return Later(lambda: restored - batch)
 
     def download(self, planes: tuple[Tensor, ...]) -> Later[tuple[Plane, ...]]:
-        self.log.append("download")
+        self._allocate("download", planes)
         return Later(lambda: self._arrived(planes))
 
     def _arrived(self, planes: tuple[Tensor, ...]) -> tuple[Plane, ...]:
@@ -103,6 +113,9 @@ class FakeRunner:
 
     def choose_batch(self, height: int, width: int) -> int:
         return self.batch
+
+    def step_down(self) -> str | None:
+        return self.steps_down.pop(0) if self.steps_down else None
 
     def close(self) -> None:
         self.closed = True
