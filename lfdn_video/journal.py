@@ -77,7 +77,7 @@ class Journal:
             self.told = {**self.told, **told}
             self._write()
         except OSError as error:
-            self._release()
+            self.close()
             raise OutputError(
                 f"{self._target}: cannot be written: {error.strerror}; choose another folder"
             ) from error

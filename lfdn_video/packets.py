@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,8 @@ class PacketFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # that there is no room was said where it was noticed
+            self._file.close()
 
     def write(self, packet: Packet[Stream]) -> None:
         """pts and dts must be known, as they are of what an encoder gives."""
@@ -67,8 +69,8 @@ class PacketFile:
         self._file.write(content)
 
 
-def read_packets(path: Path, time_base: Fraction) -> Iterator[Packet[Stream]]:
-    """The packets of a file, in the order in which they were written."""
+def read_packets(path: Path, time_base: Fraction) -> Generator[Packet[Stream]]:
+    """The packets of a file, in the order in which they were written. Close it."""
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise OutputError(f"{path}: is no file of packets; begin again")

@@ -9,7 +9,8 @@ and gives the frames that a run without interruption gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from fractions import Fraction
 from typing import cast
 
@@ -59,19 +60,21 @@ class Segments:
             self._open.file.__exit__(None, None, None)
             self._open = None
 
-    def packets(self, stream: VideoStream) -> Iterator[Packet[Stream]]:
-        """All that was encoded, for this stream of a target, in decoding order."""
+    def packets(self, stream: VideoStream) -> Generator[Packet[Stream]]:
+        """All that was encoded, for this stream of a target, in decoding order. Close it."""
         last_dts: int | None = None
         for number in range(len(self._journal.segments)):
-            for packet in read_packets(self._journal.file(number), self._encoder.time_base):
-                assert packet.dts is not None
-                # Where frames come faster after a border than before it, an encoder that counts
-                # back from its first frame begins a little before the last one's end.
-                if last_dts is not None:
-                    packet.dts = max(packet.dts, last_dts + 1)
-                last_dts = packet.dts
-                packet.stream = stream
-                yield packet
+            file = self._journal.file(number)
+            with closing(read_packets(file, self._encoder.time_base)) as packets:
+                for packet in packets:
+                    assert packet.dts is not None
+                    # Where frames come faster after a border than before it, an encoder that
+                    # counts back from its first frame begins a little before the last one's end.
+                    if last_dts is not None:
+                        packet.dts = max(packet.dts, last_dts + 1)
+                    last_dts = packet.dts
+                    packet.stream = stream
+                    yield packet
 
     def _new_context(self) -> VideoCodecContext:
         context = cast("VideoCodecContext", CodecContext.create(self._encoder.codec, "w"))

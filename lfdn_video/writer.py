@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -227,7 +227,8 @@ class Writer:
         assert self._first_pts is not None
         self._muxer.open(self._hidden)
         self._muxer.begin(self._first_pts)
-        self._muxer.mux(segments.packets(self._muxer.stream))
+        with closing(segments.packets(self._muxer.stream)) as packets:
+            self._muxer.mux(packets)
 
     def _abandon(self) -> None:
         """Close all, and leave nothing behind but finished segments."""

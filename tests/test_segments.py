@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 
@@ -217,3 +219,50 @@ def test_times_go_on_over_borders(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     run(target)
     assert [time for time, _ in frames(target)] == [time for time, _ in frames(CLIP)]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Generator[Path]:
+    """A small disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(words, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
+def test_a_disk_that_is_full_costs_no_finished_frame(
+    tmp_path: Path, disk: Path, share: float
+) -> None:
+    """In a segment, between segments, or while they are joined, which takes as much once more."""
+    straight, target = tmp_path / "straight.mp4", disk / "out.mp4"
+    run(straight)
+    leave_free(disk, round(share * straight.stat().st_size))
+    with pytest.raises(OutputError, match="cannot be written: No space left on device") as failed:
+        run(target)
+    kept = Journal(target)
+    told = json.loads((kept.folder / "journal.json").read_text())
+    finished = sum(segment["frames"] for segment in told["segments"])
+    assert finished >= (13 if share < 1 else 60)
+    assert failed.value.__notes__ == [f"{finished} frames are kept; go on by resuming"]
+    assert not target.exists()
+    (disk / "filler").unlink()
+    run(target, RESUME)
+    assert frames(target) == frames(straight)
+    assert sound(target) == sound(straight)
+    assert left_in(disk) == ["out.mp4"]
+
+
+def test_a_disk_that_is_full_from_the_start_is_said(tmp_path: Path, disk: Path) -> None:
+    leave_free(disk, 0)
+    with pytest.raises(OutputError, match="No space left on device"):
+        run(disk / "out.mp4")
+    assert left_in(disk) == ["filler"]
+
+
+def leave_free(disk: Path, size_bytes: int) -> None:
+    status = os.statvfs(disk)
+    (disk / "filler").write_bytes(bytes(status.f_bavail * status.f_frsize - size_bytes))
