@@ -169,6 +169,9 @@ _SPAN = [
     ),
     click.option("--end", "end_s", type=_Seconds(), help="End before this time."),
 ]
+_READING = [
+    click.option("--deinterlace", is_flag=True, help="Make interlaced frames whole before."),
+]
 _NETWORK = [
     click.option(
         "--weights",
@@ -286,7 +289,7 @@ _WORSE = [
         help="Blur: how much the camera shakes; 0 is a tripod.",
     ),
 ]
-_restores = _options(*_WHERE, *_SPAN, *_NETWORK, *_ENCODER, _JSON, _QUIET, _VERBOSE)
+_restores = _options(*_WHERE, *_SPAN, *_READING, *_NETWORK, *_ENCODER, _JSON, _QUIET, _VERBOSE)
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -325,7 +328,7 @@ def deblur(ctx: click.Context, /, source: str, **chosen: Any) -> None:
 @main.command()
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
 @click.argument("source", metavar="INPUT")
-@_options(*_WHERE, *_SPAN, *_WORSE, *_ENCODER, _JSON, _QUIET, _VERBOSE)
+@_options(*_WHERE, *_SPAN, *_READING, *_WORSE, *_ENCODER, _JSON, _QUIET, _VERBOSE)
 @click.pass_context
 def degrade(
     ctx: click.Context,
@@ -457,6 +460,7 @@ def _run(
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    deinterlace: bool,
     **chosen: Any,
 ) -> None:
     """From `source` to its target by `restore`, saying how it goes."""
@@ -466,7 +470,14 @@ def _run(
         encode = EncodeOptions(**_taken(EncodeOptions, chosen))
         span = SpanOptions(**_taken(SpanOptions, chosen))
         reporter.start(task, source, target)
-        summary = restore(source, target, encode=encode, span=span, on_progress=reporter.progress)
+        summary = restore(
+            source,
+            target,
+            encode=encode,
+            span=span,
+            deinterlace=deinterlace,
+            on_progress=reporter.progress,
+        )
         reporter.done(summary)
 
 

@@ -222,6 +222,8 @@ class VideoInfo:
     """The nine numbers behind `rotation` and `flip`, to be written back unchanged."""
     sample_aspect_ratio: Fraction = Fraction(1)
     interlaced: bool = False
+    deinterlaced: bool = False
+    """Its frames are read as whole ones, whatever they are in the file."""
     streams: tuple[StreamInfo, ...] = ()
     video_index: int = 0
     """Which of `streams` is restored; the others are copied."""

@@ -90,12 +90,14 @@ def restore(
     inference: InferenceOptions | None = None,
     encode: EncodeOptions | None = None,
     span: SpanOptions | None = None,
+    deinterlace: bool = False,
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Restore the video (or pictures) `source` into `target`, which appears when it is complete.
 
-    `weights`: a file to use instead of those that ship for `task`. `engine`: one to use instead of
+    `weights`: a file to use instead of those that ship for `task`. `deinterlace`: interlaced frames
+    are made whole first. `engine`: one to use instead of
     making one, for several runs in a row; it stays open. `on_progress` is called in this thread
     after each frame.
 
@@ -106,7 +108,7 @@ def restore(
     encode, span = encode or EncodeOptions(), span or SpanOptions()
     clocks = _Clocks()
     with (
-        open_reader(source, span) as reader,
+        open_reader(source, span, deinterlace=deinterlace) as reader,
         open_writer(target, reader.info, encode, span) as writer,
         _network(reader.info, engine, task, weights, inference) as network,
     ):
@@ -156,6 +158,7 @@ def restored_frames(
     weights: str | Path | None = None,
     inference: InferenceOptions | None = None,
     span: SpanOptions | None = None,
+    deinterlace: bool = False,
     engine: "Runner | None" = None,
 ) -> Generator[RestoredFrame]:
     """The restored frames of `source` as RGB arrays, in order. See `restore` for the arguments.
@@ -164,7 +167,7 @@ def restored_frames(
     you leave it early; that ends its threads.
     """
     with (
-        open_reader(source, span or SpanOptions()) as reader,
+        open_reader(source, span, deinterlace=deinterlace) as reader,
         _network(reader.info, engine, task, weights, inference) as network,
     ):
         decoded = background(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")

@@ -17,6 +17,7 @@ import logging
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -31,6 +32,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from lfdn_video.deinterlace import Deinterlacer
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.images import ImageReader, is_image_source
 from lfdn_video.media import Colour, Frame, VideoInfo
@@ -59,15 +61,18 @@ MOST_HELD = 1000
 SHORT_S, SHORT_SHARE = 0.25, 0.02
 """A file that ends so much before its own account of its length was cut short."""
 
+INTERLACED = "is interlaced and treated as if it were not; ask for it to be deinterlaced"
 NONE_BEFORE = "cannot be decoded, and none before it to repeat"
 NO_TIME = "cannot be decoded, and does not say when it is shown"
 
 
-def open_reader(source: str | Path, span: SpanOptions | None = None) -> Reader | ImageReader:
+def open_reader(
+    source: str | Path, span: SpanOptions | None = None, *, deinterlace: bool = False
+) -> Reader | ImageReader:
     """A reader for whatever `source` is: a video, a picture, a folder or a pattern of pictures."""
     if is_image_source(source):
         return ImageReader(source, span)
-    return Reader(source, span)
+    return Reader(source, span, deinterlace=deinterlace)
 
 
 class Reader:
@@ -76,10 +81,12 @@ class Reader:
     Making one raises InputError if it is no video, OptionError if the span lies behind its end.
     """
 
-    def __init__(self, source: str | Path, span: SpanOptions | None = None) -> None:
+    def __init__(
+        self, source: str | Path, span: SpanOptions | None = None, *, deinterlace: bool = False
+    ) -> None:
         self._path = Path(source)
         self.span = span or SpanOptions()
-        self.info: VideoInfo = describe(self._path)
+        self.info: VideoInfo = replace(describe(self._path), deinterlaced=deinterlace)
         self.warnings: list[str] = []
         """What a user should know about the source, in the order it was noticed."""
         self.corrupt_packets = 0
@@ -89,8 +96,8 @@ class Reader:
         self.dropped_frames: Counter[str] = Counter()
         """Frames that are not given, by the reason."""
         self._check_span()
-        if self.info.interlaced:
-            self.warn("is interlaced and treated as if it were not; deinterlace it first")
+        if self.info.interlaced and not deinterlace:
+            self.warn(INTERLACED)
         if not is_lossless(self.info.source_format):
             self.warn(f"its {self.info.source_format} is reduced to {self.info.format.name}")
 
@@ -137,6 +144,9 @@ class _Pass:
         self._from_pts, self._end_pts = _span_pts(reader.info, reader.span)
         self._clock = _Clock(reader.info)
         self._uniform = _Uniform(reader)
+        self._deinterlacer: Deinterlacer[tuple[int, int]] | None = None
+        if reader.info.deinterlaced:
+            self._deinterlacer = Deinterlacer(reader.info)
         self._last: Frame | None = None
         self._last_raw_pts: int | None = None
         self._joined = False
@@ -149,7 +159,9 @@ class _Pass:
         try:
             yield from self._decoded(careful=False)
         except _DamageError:
+            yield from self._held()
             yield from self._continued()
+        yield from self._held()
         self._check_length()
 
     def _continued(self) -> Generator[Frame]:
@@ -232,9 +244,26 @@ class _Pass:
         self._done, self._last_raw_pts = self._done + 1, raw_pts
         pts = self._clock.stamp(raw_pts, video.duration)
         if self._end_pts is None or pts < self._end_pts:
-            planes = planes_of(self._uniform.bring(video), self._info.format)
-            self._last = Frame(planes, self._info.format, pts, video.duration)
-            yield self._last
+            yield from self._given(self._uniform.bring(video), pts, video.duration)
+
+    def _given(self, video: VideoFrame, pts: int, duration: int) -> Iterator[Frame]:
+        if self._deinterlacer is not None:
+            for whole, (its_pts, its_duration) in self._deinterlacer.push(video, (pts, duration)):
+                yield self._frame(whole, its_pts, its_duration)
+            return
+        if video.interlaced_frame:
+            self._reader.warn(INTERLACED)
+        yield self._frame(video, pts, duration)
+
+    def _held(self) -> Iterator[Frame]:
+        """What the deinterlacer still has; nothing of it depends on what comes next."""
+        for video, (pts, duration) in self._deinterlacer.flush() if self._deinterlacer else ():
+            yield self._frame(video, pts, duration)
+
+    def _frame(self, video: VideoFrame, pts: int, duration: int) -> Frame:
+        planes = planes_of(video, self._info.format)
+        self._last = Frame(planes, self._info.format, pts, duration)
+        return self._last
 
     def _reached(self, raw_pts: int | None) -> bool:
         """Whether the span has begun. After that its clock may well be set back."""
@@ -243,6 +272,8 @@ class _Pass:
         return self._in_span
 
     def _repeated(self, lost: list[Place]) -> Iterator[Frame]:
+        if lost:
+            yield from self._held()
         for part, raw_pts in lost:
             before = part == 0 and self._from_pts is not None and raw_pts < self._from_pts
             if before:

@@ -96,7 +96,7 @@ def _picture(info: "VideoInfo") -> Iterable[tuple[str, str]]:
     if info.duration_s is not None:
         yield "duration", duration(info.duration_s)
     if info.interlaced:
-        yield "interlaced", "yes; fields are restored together, deinterlace first for best results"
+        yield "interlaced", "yes; restore it with --deinterlace"
     if info.hdr_metadata:
         yield "HDR", ", ".join(info.hdr_metadata)
 

@@ -327,6 +327,8 @@ def _told(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[st
     source: Any = {"pictures": info.frame_count}
     if info.path.is_file():
         source = fingerprint(info.path)
+    if info.deinterlaced:
+        source["deinterlaced"] = True
     return {"source": source, "encoding": encode, "span": asdict(span)}
 
 

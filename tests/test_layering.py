@@ -42,7 +42,7 @@ LAYERS = (
     {"lfdn_video.packets"},
     {"lfdn_video.source", "lfdn_video.target", "lfdn_video.picture_tags", "lfdn_video.scheduler"},
     {"lfdn_video.encoder", "lfdn_video.journal"},
-    {"lfdn_video.images", "lfdn_video.passthrough", "lfdn_video.degrade"},
+    {"lfdn_video.images", "lfdn_video.passthrough", "lfdn_video.degrade", "lfdn_video.deinterlace"},
     {"lfdn_video.muxer", "lfdn_video.segments"},
     {"lfdn_video.reader", "lfdn_video.writer"},
     {"lfdn_video.pipeline"},
@@ -60,6 +60,7 @@ LFDN_COMMANDS = {module for module in LEVELS if module.startswith("lfdn.commands
 
 FOREIGN = {
     "av": {
+        "lfdn_video.deinterlace",
         "lfdn_video.doctor",
         "lfdn_video.encoder",
         "lfdn_video.images",

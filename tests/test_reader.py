@@ -249,13 +249,6 @@ def test_leaving_early_hangs_nowhere_and_leaves_no_thread(tmp_path: Path) -> Non
     assert time.monotonic() - start_s < 60
 
 
-def test_interlaced_video_is_named(tmp_path: Path) -> None:
-    clip = Clip(codec="libx264", options={"flags": "+ildct+ilme", "x264-params": "tff=1"})
-    reader = Reader(clip.make(tmp_path / "clip.mkv"))
-    assert reader.info.interlaced
-    assert "is interlaced" in reader.warnings[0]
-
-
 def test_the_factory_knows_pictures_from_videos(tmp_path: Path) -> None:
     clip = Clip(codec="png", pixel_format="rgb24", pts=(0,)).make(tmp_path / "clip.mov")
     (tmp_path / "one.png").write_bytes(_first_packet(clip))
