@@ -32,9 +32,14 @@ CONTAINER_OPTIONS = {
     "mov": {"movflags": "+faststart"},
     "ipod": {"movflags": "+faststart"},
     # AAC starts a little before zero; FFmpeg would move all the video instead of letting it.
+    "avi": {"avoid_negative_ts": "disabled"},
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
 }
+
+NO_START = {"avi"}
+"""Containers in which no stream can begin later than the others: FFmpeg's muxer would put the pause
+behind the first frame."""
 
 
 class Muxer:
@@ -54,6 +59,8 @@ class Muxer:
         """`kind`: FFmpeg's name of the container. `warn` is told what is not in it as it was."""
         self._target, self._kind, self._info, self._encoder = target, kind, info, encoder
         self._rate, self._span, self._warn = rate, span, warn
+        self.from_first_frame = not span.whole or kind in NO_START
+        """Whether time zero is the first frame's; otherwise it is the source's own."""
         self._container: OutputContainer | None = None
         self._passthrough: Passthrough | None = None
         self._recent_ticks: deque[int] = deque(maxlen=REORDER_FRAMES)
@@ -84,7 +91,7 @@ class Muxer:
     def begin(self, first_pts: int) -> None:
         """Now it is known where a span really starts: time counts from its first frame."""
         if self._passthrough is not None:
-            origin_s = first_pts * self._info.time_base
+            origin_s = first_pts * self._info.time_base if self.from_first_frame else Fraction(0)
             end_s = self._span_s()[1]
             self._passthrough.begin(origin_s=origin_s, end_s=end_s, cut=not self._span.whole)
 

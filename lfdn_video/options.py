@@ -55,9 +55,10 @@ CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 DEFAULT_CODEC = "libx264"
 CONTAINER_CODECS: Mapping[str, str] = MappingProxyType(
-    {"webm": "libvpx-vp9", "ogg": "libvpx", "ogv": "libvpx"}
+    {"avi": "mpeg4", "webm": "libvpx-vp9", "ogg": "libvpx", "ogv": "libvpx"}
 )
-"""The encoder for containers that do not hold `DEFAULT_CODEC`'s video, by FFmpeg's names."""
+"""The encoder for containers that do not hold `DEFAULT_CODEC`'s video, by FFmpeg's names. AVI
+would, but it has no times, and those that FFmpeg finds for H.264 in it are a frame late."""
 
 
 def smallest_tile_px(overlap_px: int) -> int:

@@ -262,15 +262,14 @@ class Passthrough:
         target.set_chapters(cast("list[av.container.core.Chapter]", chapters))
 
     def begin(self, *, origin_s: Fraction, end_s: Fraction | None, cut: bool) -> None:
-        """Copy what lies in [origin, end), and count time from the origin. Not `cut`: all.
+        """Copy what lies in [origin, end), or all if not `cut`, and count time from the origin.
 
         No end is the end of the file.
         """
-        if cut:
-            self._origin_s, self._end_s = origin_s, end_s
-            if not may_be_joined(self._container):  # there, times may be in no order
-                with suppress(FFmpegError):  # then it is read from the start
-                    self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
+        self._origin_s, self._end_s = origin_s, end_s
+        if cut and not may_be_joined(self._container):  # there, times may be in no order
+            with suppress(FFmpegError):  # then it is read from the start
+                self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._ready = self._packets(cut=cut)
 
     def until(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
@@ -344,7 +343,9 @@ class Passthrough:
         """The packets as they go into the target."""
         for packet in self._demuxed():
             copy = self._copies[packet.stream.index]
-            if cut and not self._cut(packet):
+            if not cut:
+                _move(packet, floor(self._origin_s / packet.time_base))
+            elif not self._cut(packet):
                 continue
             copy.read += 1
             if copy.rewrites:
@@ -401,9 +402,15 @@ class Passthrough:
             return False
         if packet.duration is not None and packet.duration < 0:
             return False
-        packet.pts = pts - origin
-        packet.dts = None if packet.dts is None else packet.dts - origin
+        _move(packet, origin)
         return True
+
+
+def _move(packet: Packet[Stream], origin: int) -> None:
+    """Count its time from there."""
+    pts = packet.pts if packet.pts is not None else packet.dts
+    packet.pts = None if pts is None else pts - origin
+    packet.dts = None if packet.dts is None else packet.dts - origin
 
 
 def _dts_s(packet: Packet[Stream]) -> Fraction:

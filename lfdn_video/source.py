@@ -159,7 +159,7 @@ def describe(path: Path) -> VideoInfo:
             chapters=chapters,
             metadata=dict(container.metadata),
             hdr_metadata=_named(first, HDR_METADATA),
-            side_data=_named(first, SIDE_DATA),
+            side_data=(*_named(first, SIDE_DATA), *_transparency(stream, first)),
         )
 
 
@@ -346,6 +346,12 @@ def _side_data(frame: VideoFrame) -> dict[str, bytes]:
 
 def _named(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(kinds[kind] for kind in _side_data(frame) if kind in kinds)
+
+
+def _transparency(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
+    """VP8 and VP9 have it beside the pictures, where FFmpeg's own decoders do not look."""
+    marked = stream.metadata.get("alpha_mode") == "1"
+    return ("transparency",) if marked and not working_format(first.format.name).alpha else ()
 
 
 def _orientation(

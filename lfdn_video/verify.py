@@ -35,7 +35,8 @@ the samples by which an encoder warms up."""
 NO_TEXT = b"\0\0"
 """What MP4 has between two subtitles, to take the first from the screen."""
 
-COLOUR_TAGS = ("matrix", "range", "primaries", "transfer")
+COLOUR_TAGS = ("matrix", "primaries", "transfer")
+LIMITED, FULL = 1, 2
 
 
 def verify(
@@ -102,7 +103,8 @@ def _picture(before: VideoInfo, after: VideoInfo) -> Check:
         ("size", f"{before.width}×{before.height}", f"{after.width}×{after.height}"),
         ("turn", (before.rotation, before.flip), (after.rotation, after.flip)),
         ("shape of pixels", before.sample_aspect_ratio or 1, after.sample_aspect_ratio or 1),
-        ("format", before.format.name, after.format.name),
+        ("format", _format(before), _format(after)),
+        ("range", _range(before), _range(after)),
     ]
     pairs += [
         (name, getattr(before.colour, name), getattr(after.colour, name)) for name in COLOUR_TAGS
@@ -112,6 +114,18 @@ def _picture(before: VideoInfo, after: VideoInfo) -> Check:
     if changed:
         return Check("picture", "failed", "; ".join(changed))
     return Check("picture", "ok", f"{after.width}×{after.height} {after.format.name}, tagged alike")
+
+
+def _format(info: VideoInfo) -> str:
+    """`yuvj420p` is `yuv420p` of full range by another name."""
+    return info.format.name.replace("yuvj", "yuv")
+
+
+def _range(info: VideoInfo) -> int:
+    """Untagged YUV is taken as limited by every program."""
+    if "yuvj" in info.format.name or info.format.family != "yuv":
+        return FULL
+    return info.colour.range or LIMITED
 
 
 @dataclass(slots=True)

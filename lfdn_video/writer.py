@@ -97,7 +97,9 @@ class Writer:
         check_target(self._target, info.path, overwrite=self._options.overwrite)
         self._kind = _container_of(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._kind, DEFAULT_CODEC)
-        self._encoder = Encoder(_timed(info, self._options), self._options, codec=codec)
+        self._encoder = Encoder(
+            _timed(info, self._options), _fitting(self._options, self._kind), codec=codec
+        )
         self._clock = self._encoder.time_base
         rate = self._rate()
         self._muxer = Muxer(
@@ -206,7 +208,7 @@ class Writer:
     @property
     def _origin_pts(self) -> int:
         """What is time zero of the target."""
-        return 0 if self._span.whole else self._first_pts or 0
+        return self._first_pts or 0 if self._muxer.from_first_frame else 0
 
     def _complete(self) -> None:
         if self.frames_written == 0:
@@ -317,6 +319,13 @@ def _container_of(target: Path) -> str:
             f"{target}: {kind} does not make one file that plays; end the name in .mp4 or .mkv"
         )
     return kind
+
+
+def _fitting(options: EncodeOptions, kind: str) -> EncodeOptions:
+    """AVI keeps neither times nor the order in which frames are shown, so there are no B-frames."""
+    if kind != "avi":
+        return options
+    return replace(options, codec_options={"bf": "0", **options.codec_options})
 
 
 def _told(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tests.clips import Clip, packets, planes, times, wall_clock
 LOSSLESS = EncodeOptions(codec="ffv1")
 LOSSLESS_H264 = EncodeOptions(crf=0, preset="ultrafast")
 FAST = EncodeOptions(preset="ultrafast")
+AVI = EncodeOptions()
 
 
 COMMON = [
@@ -152,7 +153,8 @@ def test_frames_closer_than_a_constant_rate_follow_each_other(
 
 @pytest.mark.parametrize("ending", ["avi", "flv", "mkv", "mov", "mpg", "nut", "ts", "wmv"])
 def test_a_variable_rate_is_kept_or_the_change_is_named(tmp_path: Path, ending: str) -> None:
-    warnings = copy(VARIABLE_RATE, tmp_path / f"out.{ending}", FAST)
+    options = AVI if ending == "avi" else FAST
+    warnings = copy(VARIABLE_RATE, tmp_path / f"out.{ending}", options)
     before, after = times(VARIABLE_RATE), times(tmp_path / f"out.{ending}")
     moves = {now - was for now, was in zip(after, before, strict=True)}
     named = any("constant rate" in note or "are rounded" in note for note in warnings)
@@ -162,7 +164,7 @@ def test_a_variable_rate_is_kept_or_the_change_is_named(tmp_path: Path, ending: 
 def test_a_high_rate_is_no_slow_motion_in_avi(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=range(200), time_base=Fraction(1, 300))
     source, target = clip.make(tmp_path / "in.mp4"), tmp_path / "out.avi"
-    copy(source, target, FAST)
+    copy(source, target, AVI)
     assert times(target)[-1] == pytest.approx(times(source)[-1], rel=0.1)
 
 
@@ -179,9 +181,9 @@ def test_a_duration_is_on_the_encoders_clock(tmp_path: Path) -> None:
 
 def test_a_constant_rate_container_says_that_it_moves_frames(tmp_path: Path) -> None:
     even = Clip(codec="libx264").make(tmp_path / "even.mp4")
-    assert copy(even, tmp_path / "even.avi", FAST) == []
+    assert copy(even, tmp_path / "even.avi", AVI) == []
     uneven = Clip(codec="libx264", pts=(0, 3, 4, 10)).make(tmp_path / "uneven.mp4")
-    assert "has a constant rate" in copy(uneven, tmp_path / "uneven.avi", FAST)[0]
+    assert "has a constant rate" in copy(uneven, tmp_path / "uneven.avi", AVI)[0]
     assert len(times(tmp_path / "uneven.avi")) == 4
 
 
