@@ -7,12 +7,18 @@ when it is complete. Knows names and folders; what is in a file is `writer.py`'s
 import errno
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
+from typing import IO
 
 from lfdn_video.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
 
 LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
 """What says that a file is not on the disk."""
@@ -35,8 +41,7 @@ def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
 
 def reserve(target: Path) -> Path:
     """Make the hidden file next to `target` that is to become it. OutputError if that fails."""
-    start, token = target.stem[:STEM_CHARACTERS], secrets.token_hex(4)
-    hidden = target.with_name(f".{start}.partial-{token}{target.suffix}")
+    hidden = target.with_name(_hidden_name(target, secrets.token_hex(4)))
     try:
         hidden.open("xb").close()  # a new one: no file of somebody else's, and through no link
     except OSError as error:
@@ -44,6 +49,24 @@ def reserve(target: Path) -> Path:
             f"{target}: cannot be written: {error.strerror}; choose another folder"
         ) from error
     return hidden
+
+
+def hold(hidden: Path) -> IO[bytes]:
+    """Mark a hidden file as somebody's, until what this gives is closed or the process ends."""
+    file = hidden.open("rb")
+    if sys.platform != "win32":
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def sweep(target: Path) -> None:
+    """Remove the hidden files of earlier runs that were killed: those that nobody holds."""
+    if sys.platform == "win32":
+        return
+    for left in target.parent.glob(_hidden_name(Path(escape(str(target))), "*")):
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def settle(hidden: Path, target: Path) -> None:
@@ -75,6 +98,10 @@ def discard(hidden: Path) -> None:
     """Remove what is not wanted any more; never an error."""
     with suppress(OSError):
         hidden.unlink(missing_ok=True)
+
+
+def _hidden_name(target: Path, token: str) -> str:
+    return f".{target.stem[:STEM_CHARACTERS]}.partial-{token}{target.suffix}"
 
 
 def _publish_all(files: Mapping[Path, Path], *, overwrite: bool) -> None:

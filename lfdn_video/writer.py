@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import av
 from av.error import FFmpegError
@@ -38,7 +38,7 @@ from lfdn_video.options import (
 )
 from lfdn_video.segments import SEGMENT_FRAMES, Segments
 from lfdn_video.source import expected_frames, ffmpeg_words
-from lfdn_video.target import check_target, discard, publish, reserve, settle
+from lfdn_video.target import check_target, discard, hold, publish, reserve, settle, sweep
 
 LOGGER = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ class Writer:
             warn=self._warn,
         )
         self._journal = Journal(self._target)
+        self._held: IO[bytes] | None = None
         self._segments: Segments | None = None
         if self._is_long() or self._journal.folder.is_dir():
             self._segments = Segments(self._journal, self._encoder, rate=rate)
@@ -181,7 +182,9 @@ class Writer:
     def _open(self) -> None:
         """Find out whether all of this can be written, before the first frame is made."""
         if self._segments is None:
+            sweep(self._target)
             self._hidden = reserve(self._target)
+            self._held = hold(self._hidden)
         else:
             told = _told(self._info, self._options, self._span)
             options = self._options
@@ -237,6 +240,8 @@ class Writer:
         discard(self._hidden)  # first: closing may otherwise spend minutes on finishing it
         self._muxer.close()
         discard(self._hidden)
+        if self._held is not None:
+            self._held.close()
         if self._segments is not None:
             self._segments.abandon()
             self._journal.close()

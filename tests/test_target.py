@@ -2,6 +2,7 @@
 
 import _thread
 import secrets
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from lfdn_video import target as target_module
 from lfdn_video.errors import OutputError
-from lfdn_video.target import check_target, discard, publish, reserve, settle
+from lfdn_video.target import check_target, discard, hold, publish, reserve, settle, sweep
 
 
 @pytest.fixture
@@ -148,3 +149,15 @@ def test_the_longest_name_is_fine(tmp_path: Path, name: str) -> None:
 def test_others_may_read_the_file_as_they_may_any_other(tmp_path: Path) -> None:
     (tmp_path / "usual").touch()
     assert reserve(tmp_path / "out.mp4").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks of this kind there")
+def test_what_a_killed_run_left_is_swept_but_not_what_is_held(tmp_path: Path) -> None:
+    target, other = tmp_path / "out [1].mp4", tmp_path / "out.mp4"
+    left, used, others = reserve(target), reserve(target), reserve(other)
+    with hold(used):
+        sweep(target)
+        assert sorted(tmp_path.iterdir()) == sorted([used, others])
+    sweep(target)
+    assert list(tmp_path.iterdir()) == [others]
+    assert not left.exists()
