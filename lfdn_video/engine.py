@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 import lfdn
+from lfdn.inference import rearranged
 from lfdn.weights import header, shipped
 from lfdn_video.errors import DeviceError, DeviceMemoryError, OptionError, WeightsError
 from lfdn_video.options import InferenceOptions
@@ -227,10 +228,12 @@ def load_engine(
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     try:
-        model = lfdn.load(weights if weights is not None else task)
+        network = lfdn.load(weights if weights is not None else task)
         about = header(weights if weights is not None else shipped(task)[0])
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
+    usual = device.type != "cpu" or precision != "float32"
+    model = network if usual else rearranged(network)
     if about["task"] != task:
         _log.warning("%s: was trained to %s, and is used to %s", weights, about["task"], task)
     _log.info("the network runs on %s in %s", device, precision)

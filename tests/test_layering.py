@@ -18,7 +18,7 @@ LAYERS = (
     {"lfdn.degrade.blur", "lfdn.degrade.rain"},
     {"lfdn.degrade.frames"},
     {"lfdn.model", "lfdn.degrade", "lfdn.losses", "lfdn.metrics", "lfdn.optim"},
-    {"lfdn.weights", "lfdn.data"},
+    {"lfdn.weights", "lfdn.data", "lfdn.inference"},
     {"lfdn"},  # the public names, gathered
     {"lfdn.pack", "lfdn.pairs"},
     {"lfdn.layouts"},
