@@ -55,6 +55,7 @@ VARIANTS = (
     Variant("5 blocks", LFDNConfig(blocks=5), _paper(29.11, 31.52)),
     Variant("6 blocks", LFDNConfig(blocks=6), _paper(29.13, 31.61)),
 )
+LEARNING_RATE = 1e-3
 PAPER_SET: dict[Task, str] = {"derain": "Rain100H", "deblur": "GoPro"}
 
 
@@ -141,7 +142,7 @@ def as_markdown(results: list[Result], task: Task) -> str:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these samples out.")
 @click.option("--streaks", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--steps", default=600, show_default=True)
+@click.option("--steps", default=300, show_default=True)
 @click.option("--patch-px", default=96, show_default=True)
 @click.option("--batch", default=8, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
@@ -166,6 +167,8 @@ def main(
         task=task,
         steps=steps,
         stages=(data.Stage(1.0, patch_px, batch),),
+        optimizer="muon",
+        learning_rate=LEARNING_RATE,
         ema_decay=0.99,
         validate_every=steps,
         precision="bfloat16" if bfloat16 else "float32",
