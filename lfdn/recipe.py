@@ -70,9 +70,10 @@ PRESETS: dict[str, dict[Task, dict[str, Any]]] = {
     "default": {
         "derain": {},
         "deblur": {
-            "steps": 7_500,
+            "steps": 12_000,
             "stages": (Stage(0.8, 112, 8), Stage(1.0, 160, 4)),
-            "learning_rate": 6e-4,
+            "optimizer": "muon",
+            "learning_rate": 1e-3,
             "clip_norm": 0.06,
             "smallest_side_px": 256,
         },
