@@ -27,8 +27,9 @@ from lfdn.degrade.draw import Draw, compress
 GAMMA = 2.2  # of the camera response, as GoPro's authors assumed it
 SUBFRAMES = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated more in between
 LARGEST_STEP_PX = 3.0  # between sub-frames; with larger ones edges would be seen several times
-LONGEST_SHARE = 1 / 9  # of the shorter side: a crop must show much more than the blur
+LONGEST_SHARE = 1 / 8  # of the shorter side: a crop must show much more than the blur
 PATH_KNOTS = 4
+WALKING_SHAKE = 0.3  # of what a hand shakes at other times
 REGIONS = 3
 FIELD_KNOTS = 6
 REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
@@ -38,14 +39,18 @@ REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
 class BlurMix:
     """How often, and how strong. Lengths in px along the whole exposure."""
 
-    sharp: float = 0.08
+    sharp: float = 0.02
     """No motion at all: the network must learn to leave sharp pictures alone."""
-    still: float = 0.08
+    still: float = 0.04
     """A camera on a tripod: only the scene moves."""
-    shift_px: tuple[float, float] = (1.0, 36.0)
-    """Never more than a `LONGEST_SHARE` of the picture's shorter side."""
+    shift_px: tuple[float, float] = (2.0, 36.0)
+    """Never more than a `LONGEST_SHARE` of the picture's shorter side; all lengths alike often."""
     turn_deg: float = 1.0
     zoom: float = 0.02
+    walking: float = 0.4
+    """A camera that moves forward or back: everything flows from one point, and is sharp there."""
+    walking_px: tuple[float, float] = (2.0, 36.0)
+    """How far it flows where that point is a side away; never more than the same share."""
     relief: float = 0.4
     """Up to this share, the camera's shift is larger or smaller from place to place."""
     exposure: tuple[float, float] = (0.2, 1.0)
@@ -57,8 +62,8 @@ class BlurMix:
     """Of the camera: the average is taken after undoing it..."""
     as_recorded: float = 0.4
     """...but for these, which are averaged as they are."""
-    noise: float = 0.3
-    jpeg: float = 0.15
+    noise: float = 0.1
+    jpeg: float = 0.1
 
 
 def blur(
@@ -86,7 +91,9 @@ def blur(
         fastest = opened.norm(dim=1, keepdim=True).amax(dim=(2, 3), keepdim=True)
         scene = torch.where(real, opened * (longest / fastest).clamp(max=1), scene)
     relief = 1 + draw.uniform(0, mix.relief) * _field(batch, height, width, draw)
-    path = _camera_path(draw, mix, longest) * (moving & ~draw.happens(mix.still)).view(batch, 1, 1)
+    path = _camera_path(draw, mix, min(height, width)) * (moving & ~draw.happens(mix.still)).view(
+        batch, 1, 1
+    )
     gamma = torch.where(draw.happens(mix.as_recorded), 1.0, draw.uniform(*mix.gamma))
     blurred = average_along(sharp, path, scene * moving, relief=relief, gamma=gamma)
     blurred = torch.where(moving, blurred, sharp)
@@ -138,19 +145,26 @@ def average_along(
     return (total / count).clamp(0, 1).pow(1 / gamma)
 
 
-def _camera_path(draw: Draw, mix: BlurMix, longest: float) -> Tensor:
+def _camera_path(draw: Draw, mix: BlurMix, side: int) -> Tensor:
     """Smooth paths `[B, T, 4]`, zero in mid-exposure: a steady motion and a wobble on it."""
+    longest = LONGEST_SHARE * side
     shortest, furthest = _up_to(longest, mix.shift_px)
     counts = [count for count in SUBFRAMES if count * LARGEST_STEP_PX >= furthest] or SUBFRAMES[-1:]
     count = counts[draw.index(len(counts))]
-    length = draw.log_uniform(shortest, furthest).view(-1, 1)
+    length = draw.uniform(shortest, furthest).view(-1, 1)
     angle = draw.uniform(0, 2 * math.pi).view(-1, 1)
     when = torch.linspace(-0.5, 0.5, count, device=length.device).view(1, -1)
+    walking = draw.happens(mix.walking).view(-1, 1)
+    length = torch.where(walking, length * WALKING_SHAKE, length)
     wobble = [_smooth(draw.signed(PATH_KNOTS), count) for _ in range(4)]
-    x = length * (when * angle.cos() + 0.25 * wobble[0])
-    y = length * (when * angle.sin() + 0.25 * wobble[1])
     turn = math.radians(mix.turn_deg) * (when * draw.signed(1) + 0.5 * wobble[2])
     zoom = mix.zoom * (when * draw.signed(1) + 0.25 * wobble[3])
+    flow = draw.uniform(*_up_to(longest, mix.walking_px)).view(-1, 1) / side
+    forward = torch.where(draw.happens(0.5).view(-1, 1), flow, -flow)
+    zoom = torch.where(walking, forward * (when + 0.25 * wobble[3]), zoom)
+    centre_x, centre_y = (0.5 * side * draw.signed(1) for _ in range(2))
+    x = length * (when * angle.cos() + 0.25 * wobble[0]) - zoom * centre_x
+    y = length * (when * angle.sin() + 0.25 * wobble[1]) - zoom * centre_y
     path = torch.stack([x, y, turn, zoom], dim=2)
     return path - path[:, count // 2, None]
 
