@@ -129,7 +129,11 @@ def main(
         table.add_row(row.statistics, f"{row.psnr_rgb:.3f}", f"{row.psnr_y:.3f}")
     Console().print(table)
     if json_path:
-        report = {"weights": weights, "data": sets, "rows": [asdict(row) for row in rows]}
+        names = [
+            f"{layout}={Path(place).name}"
+            for layout, _, place in (text.partition("=") for text in sets)
+        ]
+        report = {"weights": weights, "data": names, "rows": [asdict(row) for row in rows]}
         json_path.write_text(json.dumps(report, indent=1) + "\n")
 
 
