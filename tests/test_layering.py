@@ -37,7 +37,12 @@ LAYERS = (
     {"lfdn.cli"},
     {"lfdn.__main__"},
     {"lfdn_video.checks", "lfdn_video.errors"},
-    {"lfdn_video.media", "lfdn_video.options", "lfdn_video.background"},
+    {
+        "lfdn_video.background",
+        "lfdn_video.board",
+        "lfdn_video.media",
+        "lfdn_video.options",
+    },
     {"lfdn_video.planes", "lfdn_video.colour", "lfdn_video.tiles", "lfdn_video.engine"},
     {"lfdn_video.packets"},
     {"lfdn_video.source", "lfdn_video.target", "lfdn_video.picture_tags", "lfdn_video.scheduler"},
@@ -81,7 +86,7 @@ FOREIGN = {
     "queue": {"lfdn_video.background"},
     "rich": {*LFDN_COMMANDS, "lfdn_video.console", "lfdn_video.tables"},
     "safetensors": {"lfdn.weights"},
-    "threading": {"lfdn_video.background"},
+    "threading": {"lfdn_video.background", "lfdn_video.board"},
     "torch.cuda": {"lfdn_video.engine"},
 }
 """What only these modules may import; `lfdn` is about imports from the other package."""
