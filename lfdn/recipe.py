@@ -35,6 +35,11 @@ class TrainOptions:
     """Of the averaged weights, which are what is validated and kept; less in the first steps."""
     smallest_side_px: int = SMALLEST_SIDE_PX
     """Larger clean pictures are shrunk by a random factor, down to this."""
+    margin_px: int = 0
+    """Crops are degraded with so much around them, which is cut off: what enters a picture during
+    the exposure comes from there."""
+    easing: float = 0.0
+    """Share of the steps over which motion blur grows from one simple kind to all."""
     seed: int = 1
     precision: Precision = "auto"
     """`auto`: bfloat16 autocast on CUDA, float32 elsewhere. The weights are float32 always."""
@@ -54,6 +59,10 @@ class TrainOptions:
         for name in ("steps", "validate_every", "checkpoint_every", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: at least 1 is needed, got {getattr(self, name)}")
+
+    def hardness(self, step: int) -> float:
+        """Of the blur in `step`, 0…1: see `lfdn.degrade.BlurMix.eased`."""
+        return min(1.0, step / (self.easing * self.steps)) if self.easing else 1.0
 
     def autocast(self, device_type: str) -> bool:
         """Whether the forward pass runs in bfloat16."""
@@ -76,6 +85,8 @@ PRESETS: dict[str, dict[Task, dict[str, Any]]] = {
             "learning_rate": 1e-3,
             "clip_norm": 0.06,
             "smallest_side_px": 256,
+            "margin_px": 16,
+            "easing": 0.2,
         },
     },
 }

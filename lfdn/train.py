@@ -10,12 +10,13 @@ import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from types import FrameType
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -38,7 +39,6 @@ __all__ = ["Progress", "Report", "TrainOptions", "TrainingError", "train"]
 log = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-CPU = torch.device("cpu")
 SYNTHESIS_SALT = 0x5EED  # keeps the synthetic rain's random numbers apart from the crops'
 
 
@@ -110,7 +110,7 @@ class _Trainer:
         training, held = split(samples)
         self._crops = Crops(
             training,
-            options.stages,
+            [replace(s, patch_px=s.patch_px + 2 * options.margin_px) for s in options.stages],
             steps=options.steps,
             seed=options.seed,
             paired_share=options.paired_share,
@@ -118,11 +118,11 @@ class _Trainer:
             motion=options.task == "deblur",
         )
         _check_batches(options, ranks)
-        self._degrade = _degradation(options.task, bank, self._device)
+        self._bank = bank.to(self._device) if bank is not None else None
         self._validation = Validation(
             held if ranks.leads else [],
             seed=options.seed,
-            degrade=_degradation(options.task, bank, CPU),
+            degrade=_degradation(options.task, bank),
         )
         self._progress = self._folder.load(**self._parts)
 
@@ -243,9 +243,13 @@ class _Trainer:
             seed = (self._options.seed * SYNTHESIS_SALT + step) % 2**63
             generator = torch.Generator(device).manual_seed(seed)
             flow = batch.flow[synthetic].to(device, non_blocking=True)
-            made = self._degrade(target[synthetic], flow, generator)
+            hardness = self._options.hardness(step)
+            degrades = _degradation(self._options.task, self._bank, hardness)
+            made = degrades(target[synthetic], flow, generator)
             degraded[synthetic], target[synthetic] = made
-        own, layout = slice(ranks.rank, None, ranks.count), torch.channels_last
+        margin, layout = self._options.margin_px, torch.channels_last
+        inside = slice(margin, target.shape[-1] - margin)
+        own = np.s_[ranks.rank :: ranks.count, :, inside, inside]
         return (
             degraded[own].contiguous(memory_format=layout),
             target[own].contiguous(memory_format=layout),
@@ -328,9 +332,11 @@ def _lacking_compiler(device_type: str) -> str | None:
     return None if any(shutil.which(name) for name in known) else "a C++ compiler"
 
 
-def _degradation(task: str, bank: Tensor | None, device: torch.device) -> Degradation:
-    """What the task degrades clean pictures with."""
+def _degradation(task: str, bank: Tensor | None, hardness: float = 1.0) -> Degradation:
+    """What the task degrades clean pictures with; `hardness` is the blur's."""
     if task == "deblur":
-        return lambda clean, flow, generator: degrade.blur(clean, generator=generator, flow=flow)
-    layers = bank.to(device) if bank is not None else None
-    return lambda clean, _, generator: degrade.rain(clean, generator=generator, bank=layers)
+        mix = degrade.BlurMix().eased(hardness)
+        return lambda clean, flow, generator: degrade.blur(
+            clean, generator=generator, flow=flow, mix=mix
+        )
+    return lambda clean, _, generator: degrade.rain(clean, generator=generator, bank=bank)

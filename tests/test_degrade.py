@@ -1,5 +1,8 @@
 """Synthetic rain: ranges, seeds, and what stays untouched."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +19,7 @@ from lfdn.degrade import (
     rain,
     rendered_streaks,
 )
+from lfdn.degrade.blur import EASY_LENGTH_PX
 from tests.pictures import picture
 
 CPU = torch.device("cpu")
@@ -110,6 +114,30 @@ def test_an_exposure_without_motion_is_the_picture(clean: Tensor) -> None:
     still = torch.zeros(4, 9, 4), torch.zeros(4, 2, 48, 64)
     # In the dark the gamma curve is steep, and interpolation rounds.
     torch.testing.assert_close(average_along(clean, *still), clean, atol=3e-3, rtol=0)
+
+
+def test_sampling_between_the_lines_makes_them_no_softer_than_they_are() -> None:
+    lines = torch.zeros(1, 3, 32, 32)
+    lines[:, :, ::2] = 1
+    off = torch.zeros(1, 2, 4)
+    off[..., 1] = 0.4  # px
+    between = average_along(lines, off, torch.zeros(1, 2, 32, 32), gamma=1.0)[..., 8:-8, :]
+    assert between.std().item() == pytest.approx(0.5 * math.cos(0.4 * math.pi), abs=0.03)
+
+
+def test_learning_begins_with_one_blur_of_one_length_and_direction() -> None:
+    spot = torch.zeros(6, 3, 64, 64)
+    spot[:, :, 32, 32] = 1
+    easy = replace(ONLY_BLUR, still=0).eased(0)
+    blurred = blur(spot, generator=seeded(), mix=easy)[0] > 0.02
+    assert blurred[:, 0, 32].sum(dim=1).tolist() == pytest.approx([EASY_LENGTH_PX] * 6, abs=2)
+    assert not blurred[:, 0, :31].any()
+    assert not blurred[:, 0, 34:].any()
+
+
+def test_at_the_end_of_easing_all_kinds_are_drawn() -> None:
+    assert BlurMix().eased(1) == BlurMix()
+    assert BlurMix().eased(0.5).directions == 0.5
 
 
 def test_light_is_averaged_and_not_its_code() -> None:

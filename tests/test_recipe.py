@@ -31,6 +31,15 @@ def test_our_rate_warms_up_and_falls_to_zero() -> None:
     assert rates[100:] == sorted(rates[100:], reverse=True)
 
 
+def test_blur_grows_harder_over_the_first_steps() -> None:
+    options = TrainOptions(task="deblur", steps=100, easing=0.2)
+    assert [options.hardness(step) for step in (0, 10, 20, 99)] == pytest.approx([0, 0.5, 1, 1])
+
+
+def test_without_easing_all_blur_is_there_from_the_start() -> None:
+    assert TrainOptions().hardness(0) == 1
+
+
 @pytest.mark.parametrize(
     ("device", "precision", "half"),
     [

@@ -86,6 +86,18 @@ PLAIN_EVERY_S = 60
     help="Clean pictures are shrunk by a random factor, down to this.",
 )
 @click.option(
+    "--margin-px",
+    type=click.IntRange(min=0),
+    show_default=BY_PRESET,
+    help="Crops are degraded with so much around them, which is cut off.",
+)
+@click.option(
+    "--easing",
+    type=click.FloatRange(0, 1),
+    show_default=BY_PRESET,
+    help="Share of the steps over which motion blur grows from one simple kind to all.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",

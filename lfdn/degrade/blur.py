@@ -10,10 +10,13 @@ sub-frames are warps of one sharp picture along two motions at once:
 
 They are averaged in linear light, as a sensor does, or in some pictures in the camera's own gamma,
 as the `blur` folder of GoPro was.
+
+What enters a picture from outside during the exposure is not known here, and is mirrored in. Who
+needs blur that is right up to the edge blurs a larger picture and cuts a margin off.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,7 +30,11 @@ from lfdn.degrade.draw import Draw, compress
 GAMMA = 2.2  # of the camera response, as GoPro's authors assumed it
 SUBFRAMES = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated more in between
 LARGEST_STEP_PX = 3.0  # between sub-frames; with larger ones edges would be seen several times
-LONGEST_SHARE = 1 / 8  # of the shorter side: a crop must show much more than the blur
+ENLARGED = 3
+"""Sub-frames are sampled from a picture so many times as large. Sampled bilinearly from the picture
+itself they would be soft in every direction, and a network would learn to sharpen what moves."""
+EASY_LENGTH_PX = 8.0  # of the one blur that learning begins with
+LONGEST_SHARE = 1 / 6  # of the shorter side: a crop must show much more than the blur
 PATH_KNOTS = 4
 WALKING_SHAKE = 0.3  # of what a hand shakes at other times
 REGIONS = 3
@@ -43,13 +50,17 @@ class BlurMix:
     """No motion at all: the network must learn to leave sharp pictures alone."""
     still: float = 0.04
     """A camera on a tripod: only the scene moves."""
-    shift_px: tuple[float, float] = (2.0, 36.0)
+    shift_px: tuple[float, float] = (2.0, 24.0)
     """Never more than a `LONGEST_SHARE` of the picture's shorter side; all lengths alike often."""
+    directions: float = 1.0
+    """Share of all directions of the camera's shift, about the horizontal."""
+    wobble: float = 0.1
+    """How far the camera leaves the straight line, as a share of its way."""
     turn_deg: float = 1.0
     zoom: float = 0.02
-    walking: float = 0.4
+    walking: float = 0.25
     """A camera that moves forward or back: everything flows from one point, and is sharp there."""
-    walking_px: tuple[float, float] = (2.0, 36.0)
+    walking_px: tuple[float, float] = (2.0, 24.0)
     """How far it flows where that point is a side away; never more than the same share."""
     relief: float = 0.4
     """Up to this share, the camera's shift is larger or smaller from place to place."""
@@ -57,13 +68,43 @@ class BlurMix:
     """Share of the time between two frames of a sequence during which the shutter is open, less
     where things would move further than the `LONGEST_SHARE`."""
     regions: float = 0.2
-    region_shift_px: tuple[float, float] = (2.0, 30.0)
+    region_shift_px: tuple[float, float] = (2.0, 24.0)
     gamma: tuple[float, float] = (1.8, 2.4)
     """Of the camera: the average is taken after undoing it..."""
     as_recorded: float = 0.4
     """...but for these, which are averaged as they are."""
     noise: float = 0.1
     jpeg: float = 0.1
+
+    def eased(self, hardness: float) -> "BlurMix":
+        """This mix at 1; at 0 one blur alone, of `EASY_LENGTH_PX` to the side; steps between.
+
+        Undoing one known blur is learnt in a hundred steps. Undoing any, from the start, is not
+        learnt in thousands: the average of all their inverses does nothing (`docs/log.md`).
+        """
+        if hardness >= 1:
+            return self
+
+        def about(lengths: tuple[float, float]) -> tuple[float, float]:
+            shortest, longest = (
+                EASY_LENGTH_PX + hardness * (length - EASY_LENGTH_PX) for length in lengths
+            )
+            return shortest, longest
+
+        return replace(
+            self,
+            shift_px=about(self.shift_px),
+            directions=hardness * self.directions,
+            wobble=hardness * self.wobble,
+            turn_deg=hardness * self.turn_deg,
+            zoom=hardness * self.zoom,
+            walking=hardness * self.walking,
+            relief=hardness * self.relief,
+            exposure=(hardness * self.exposure[0], hardness * self.exposure[1]),
+            regions=hardness * self.regions,
+            noise=hardness * self.noise,
+            jpeg=hardness * self.jpeg,
+        )
 
 
 def blur(
@@ -120,15 +161,19 @@ def average_along(
     *,
     relief: Tensor | float = 1.0,
     gamma: Tensor | float = GAMMA,
+    enlarge: int = ENLARGED,
 ) -> Tensor:
     """The exposure: warps of `sharp` `[B, 3, H, W]`, averaged where `gamma` is undone.
 
     `path`: `[B, T, 4]`, the camera in each sub-frame: shift in x and y (px), turn (radians), zoom
     minus one. `relief`: `[B, 1, H, W]`, by how much more the camera's shift moves what is there.
-    `scene`: `[B, 2, H, W]`, px over the whole exposure, gone through evenly.
+    `scene`: `[B, 2, H, W]`, px over the whole exposure, gone through evenly. `enlarge`: see
+    `ENLARGED`; its square times the picture is held in memory.
     """
     batch, _, height, width = sharp.shape
     linear = sharp.clamp(min=1e-4).pow(gamma)
+    source = F.interpolate(linear, scale_factor=enlarge, mode="bicubic", align_corners=False)
+    source = source.clamp(0, 1)
     y = torch.arange(height, device=sharp.device).view(1, -1, 1) - (height - 1) / 2
     x = torch.arange(width, device=sharp.device).view(1, 1, -1) - (width - 1) / 2
     near = relief[:, 0] if isinstance(relief, Tensor) else relief
@@ -141,7 +186,7 @@ def average_along(
         from_x = across * x - along * y + shift_x * near + when * scene[:, 0]
         from_y = along * x + across * y + shift_y * near + when * scene[:, 1]
         grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], dim=-1)
-        total += F.grid_sample(linear, grid, padding_mode="reflection", align_corners=False)
+        total += F.grid_sample(source, grid, padding_mode="reflection", align_corners=False)
     return (total / count).clamp(0, 1).pow(1 / gamma)
 
 
@@ -152,7 +197,7 @@ def _camera_path(draw: Draw, mix: BlurMix, side: int) -> Tensor:
     counts = [count for count in SUBFRAMES if count * LARGEST_STEP_PX >= furthest] or SUBFRAMES[-1:]
     count = counts[draw.index(len(counts))]
     length = draw.uniform(shortest, furthest).view(-1, 1)
-    angle = draw.uniform(0, 2 * math.pi).view(-1, 1)
+    angle = math.pi * mix.directions * draw.signed(1)
     when = torch.linspace(-0.5, 0.5, count, device=length.device).view(1, -1)
     walking = draw.happens(mix.walking).view(-1, 1)
     length = torch.where(walking, length * WALKING_SHAKE, length)
@@ -163,8 +208,8 @@ def _camera_path(draw: Draw, mix: BlurMix, side: int) -> Tensor:
     forward = torch.where(draw.happens(0.5).view(-1, 1), flow, -flow)
     zoom = torch.where(walking, forward * (when + 0.25 * wobble[3]), zoom)
     centre_x, centre_y = (0.5 * side * draw.signed(1) for _ in range(2))
-    x = length * (when * angle.cos() + 0.25 * wobble[0]) - zoom * centre_x
-    y = length * (when * angle.sin() + 0.25 * wobble[1]) - zoom * centre_y
+    x = length * (when * angle.cos() + mix.wobble * wobble[0]) - zoom * centre_x
+    y = length * (when * angle.sin() + mix.wobble * wobble[1]) - zoom * centre_y
     path = torch.stack([x, y, turn, zoom], dim=2)
     return path - path[:, count // 2, None]
 
