@@ -40,13 +40,17 @@ LAYERS = (
     {
         "lfdn_video.background",
         "lfdn_video.board",
+        "lfdn_video.guard",
         "lfdn_video.media",
         "lfdn_video.options",
     },
     {"lfdn_video.planes", "lfdn_video.colour", "lfdn_video.tiles", "lfdn_video.engine"},
-    {"lfdn_video.packets"},
+    {"lfdn_video.packets", "lfdn_video.health", "lfdn_video.stills"},
     {"lfdn_video.source", "lfdn_video.target", "lfdn_video.picture_tags", "lfdn_video.scheduler"},
-    {"lfdn_video.encoder", "lfdn_video.journal"},
+    {"lfdn_video.feed", "lfdn_video.preview"},
+    {"lfdn_video.encoder", "lfdn_video.journal", "lfdn_video.metrics"},
+    {"lfdn_video.web_app"},
+    {"lfdn_video.web"},
     {"lfdn_video.images", "lfdn_video.passthrough", "lfdn_video.degrade", "lfdn_video.deinterlace"},
     {"lfdn_video.muxer", "lfdn_video.segments"},
     {"lfdn_video.reader", "lfdn_video.writer"},
@@ -64,6 +68,8 @@ LEVELS = {module: level for level, modules in enumerate(LAYERS) for module in mo
 LFDN_COMMANDS = {module for module in LEVELS if module.startswith("lfdn.commands.")}
 
 FOREIGN = {
+    "aiohttp": {"lfdn_video.web_app"},
+    "asyncio": {"lfdn_video.feed", "lfdn_video.web", "lfdn_video.web_app"},
     "av": {
         "lfdn_video.deinterlace",
         "lfdn_video.doctor",
@@ -79,14 +85,21 @@ FOREIGN = {
         "lfdn_video.writer",
     },
     "click": {"lfdn.cli", *LFDN_COMMANDS, "lfdn_video.cli"},
-    "cv2": {"lfdn.data", "lfdn.degrade.blur", "lfdn.degrade.frames"},
+    "cv2": {
+        "lfdn.data",
+        "lfdn.degrade.blur",
+        "lfdn.degrade.frames",
+        "lfdn_video.preview",
+        "lfdn_video.stills",
+    },
     "kornia": {"lfdn.degrade.draw"},
     "lfdn": {"lfdn_video.degrade", "lfdn_video.doctor", "lfdn_video.engine"},
     "PIL": {"lfdn.data", "lfdn.pack"},
+    "prometheus_client": {"lfdn_video.metrics"},
     "queue": {"lfdn_video.background"},
     "rich": {*LFDN_COMMANDS, "lfdn_video.console", "lfdn_video.tables"},
     "safetensors": {"lfdn.weights"},
-    "threading": {"lfdn_video.background", "lfdn_video.board"},
+    "threading": {"lfdn_video.background", "lfdn_video.board", "lfdn_video.web"},
     "torch.cuda": {"lfdn_video.engine"},
 }
 """What only these modules may import; `lfdn` is about imports from the other package."""
