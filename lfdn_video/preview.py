@@ -34,6 +34,7 @@ NUMBERS_S = 0.5
 NOTICE_S = 4.0
 PROBE_S = 30.0
 
+LARGEST_WIDTH_PX = 1280  # of the window, until its user resizes it
 SMALLEST_WIDTH_PX = 640  # smaller pictures are enlarged, or the text would not fit
 EMPTY_SIZE_PX = (720, 1280)
 STEP = 0.02  # of the divider by a key
@@ -114,16 +115,21 @@ def check_screen() -> None:
 
 
 def compose(
-    view: View | None, status: Status, now: Condition, look: Look, notice: str = ""
+    view: View | None, status: Status, silent_s: float | None, look: Look, notice: str = ""
 ) -> Picture:
-    """What the window shows, RGB: the picture as chosen, its numbers, and what is wrong."""
+    """What the window shows, RGB: the picture as chosen, its numbers, and what is wrong.
+
+    `silent_s`: seconds since the newest picture came, None if there was none yet.
+    """
+    now = condition(status, silent_s)
     if view is None:
         picture = np.full((*EMPTY_SIZE_PX, 3), 12, np.uint8)
     else:
         picture = _enlarged(_arranged(view, look))
+        _write_labels(picture, look)
     if now != "live":
         picture = _dimmed(picture)
-        _write_dead(picture, status, now)
+        _write_dead(picture, status, now, silent_s)
     elif view is None:
         _write_centred(picture, "waiting for a picture", 0)
     _write_bar(picture, _numbers(status, now), GREEN if now == "live" else AMBER)
@@ -149,14 +155,14 @@ class _Window:
         cv2.setMouseCallback(title, self._mouse)
 
     def run(self) -> None:
-        drawn_at, shape = 0.0, (0, 0)
+        drawn_at, size = 0.0, (0, 0)
         while not self._board.closed:
             if self._take() or self._stale or time.monotonic() - drawn_at > NUMBERS_S:
                 drawn_at, self._stale = time.monotonic(), False
                 picture = self._composed()
-                if picture.shape[:2] != shape:
-                    shape = picture.shape[:2]
-                    cv2.resizeWindow(self._title, shape[1], shape[0])
+                if _window_size(picture) != size:  # or another shape would be distorted
+                    size = _window_size(picture)
+                    cv2.resizeWindow(self._title, *size)
                 cv2.imshow(self._title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             if not self._obey(cv2.waitKeyEx(1)) or not self._is_open():
                 return
@@ -179,9 +185,7 @@ class _Window:
         status = self._board.status
         silent_s = None if self._view is None else time.monotonic() - self._came_at
         notice = self._notice if time.monotonic() < self._notice_until else ""
-        picture = compose(
-            self._view, status, condition(status, silent_s), self._look, notice=notice
-        )
+        picture = compose(self._view, status, silent_s, self._look, notice)
         self._width_px = picture.shape[1]
         return picture
 
@@ -235,6 +239,12 @@ class _Window:
             return f"{name}: cannot be written: {error.strerror}"
         _log.info("%s: written", path)
         return f"saved {path.name}"
+
+
+def _window_size(picture: Picture) -> tuple[int, int]:
+    height, width = picture.shape[:2]
+    shown = min(width, LARGEST_WIDTH_PX)
+    return shown, max(1, round(height * shown / width))
 
 
 def save_new(path: Path, content: bytes) -> Path:
@@ -292,12 +302,31 @@ def _numbers(status: Status, now: Condition) -> str:
     return "   ".join(parts)
 
 
-def _write_dead(picture: Picture, status: Status, now: Condition) -> None:
+def _write_dead(picture: Picture, status: Status, now: Condition, silent_s: float | None) -> None:
     _write_centred(picture, WORDS[now].upper(), -1)
-    if status.changed_at:
-        at = time.strftime("%H:%M:%S", time.localtime(status.changed_at))
-        _write_centred(picture, f"since {at}, {time.time() - status.changed_at:.0f} s", 0)
+    if now == "stalled":
+        begun_at = time.time() - (silent_s or 0.0)
+    else:
+        begun_at = status.changed_at
+    if begun_at:
+        at = time.strftime("%H:%M:%S", time.localtime(begun_at))
+        _write_centred(picture, f"since {at}, {max(0.0, time.time() - begun_at):.0f} s", 0)
     _write_centred(picture, status.message, 1, AMBER)
+
+
+def _write_labels(picture: Picture, look: Look) -> None:
+    """Which side is which, in the upper corners."""
+    scale = _text_scale(picture)
+    for text, hidden in (("raw", "restored"), ("restored", "raw")):
+        if look.mode == hidden:
+            continue
+        (wide, high), _ = cv2.getTextSize(text, FONT, scale, _thickness(scale))
+        to_right = text == "restored" and look.mode != "restored"
+        left = picture.shape[1] - wide - 2 * high if to_right else 0
+        part = picture[: 2 * high, left : left + wide + 2 * high]
+        part[:] = part // 3
+        place = (left + high, high + high // 2)
+        cv2.putText(picture, text, place, FONT, scale, WHITE, _thickness(scale), cv2.LINE_AA)
 
 
 def _write_centred(
