@@ -1,12 +1,31 @@
-"""What all tests share: a fixed seed, and the mark for tests that need a CUDA device."""
+"""What all tests share: a fixed seed, and the marks for tests that need what not every machine has."""
 
 import os
+import shutil
 from collections.abc import Generator
 
 import pytest
 import torch
 
 SEED = 20211
+
+NEEDS = {
+    "needs_cuda": (
+        "LFDN_REQUIRE_CUDA",
+        lambda: "" if torch.cuda.is_available() else "no CUDA device",
+    ),
+    "needs_browser": (
+        "LFDN_REQUIRE_BROWSER",
+        lambda: "" if shutil.which("chromium") else "no chromium",
+    ),
+    "needs_screen": (
+        "LFDN_REQUIRE_SCREEN",
+        lambda: " and ".join(
+            f"no {program}" for program in ("Xvfb", "xdotool") if shutil.which(program) is None
+        ),
+    ),
+}
+"""Of each mark: the variable that makes its absence a failure, and what is absent, if anything."""
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +38,10 @@ def _seeded() -> Generator[None]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """`needs_cuda` skips where CUDA is absent, and fails there if LFDN_REQUIRE_CUDA=1."""
-    if item.get_closest_marker("needs_cuda") is None or torch.cuda.is_available():
-        return
-    if os.environ.get("LFDN_REQUIRE_CUDA") == "1":
-        pytest.fail("LFDN_REQUIRE_CUDA=1, but there is no CUDA device", pytrace=False)
-    pytest.skip("no CUDA device")
+    """`needs_…` skips where that is absent, and fails there if its LFDN_REQUIRE_… is 1."""
+    for mark, (variable, missing) in NEEDS.items():
+        if item.get_closest_marker(mark) is None or not (what := missing()):
+            continue
+        if os.environ.get(variable) == "1":
+            pytest.fail(f"{variable}=1, but there is {what}", pytrace=False)
+        pytest.skip(what)

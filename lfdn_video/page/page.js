@@ -270,7 +270,7 @@ function show() {
   write("recording-file", (told.recording ?? "").split(/[\\/]/).pop());
   element("recording").title = told.recording ?? "";
   write("fps-out", told.fps_out.toFixed(1));
-  write("fps-note", `of ${told.fps_in.toFixed(1)} fps from the source`);
+  write("fps-note", `of ${told.fps_in.toFixed(1)} from the source`);
   write("frames-in", count(told.frames_in));
   write("frames-out", count(told.frames_out));
   write("dropped", count(told.frames_dropped));
@@ -285,9 +285,10 @@ function show() {
 
 function showLatency() {
   const bound_ms = told.max_latency_s * 1000;
-  write("latency", shown_ms === null ? "–" : String(Math.round(shown_ms)));
-  write("latency-note", `to this screen${bound_ms ? `; bound ${Math.round(bound_ms)} ms` : ""}`);
-  element("latency").closest("div").classList.toggle("over", bound_ms > 0 && shown_ms > bound_ms);
+  const live = told.state === "live" && !lostAt && shown_ms !== null;
+  write("latency", live ? String(Math.round(shown_ms)) : "–");
+  write("latency-note", bound_ms ? `bound ${Math.round(bound_ms)} ms` : "without a bound");
+  element("latency").closest("div").classList.toggle("over", live && bound_ms > 0 && shown_ms > bound_ms);
   plot("latency-graph", history.latency, bound_ms || 100);
   plot("fps-graph", history.fps, told.fps_in || 1);
 }
