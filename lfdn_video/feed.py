@@ -12,7 +12,7 @@ from lfdn_video import stills
 from lfdn_video.board import Board, Status, View
 from lfdn_video.health import Condition, condition
 
-WAIT_S = 0.5
+WAIT_S = 0.2
 """So long the board is asked for a picture before the loop may end."""
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: a fixed seed, and the marks for tests that need what not every machine has."""
+"""What all tests share: a fixed seed, and marks for tests that need what not every machine has."""
 
 import os
 import shutil
@@ -7,23 +7,26 @@ from collections.abc import Generator
 import pytest
 import torch
 
+
+def _no_cuda() -> str:
+    return "" if torch.cuda.is_available() else "no CUDA device"
+
+
+def _no_browser() -> str:
+    return "" if shutil.which("chromium") else "no chromium"
+
+
+def _no_screen() -> str:
+    programs = ("Xvfb", "xdotool")
+    return " and ".join(f"no {name}" for name in programs if shutil.which(name) is None)
+
+
 SEED = 20211
 
 NEEDS = {
-    "needs_cuda": (
-        "LFDN_REQUIRE_CUDA",
-        lambda: "" if torch.cuda.is_available() else "no CUDA device",
-    ),
-    "needs_browser": (
-        "LFDN_REQUIRE_BROWSER",
-        lambda: "" if shutil.which("chromium") else "no chromium",
-    ),
-    "needs_screen": (
-        "LFDN_REQUIRE_SCREEN",
-        lambda: " and ".join(
-            f"no {program}" for program in ("Xvfb", "xdotool") if shutil.which(program) is None
-        ),
-    ),
+    "needs_cuda": ("LFDN_REQUIRE_CUDA", _no_cuda),
+    "needs_browser": ("LFDN_REQUIRE_BROWSER", _no_browser),
+    "needs_screen": ("LFDN_REQUIRE_SCREEN", _no_screen),
 }
 """Of each mark: the variable that makes its absence a failure, and what is absent, if anything."""
 

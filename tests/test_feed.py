@@ -22,7 +22,12 @@ def board() -> Board:
 def codings(monkeypatch: pytest.MonkeyPatch) -> list[Picture]:
     """Every picture that was coded."""
     coded: list[Picture] = []
-    monkeypatch.setattr(stills, "jpeg", lambda picture: (coded.append(picture), b"jpeg")[1])
+
+    def code(picture: Picture) -> bytes:
+        coded.append(picture)
+        return b"jpeg"
+
+    monkeypatch.setattr(stills, "jpeg", code)
     return coded
 
 

@@ -21,9 +21,7 @@ def samples(board: Board) -> dict[tuple[str, str], float]:
 
 
 def test_counts_are_those_of_the_session() -> None:
-    seen = samples(
-        living_board(frames_in=9, frames_out=4, frames_dropped=3, reconnects=2)
-    )
+    seen = samples(living_board(frames_in=9, frames_out=4, frames_dropped=3, reconnects=2))
     names = ("frames_in", "frames_out", "frames_dropped", "reconnects")
     assert [seen[f"{name}_total", ""] for name in names] == [9, 4, 3, 2]
 

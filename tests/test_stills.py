@@ -13,6 +13,7 @@ from tests.sessions import picture, view
 
 def _decoded(content: bytes) -> Picture:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
