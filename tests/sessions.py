@@ -66,10 +66,11 @@ class Session:
         )
         self._silent.clear()
 
-    def start(self) -> None:
+    def __enter__(self) -> "Session":
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
         self.board.close()
@@ -112,12 +113,8 @@ class Session:
 
 @contextmanager
 def running(board: Board | None = None) -> Generator[Session]:
-    session = Session(living_board() if board is None else board)
-    session.start()
-    try:
+    with Session(living_board() if board is None else board) as session:
         yield session
-    finally:
-        session.stop()
 
 
 def main() -> None:
