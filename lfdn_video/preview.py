@@ -29,7 +29,7 @@ from lfdn_video.errors import LfdnVideoError
 from lfdn_video.health import Condition, condition
 
 TITLE = "lfdn-video"
-REFRESH_S = 0.03  # keys are looked for so often
+REFRESH_MS = 15  # pictures are looked for so often, and keys all the time
 NUMBERS_S = 0.5
 NOTICE_S = 4.0
 PROBE_S = 30.0
@@ -125,7 +125,7 @@ def compose(
     if view is None:
         picture = np.full((*EMPTY_SIZE_PX, 3), 12, np.uint8)
     else:
-        picture = _enlarged(_arranged(view, look))
+        picture = _arranged(view, look)
         _write_labels(picture, look)
     if now != "live":
         picture = _dimmed(picture)
@@ -164,7 +164,7 @@ class _Window:
                     size = _window_size(picture)
                     cv2.resizeWindow(self._title, *size)
                 cv2.imshow(self._title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-            if not self._obey(cv2.waitKeyEx(1)) or not self._is_open():
+            if not self._obey(cv2.waitKeyEx(REFRESH_MS)) or not self._is_open():
                 return
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ class _Window:
     def _take(self) -> bool:
         """Whether there is a new picture."""
         number = 0 if self._view is None else self._view.number
-        view = self._board.wait(number, REFRESH_S)
+        view = self._board.wait(number, 0.0)
         if view is None:
             return False
         self._view, self._came_at = view, time.monotonic()
@@ -265,21 +265,21 @@ def _names(path: Path) -> Iterator[Path]:
 def _arranged(view: View, look: Look) -> Picture:
     """A picture of its own, to draw on."""
     if look.mode != "split":
-        return stills.chosen(view, look.side).copy()
-    picture = view.restored.copy()
-    at = round(look.divider * picture.shape[1])
-    picture[:, :at] = view.raw[:, :at]
+        return _enlarged(stills.chosen(view, look.side), view)
+    at = round(look.divider * view.raw.shape[1])
+    picture = _enlarged(np.concatenate([view.raw[:, :at], view.restored[:, at:]], axis=1), view)
+    middle = round(look.divider * picture.shape[1])
     thick = max(1, picture.shape[1] // 640)
-    picture[:, max(0, at - thick) : at + thick] = 255
+    picture[:, max(0, middle - thick) : middle + thick] = 255
     return picture
 
 
-def _enlarged(picture: Picture) -> Picture:
-    height, width = picture.shape[:2]
-    if width >= SMALLEST_WIDTH_PX:
-        return picture
-    times = -(-SMALLEST_WIDTH_PX // width)
-    return np.asarray(cv2.resize(picture, (width * times, height * times)), np.uint8)
+def _enlarged(picture: Picture, view: View) -> Picture:
+    """A copy, as many times larger as one side of the view needs."""
+    times = -(-SMALLEST_WIDTH_PX // view.raw.shape[1])
+    if times == 1:
+        return picture.copy()
+    return np.repeat(np.repeat(picture, times, axis=0), times, axis=1)
 
 
 def _dimmed(picture: Picture) -> Picture:

@@ -20,7 +20,7 @@ from tests.sessions import Session, living_board, running, view
 pytestmark = pytest.mark.needs_browser
 
 TOKEN = "a token for tests"
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
