@@ -134,7 +134,10 @@ async function draw(buffer, arrivedAt) {
     canvas.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
   }
   stage.dataset.number = head.number;
-  stage.removeAttribute("data-empty");
+  if (stage.hasAttribute("data-empty")) {
+    stage.removeAttribute("data-empty");
+    show();
+  }
   const now_ms = head.age_s * 1000 + roundTrip_ms / 2 + performance.now() - arrivedAt;
   shown_ms = shown_ms === null ? now_ms : shown_ms * 0.7 + now_ms * 0.3;
 }
