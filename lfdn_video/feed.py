@@ -35,10 +35,6 @@ class Feed:
         return self._view
 
     @property
-    def closed(self) -> bool:
-        return self._board.closed
-
-    @property
     def silent_s(self) -> float | None:
         """Seconds since the newest picture came; None if there was none yet."""
         return None if self._view is None else time.monotonic() - self._came_at

@@ -185,8 +185,7 @@ class _Site:
         return web.Response(body=content, content_type=content_type, charset="utf-8")
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
-        if len(self._viewers) >= MAX_VIEWERS:
-            return web.Response(status=503, text=f"{MAX_VIEWERS} are watching already\n")
+        self._make_sure_of_room()
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False, max_msg_size=1024)
         await socket.prepare(request)
         self._viewers.add(socket)
@@ -198,10 +197,15 @@ class _Site:
             self._metrics.viewers -= 1
         return socket
 
+    def _make_sure_of_room(self) -> None:
+        if self._metrics.viewers >= MAX_VIEWERS:
+            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} are watching already\n")
+
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         side = request.query.get("show", "restored")
         if side not in ("raw", "restored"):
             return web.Response(status=400, text="show: raw or restored\n")
+        self._make_sure_of_room()
         answer = web.StreamResponse()
         answer.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
         await answer.prepare(request)
@@ -342,7 +346,6 @@ def _numbers(feed: Feed) -> dict[str, Any]:
         "latency_s": status.latency_s,
         "max_latency_s": status.max_latency_s,
         "recording": status.recording,
-        "closed": feed.closed,
     }
 
 

@@ -223,9 +223,10 @@ def test_a_slow_viewer_does_not_hold_up_the_session(url: str, session: Session) 
         until(lambda: session.board.status.frames_out > before + 10)
 
 
-def test_too_many_viewers_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["live", "stream.mjpg"])
+def test_too_many_viewers_are_refused(url: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_app, "MAX_VIEWERS", 0)
-    assert get(f"{url}live").status == 503
+    assert get(f"{url}{path}").status == 503
 
 
 def test_a_server_that_stops_says_goodbye(session: Session) -> None:
