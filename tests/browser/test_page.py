@@ -102,6 +102,7 @@ def test_the_picture_changes(page: Page) -> None:
 def test_both_sides_are_of_one_moment(page: Page, session: Session) -> None:
     session.dies("stands still")
     page.wait_for_selector("#stage.dead")
+    page.wait_for_timeout(300)  # what was under way is drawn
     turned = colour(page, "restored")[::-1]
     assert np.abs(np.subtract(colour(page, "raw"), turned)).max() <= 3  # JPEG
 
@@ -215,7 +216,7 @@ def test_the_numbers_are_those_of_the_session(page: Page, session: Session) -> N
 
 
 def test_the_latency_includes_the_way_to_the_screen(page: Page) -> None:
-    page.wait_for_function("Number(document.getElementById('latency').textContent) >= 150")
+    page.wait_for_function("() => Number(document.getElementById('latency').textContent) >= 150")
 
 
 @pytest.mark.parametrize(("key", "side", "width"), [("", "both", 640), ("d", "restored", 320)])
