@@ -21,7 +21,7 @@ from typing import Literal
 import click
 from rich.console import Console
 
-from lfdn import LFDN, LFDNConfig, data, load
+from lfdn import LFDN, LFDNConfig, data, load, recipe
 from lfdn import evaluate as measuring
 from lfdn import train as training
 from lfdn.layouts import read_sets
@@ -163,8 +163,9 @@ def main(
     seed: int,
 ) -> None:
     """Train every variant of Tables 6 and 9 and write the table."""
-    options = training.TrainOptions(
-        task=task,
+    options = recipe.preset(
+        "default",
+        task,
         steps=steps,
         stages=(data.Stage(1.0, patch_px, batch),),
         optimizer="muon",

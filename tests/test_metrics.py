@@ -1,60 +1,67 @@
-"""What Prometheus is told."""
+"""PSNR and SSIM against scikit-image, luma against its definition."""
 
-from prometheus_client.parser import text_string_to_metric_families
+import numpy as np
+import pytest
+import torch
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
 
-from lfdn_video.board import LATENCY_BOUNDS_S, Board
-from lfdn_video.feed import Feed
-from lfdn_video.metrics import Metrics
-from tests.sessions import living_board
-
-BUCKETS = len(LATENCY_BOUNDS_S) + 1
-
-
-def samples(board: Board) -> dict[tuple[str, str], float]:
-    """Every value, by its name and its one label's value, if it has one."""
-    content, _ = Metrics(Feed(board)).page("text/plain")
-    return {
-        (sample.name.removeprefix("lfdn_video_"), "".join(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(content.decode())
-        for sample in family.samples
-    }
+from lfdn.data import to_tensor
+from lfdn.metrics import luma, psnr, quantize, ssim
+from tests.pictures import picture
 
 
-def test_counts_are_those_of_the_session() -> None:
-    seen = samples(living_board(frames_in=9, frames_out=4, frames_dropped=3, reconnects=2))
-    names = ("frames_in", "frames_out", "frames_dropped", "reconnects")
-    assert [seen[f"{name}_total", ""] for name in names] == [9, 4, 3, 2]
+@pytest.fixture
+def pair() -> tuple[Tensor, Tensor]:
+    clean = to_tensor(picture(1))
+    noise = 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
+    return quantize(clean + noise), clean
 
 
-def test_buckets_add_up() -> None:
-    counts = (1, 2, *([0] * (BUCKETS - 3)), 4)
-    seen = samples(living_board(latency_counts=counts, latency_sum_s=45.5))
-    assert seen["latency_seconds_bucket", "0.1"] == 3
-    assert seen["latency_seconds_bucket", "+Inf"] == seen["latency_seconds_count", ""] == 7
-    assert seen["latency_seconds_sum", ""] == 45.5
+def as_array(image: Tensor) -> np.ndarray:
+    return image[0].permute(1, 2, 0).double().numpy()
 
 
-def test_every_stage_has_its_seconds() -> None:
-    seen = samples(living_board(stage_s={"decode": 1.5, "model": 7.0}))
-    assert (seen["stage_seconds_total", "decode"], seen["stage_seconds_total", "model"]) == (1.5, 7)
+def test_psnr_agrees_with_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
+    noisy, clean = pair
+    expected = peak_signal_noise_ratio(as_array(clean), as_array(noisy), data_range=1)  # type: ignore[no-untyped-call]  # untyped
+    assert psnr(noisy, clean).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_exactly_one_state_is_the_one() -> None:
-    seen = samples(living_board(state="reconnecting"))
-    states = {label: value for (name, label), value in seen.items() if name == "state"}
-    assert [state for state, value in states.items() if value] == ["reconnecting"]
+def test_ssim_agrees_with_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
+    noisy, clean = pair
+    _, every_position = structural_similarity(  # type: ignore[no-untyped-call]  # untyped
+        as_array(clean),
+        as_array(noisy),
+        data_range=1,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    expected = every_position[5:-5, 5:-5].mean()  # positions where the window fits
+    assert ssim(noisy, clean).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_live_source_without_a_picture_is_stalled() -> None:
-    assert samples(living_board())["state", "stalled"] == 1
+def test_luma_is_matlabs(pair: tuple[Tensor, Tensor]) -> None:
+    noisy, _ = pair
+    expected = rgb2ycbcr(as_array(noisy))[..., 0] / 255
+    assert np.allclose(luma(noisy)[0, 0].numpy(), expected, atol=1e-6)
 
 
-def test_an_odd_source_does_not_break_the_format() -> None:
-    seen = samples(living_board(source='a "quoted"\nname\\'))
-    assert any(name == "info" and 'a "quoted"\nname\\' in label for name, label in seen)
+def test_white_is_235_and_black_16() -> None:
+    levels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert (luma(levels) * 255).flatten().tolist() == pytest.approx([16, 235], abs=0.01)
 
 
-def test_openmetrics_is_given_to_who_asks_for_it() -> None:
-    content, content_type = Metrics(Feed(living_board())).page("application/openmetrics-text")
-    assert content_type.startswith("application/openmetrics-text")
-    assert content.endswith(b"# EOF\n")
+def test_equal_pictures_have_infinite_psnr_and_ssim_one(pair: tuple[Tensor, Tensor]) -> None:
+    _, clean = pair
+    assert psnr(clean, clean).item() == float("inf")
+    assert ssim(clean, clean).item() == pytest.approx(1)
+
+
+def test_quantizing_clamps_and_rounds() -> None:
+    values = torch.tensor([-0.2, 0.5, 1.3])
+    assert (quantize(values) * 255).tolist() == pytest.approx([0, 128, 255])
