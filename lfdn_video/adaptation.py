@@ -1,9 +1,9 @@
 """How large a live picture is in the network: as large as the bound on its latency allows.
 
 Arithmetic only. The time of a network grows with the area of what it is given, so the time at
-another scale can be told from the time at this one. Down it goes at once, up only when there is room
-to spare and after a while, and the less often the less it lasted: what is watched must not flicker
-between two sizes. The picture itself is never smaller, see `scaling.py`.
+another scale can be told from the time at this one. Down it goes at once, up only when there is
+room to spare and after a while, and the less often the less it lasted: what is watched must not
+flicker between two sizes. The picture itself is never smaller, see `scaling.py`.
 """
 
 from lfdn_video.options import SMALLEST_SCALE
@@ -32,7 +32,9 @@ class Adaptation:
         self.scale = fixed or 1.0
         self.beyond_help = False
         """Whether even the smallest scale is too slow."""
-        self._forget()
+        self._cost_s = 0.0
+        """On average, at this scale; 0 if none is known yet."""
+        self._tight = self._frames = 0
         self._rest_s = FIRST_REST_S
         self._changed_s = self._went_up_s = float("-inf")
 
@@ -54,8 +56,7 @@ class Adaptation:
             self._frames = 1
             return
         self._frames += 1
-        first = self._cost_s is None
-        self._cost_s = cost_s if first else (1 - OF_NEWEST) * self._cost_s + OF_NEWEST * cost_s  # type: ignore[operator]
+        self._cost_s += (OF_NEWEST if self._cost_s else 1.0) * (cost_s - self._cost_s)
         self._tight = self._tight + 1 if latency_s > TIGHT * self._max_s else 0
         if self._tight >= 2 or latency_s > self._max_s:
             self._go_down(max(cost_s, self._cost_s), now_s)
@@ -74,7 +75,7 @@ class Adaptation:
 
     def _go_up(self, latency_s: float, now_s: float) -> None:
         larger = next((scale for scale in SCALES if scale > self.scale), None)
-        if larger is None or self._cost_s is None:
+        if larger is None:
             return
         more_s = self._cost_s * ((larger / self.scale) ** 2 - 1)
         if latency_s + more_s <= ROOMY * self._max_s:
@@ -85,11 +86,7 @@ class Adaptation:
 
     def _go_to(self, scale: float, now_s: float) -> None:
         self.scale, self._changed_s, self.beyond_help = scale, now_s, False
-        self._forget()
-
-    def _forget(self) -> None:
-        self._cost_s: float | None = None
-        self._tight = self._frames = 0
+        self._cost_s, self._tight, self._frames = 0.0, 0, 0
 
 
 def _largest(full_cost_s: float, limit_s: float) -> float:

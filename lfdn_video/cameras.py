@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
@@ -33,11 +34,12 @@ class Camera:
 
 def cameras() -> list[Camera]:
     """Those that this machine has, by their numbers."""
-    if sys.platform == "linux":
+    kind = DEVICE_FORMATS.get(_system())
+    if kind == "v4l2":
         return _linux_cameras(NAMES)
     try:
-        found = av.enumerate_input_devices(DEVICE_FORMATS[sys.platform])
-    except (KeyError, ValueError, FFmpegError):
+        found = av.enumerate_input_devices(kind or "")
+    except (ValueError, FFmpegError):  # no such format here, or it cannot tell
         return []
     videos = [one for one in found if not one.media_types or "video" in one.media_types]
     return [Camera(number, one.description, one.name) for number, one in enumerate(videos)]
@@ -45,7 +47,7 @@ def cameras() -> list[Camera]:
 
 def ffmpeg_name(camera: str) -> tuple[str, str] | None:
     """The format and the name that FFmpeg opens a camera by; None if it cannot on this system."""
-    kind = DEVICE_FORMATS.get(sys.platform)
+    kind = DEVICE_FORMATS.get(_system())
     if kind is None:
         return None
     if not camera.isdecimal():
@@ -68,9 +70,13 @@ def opencv_frames(camera: str) -> Generator[VideoFrame]:
             good, picture = capture.read()
             if not good:
                 raise InputError(f"camera {camera}: gives no pictures any more; is it plugged in?")
-            yield VideoFrame.from_ndarray(picture, format="bgr24")
+            yield VideoFrame.from_ndarray(picture.astype(np.uint8, copy=False), format="bgr24")
     finally:
         capture.release()
+
+
+def _system() -> str:
+    return sys.platform  # said like this, a type checker does not take its own for the only one
 
 
 def _advice() -> str:

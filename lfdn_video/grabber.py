@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -67,6 +67,9 @@ DAMAGED_PACKETS = 250
 
 LARGEST_GAP_S = 5.0
 """A file whose times jump by more is not waited for; it goes on from there."""
+
+SILENCE_BYTES = 16
+"""Of a packet that stands for the sound where only its kind is told."""
 
 LATEST_S = 0.5
 """What could not be given out in time by more than this delays all that follows."""
@@ -311,9 +314,11 @@ def _sound(container: InputContainer, send: Send) -> _Sound | None:
     stream = container.streams.audio[0]
     header = io.BytesIO()
     try:
-        with av.open(header, "w", format="matroska") as empty:
-            empty.add_stream_from_template(stream, opaque=True)
-            empty.start_encoding()
+        with av.open(header, "w", format="nut") as empty:
+            copy = empty.add_stream_from_template(stream, opaque=True)
+            silence: Packet[Stream] = Packet(bytes(SILENCE_BYTES))  # without, none would open it
+            silence.stream, silence.time_base, silence.pts, silence.dts = copy, Fraction(1), 0, 0
+            empty.mux(silence)
     except (FFmpegError, ValueError) as error:
         words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
         send(wire.Note(f"the sound ({stream.name}) cannot be copied and is left out: {words}"))

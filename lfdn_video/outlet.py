@@ -26,7 +26,6 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from lfdn_video.encoder import Encoder, ffmpeg_errors, find_codec
-from lfdn_video.errors import OptionError
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.source import ffmpeg_words
@@ -51,6 +50,9 @@ CODEC_OPTIONS: Mapping[str, Mapping[str, str]] = {
 
 PLAYABLE_FORMAT = "yuv420p"
 """What every player and browser shows."""
+
+FLV_SOUND = {"aac", "mp3", "mp3float"}
+"""FFmpeg's muxer ends the process over some others."""
 
 LONGEST_SOUND_S = 30.0
 """Sound that waits for its pictures."""
@@ -109,12 +111,24 @@ class Outlet:
         self._start_s: float | None = None
         self._last_ticks = self._last_sound_ticks = -1
         self._key_s = float("-inf")
-        self._container = av.open(
-            name, "w", format=kind, container_options=dict(container_options or {})
-        )
+        self._began_at = began_at
+        self._place = (name, kind, dict(container_options or {}))
+        self._sound: Stream | None = None
         try:
-            if began_at is not None:
-                moment = datetime.fromtimestamp(began_at, UTC).isoformat(timespec="microseconds")
+            self._open(sound)
+        except FFmpegError as error:
+            if sound is None or isinstance(error, OSError):
+                raise
+            self._without_sound(ffmpeg_words(error))
+            self._open(None)
+
+    def _open(self, sound: SoundHeader | None) -> None:
+        """Open the container and write its header."""
+        name, kind, options = self._place
+        self._container = av.open(name, "w", format=kind, container_options=options)
+        try:
+            if self._began_at is not None:
+                moment = datetime.fromtimestamp(self._began_at, UTC).isoformat()
                 self._container.metadata["creation_time"] = moment.replace("+00:00", "Z")
             self._video = self._add_video(self._container)
             self._sound = self._add_sound(self._container, sound)
@@ -170,13 +184,19 @@ class Outlet:
     def _add_sound(self, container: OutputContainer, header: SoundHeader | None) -> Stream | None:
         if header is None:
             return None
-        try:
-            with _reopened(header) as template:
-                return container.add_stream_from_template(template.streams[0], opaque=True)
-        except (FFmpegError, ValueError) as error:
-            words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
-            _log.warning("the sound is left out: %s cannot hold it (%s)", self._kind, words)
-            return None
+        with _reopened(header) as template:
+            stream = template.streams[0]
+            if self._kind == "flv" and stream.name not in FLV_SOUND:
+                self._without_sound(f"no {stream.name} in FLV")
+                return None
+            try:
+                return container.add_stream_from_template(stream, opaque=True)
+            except ValueError as error:
+                self._without_sound(str(error))
+                return None
+
+    def _without_sound(self, words: str) -> None:
+        _log.warning("the sound is left out: %s cannot hold it (%s)", self._kind, words)
 
 
 def live_encoder(info: VideoInfo, options: EncodeOptions, kind: str) -> Encoder:
@@ -199,4 +219,4 @@ def _is_even(info: VideoInfo) -> bool:
 
 
 def _reopened(header: SoundHeader) -> InputContainer:
-    return av.open(io.BytesIO(header.header))
+    return av.open(io.BytesIO(header.header), "r")

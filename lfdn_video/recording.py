@@ -1,10 +1,11 @@
 """The restored stream in files, as it comes: nothing to finish, so nothing to lose.
 
 A file has its name from the start, and grows by a quarter of a second at a time; what is in it when
-the program is killed can be played. What the system still had in memory when the power went is lost,
-so it is asked every half second to bring the file to the disk. A new file begins at every multiple of
-the rotation's interval on the local clock, and when the picture's size changes. Its creation time is
-when its first frame was captured, and its frames are as far apart as their captures.
+the program is killed can be played. What the system still had in memory when the power went is
+lost, so it is asked every half second to bring the file to the disk. A new file begins at every
+multiple of the rotation's interval on the local clock, and when the picture's size changes. Its
+creation time is when its first frame was captured, and its frames are as far apart as their
+captures.
 """
 
 from __future__ import annotations

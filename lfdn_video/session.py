@@ -109,9 +109,7 @@ class Session:
             sound=bool(sinks),
             options=self._options.input_options,
         )
-        patience = Patience(
-            stall_s=self._options.stall_timeout_s, retries=self._options.retries
-        )
+        patience = Patience(stall_s=self._options.stall_timeout_s, retries=self._options.retries)
         self._capture = Capture(request, patience, report=self._report, sound=self._pass_sound)
         self._meter = _Meter()
         self._under_way: Captured | None = None
@@ -138,7 +136,9 @@ class Session:
             with self._capture:
                 yield from self._restored(ScaledRunner(runner), inference)
         except BaseException as error:
-            state: State = "ended" if isinstance(error, GeneratorExit | KeyboardInterrupt) else "failed"
+            state: State = (
+                "ended" if isinstance(error, GeneratorExit | KeyboardInterrupt) else "failed"
+            )
             self._end(state, "" if state == "ended" else self._source.hide(str(error)))
             raise
         self._end("ended")
@@ -289,9 +289,11 @@ def live(
         options,
         shows=board is not None,
     )
-    with live_engine(task, weights=weights, inference=inference, engine=engine) as runner:
-        with closing(session.frames(runner, inference)) as frames:
-            yield from frames
+    with (
+        live_engine(task, weights=weights, inference=inference, engine=engine) as runner,
+        closing(session.frames(runner, inference)) as frames,
+    ):
+        yield from frames
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class SoundHeader:
-    """There is sound: an empty Matroska file that says what kind it is."""
+    """There is sound: a NUT file with next to nothing in it, which says of what kind it is."""
 
     header: bytes
 
