@@ -11,7 +11,7 @@ from lfdn_video.options import SMALLEST_SCALE
 SCALES = (SMALLEST_SCALE, 0.375, 0.5, 0.75, 1.0)
 """Of the picture's sides, when chosen here."""
 
-TIGHT, ROOMY = 0.8, 0.6
+TIGHT, ROOMY = 0.75, 0.5
 """Shares of the bound: a latency above the first is too much; with a scale that promises less than
 the second there is room."""
 

@@ -10,19 +10,16 @@ nothing is as dead as one that is unplugged. Knows nothing of networks or what f
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import Protocol, Self
 
 from lfdn_video import wire
 from lfdn_video.board import State
+from lfdn_video.child import Child
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame
 
@@ -36,7 +33,6 @@ OPENING_S = 20.0
 """Before a first frame there may be more silence: names are looked up, key frames waited for."""
 
 WAKE_S = 0.5  # so that Ctrl-C is noticed on every system
-ENDING_S = 5.0  # for a process that was killed to be gone
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +98,7 @@ class Capture:
         self._was_live = False
         self._closing = self._over = False
         self._error: BaseException | None = None
-        self._grabber: _Grabber | None = None
+        self._grabber: Child | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def __enter__(self) -> Self:
@@ -135,6 +131,10 @@ class Capture:
             self._changed.notify_all()
         if grabber is not None:
             grabber.kill()
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
 
     @property
     def over(self) -> bool:
@@ -197,7 +197,7 @@ class Capture:
         """From starting a process to its end; says what that was."""
         source, stall_s = self._request.source, self._patience.stall_s
         with (
-            _Grabber(self._request) as grabber,
+            Child("lfdn_video.grabber") as grabber,
             _Watchdog(grabber.kill, max(stall_s, OPENING_S), stall_s) as watchdog,
         ):
             with self._changed:
@@ -206,8 +206,9 @@ class Capture:
                     return wire.Ended()
             first = True
             try:
+                grabber.send(self._request)
                 while True:
-                    message = wire.receive(grabber.out)
+                    message = grabber.receive()
                     if isinstance(message, wire.Picture):
                         watchdog.feed()
                         self._put(message, first=first)
@@ -218,7 +219,7 @@ class Capture:
                         _log.warning("%s: %s", source, message.text)
                     elif self._sound is not None:
                         self._sound(message)
-            except EOFError:
+            except (EOFError, BrokenPipeError):
                 if watchdog.barked_after_s is not None:
                     return wire.Ended(f"{source}: no frame for {watchdog.barked_after_s:g} s")
                 return wire.Ended(f"{source}: the process that reads it ended by itself")
@@ -271,53 +272,6 @@ class _Outage:
         return float(min(FIRST_WAIT_S * 2 ** min(self.tries - 1, 8), LONGEST_WAIT_S))
 
 
-class _Grabber:
-    """The process that reads the source. A context manager; leaving it ends the process."""
-
-    def __init__(self, request: wire.Request) -> None:
-        self._request = request
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "lfdn_video.grabber"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # libraries that print there may print the address
-            env=_environment(os.environ),
-            start_new_session=True,  # Ctrl-C is for us; it ends when we say so
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.out: IO[bytes] = self._process.stdout
-        try:
-            wire.send(self._process.stdin, self._request)
-        except BrokenPipeError:  # it is gone, which reading from it will tell
-            _log.debug("the process that reads the source ended before it began")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
-        try:
-            self._process.wait(ENDING_S)
-        except subprocess.TimeoutExpired:  # a driver does not let it go
-            _log.warning("a process that read the source cannot be ended (%d)", self._process.pid)
-        for pipe in (self._process.stdin, self.out):
-            assert pipe is not None
-            try:
-                pipe.close()
-            except BrokenPipeError:  # what was not sent is not wanted any more
-                _log.debug("the process that reads the source left a request unread")
-
-    def kill(self) -> None:
-        """From any thread, as often as you like."""
-        self._process.kill()
-
-
 class _Watchdog:
     """Calls `bark` from a thread of its own when it was not fed for too long. A context manager."""
 
@@ -357,10 +311,3 @@ class _Watchdog:
                     self._bark()
                     return
                 self._changed.wait(left_s)
-
-
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Python is to find this very package, from wherever it is started."""
-    package = str(Path(__file__).parent.parent)
-    others = [ours["PYTHONPATH"]] if ours.get("PYTHONPATH") else []
-    return {**ours, "PYTHONPATH": os.pathsep.join([package, *others])}

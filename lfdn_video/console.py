@@ -132,6 +132,8 @@ class Lines(Reporter):
         self._print(message)
 
     def status(self, status: "Status") -> None:
+        if status.state == "live" and not status.frames_out:
+            return  # there are no numbers yet
         now_s, told = time.monotonic(), (status.state, status.message)
         if told != self._told or now_s >= self._next_s:
             self._told, self._next_s = told, now_s + LIVE_INTERVAL_S

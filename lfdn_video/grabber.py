@@ -2,9 +2,7 @@
 
 A process of its own, because whatever FFmpeg, a driver or a name server does, it can be ended:
 a read that hangs for good, a leak at every reconnect, a decoder that crashes on what a network
-brought. It is told what to read on stdin, in `wire.Request`, so that no password stands among the
-arguments, which every user of the machine can read; it ends when its stdin does. `capture.py`
-starts it and watches over it.
+brought. It is told what to read in `wire.Request`. `capture.py` starts it and watches over it.
 
 What does not come at its own pace (files, test sources) is given out in real time.
 """
@@ -12,17 +10,13 @@ What does not come at its own pace (files, test sources) is given out in real ti
 from __future__ import annotations
 
 import io
-import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
 import av
 from av.codec.context import ThreadType
@@ -35,8 +29,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video import wire
-from lfdn_video.addresses import LAVFI, PROTOCOLS, masked
+from lfdn_video.addresses import LAVFI, PROTOCOLS, Source, masked
 from lfdn_video.cameras import ffmpeg_name, opencv_frames
+from lfdn_video.child import parent
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.planes import planes_of
@@ -78,12 +73,11 @@ Send = Callable[[object], None]
 
 
 def main() -> None:
-    """Read the request from stdin, and do it."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it may have been ignored by who started us
-    request = wire.receive(sys.stdin.buffer)
-    threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
-    with _private_stdout() as out:
-        grab(request, lambda message: wire.send(out, message))
+    """Read the request from the parent, and do it."""
+    with parent() as the_parent:
+        request = the_parent.receive()
+        the_parent.watch()
+        grab(request, the_parent.send)
 
 
 def grab(request: wire.Request, send: Send) -> None:
@@ -128,7 +122,7 @@ def _grab_container(request: wire.Request, send: Send) -> None:
     pace: _Pace | _Unhurried | None = None
     while True:
         with closing(_open(request)) as container:
-            finite = not request.source.lasts or _is_recorded(container)
+            finite = not request.source.lasts or _is_recorded(request.source, container)
             if pace is None:
                 pace = _Pace() if finite else _Unhurried()
             grab = _Grab(container, request, send, pace)
@@ -179,9 +173,10 @@ def _network_options(scheme: str, patience_s: float) -> dict[str, str]:
     return options
 
 
-def _is_recorded(container: InputContainer) -> bool:
+def _is_recorded(source: Source, container: InputContainer) -> bool:
     """Whether an address turned out to be a file: it says how long it is."""
-    return bool(container.duration and container.duration > 0)
+    long = bool(container.duration and container.duration > 0)
+    return long and source.scheme in ("http", "https")
 
 
 class _Grab:
@@ -370,23 +365,6 @@ class _Pace:
 def _time_s(packet: Packet[Stream]) -> float | None:
     ticks = packet.pts if packet.pts is not None else packet.dts
     return None if ticks is None else float(ticks * (packet.time_base or Fraction(0)))
-
-
-def _end_with(stdin: IO[bytes]) -> None:
-    """End this process, whatever its main thread hangs in, when the one that started it is gone."""
-    with suppress(OSError, ValueError):
-        while stdin.read(1):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _private_stdout() -> IO[bytes]:
-    """Stdout for messages alone: what libraries print to it goes nowhere."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-    return out
 
 
 if __name__ == "__main__":

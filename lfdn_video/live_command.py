@@ -4,6 +4,7 @@ The session runs in a thread of its own, so that a signal which asks to stop fin
 stops the session, which completes what is being written. What a session does is `session.py`'s.
 """
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from lfdn_video.addresses import Source
     from lfdn_video.board import Board
     from lfdn_video.console import Reporter
+    from lfdn_video.pipe import Pipe
+    from lfdn_video.push import Push
     from lfdn_video.recording import Recording
-    from lfdn_video.session import Session
+    from lfdn_video.session import Session, Sink
 
 LIVE = LiveOptions()
 WAKE_S = 0.25
@@ -213,7 +216,10 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
     windowed = not (chosen["web"] or chosen["record"] or chosen["out"] or chosen["no_window"])
     watch = _window() if windowed else None
     with ExitStack() as stack:
-        sinks = [stack.enter_context(sink) for sink in _sinks(board, chosen)]
+        sinks: list[Sink] = []
+        for sink in _sinks(board, chosen, lambda: session.stopped):
+            stack.enter_context(sink)
+            sinks.append(sink)
         reporter.start(task, str(source), _targets(chosen))
         if chosen["web"]:
             page = stack.enter_context(
@@ -245,19 +251,33 @@ def _targets(chosen: dict[str, Any]) -> str:
     return ", ".join(target for target in targets if target) or "nothing is written"
 
 
-def _sinks(board: "Board", chosen: dict[str, Any]) -> Generator["Recording"]:
-    from lfdn_video.recording import Recording
-
+def _sinks(
+    board: "Board", chosen: dict[str, Any], stopped: Callable[[], bool]
+) -> Generator["Recording | Push | Pipe"]:
+    """Where frames go, beside the board; each to be entered before the next is asked for."""
     encode = EncodeOptions(**taken(EncodeOptions, chosen))
-    if chosen["rotate_s"] is not None and chosen["record"] is None:
+    out, record = chosen["out"], chosen["record"]
+    if chosen["rotate_s"] is not None and record is None:
         raise OptionError("rotate: is for recordings; give --record too")
-    if chosen["record"] is not None:
+    if chosen["out_format"] is not None and out != PIPE:
+        raise OptionError("format: is for --out -; a stream has the format of its address")
+    if record is not None:
+        from lfdn_video.recording import Recording
+
         yield Recording(
-            chosen["record"],
+            record,
             rotate_s=chosen["rotate_s"],
             encode=encode,
             on_file=lambda path: board.update(recording=None if path is None else str(path)),
         )
+    if out == PIPE:
+        from lfdn_video.pipe import Pipe
+
+        yield Pipe(sys.stdout.fileno(), chosen["out_format"] or "y4m", stopped=stopped)
+    elif out is not None:
+        from lfdn_video.push import Push
+
+        yield Push(out, encode=encode)
 
 
 @dataclass(frozen=True, slots=True)

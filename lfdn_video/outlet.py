@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -26,7 +27,8 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from lfdn_video.encoder import Encoder, ffmpeg_errors, find_codec
-from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.errors import OptionError
+from lfdn_video.media import Frame, PixelFormat, VideoInfo
 from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.source import ffmpeg_words
 from lfdn_video.wire import SoundHeader, SoundPacket
@@ -212,6 +214,35 @@ def live_encoder(info: VideoInfo, options: EncodeOptions, kind: str) -> Encoder:
     if options.pixel_format is None and PLAYABLE_FORMAT in takes and _is_even(info):
         chosen = replace(chosen, pixel_format=PLAYABLE_FORMAT)
     return Encoder(info, chosen, codec=codec.name)
+
+
+def check_encoding(options: EncodeOptions, kind: str) -> None:
+    """OptionError for what cannot be, whatever the pictures; before there are any."""
+    some = VideoInfo(
+        path=Path("live"),
+        container="",
+        codec="",
+        width=64,
+        height=64,
+        format=PixelFormat.parse(PLAYABLE_FORMAT),
+        source_format=PLAYABLE_FORMAT,
+        time_base=MILLISECOND,
+    )
+    encoder = live_encoder(some, options, kind)
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as container:
+            stream = container.add_stream(encoder.codec.name, IMAGE_RATE)
+            assert isinstance(stream, VideoStream)
+            encoder.configure(stream.codec_context, rate=IMAGE_RATE)
+    except ValueError as error:
+        raise OptionError(
+            f"{kind} cannot hold {encoder.codec.name}; choose another codec, or another ending"
+        ) from error
+
+
+def shape(info: VideoInfo) -> tuple[object, ...]:
+    """What cannot change within a file or a stream."""
+    return (info.width, info.height, info.format, info.colour, info.rotation, info.flip)
 
 
 def _is_even(info: VideoInfo) -> bool:

@@ -25,7 +25,7 @@ from av.error import FFmpegError
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
-from lfdn_video.outlet import Outlet, Sound
+from lfdn_video.outlet import Outlet, Sound, check_encoding, shape
 from lfdn_video.source import ffmpeg_words
 from lfdn_video.wire import SoundHeader, SoundPacket
 
@@ -113,7 +113,7 @@ class Recording:
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """The next frame, which has its `info`."""
         assert frame.info is not None
-        key = (_shape(frame.info), self._sound.header, self._interval(captured_at))
+        key = (shape(frame.info), self._sound.header, self._interval(captured_at))
         if self._file is not None and self._file.key != key:
             self._finish()
         if self._file is None:
@@ -138,6 +138,8 @@ class Recording:
             raise OutputError(
                 f"{path}: exists already; choose another name or allow to overwrite it"
             )
+
+        check_encoding(self._encode, KINDS[path.suffix.lower()])
 
     def _interval(self, captured_at: float) -> int:
         if self._rotate_s is None:
@@ -194,11 +196,6 @@ class _File:
             while not self._done.wait(SYNC_S):
                 os.fsync(file.fileno())
             os.fsync(file.fileno())
-
-
-def _shape(info: VideoInfo) -> tuple[object, ...]:
-    """What cannot change within a file."""
-    return (info.width, info.height, info.format, info.colour, info.rotation, info.flip)
 
 
 def _named(pattern: str, moment: datetime) -> Path:

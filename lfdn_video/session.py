@@ -118,6 +118,11 @@ class Session:
         """Let `frames` end after the one that is under way."""
         self._capture.close()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to."""
+        return self._capture.closing
+
     def frames(
         self, runner: "Runner", inference: InferenceOptions | None = None
     ) -> Generator[LiveFrame]:

@@ -1,8 +1,7 @@
-"""What the process that reads a live source tells the one that restores it, over a pipe.
+"""What the processes of a live session tell each other over pipes.
 
 Messages are values, pickled; arrays follow behind their message as they lie in memory. Both ends
-are this program: `grabber.py` sends, `capture.py` receives, and neither trusts anybody else's
-bytes. Knows no FFmpeg.
+are this program (`child.py`); nobody else's bytes are read here. Knows no FFmpeg.
 """
 
 import pickle
@@ -13,6 +12,7 @@ from typing import IO, Any
 
 from lfdn_video.addresses import Source
 from lfdn_video.media import Frame
+from lfdn_video.options import EncodeOptions
 
 _HEAD = struct.Struct("<II")
 _SIZE = struct.Struct("<Q")
@@ -31,6 +31,14 @@ class Request:
     """Whether packets of sound are wanted too."""
     options: Mapping[str, str] = field(default_factory=dict)
     """FFmpeg's, of the demuxer and the protocol."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """Where to pass a stream on to, and how it is encoded. Frames and sound follow."""
+
+    target: str = field(repr=False)
+    encode: EncodeOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
