@@ -117,12 +117,10 @@ def rtsp(away_s: float, times: int) -> dict[str, Any]:
                 before = board.status.frames_in
                 server.start()
                 back_s = time.monotonic()
-                wait(board, lambda status, n=before: status.frames_in > n)  # type: ignore[misc]
+                wait(board, more_than(before))
                 resumed.append(round(time.monotonic() - back_s, 2))
                 click.echo(f"{number}: frames again after {resumed[-1]} s")
-                wait(
-                    board, lambda status, n=board.status.frames_in: status.frames_in > n + 5 * RATE
-                )  # type: ignore[misc]
+                wait(board, more_than(before + 5 * RATE))
         finally:
             session.stop()
             worker.result()

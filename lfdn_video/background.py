@@ -135,18 +135,20 @@ class Worker:
     def __init__(self, work: Callable[[], None], *, name: str) -> None:
         self._work = work
         self._error: BaseException | None = None
+        self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it is done by then."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        # Not by `join`: Python before 3.13 takes the thread for ended if a signal interrupts it.
+        return self._done.wait(timeout_s)
 
     def result(self) -> None:
         """Wait for the end. Raises what the function raised."""
         while not self.wait(WAKE_S):
             pass
+        self._thread.join()
         if self._error is not None:
             raise self._error
 
@@ -155,6 +157,7 @@ class Worker:
             self._work()
         except BaseException as caught:  # noqa: BLE001 (handed over to the thread that waits for it)
             self._error = caught
+        self._done.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ stops the session, which completes what is being written. What a session does is
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,13 +225,19 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
                 import_module("lfdn_video.web").serve(board, chosen["web"], token=chosen["token"])
             )
             reporter.say(f"watch it at {page.url}")
-        from lfdn_video.session import Session
+        from lfdn_video.session import Session, live_engine
 
         shows = watch is not None or bool(chosen["web"])
         session = Session(source, board, options, sinks=sinks, shows=shows)
-        run = _Run(session, board, reporter, task, chosen["weights"], inference)
+        weights = chosen["weights"]
+        engine = stack.enter_context(live_engine(task, weights=weights, inference=inference))
+
+        def restore() -> None:
+            for _ in session.frames(engine, inference):
+                pass
+
         with _noted(board):
-            run.through(watch)
+            _run(session, board, reporter, watch, restore)
     reporter.ended(board.status)
 
 
@@ -280,41 +285,26 @@ def _sinks(
         yield Push(out, encode=encode)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A session in a thread of its own, and what is done meanwhile."""
+def _run(
+    session: "Session",
+    board: "Board",
+    reporter: "Reporter",
+    watch: Callable[["Board"], None] | None,
+    restore: Callable[[], None],
+) -> None:
+    """Restore in a thread until that ends by itself, the user has enough, or a signal comes."""
+    from lfdn_video.background import Worker
 
-    session: "Session"
-    board: "Board"
-    reporter: "Reporter"
-    task: str
-    weights: Path | None
-    inference: InferenceOptions
-
-    def through(self, watch: Callable[["Board"], None] | None) -> None:
-        """Until it ends by itself, the user has enough, or a signal comes."""
-        from lfdn_video.background import Worker
-
-        worker = Worker(self._restore, name="model")
-        try:
-            if watch is not None:
-                watch(self.board)
-                self.session.stop()
-            while not worker.wait(WAKE_S):
-                self.reporter.status(self.board.status)
-        finally:
-            self.session.stop()
-            worker.result()
-
-    def _restore(self) -> None:
-        from lfdn_video.session import live_engine
-
-        try:
-            with live_engine(self.task, weights=self.weights, inference=self.inference) as engine:
-                for _ in self.session.frames(engine, self.inference):
-                    pass
-        finally:
-            self.board.close()
+    worker = Worker(restore, name="model")
+    try:
+        if watch is not None:
+            watch(board)
+            session.stop()
+        while not worker.wait(WAKE_S):
+            reporter.status(board.status)
+    finally:
+        session.stop()
+        worker.result()
 
 
 @contextmanager

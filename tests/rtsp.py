@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import av
+from PIL import Image
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
@@ -48,7 +49,8 @@ class Server:
         self._pattern = folder / "%05d.jpg"
         with av.open(str(SAMPLE)) as container:
             for number, frame in enumerate(container.decode(video=0)):
-                frame.to_image().save(str(self._pattern) % number)
+                picture = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                picture.save(str(self._pattern) % number, quality=90)
 
     def __enter__(self) -> Self:
         self.start()
