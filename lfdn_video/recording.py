@@ -1,6 +1,6 @@
 """The restored stream in files, as it comes: nothing to finish, so nothing to lose.
 
-A file has its name from the start, and grows by a quarter of a second at a time; what is in it when
+A file has its name from the start, and grows by a tenth of a second at a time; what is in it when
 the program is killed can be played. What the system still had in memory when the power went is
 lost, so it is asked every half second to bring the file to the disk. A new file begins at every
 multiple of the rotation's interval on the local clock, and when the picture's size changes. Its
@@ -38,12 +38,13 @@ KINDS = {
 }
 """Containers that can be cut off anywhere, and know when they were made."""
 
-PIECE_MS = 250
-"""So much is written at once."""
+PIECE_MS = 100
+"""So much is written at once, or a single frame where they are rarer."""
 
 SYNC_S = 0.5
 
-_GROWING = {"flush_packets": "1", "max_interleave_delta": "500000"}
+# Sound and pictures are brought in order here; the muxer is not to wait for either of them.
+_GROWING = {"flush_packets": "1", "max_interleave_delta": "1"}
 _CLUSTERS = {**_GROWING, "cluster_time_limit": str(PIECE_MS)}
 _FRAGMENTS = {
     **_GROWING,
