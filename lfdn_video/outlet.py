@@ -40,7 +40,12 @@ KEY_FRAME_S = 2.0
 """A picture that needs no other one, so often: who comes later can begin there."""
 
 CODEC_OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "libx264": {"tune": "zerolatency", "crf": "20", "preset": "veryfast"},
+    "libx264": {
+        "tune": "zerolatency",
+        "crf": "20",
+        "preset": "veryfast",
+        "x264-params": "sliced-threads=1:sync-lookahead=0",  # FFmpeg's threads hold frames back
+    },
     "libx265": {"tune": "zerolatency", "crf": "23", "preset": "superfast"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "28"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "10"},
