@@ -181,7 +181,8 @@ class Capture:
             if ended.final or not self._goes_on(outage.tries):
                 raise InputError(ended.error)
             _log.info("%s; trying again in %g s", ended.error, wait_s)
-            self._report("reconnecting" if self._was_live else "connecting", ended.error)
+            state: State = "reconnecting" if self._was_live else "connecting"
+            self._report(state, f"{ended.error}; trying again")
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, wait_s)
 

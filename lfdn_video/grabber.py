@@ -61,7 +61,13 @@ DAMAGED_PACKETS = 250
 """So many in a row that cannot be decoded, and the source is opened anew."""
 
 LARGEST_GAP_S = 5.0
-"""A file whose times jump by more is not waited for; it goes on from there."""
+"""Where times jump by more, they are counted anew from there."""
+
+BEHIND_S, CAUGHT_UP_S = 1.0, 0.2
+"""What is decoded later than it was sent, by so much more than once, piles up; see `_Backlog`."""
+
+DRIFT = 0.001
+"""Seconds per second by which a camera's clock may be slow."""
 
 SILENCE_BYTES = 16
 """Of a packet that stands for the sound where only its kind is told."""
@@ -202,6 +208,10 @@ class _Grab:
                 stream.discard = Discard.all
         self._wanted = wanted
         self._damaged = 0
+        self._send = send
+        # What is held up here to be in time is not behind, and HTTP may bring seconds at once.
+        even = isinstance(pace, _Unhurried) and not request.source.scheme.startswith("http")
+        self._backlog = _Backlog() if even else None
 
     @property
     def frames(self) -> int:
@@ -228,6 +238,7 @@ class _Grab:
 
     def _decode(self, packet: Packet[Stream] | None) -> None:
         came_s = time.monotonic()
+        self._keep_up(packet, came_s)
         try:
             frames = self._video.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
@@ -245,6 +256,18 @@ class _Grab:
             stamp_s = self._pace.until(time_s) or came_s
             if not video.is_corrupt:
                 self._pictures.give(video, self._video, stamp_s, decode_s / len(frames))
+
+    def _keep_up(self, packet: Packet[Stream] | None, came_s: float) -> None:
+        """Decode key frames alone while more comes than can be decoded."""
+        if self._backlog is None or packet is None:
+            return
+        before = self._backlog.piles_up
+        self._backlog.note(_time_s(packet), came_s, key=packet.is_keyframe)
+        if self._backlog.piles_up != before:
+            skipped = self._backlog.piles_up
+            self._video.codec_context.skip_frame = "NONKEY" if skipped else "DEFAULT"
+        if self._backlog.piles_up and not before:
+            self._send(wire.Note("comes faster than it can be decoded; key frames alone are shown"))
 
 
 class _Pictures:
@@ -320,6 +343,31 @@ def _sound(container: InputContainer, send: Send) -> _Sound | None:
         return None
     send(wire.SoundHeader(header.getvalue()))
     return _Sound(stream, send)
+
+
+class _Backlog:
+    """Whether packets pile up before they are decoded, told by how much later each comes."""
+
+    def __init__(self) -> None:
+        self.piles_up = False
+        self._least_s: float | None = None
+        self._last_s = 0.0
+
+    def note(self, time_s: float | None, came_s: float, *, key: bool) -> None:
+        """A packet with that time came now. The end of it is at a key frame: others need more."""
+        if time_s is None:
+            return
+        late_s = came_s - time_s
+        if self._least_s is not None:
+            self._least_s += DRIFT * (came_s - self._last_s)
+        if self._least_s is None or not 0 < late_s - self._least_s < 10 * LARGEST_GAP_S:
+            self._least_s = late_s
+        self._last_s = came_s
+        behind_s = late_s - self._least_s
+        if behind_s > BEHIND_S:
+            self.piles_up = True
+        elif behind_s < CAUGHT_UP_S and key:
+            self.piles_up = False
 
 
 class _Unhurried:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lfdn_video import grabber, wire
-from lfdn_video.addresses import parse_source
+from lfdn_video.addresses import Source, parse_source
 from tests.clips import Clip, changing_size, planes
 
 SHORT = Clip(codec="ffv1", pts=tuple(range(6)))
@@ -92,3 +92,35 @@ def test_waiting_does_not_add_up() -> None:
     for number in range(20):
         pace.until(number / 100)
     assert time.monotonic() - began_s >= 0.18
+
+
+def test_what_comes_in_time_does_not_pile_up() -> None:
+    """At a camera's own pace, with jitter, a slow clock and a jump."""
+    backlog = grabber._Backlog()
+    for number in range(5000):
+        time_s = number / 25 + (100 if number > 2000 else 0)
+        jitter_s = 0.3 * (number % 7 == 0)
+        backlog.note(time_s, 1000 + 1.0005 * number / 25 + jitter_s, key=number % 25 == 0)
+        assert not backlog.piles_up
+
+
+def test_what_comes_ever_later_piles_up_until_a_key_frame_is_in_time() -> None:
+    backlog = grabber._Backlog()
+    for number in range(100):
+        backlog.note(number / 25, number / 15, key=number % 25 == 0)
+    assert backlog.piles_up
+    backlog.note(4.0, 4.1, key=False)
+    assert backlog.piles_up
+    backlog.note(4.04, 4.14, key=True)
+    assert not backlog.piles_up
+
+
+def test_opencv_gives_what_ffmpeg_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file stands for the camera: OpenCV reads those, too."""
+    clip = Clip(codec="mpeg4", pts=tuple(range(5))).make(tmp_path / "clip.mp4")
+    monkeypatch.setattr(grabber, "ffmpeg_name", lambda _: None)
+    source = Source("camera", str(clip))
+    messages: list[Any] = []
+    grabber.grab(wire.Request(source=source), messages.append)
+    assert [p.frame.format.name for p in pictures(messages)] == ["gbrp"] * 5
+    assert "gives no pictures any more" in messages[-1].error
