@@ -1,4 +1,4 @@
-"""The command line: `lfdn-video derain`, `deblur`, `degrade`, `verify`, ...
+"""The command line: `lfdn-video derain`, `deblur`, `degrade`, `verify`, ...; `live_command.py` too.
 
 Turns words into options, calls `pipeline.restore`, and has one handler for everything that goes
 wrong. What it looks like is in `console.py` and `tables.py`. torch and FFmpeg are loaded when a
@@ -265,7 +265,9 @@ def default_target(source: str, task: str) -> str:
 
 def _check_local(source: str) -> None:
     if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
-        raise InputError(f"{source}: is an address, and only files are read; download it first")
+        raise InputError(
+            f"{source}: is an address, and only files are read here; download it, or use live"
+        )
 
 
 def _restore(ctx: click.Context, task: str, source: str, **chosen: Any) -> None:
