@@ -296,12 +296,19 @@ def _run(
     from lfdn_video.background import Worker
 
     worker = Worker(restore, name="model")
-    try:
-        if watch is not None:
-            watch(board)
-            session.stop()
+
+    def tell() -> None:
         while not worker.wait(WAKE_S):
             reporter.status(board.status)
+
+    try:
+        if watch is None:
+            tell()
+        else:
+            teller = Worker(tell, name="tell")
+            watch(board)
+            session.stop()
+            teller.result()
     finally:
         session.stop()
         worker.result()

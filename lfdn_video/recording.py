@@ -115,14 +115,15 @@ class Recording:
         """The next frame, which has its `info`."""
         assert frame.info is not None
         key = (shape(frame.info), self._sound.header, self._interval(captured_at))
-        if self._file is not None and self._file.key != key:
-            self._finish()
+        if self._file is not None:
+            with _errors(self._file.path):
+                for packet in self._sound.until(stamp_s):
+                    self._file.outlet.write_sound(packet)
+            if self._file.key != key:
+                self._finish()
         if self._file is None:
-            self._begin(frame.info, captured_at, key)
-        assert self._file is not None
+            self._file = self._begin(frame.info, captured_at, key)
         with _errors(self._file.path):
-            for packet in self._sound.until(stamp_s):
-                self._file.outlet.write_sound(packet)
             self._file.outlet.write(frame, stamp_s)
 
     def _check(self) -> None:
@@ -149,7 +150,7 @@ class Recording:
         local_s = captured_at + (offset.total_seconds() if offset is not None else 0)
         return int(local_s // self._rotate_s)
 
-    def _begin(self, info: VideoInfo, captured_at: float, key: tuple[object, ...]) -> None:
+    def _begin(self, info: VideoInfo, captured_at: float, key: tuple[object, ...]) -> _File:
         wanted = _named(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
         _make_folder(wanted, self._pattern)
         overwrite = self._encode.overwrite and wanted not in self.files
@@ -165,10 +166,10 @@ class Recording:
                 sound=self._sound.header,
                 began_at=captured_at,
             )
-        self._file = _File(path, outlet, key)
         self.files.append(path)
         _log.info("recording to %s", path)
         self._on_file(path)
+        return _File(path, outlet, key)
 
     def _finish(self) -> None:
         file, self._file = self._file, None
