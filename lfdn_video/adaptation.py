@@ -6,6 +6,8 @@ room to spare and after a while, and the less often the less it lasted: what is 
 flicker between two sizes. The picture itself is never smaller, see `scaling.py`.
 """
 
+from collections.abc import Mapping
+
 from lfdn_video.options import SMALLEST_SCALE
 
 SCALES = (SMALLEST_SCALE, 0.375, 0.5, 0.75, 1.0)
@@ -42,10 +44,10 @@ class Adaptation:
     def adapts(self) -> bool:
         return self._fixed is None
 
-    def begin(self, cost_s: float, scale: float, now_s: float) -> None:
-        """Choose the scale for pictures of a new size, of which one took `cost_s` at `scale`."""
+    def begin(self, costs_s: Mapping[float, float], now_s: float) -> None:
+        """Choose the scale for pictures of a new size, by what one took at some of `SCALES`."""
         if self.adapts:
-            self._go_to(_largest(cost_s / scale**2, ROOMY * self._max_s), now_s)
+            self._go_to(_largest(*_law(costs_s), ROOMY * self._max_s), now_s)
 
     def note(self, latency_s: float, cost_s: float, now_s: float) -> None:
         """A frame took `cost_s` in the network and `latency_s` in all."""
@@ -70,7 +72,7 @@ class Adaptation:
             return
         if now_s - self._went_up_s < TAKEN_BACK_S:
             self._rest_s = min(2 * self._rest_s, LONGEST_REST_S)
-        promised = _largest(cost_s / self.scale**2, ROOMY * self._max_s)
+        promised = _largest(0.0, cost_s / self.scale**2, ROOMY * self._max_s)
         self._go_to(min(promised, smaller[-1]), now_s)
 
     def _go_up(self, latency_s: float, now_s: float) -> None:
@@ -89,7 +91,16 @@ class Adaptation:
         self._cost_s, self._tight, self._frames = 0.0, 0, 0
 
 
-def _largest(full_cost_s: float, limit_s: float) -> float:
+def _law(costs_s: Mapping[float, float]) -> tuple[float, float]:
+    """What does not depend on the scale, and what a whole picture takes beside that."""
+    (small, least_s), (large, most_s) = min(costs_s.items()), max(costs_s.items())
+    if small == large:
+        return 0.0, least_s / small**2
+    whole_s = max(0.0, (most_s - least_s) / (large**2 - small**2))
+    return max(0.0, least_s - whole_s * small**2), whole_s
+
+
+def _largest(fixed_s: float, whole_s: float, limit_s: float) -> float:
     """The largest scale whose cost is within the limit; the smallest if none is."""
-    fitting = [scale for scale in SCALES if full_cost_s * scale**2 <= limit_s]
+    fitting = [scale for scale in SCALES if fixed_s + whole_s * scale**2 <= limit_s]
     return fitting[-1] if fitting else SCALES[0]

@@ -38,8 +38,8 @@ TICK_S = 0.5
 RATE_S = 4.0
 """Rates are those of the last few seconds."""
 
-TRIALS = 2
-"""Of a new size; the first one pays for preparations."""
+TRIALS = (SCALES[0], SCALES[0], SCALES[2])
+"""At a new size; the first one pays for preparations."""
 
 _log = logging.getLogger(__name__)
 
@@ -158,12 +158,16 @@ class Session:
             assert frame.info is not None
             return restore_frames(frames, PlaneConverter(frame.info), runner, inference)
 
-        def measure(frame: Frame) -> float:
-            for _ in range(TRIALS):
+        def measure(frame: Frame) -> dict[float, float]:
+            costs_s: dict[float, float] = {}
+            for runner.scale in TRIALS:
                 began_s = time.monotonic()
                 for _ in restore((each for each in (frame,)), frame):
                     pass
-            return time.monotonic() - began_s
+                costs_s[runner.scale] = time.monotonic() - began_s
+                if costs_s[runner.scale] > self._options.max_latency_s:
+                    break
+            return costs_s
 
         wanted = self._wanted(runner, measure)
         if (first := next(wanted, None)) is None:
@@ -173,7 +177,7 @@ class Session:
                 yield self._finished(frame)
 
     def _wanted(
-        self, runner: "ScaledRunner", measure: Callable[[Frame], float]
+        self, runner: "ScaledRunner", measure: Callable[[Frame], dict[float, float]]
     ) -> Generator[Frame]:
         """The frames to restore, each taken when the one before is done with."""
         end_s = time.monotonic() + (self._options.duration_s or float("inf"))
@@ -187,8 +191,7 @@ class Session:
             self._under_way = captured
             if size != (size := (frame.width, frame.height)) and self._adaptation.adapts:
                 # How long the network takes is found out on a frame that is not shown.
-                runner.scale = SCALES[0]
-                self._adaptation.begin(measure(frame), SCALES[0], time.monotonic())
+                self._adaptation.begin(measure(frame), time.monotonic())
                 self._meter.dropped += 1
                 self._under_way = None
                 continue

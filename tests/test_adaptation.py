@@ -37,8 +37,16 @@ def test_a_slow_network_gets_smaller_ones_at_once() -> None:
 
 def test_the_first_scale_is_chosen_by_a_trial() -> None:
     adaptation = Adaptation(BOUND_S)
-    adaptation.begin(0.125, SCALES[0], now_s=0.0)  # 2 s at full size
+    adaptation.begin({SCALES[0]: 0.125}, now_s=0.0)  # 2 s at full size
     assert adaptation.scale == 0.5
+
+
+def test_what_costs_the_same_at_every_scale_is_told_apart() -> None:
+    adaptation = Adaptation(BOUND_S)
+    adaptation.begin({0.25: 0.10, 0.5: 0.13}, now_s=0.0)  # 0.09 s and 0.16 s for the whole
+    assert adaptation.scale == 1.0
+    adaptation.begin({0.25: 0.2, 0.5: 0.1}, now_s=0.0)  # the machine was busy in between
+    assert adaptation.scale == 1.0
 
 
 def test_what_became_faster_is_used_after_a_while() -> None:

@@ -27,6 +27,7 @@ from tests.programs import tiny_weights
 from tests.waiting import threads
 
 TEST_SOURCE = "lavfi:testsrc2=size=64x48:rate=25"
+SHORT_SOURCE = f"{TEST_SOURCE}:duration=1"
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def events(result: Result) -> list[dict[str, Any]]:
 
 def test_a_test_source_is_recorded_and_summed_up(tmp_path: Path) -> None:
     file = tmp_path / "out.mkv"
-    result = run(TEST_SOURCE, "--record", file, "--duration", "2")
+    result = run(SHORT_SOURCE, "--record", file)
     assert result.exit_code == 0, result.stderr
     last = result.stderr.splitlines()[-1]
     restored = re.search(r"(\d+) frames restored, \d+ dropped, 0 reconnects in", last)
@@ -89,7 +90,7 @@ def test_a_page_is_served_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
         yield SimpleNamespace(url="http://127.0.0.1:1234/")
 
     monkeypatch.setattr(live_command, "import_module", lambda _: SimpleNamespace(serve=serve))
-    result = run(TEST_SOURCE, "--duration", "1", "--web", "127.0.0.1:1234", "--token", "abc")
+    result = run(SHORT_SOURCE, "--web", "127.0.0.1:1234", "--token", "abc")
     assert result.exit_code == 0, result.stderr
     assert asked == ["127.0.0.1:1234", "abc"]
     assert "watch it at http://127.0.0.1:1234/" in result.stderr
