@@ -320,7 +320,8 @@ def summary_line(summary: "pipeline.Summary") -> str:
 def status_line(status: "Status") -> str:
     """`live, 25.0 fps in, 4.2 fps out, 0.31 s behind, 208 frames dropped, network at 0.5`."""
     if status.state != "live":
-        return f"{status.state}: {status.message}" if status.message else status.state
+        message = status.message.removeprefix(f"{status.source}: ")
+        return f"{status.state}: {message}" if message else status.state
     parts = ["live", f"{pace(status.fps_in)} in", f"{pace(status.fps_out)} out"]
     parts.append(f"{status.latency_s:.2f} s behind")
     parts.append(f"{_frames(status.frames_dropped)} dropped")

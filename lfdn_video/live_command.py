@@ -224,7 +224,9 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
             page = stack.enter_context(
                 import_module("lfdn_video.web").serve(board, chosen["web"], token=chosen["token"])
             )
-            reporter.say(f"watch it at {page.url}")
+            # A token that was made here has to be told; one that was given is known.
+            url = page.url.partition("?")[0] if chosen["token"] else page.url
+            reporter.say(f"watch it at {url}")
         from lfdn_video.session import Session, live_engine
 
         shows = watch is not None or bool(chosen["web"])
@@ -305,10 +307,8 @@ def _run(
         if watch is None:
             tell()
         else:
-            teller = Worker(tell, name="tell")
+            Worker(tell, name="tell")  # which ends with the other one
             watch(board)
-            session.stop()
-            teller.result()
     finally:
         session.stop()
         worker.result()

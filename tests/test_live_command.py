@@ -87,13 +87,13 @@ def test_a_page_is_served_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     @contextmanager
     def serve(board: Board, address: str, *, token: str | None) -> Generator[SimpleNamespace]:
         asked.extend([address, token])
-        yield SimpleNamespace(url="http://127.0.0.1:1234/")
+        yield SimpleNamespace(url="http://127.0.0.1:1234/?token=abc")
 
     monkeypatch.setattr(live_command, "import_module", lambda _: SimpleNamespace(serve=serve))
     result = run(SHORT_SOURCE, "--web", "127.0.0.1:1234", "--token", "abc")
     assert result.exit_code == 0, result.stderr
     assert asked == ["127.0.0.1:1234", "abc"]
-    assert "watch it at http://127.0.0.1:1234/" in result.stderr
+    assert "watch it at http://127.0.0.1:1234/\n" in result.stderr
 
 
 def test_without_anything_else_a_window_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_no_password_is_said_in_any_detail(caplog: pytest.LogCaptureFixture) -> 
         pushed = run(*words, "--out", "rtmp://h/live/thirdsecret")
         said = [run(*words), run(*words, "--json"), pushed]
     everything = "".join(result.output + repr(result.exception) for result in said) + caplog.text
-    assert "rtsp://***@127.0.0.1:9/1?token=***: Connection refused" in said[0].stderr
+    assert "rtsp://***@127.0.0.1:9/1?token=***: connecting: Connection refused" in said[0].stderr
     assert re.findall("topsecret|alsosecret|thirdsecret", everything) == []
 
 
