@@ -20,6 +20,7 @@ from lfdn_video.options import EncodeOptions
 from lfdn_video.push import Push
 from lfdn_video.pusher import address
 from tests.fakes import noise_frames, video_info
+from tests.rtsp import free_port
 from tests.waiting import threads, wait_until
 
 
@@ -47,12 +48,12 @@ def write(pushed: Push, frame: Frame) -> bool:
     return False
 
 
-def test_a_player_gets_mpeg_ts_over_udp() -> None:
-    target = f"udp://127.0.0.1:{free_udp_port()}"
+def served(target: str, played: str, options: dict[str, str]) -> list[int]:
+    """Push to `target` until somebody who opens `played` has seen three frames."""
     seen: list[int] = []
 
     def play() -> None:
-        with av.open(f"{target}?timeout=60000000", "r") as container:
+        with av.open(played, "r", options=options) as container:
             for frame in container.decode(video=0):
                 seen.append(frame.width)
                 if len(seen) == 3:
@@ -62,7 +63,18 @@ def test_a_player_gets_mpeg_ts_over_udp() -> None:
     with Push(target) as pushed:
         wait_until(lambda: write(pushed, frames(1)[0]) or len(seen) >= 3, "playing")
     player.result()
-    assert seen == [64] * 3
+    return seen
+
+
+def test_a_player_gets_mpeg_ts_over_udp() -> None:
+    target = f"udp://127.0.0.1:{free_udp_port()}"
+    assert served(target, f"{target}?timeout=60000000", {}) == [64] * 3
+
+
+def test_a_server_gets_flv_over_rtmp() -> None:
+    """FFmpeg can be one."""
+    target = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    assert served(target, target, {"listen": "1"}) == [64] * 3
 
 
 def test_a_server_that_is_not_there_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
