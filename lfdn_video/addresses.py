@@ -100,6 +100,11 @@ def scheme_of(text: str) -> str:
     return match[1].lower() if match else ""
 
 
+def no_protocol(scheme: str) -> str:
+    """What is wrong where FFmpeg was built without it."""
+    return f"this FFmpeg was built without {scheme}://; use another kind of address"
+
+
 def masked(address: str) -> str:
     """The address to show: without user, password, keys and tokens.
 

@@ -22,14 +22,14 @@ import av
 from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.error import EOFError as FFmpegEnd
-from av.error import FFmpegError
+from av.error import FFmpegError, ProtocolNotFoundError
 from av.packet import Packet
 from av.stream import Discard, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video import wire
-from lfdn_video.addresses import LAVFI, PROTOCOLS, Source, masked
+from lfdn_video.addresses import LAVFI, PROTOCOLS, Source, masked, no_protocol
 from lfdn_video.cameras import ffmpeg_name, opencv_frames
 from lfdn_video.child import parent
 from lfdn_video.errors import InputError
@@ -95,6 +95,8 @@ def grab(request: wire.Request, send: Send) -> None:
             _grab_container(request, send)
     except InputError as error:
         send(wire.Ended(request.source.hide(str(error))))
+    except ProtocolNotFoundError:
+        send(wire.Ended(f"{request.source}: {no_protocol(request.source.scheme)}", final=True))
     except FFmpegError as error:
         words = request.source.hide(ffmpeg_words(error))
         send(wire.Ended(f"{request.source}: {words}"))

@@ -17,7 +17,7 @@ from typing import Self
 from lfdn_video import wire
 from lfdn_video.addresses import masked, scheme_of
 from lfdn_video.child import Child
-from lfdn_video.errors import OptionError
+from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.outlet import Sound, check_encoding
@@ -50,7 +50,8 @@ class Push:
         self._closing = False
         self._child: Child | None = None
         self._sending_since_s: float | None = None
-        self._failures = 0
+        self._hopeless: str | None = None
+        """What is wrong, if no further try can be any better."""
         self._thread = threading.Thread(target=self._run, name="push", daemon=True)
         self.connections = 0
         """How often the server was connected to, or tried."""
@@ -78,7 +79,9 @@ class Push:
         self._sound.add(message)
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
-        """Queue a frame; never waits."""
+        """Queue a frame; never waits. OutputError if there is no way to push at all."""
+        if self._hopeless is not None:
+            raise OutputError(self._hopeless)
         with self._changed:
             self._queue.append(wire.Picture(frame, stamp_s, 0.0))
             self._changed.notify_all()
@@ -95,17 +98,20 @@ class Push:
     def _run(self) -> None:
         wait_s = 0.0
         while self._next(wait_s, peek=True) is not None:
-            error = self._push_once()
-            if error is None:
+            ended = self._push_once()
+            if ended is None:
                 wait_s = 0.0
                 continue
+            if ended.final:
+                self._hopeless = ended.error
+                return
             wait_s = min(2 * wait_s or FIRST_WAIT_S, LONGEST_WAIT_S)
-            _log.warning("%s; trying again", error)
+            _log.warning("%s; trying again", ended.error)
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, wait_s)
 
-    def _push_once(self) -> str | None:
-        """Feed one process until the end, or until it fails: then what it says."""
+    def _push_once(self) -> wire.Ended | None:
+        """Feed one process until the end, or until it fails: then what it says of that."""
         with Child("lfdn_video.pusher") as child:
             with self._changed:
                 self._child = child
@@ -137,12 +143,12 @@ class Push:
             with self._changed:
                 self._sending_since_s = None
 
-    def _last_words(self, child: Child) -> str:
+    def _last_words(self, child: Child) -> wire.Ended:
         try:
-            ended = child.receive()
+            ended: wire.Ended = child.receive()
         except EOFError:
-            return f"{self._name}: the process that sends it ended by itself"
-        return str(ended.error or f"{self._name}: the connection ended")
+            return wire.Ended(f"{self._name}: the process that sends it ended by itself")
+        return ended
 
     def _next(self, delay_s: float = 0.0, *, peek: bool = False) -> wire.Picture | None:
         """The oldest of the queue, waited for; None at the end."""

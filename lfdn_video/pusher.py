@@ -9,10 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from av.error import FFmpegError
+from av.error import FFmpegError, ProtocolNotFoundError
 
 from lfdn_video import wire
-from lfdn_video.addresses import masked, scheme_of, without_secrets
+from lfdn_video.addresses import masked, no_protocol, scheme_of, without_secrets
 from lfdn_video.child import Parent, parent
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.outlet import Outlet, shape
@@ -46,6 +46,9 @@ def main() -> None:
         request = the_parent.receive()
         try:
             _push(request, the_parent)
+        except ProtocolNotFoundError:
+            words = no_protocol(scheme_of(request.target))
+            the_parent.send(wire.Ended(f"{masked(request.target)}: {words}", final=True))
         except FFmpegError as error:
             words = without_secrets(ffmpeg_words(error), request.target)
             the_parent.send(wire.Ended(f"{masked(request.target)}: {words}"))

@@ -43,10 +43,13 @@ def free_port() -> int:
 class Server:
     """Serves a rainy sample in a loop, from when it is started until it is killed."""
 
-    def __init__(self, folder: Path, *, login: str = "") -> None:
-        """`login`: `USER:PASSWORD`, which is asked of everybody."""
+    def __init__(self, folder: Path, *, login: str = "", received: str = "") -> None:
+        """`login`: `USER:PASSWORD`, which is asked of everybody. `received`: take what is pushed,
+        into a file of this name in the folder."""
         self._login, self._port = login, free_port()
-        self._pattern = folder / "%05d.jpg"
+        self._pattern = folder / (received or "%05d.jpg")
+        if received:
+            return
         with av.open(str(SAMPLE)) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 picture = Image.fromarray(frame.to_ndarray(format="rgb24"))

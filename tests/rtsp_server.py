@@ -1,10 +1,11 @@
 """An RTSP server by GStreamer, under the system's own Python: shows pictures in a loop.
 
     /usr/bin/python3 tests/rtsp_server.py PATTERN PORT [USER:PASSWORD]
+    /usr/bin/python3 tests/rtsp_server.py FILE.mkv PORT [USER:PASSWORD]
 
 PATTERN names JPEGs, as frame_%05d.jpg, counted from 0. Prints "ready" when it listens. Everybody
-sees the same, as with a camera; the path is /rain. Needs gir1.2-gst-rtsp-server-1.0, python3-gi
-and GStreamer's plugins.
+sees the same, as with a camera; the path is /rain. With FILE.mkv it takes what is pushed to /rain,
+and keeps it there. Needs gir1.2-gst-rtsp-server-1.0, python3-gi and GStreamer's plugins.
 """
 
 import sys
@@ -24,6 +25,8 @@ PIPELINE = (
     "rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
 
+RECEIVING = '( rtph264depay name=depay0 ! h264parse ! matroskamux ! filesink location="{pattern}" )'
+
 
 def main() -> None:
     pattern, port = Path(sys.argv[1]).resolve(), sys.argv[2]
@@ -32,8 +35,11 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(PIPELINE.format(pattern=pattern))
-    factory.set_shared(True)
+    receives = pattern.suffix == ".mkv"
+    factory.set_launch((RECEIVING if receives else PIPELINE).format(pattern=pattern))
+    factory.set_shared(not receives)
+    if receives:
+        factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
     if len(sys.argv) > 3:
         protect(server, factory, *sys.argv[3].split(":"))
     server.get_mount_points().add_factory("/rain", factory)

@@ -79,6 +79,12 @@ def test_what_cannot_be_opened_ends_with_the_reason(source: str, words: str) -> 
     assert "secret" not in ended.error
 
 
+def test_what_ffmpeg_was_built_without_is_not_tried_again() -> None:
+    (ended,) = grabbed("srt://127.0.0.1:9?passphrase=secretsecret")
+    assert ended.final
+    assert "srt://127.0.0.1:9?passphrase=***: this FFmpeg was built without srt://" in ended.error
+
+
 def test_a_file_may_not_open_others(tmp_path: Path) -> None:
     clip = SHORT.make(tmp_path / "clip.mkv")
     playlist = tmp_path / "list.mp4"

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import av
@@ -14,13 +15,13 @@ import pytest
 
 from lfdn_video import push
 from lfdn_video.background import Worker
-from lfdn_video.errors import OptionError
+from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.push import Push
 from lfdn_video.pusher import address
+from tests import rtsp
 from tests.fakes import noise_frames, video_info
-from tests.rtsp import free_port
 from tests.waiting import threads, wait_until
 
 
@@ -73,8 +74,30 @@ def test_a_player_gets_mpeg_ts_over_udp() -> None:
 
 def test_a_server_gets_flv_over_rtmp() -> None:
     """FFmpeg can be one."""
-    target = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    target = f"rtmp://127.0.0.1:{rtsp.free_port()}/live/key"
     assert served(target, target, {"listen": "1"}) == [64] * 3
+
+
+@pytest.mark.skipif(not rtsp.is_there(), reason=f"needs {rtsp.NEEDED}")
+def test_a_server_gets_it_over_rtsp(tmp_path: Path) -> None:
+    received = tmp_path / "received.mkv"
+    with rtsp.Server(tmp_path, received=received.name) as server, Push(server.address) as pushed:
+        wait_until(
+            lambda: (
+                write(pushed, frames(1)[0])
+                or (received.exists() and received.stat().st_size > 20_000)
+            ),
+            "receiving",
+        )
+        assert pushed.connections == 1
+
+
+def test_a_stream_that_cannot_be_pushed_at_all_is_an_error() -> None:
+    """PyAV's FFmpeg has no SRT."""
+    with Push("srt://127.0.0.1:9?passphrase=secretsecret") as pushed:
+        with pytest.raises(OutputError, match="srt://") as failed:
+            wait_until(lambda: write(pushed, frames(1)[0]))
+        assert "secretsecret" not in str(failed.value)
 
 
 def test_a_server_that_is_not_there_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
