@@ -97,7 +97,7 @@ class Push:
 
     def _run(self) -> None:
         wait_s = 0.0
-        while self._next(wait_s, peek=True) is not None:
+        while self._next(peek=True) is not None:
             ended = self._push_once()
             if ended is None:
                 wait_s = 0.0
@@ -150,11 +150,9 @@ class Push:
             return wire.Ended(f"{self._name}: the process that sends it ended by itself")
         return ended
 
-    def _next(self, delay_s: float = 0.0, *, peek: bool = False) -> wire.Picture | None:
+    def _next(self, *, peek: bool = False) -> wire.Picture | None:
         """The oldest of the queue, waited for; None at the end."""
         with self._changed:
-            if delay_s:
-                self._changed.wait_for(lambda: self._closing, delay_s)
             self._changed.wait_for(lambda: self._closing or len(self._queue) > 0)
             if not self._queue or (peek and self._closing):
                 return None
