@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
-    from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+    from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions, SpanOptions
     from lfdn_video.pipeline import (
         Progress,
         RestoredFrame,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         restored_frames,
     )
     from lfdn_video.reader import open_reader
+    from lfdn_video.session import LiveFrame, live
     from lfdn_video.writer import open_writer
 
 __all__ = [
@@ -46,6 +47,8 @@ __all__ = [
     "InferenceOptions",
     "InputError",
     "LfdnVideoError",
+    "LiveFrame",
+    "LiveOptions",
     "OptionError",
     "OutputError",
     "PixelFormat",
@@ -56,6 +59,7 @@ __all__ = [
     "Summary",
     "VideoInfo",
     "WeightsError",
+    "live",
     "load_engine",
     "open_reader",
     "open_writer",
@@ -72,6 +76,8 @@ _HOME = {
     "InferenceOptions": "options",
     "InputError": "errors",
     "LfdnVideoError": "errors",
+    "LiveFrame": "session",
+    "LiveOptions": "options",
     "OptionError": "errors",
     "OutputError": "errors",
     "PixelFormat": "media",
@@ -82,6 +88,7 @@ _HOME = {
     "Summary": "pipeline",
     "VideoInfo": "media",
     "WeightsError": "errors",
+    "live": "session",
     "load_engine": "engine",
     "open_reader": "reader",
     "open_writer": "writer",

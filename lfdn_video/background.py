@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -127,6 +127,37 @@ def _background(
         channel.close()
         while thread.is_alive():
             thread.join(WAKE_S)
+
+
+class Worker:
+    """A function that runs in a thread, and whose exception is raised where it is waited for."""
+
+    def __init__(self, work: Callable[[], None], *, name: str) -> None:
+        self._work = work
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it is done by then."""
+        # Not by `join`: Python before 3.13 takes the thread for ended if a signal interrupts it.
+        return self._done.wait(timeout_s)
+
+    def result(self) -> None:
+        """Wait for the end. Raises what the function raised."""
+        while not self.wait(WAKE_S):
+            pass
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as caught:  # noqa: BLE001 (handed over to the thread that waits for it)
+            self._error = caught
+        self._done.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a live stream has to show: its newest pictures, and how it goes.
 
-A live session (`live.py`) puts in, the window (`preview.py`) and the web page (`web.py`) look; each
-at its own pace, and none waits for another. Who looks too seldom misses pictures and gets newer
-ones. Values and one lock; knows no FFmpeg, no network, no window.
+A live session (`session.py`) puts in, the window (`preview.py`) and the web page (`web.py`) look;
+each at its own pace, and none waits for another. Who looks too seldom misses pictures and gets
+newer ones. Values and one lock; knows no FFmpeg, no network, no window.
 """
 
 import threading

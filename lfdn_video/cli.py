@@ -1,4 +1,4 @@
-"""The command line: `lfdn-video derain`, `deblur`, `degrade`, `verify`, ...
+"""The command line: `lfdn-video derain`, `deblur`, `degrade`, `verify`, ...; `live_command.py` too.
 
 Turns words into options, calls `pipeline.restore`, and has one handler for everything that goes
 wrong. What it looks like is in `console.py` and `tables.py`. torch and FFmpeg are loaded when a
@@ -15,25 +15,32 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from fractions import Fraction
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lfdn_video.errors import InputError, LfdnVideoError, OptionError
-from lfdn_video.options import (
-    DEFAULT_CODEC,
-    IMAGE_RATE,
-    EncodeOptions,
-    InferenceOptions,
-    SpanOptions,
+from lfdn_video.command import (
+    ENCODER,
+    JSON,
+    NETWORK,
+    QUIET,
+    RATE,
+    READING,
+    SPAN,
+    VERBOSE,
+    WHERE,
+    reporting,
+    taken,
+    takes,
 )
+from lfdn_video.errors import InputError, LfdnVideoError, OptionError
+from lfdn_video.live_command import live
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 
 if TYPE_CHECKING:
-    from lfdn_video.console import Reporter
     from lfdn_video.pipeline import Summary
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # by name: not every system has them all
@@ -52,8 +59,6 @@ OPTION_FOR = {
     "use smaller tiles or a smaller batch": "--tile or --batch",
 }
 """What errors of the library advise, as they end, and the option that does it here."""
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class _Stopped(KeyboardInterrupt):
@@ -87,184 +92,6 @@ class _Program(click.Group):
             _fail(ctx, f"{what}, run again with --verbose for the traceback", 1, error)
 
 
-class _Seconds(click.ParamType[float]):
-    """`12.5`, `1:30`, `1:02:03.250`, as seconds."""
-
-    name = "time"
-    _pattern = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)")
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        match = self._pattern.fullmatch(str(value))
-        if match is None:
-            self.fail(f"{value!r} is neither seconds nor [HH:]MM:SS[.ms]", param, ctx)
-        hours, minutes, seconds = (float(part or 0) for part in match.groups())
-        return 3600 * hours + 60 * minutes + seconds
-
-
-class _Rate(click.ParamType[Fraction]):
-    """`25`, `29.97`, `30000/1001`, as a fraction."""
-
-    name = "fps"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Fraction:
-        try:
-            rate = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-        if rate <= 0:
-            self.fail(f"{value!r} is no frame rate; write 25, 29.97 or 30000/1001", param, ctx)
-        return rate
-
-
-class _WordOrNumber(click.ParamType[str | int]):
-    """One of some words, or a whole number from 1 on."""
-
-    def __init__(self, *words: str) -> None:
-        self._words = words
-        self.name = "|".join((*words, "number"))
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | int:
-        text = str(value)
-        if text in self._words:
-            return text
-        if not text.isdecimal() or int(text) < 1:
-            words = " nor ".join(self._words)
-            self.fail(f"{text!r} is neither {words} nor a number from 1 on", param, ctx)
-        return int(text)
-
-
-def _key_values(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    if not all(key and equals for key, equals, _ in pairs):
-        raise click.BadParameter("write it as NAME=VALUE", ctx, param)
-    return {key: value for key, _, value in pairs}
-
-
-_INFERENCE = InferenceOptions()
-
-_WHERE = [
-    click.option(
-        "-o",
-        "--output",
-        metavar="TARGET",
-        help="Video, picture, folder or pattern to write.  "
-        "[default: beside INPUT, as NAME.derained.EXT, NAME.deblurred.EXT, ...]",
-    ),
-    click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
-    click.option(
-        "--resume", is_flag=True, help="Go on where an interrupted run on the same TARGET was."
-    ),
-]
-_SPAN = [
-    click.option(
-        "--start", "start_s", type=_Seconds(), help="Begin here: seconds or [HH:]MM:SS[.ms]."
-    ),
-    click.option("--end", "end_s", type=_Seconds(), help="End before this time."),
-]
-_READING = [
-    click.option("--deinterlace", is_flag=True, help="Make interlaced frames whole before."),
-]
-_NETWORK = [
-    click.option(
-        "--weights",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Weights of your own, from `lfdn train`.  [default: those in the package]",
-    ),
-    click.option(
-        "--device",
-        default=_INFERENCE.device,
-        show_default=True,
-        metavar="NAME",
-        help="auto, cpu, cuda, cuda:1 or mps.",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-        default=_INFERENCE.precision,
-        show_default=True,
-        help="Arithmetic of the network.",
-    ),
-    click.option(
-        "--tile",
-        type=_WordOrNumber("auto", "off"),
-        default=_INFERENCE.tile,
-        show_default=True,
-        metavar="auto|off|PX",
-        help="Side of the tiles that frames are cut into; smaller ones need less memory.",
-    ),
-    click.option(
-        "--batch",
-        type=_WordOrNumber("auto"),
-        default=_INFERENCE.batch,
-        show_default=True,
-        metavar="auto|N",
-        help="Tiles that go through the network at once.",
-    ),
-]
-_ENCODER = [
-    click.option(
-        "--codec",
-        metavar="NAME",
-        help="Video encoder, by FFmpeg's name.  "
-        f"[default: {DEFAULT_CODEC}, or what the container needs]",
-    ),
-    click.option(
-        "--crf",
-        type=float,
-        metavar="NUMBER",
-        help="Constant quality on the encoder's own scale; smaller is better.  "
-        "[default: visually lossless]",
-    ),
-    click.option("--preset", metavar="NAME", help="The encoder's trade of speed for size."),
-    click.option(
-        "--pix-fmt",
-        "pixel_format",
-        metavar="NAME",
-        help="Pixel format to encode.  [default: the source's]",
-    ),
-    click.option(
-        "--codec-option",
-        "codec_options",
-        multiple=True,
-        callback=_key_values,
-        metavar="NAME=VALUE",
-        help="Any other option of the encoder; may be given more than once.",
-    ),
-    click.option(
-        "--rate",
-        "frame_rate",
-        type=_Rate(),
-        metavar="FPS",
-        help=f"Frame rate of a video made from pictures.  [default: {IMAGE_RATE}]",
-    ),
-]
-_JSON = click.option(
-    "--json", "as_json", is_flag=True, help="JSON on stdout, as docs/json.md describes it."
-)
-_QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-_VERBOSE = click.option(
-    "-v", "--verbose", is_flag=True, help="Say more, and show tracebacks of errors."
-)
-
-
-def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 _WORSE = [
     click.option("--seed", type=int, default=1, show_default=True, help="Of everything random."),
     click.option(
@@ -289,7 +116,7 @@ _WORSE = [
         help="Blur: how much the camera shakes; 0 is a tripod.",
     ),
 ]
-_restores = _options(*_WHERE, *_SPAN, *_READING, *_NETWORK, *_ENCODER, _JSON, _QUIET, _VERBOSE)
+_restores = takes(*WHERE, *SPAN, *READING, *NETWORK, *ENCODER, *RATE, JSON, QUIET, VERBOSE)
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -328,7 +155,7 @@ def deblur(ctx: click.Context, /, source: str, **chosen: Any) -> None:
 @main.command()
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
 @click.argument("source", metavar="INPUT")
-@_options(*_WHERE, *_SPAN, *_READING, *_WORSE, *_ENCODER, _JSON, _QUIET, _VERBOSE)
+@takes(*WHERE, *SPAN, *READING, *_WORSE, *ENCODER, *RATE, JSON, QUIET, VERBOSE)
 @click.pass_context
 def degrade(
     ctx: click.Context,
@@ -362,11 +189,11 @@ def degrade(
 
 @main.command()
 @click.argument("source", metavar="INPUT")
-@_options(_JSON, _VERBOSE)
+@takes(JSON, VERBOSE)
 @click.pass_context
 def probe(ctx: click.Context, /, source: str, as_json: bool, verbose: bool) -> None:
     """Show what is in INPUT, as this program sees it."""
-    with _reporting(ctx, as_json=as_json, verbose=verbose, events=False):
+    with reporting(ctx, as_json=as_json, verbose=verbose, events=False):
         _check_local(source)
         from lfdn_video import tables
         from lfdn_video.reader import open_reader
@@ -378,7 +205,7 @@ def probe(ctx: click.Context, /, source: str, as_json: bool, verbose: bool) -> N
 @main.command(short_help="Check that TARGET has everything of SOURCE.")
 @click.argument("source", metavar="SOURCE")
 @click.argument("target", metavar="TARGET")
-@_options(*_SPAN, _JSON, _VERBOSE)
+@takes(*SPAN, JSON, VERBOSE)
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -393,10 +220,10 @@ def verify(
 
     Both are decoded to the end. Ends with 1 if something is missing or changed.
     """
-    with _reporting(ctx, as_json=as_json, verbose=verbose, events=False):
+    with reporting(ctx, as_json=as_json, verbose=verbose, events=False):
         _check_local(source)
         _check_local(target)
-        span = SpanOptions(**_taken(SpanOptions, chosen))
+        span = SpanOptions(**taken(SpanOptions, chosen))
         from lfdn_video import tables
         from lfdn_video.verify import verify
 
@@ -406,20 +233,23 @@ def verify(
 
 
 @main.command(short_help="Check that this installation can do its work.")
-@_options(_JSON, _VERBOSE)
+@takes(JSON, VERBOSE)
 @click.pass_context
 def doctor(ctx: click.Context, /, as_json: bool, verbose: bool) -> None:
     """Check versions, devices, encoders and weights, and restore a clip made on the spot.
 
     Ends with 1 if something that is needed does not work.
     """
-    with _reporting(ctx, as_json=as_json, verbose=verbose, events=False):
+    with reporting(ctx, as_json=as_json, verbose=verbose, events=False):
         from lfdn_video import tables
         from lfdn_video.doctor import examine
 
         healthy = tables.print_checks(examine(), as_json=as_json)
     if not healthy:
         ctx.exit(1)
+
+
+main.add_command(live)
 
 
 def default_target(source: str, task: str) -> str:
@@ -435,7 +265,9 @@ def default_target(source: str, task: str) -> str:
 
 def _check_local(source: str) -> None:
     if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
-        raise InputError(f"{source}: is an address, and only files are read; download it first")
+        raise InputError(
+            f"{source}: is an address, and only files are read here; download it, or use live"
+        )
 
 
 def _restore(ctx: click.Context, task: str, source: str, **chosen: Any) -> None:
@@ -444,7 +276,7 @@ def _restore(ctx: click.Context, task: str, source: str, **chosen: Any) -> None:
     def restore(source: str, target: str, **options: Any) -> "Summary":
         from lfdn_video.pipeline import restore
 
-        inference = InferenceOptions(**_taken(InferenceOptions, chosen))
+        inference = InferenceOptions(**taken(InferenceOptions, chosen))
         weights = chosen["weights"]
         return restore(source, target, task=task, weights=weights, inference=inference, **options)
 
@@ -464,11 +296,11 @@ def _run(
     **chosen: Any,
 ) -> None:
     """From `source` to its target by `restore`, saying how it goes."""
-    with _reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose) as reporter:
+    with reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose) as reporter:
         _check_local(source)
         target = chosen["output"] or default_target(source, task)
-        encode = EncodeOptions(**_taken(EncodeOptions, chosen))
-        span = SpanOptions(**_taken(SpanOptions, chosen))
+        encode = EncodeOptions(**taken(EncodeOptions, chosen))
+        span = SpanOptions(**taken(SpanOptions, chosen))
         reporter.start(task, source, target)
         summary = restore(
             source,
@@ -479,30 +311,6 @@ def _run(
             on_progress=reporter.progress,
         )
         reporter.done(summary)
-
-
-def _taken(options: type[Any], chosen: dict[str, Any]) -> dict[str, Any]:
-    """What was chosen of the fields of `options`; what is None is left to its default."""
-    names = options.__dataclass_fields__
-    return {name: chosen[name] for name in names if chosen.get(name) is not None}
-
-
-@contextmanager
-def _reporting(
-    ctx: click.Context,
-    *,
-    as_json: bool,
-    verbose: bool,
-    quiet: bool = False,
-    events: bool = True,
-) -> Generator["Reporter"]:
-    """The reporter of a command, kept for the handler of its errors."""
-    from lfdn_video.console import choose_reporter
-
-    reporter = choose_reporter(as_json=as_json and events, quiet=quiet, verbose=verbose)
-    ctx.find_root().obj = reporter
-    with reporter:
-        yield reporter
 
 
 def _with_option(message: str) -> str:

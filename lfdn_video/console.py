@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
     from lfdn_video import pipeline
+    from lfdn_video.board import Status
 
 PLAIN_INTERVAL_S = 5.0
 JSON_INTERVAL_S = 0.5
+LIVE_INTERVAL_S = 60.0  # a log of days must stay readable; what changes is said at once
+LIVE_JSON_INTERVAL_S = 1.0
 ECHO_COLUMNS = 3
 
 STAGE_WORDS = {"decode": "the decoder", "model": "the model", "encode": "the encoder"}
@@ -72,6 +75,15 @@ class Reporter:
     def done(self, summary: "pipeline.Summary") -> None:
         """The target is in its place."""
 
+    def say(self, message: str) -> None:
+        """Something the user needs to know to go on."""
+
+    def status(self, status: "Status") -> None:
+        """How a live stream goes; called often, says something as often as suits."""
+
+    def ended(self, status: "Status") -> None:
+        """A live stream is over, in good order."""
+
     def warn(self, message: str) -> None:
         """Something was not carried over or not as asked; each message is said once."""
         if message not in self._said:
@@ -97,6 +109,7 @@ class Lines(Reporter):
         super().__init__(verbose=verbose)
         self._heading = ""
         self._next_s = 0.0
+        self._told: tuple[str, str] | None = None
 
     def start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
         # Said with the first frame: what fails before is told in one line, the error's.
@@ -114,6 +127,20 @@ class Lines(Reporter):
         for message in summary.warnings:
             self.warn(message)
         self._print(summary_line(summary))
+
+    def say(self, message: str) -> None:
+        self._print(message)
+
+    def status(self, status: "Status") -> None:
+        if status.state == "live" and not status.frames_out:
+            return  # there are no numbers yet
+        now_s, told = time.monotonic(), (status.state, status.message)
+        if told != self._told or now_s >= self._next_s:
+            self._told, self._next_s = told, now_s + LIVE_INTERVAL_S
+            self._print(f"{status.source}: {status_line(status)}")
+
+    def ended(self, status: "Status") -> None:
+        self._print(ended_line(status))
 
     def _warn(self, message: str) -> None:
         self.console.print(Text.assemble(("warning: ", "yellow"), printable(message)))
@@ -161,9 +188,16 @@ class Bar(Lines):
             self._task, completed=progress.frames_done, total=total, line=progress_line(progress)
         )
 
+    def status(self, status: "Status") -> None:
+        self._bar.update(self._task, completed=status.frames_out, line=status_line(status))
+
     def done(self, summary: "pipeline.Summary") -> None:
         self._bar.stop()
         super().done(summary)
+
+    def ended(self, status: "Status") -> None:
+        self._bar.stop()
+        super().ended(status)
 
     def error(self, message: str, exit_code: int) -> None:
         self._bar.stop()
@@ -202,6 +236,7 @@ class Events(Reporter):
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
         self._next_s = 0.0
+        self._told: tuple[str, str] | None = None
 
     def start(self, task: str, source: str, target: str) -> None:
         _emit("start", task=task, input=source, output=target)
@@ -217,6 +252,18 @@ class Events(Reporter):
             self.warn(message)
         known = _fields(summary)
         _emit("done", output=known.pop("target"), **known)
+
+    def say(self, message: str) -> None:
+        _emit("note", message=message)
+
+    def status(self, status: "Status") -> None:
+        now_s, told = time.monotonic(), (status.state, status.message)
+        if told != self._told or now_s >= self._next_s:
+            self._told, self._next_s = told, now_s + LIVE_JSON_INTERVAL_S
+            _emit("status", **_fields(status))
+
+    def ended(self, status: "Status") -> None:
+        _emit("done", **_fields(status))
 
     def _warn(self, message: str) -> None:
         _emit("warning", message=message)
@@ -270,6 +317,32 @@ def summary_line(summary: "pipeline.Summary") -> str:
     return line
 
 
+def status_line(status: "Status") -> str:
+    """`live, 25.0 fps in, 4.2 fps out, 0.31 s behind, 208 frames dropped, network at 0.5`."""
+    if status.state != "live":
+        message = status.message.removeprefix(f"{status.source}: ")
+        return f"{status.state}: {message}" if message else status.state
+    parts = ["live", f"{pace(status.fps_in)} in", f"{pace(status.fps_out)} out"]
+    parts.append(f"{status.latency_s:.2f} s behind")
+    parts.append(f"{_frames(status.frames_dropped)} dropped")
+    if status.inference_scale < 1:
+        parts.append(f"network at {status.inference_scale:g}")
+    if status.reconnects:
+        parts.append(_times(status.reconnects, "reconnect"))
+    return ", ".join(parts)
+
+
+def ended_line(status: "Status") -> str:
+    """The one line after a live stream: how much of it there was."""
+    length = duration(max(0.0, status.changed_at - status.started_at))
+    counts = f"{_frames(status.frames_out)} restored, {status.frames_dropped} dropped"
+    return f"{status.source}: {counts}, {_times(status.reconnects, 'reconnect')} in {length}"
+
+
+def _times(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
+
+
 def _frames(count: int) -> str:
     return "1 frame" if count == 1 else f"{count} frames"
 
@@ -308,7 +381,7 @@ def plain(value: object) -> object:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _fields(value: "pipeline.Progress | pipeline.Summary") -> dict[str, object]:
+def _fields(value: "pipeline.Progress | pipeline.Summary | Status") -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 

@@ -19,6 +19,9 @@ IMAGE_RATE = Fraction(25)
 
 NANOSECONDS = 10**9
 
+SMALLEST_SCALE = 0.25
+"""Of a live picture's sides in the network."""
+
 TILE_CORE_PX = 64
 """What a tile has at least to itself; less would be spent on overlaps."""
 
@@ -129,6 +132,41 @@ class InferenceOptions:
                 raise OptionError(f"batch: at least 1 is needed, got {self.batch}")
         elif self.batch != "auto":
             raise OptionError(f"batch: {self.batch!r} is neither auto nor a number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """How a live source is read, and what is given up to keep up with it."""
+
+    max_latency_s: float = 1.0
+    """From a frame's capture until it is shown; kept by making `scale` smaller."""
+    scale: Literal["auto"] | float = "auto"
+    """Of the picture's sides in the network, 0.25…1; what is shown has its full size."""
+    stall_timeout_s: float = 10.0
+    """Without a frame for so long, the source is opened again."""
+    retries: int | None = None
+    """So many failed tries in a row are accepted. None: no end of them for addresses, and for a
+    camera that had been live."""
+    loop: bool = False
+    """A file begins again at its end."""
+    duration_s: float | None = None
+    """End after so long."""
+    input_options: Mapping[str, str] = field(default_factory=dict)
+    """FFmpeg's options for opening the source, by name; they win over ours."""
+
+    def __post_init__(self) -> None:
+        if self.max_latency_s <= 0:
+            raise OptionError(f"max latency: must be above 0 s, got {self.max_latency_s:g}")
+        if not isinstance(self.scale, str) and not SMALLEST_SCALE <= self.scale <= 1:
+            raise OptionError(f"scale: must be from {SMALLEST_SCALE} to 1, got {self.scale:g}")
+        if isinstance(self.scale, str) and self.scale != "auto":
+            raise OptionError(f"scale: {self.scale!r} is neither auto nor a number")
+        if self.stall_timeout_s < 1:
+            raise OptionError(f"stall timeout: must be 1 s at least, got {self.stall_timeout_s:g}")
+        if self.retries is not None and self.retries < 0:
+            raise OptionError(f"retries: must not be negative, got {self.retries}")
+        if self.duration_s is not None and self.duration_s <= 0:
+            raise OptionError(f"duration: must be above 0 s, got {self.duration_s:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

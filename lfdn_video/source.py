@@ -132,35 +132,48 @@ def describe(path: Path) -> VideoInfo:
         duration_s = _duration_s(container, stream, time_base)
         rate = stream.average_rate or stream.guessed_rate or None
         count = stream.frames or (round(duration_s * rate) if duration_s and rate else None)
-        rotation, flip, matrix = _orientation(first)
-        colour = _colour(first, stream)
-        _check_colour(colour, first, path)
-        return VideoInfo(
-            path=path,
+        return replace(
+            picture_info(first, stream, path),
             container=container.format.name,
-            codec=stream.codec_context.codec.canonical_name,
-            width=first.width,
-            height=first.height,
-            format=working_format(first.format.name),
-            source_format=first.format.name,
-            colour=colour,
             time_base=time_base,
             start_pts=_first_not_none(first.pts, first.dts, stream.start_time, 0),
             average_rate=rate,
             duration_s=duration_s,
             frame_count=count,
-            rotation=rotation,
-            flip=flip,
-            display_matrix=matrix,
-            sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-            interlaced=first.interlaced_frame,
             streams=streams,
             video_index=stream.index,
             chapters=chapters,
             metadata=dict(container.metadata),
-            hdr_metadata=_named(first, HDR_METADATA),
             side_data=(*_named(first, SIDE_DATA), *_transparency(stream, first)),
         )
+
+
+def picture_info(first: VideoFrame, stream: VideoStream | None, path: Path) -> VideoInfo:
+    """What a decoded frame alone says of its stream; InputError if that is not supported.
+
+    Without a `stream` the frames do not come from a decoder of FFmpeg's.
+    """
+    rotation, flip, matrix = _orientation(first)
+    colour = _colour(first, stream)
+    _check_colour(colour, first, path)
+    return VideoInfo(
+        path=path,
+        container="",
+        codec=stream.codec_context.codec.canonical_name if stream is not None else "rawvideo",
+        width=first.width,
+        height=first.height,
+        format=working_format(first.format.name),
+        source_format=first.format.name,
+        colour=colour,
+        time_base=Fraction(1, MICROSECONDS),
+        rotation=rotation,
+        flip=flip,
+        display_matrix=matrix,
+        sample_aspect_ratio=(stream and stream.sample_aspect_ratio) or Fraction(1),
+        interlaced=first.interlaced_frame,
+        hdr_metadata=_named(first, HDR_METADATA),
+        side_data=_named(first, SIDE_DATA),
+    )
 
 
 def _check_file(path: Path) -> None:
@@ -317,9 +330,12 @@ def _clock_s(text: str) -> float | None:
         return None
 
 
-def _colour(first: VideoFrame, stream: VideoStream) -> Colour:
+def _colour(first: VideoFrame, stream: VideoStream | None) -> Colour:
     """The frame's tags; the stream's where the decoder left one untagged."""
-    context, untagged = stream.codec_context, Colour()
+    untagged = Colour()
+    if stream is None:
+        return Colour(first.colorspace, first.color_range, first.color_primaries, first.color_trc)
+    context = stream.codec_context
     return Colour(
         first.colorspace if first.colorspace != untagged.matrix else context.colorspace,
         first.color_range or context.color_range,

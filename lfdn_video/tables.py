@@ -16,6 +16,7 @@ from rich.text import Text
 from lfdn_video.console import duration, plain, printable
 
 if TYPE_CHECKING:
+    from lfdn_video.cameras import Camera
     from lfdn_video.checks import Check
     from lfdn_video.media import StreamInfo, VideoInfo
 
@@ -109,6 +110,22 @@ def _colour(info: "VideoInfo") -> str:
     guessed = "" if info.colour.matrix == resolved else " (untagged, by its size)"
     width = RANGES[2 if info.colour.is_full_range(info.format) else 1]
     return f"{matrix}{guessed}, {width} range, {info.format.depth} bit"
+
+
+def print_cameras(cameras: "list[Camera]", *, as_json: bool) -> None:
+    """The cameras of this machine, or a line that there is none."""
+    if as_json:
+        print_json({"cameras": cameras})
+        return
+    if not cameras:
+        Console().print("this machine shows no camera")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("camera", "name", "device"):
+        table.add_column(heading)
+    for camera in cameras:
+        table.add_row(str(camera.number), _text(camera.name), _text(camera.device))
+    if cameras:
+        Console().print(table)
 
 
 def _streams(info: "VideoInfo") -> Table:

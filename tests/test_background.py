@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from lfdn_video.background import StageClock, background
+from lfdn_video.background import StageClock, Worker, background
 
 PATIENCE_S = 5.0
 
@@ -190,3 +190,25 @@ def test_a_stage_is_not_charged_for_waiting_to_hand_on() -> None:
     for _ in background(range(5), depth=1, clock=clock):
         time.sleep(0.02)
     assert clock.times.output_wait_s > clock.times.busy_s
+
+
+def test_a_worker_hands_its_exception_over() -> None:
+    def work() -> None:
+        raise ValueError("from the worker")
+
+    with pytest.raises(ValueError, match="from the worker"):
+        Worker(work, name="worker").result()
+
+
+def test_a_worker_is_waited_for() -> None:
+    go_on, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        go_on.wait()
+        done.set()
+
+    worker = Worker(work, name="worker")
+    assert not worker.wait(0)
+    go_on.set()
+    worker.result()
+    assert done.is_set()

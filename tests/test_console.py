@@ -4,14 +4,17 @@ import io
 import json
 import logging
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from lfdn_video import console
 from lfdn_video.background import StageTimes
+from lfdn_video.board import Status
 from lfdn_video.pipeline import Progress, Summary
 
 
@@ -151,3 +154,32 @@ def test_dataclasses_become_objects() -> None:
         "input_wait_s": 0.25,
         "output_wait_s": 0.0,
     }
+
+
+def live_status(**more: Any) -> Status:
+    return Status(source="rtsp://camera", task="derain", **more)
+
+
+def test_a_live_stream_is_told_in_a_line() -> None:
+    status = live_status(
+        state="live", fps_in=25.0, fps_out=4.2, latency_s=0.31, frames_dropped=1, reconnects=2
+    )
+    line = console.status_line(replace(status, inference_scale=0.5))
+    assert line == (
+        "live, 25.0 fps in, 4.2 fps out, 0.31 s behind, 1 frame dropped, network at 0.5, "
+        "2 reconnects"
+    )
+
+
+def test_trouble_is_told_with_its_reason() -> None:
+    status = live_status(state="reconnecting", message="rtsp://camera: refused; trying again")
+    assert console.status_line(status) == "reconnecting: refused; trying again"
+
+
+def test_the_end_of_a_live_stream_is_summed_up() -> None:
+    status = live_status(
+        state="ended", started_at=100.0, changed_at=3761.0, frames_out=10, frames_dropped=3
+    )
+    assert console.ended_line(status) == (
+        "rtsp://camera: 10 frames restored, 3 dropped, 0 reconnects in 1:01:01"
+    )

@@ -15,7 +15,14 @@ from lfdn_video import engine
 from tests.fakes import identity_engine
 
 ROOT = Path(__file__).parent.parent
-GUIDES = ("README.md", "docs/data.md", "docs/training.md", "docs/evaluation.md")
+GUIDES = (
+    "README.md",
+    "docs/data.md",
+    "docs/training.md",
+    "docs/evaluation.md",
+    "docs/live.md",
+    "docs/watching.md",
+)
 PROGRAMS: dict[str, click.Group] = {"lfdn-video": lfdn_video.cli.main, "lfdn": lfdn.cli.main}
 
 

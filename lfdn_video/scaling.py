@@ -1,0 +1,81 @@
+"""The network on a smaller picture: it looks at less, and the whole picture keeps its detail.
+
+A runner around another (`scheduler.Runner`). What goes into the network is shrunk, and what the
+network changes in it is enlarged again; that is then added to the picture as it was decoded, at its
+full size. So a smaller scale costs the finest of the restoration, and nothing of the picture. How
+large it is to be is decided in `adaptation.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lfdn_video.media import Plane
+from lfdn_video.scheduler import Pending, Runner
+
+SMALLEST_PX = 16
+"""Side of what the network is given at least."""
+
+
+class ScaledRunner:
+    """`runner` at `scale`, which may change from frame to frame; one frame at a time."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.scale = 1.0
+        """Of the sides, up to 1."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return self._runner.identity
+
+    @property
+    def lookahead(self) -> int:
+        """None: a frame under way would be shown only when the next one comes."""
+        return 0
+
+    def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
+        return self._runner.upload(planes)
+
+    def residual(self, batch: Tensor) -> Pending[Tensor]:
+        height, width = batch.shape[2:]
+        size = [max(SMALLEST_PX, round(side * self.scale)) for side in (height, width)]
+        if self.scale >= 1 or size >= [height, width]:
+            return self._runner.residual(batch)
+        with self.computing():
+            small = F.interpolate(batch, size, mode="bilinear", antialias=True)
+        return _Enlarged(self, self._runner.residual(small), height, width)
+
+    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
+        return self._runner.download(planes)
+
+    def computing(self) -> AbstractContextManager[None]:
+        return self._runner.computing()
+
+    def choose_tile_px(self, height: int, width: int) -> int | None:
+        return self._runner.choose_tile_px(height, width)
+
+    def choose_batch(self, height: int, width: int) -> int:
+        return self._runner.choose_batch(height, width)
+
+    def step_down(self) -> str | None:
+        return self._runner.step_down()
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+class _Enlarged:
+    """A change of a small picture, as one of the large picture."""
+
+    def __init__(
+        self, runner: ScaledRunner, small: Pending[Tensor], height: int, width: int
+    ) -> None:
+        self._runner, self._small, self._size = runner, small, [height, width]
+
+    def result(self) -> Tensor:
+        small = self._small.result()
+        with self._runner.computing():
+            return F.interpolate(small, self._size, mode="bilinear", align_corners=False)

@@ -1,0 +1,61 @@
+"""What live sources are called, and that nobody sees what is secret in that."""
+
+import pytest
+
+from lfdn_video.addresses import Source, masked, parse_source
+from lfdn_video.errors import OptionError
+
+KINDS = {
+    "0": "camera",
+    "/dev/video2": "camera",
+    "lavfi:testsrc2": "lavfi",
+    "clip.mp4": "file",
+    "folder/clip.mkv": "file",
+    "rtsp://camera/1": "network",
+    "udp://@239.0.0.1:1234": "network",
+}
+MASKED = {
+    "rtsp://camera/1": "rtsp://camera/1",
+    "rtsp://user:secret@camera:554/1?channel=2": "rtsp://***@camera:554/1?channel=2",
+    "rtsp://user:se/c@ret@camera/1": "rtsp://***@camera/1",
+    "http://camera/video?user=admin&pwd=secret&x=1": "http://camera/video?user=***&pwd=***&x=1",
+    "srt://host:1?passphrase=secretsecret": "srt://host:1?passphrase=***",
+    "rtmp://host/live/streamkey": "rtmp://host/live/***",
+    "clip.mp4": "clip.mp4",
+}
+
+
+@pytest.mark.parametrize(("text", "kind"), KINDS.items())
+def test_a_source_is_told_by_its_name(text: str, kind: str) -> None:
+    assert parse_source(text).kind == kind
+
+
+@pytest.mark.parametrize(("address", "shown"), MASKED.items())
+def test_what_is_secret_is_masked(address: str, shown: str) -> None:
+    assert masked(address) == shown
+
+
+def test_an_unknown_scheme_is_refused_without_its_password() -> None:
+    with pytest.raises(OptionError, match="ftp:// is no stream") as refused:
+        parse_source("ftp://user:secret@host/clip")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_source_does_not_show_its_password() -> None:
+    source = parse_source("rtsp://user:secret@camera/1")
+    assert "secret" not in f"{source} {source!r}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot open rtsp://user:p%40ss@camera/1",
+        "authorisation of user:p%40ss failed",
+        "wrong password 'p@ss'",
+        "redirected to http://other:words@elsewhere/1?token=abcdef",
+    ],
+)
+def test_what_others_say_of_a_source_is_masked_too(text: str) -> None:
+    hidden = Source("network", "rtsp://user:p%40ss@camera/1").hide(text)
+    assert not any(secret in hidden for secret in ("p%40ss", "p@ss", "other:words", "abcdef"))
+    assert "***" in hidden
