@@ -4,19 +4,24 @@
 is all linear algebra; nothing is approximated. What stands in `lfdn.model`, and what is computed
 instead:
 
+    3x3 convolutions           Half of the multiplications (`rowconv.py`), but for the narrow ones.
     head, first strided conv   One 5x5 convolution of stride 2. Nothing stands between the two, so
                                the tensor of full size with 50 channels never exists. Its first row
                                and column, where the zeros around it matter, are computed apart.
-    conv(x) + x                One convolution, with 1 added in the middle of its kernel.
+    conv(x) + x in an FDNB     One convolution, with 1 added in the middle of its kernel.
     FDNB after its 3x3 convs   Distil, norm, merge and CCA are affine in u `[N, 2C]`, the features
                                they work on, with factors that depend on u's mean and covariance
                                alone. Those are one product, the block's output is another.
     ALFM, then a 3x3 conv      theta * attention + 1 is a 1x1 convolution; it is multiplied into the
                                kernel of the convolution behind it.
     ACFM across channels       A 1x1 convolution with a tridiagonal kernel.
+    pixel shuffle              Rows are written where they belong in the picture of twice the size.
+    sums, ReLU                 In place, while the rows are in the cache.
 
-Only networks of the default's parts are rearranged; others come back as they are. Pictures of a
-batch are done one by one, as the kernels depend on the picture. Float32, without autocast.
+Pictures are `[H, W, C]` on the way. The largest ones live in memory that is used again for the next
+picture, so one thread at a time may run this. Only networks of the default's parts are rearranged;
+others come back as they are. Pictures of a batch are done one by one, as the kernels depend on the
+picture. Float32, without autocast.
 """
 
 from typing import cast
@@ -38,6 +43,9 @@ from lfdn.model import (
     UpBlock,
     pad_to_multiple,
 )
+from lfdn.rowconv import Scratch, RowConv, shuffled
+
+ENTRY_BAND_ROWS = 40  # of the first convolution's result; few enough to stay in the cache
 
 
 def rearranged(network: LFDN) -> nn.Module:
@@ -51,16 +59,37 @@ def rearranged(network: LFDN) -> nn.Module:
 class Rearranged(nn.Module):
     """See `rearranged`."""
 
+    @torch.no_grad()
     def __init__(self, network: LFDN) -> None:
         super().__init__()
+        self._scratch = scratch = Scratch()
         encoder = cast("MSHF", network.encoder)
-        self.entry = _Entry(network.head, encoder.down_1)
-        self.encoder = encoder
-        self.blocks = nn.ModuleList(_Block(cast("FDNB", block)) for block in network.blocks)
-        self.fusion = _Fusion(cast("AttentionFusion", network.fusion), network.config.gram)
+        self.entry = _Entry(network.head, encoder.down_1, scratch)
+        self._down_2, self._down_3, self._down_4 = (
+            _Down(block, scratch) for block in (encoder.down_2, encoder.down_3, encoder.down_4)
+        )
+        self._res_2, self._res_3, self._res_4, self._fuse_3, self._fuse_2 = (
+            _Res(block, scratch)
+            for block in (
+                *(encoder.res_2, encoder.res_3, encoder.res_4),
+                *(encoder.fuse_3, encoder.fuse_2),
+            )
+        )
+        self._up_4, self._up_3 = (_up(block, scratch) for block in (encoder.up_4, encoder.up_3))
+        self.blocks = nn.ModuleList(
+            _Block(cast("FDNB", block), scratch) for block in network.blocks
+        )
+        self.fusion = _Fusion(
+            cast("AttentionFusion", network.fusion), network.config.gram, scratch
+        )
         first, up, second, tail = network.decoder
-        self.first, self.second = cast("ResBlock", first), cast("ResBlock", second)
-        self.up, self.tail = cast("UpBlock", up), cast("UpBlock", tail)
+        self._first, self._second = (
+            _Res(cast("ResBlock", block), scratch) for block in (first, second)
+        )
+        self._up = _up(cast("UpBlock", up), scratch)
+        self.tail = _copied(cast("UpBlock", tail).conv)
+        _fill(self.tail, shuffled(self.tail.weight), shuffled(_bias(self.tail)))
+        self._channels = network.config.channels
         self._residual = network.config.residual
 
     @torch.inference_mode()
@@ -69,48 +98,95 @@ class Rearranged(nn.Module):
         return restored[0] if len(restored) == 1 else torch.cat(restored)
 
     def _one(self, image: Tensor) -> Tensor:
-        padded = pad_to_multiple(image, STRIDE_PX).contiguous(memory_format=torch.channels_last)
-        encoder = self.encoder
-        f2 = _res(encoder.res_2, _down(encoder.down_2, self.entry(padded)))
-        f3 = _res(encoder.res_3, _down(encoder.down_3, f2))
-        f4 = _res(encoder.res_4, _down(encoder.down_4, f3))
-        f3 = _res(encoder.fuse_3, _up(encoder.up_4, f4).add_(f3))
-        features = _res(encoder.fuse_2, _up(encoder.up_3, f3).add_(f2))
-        outputs = []
-        for block in self.blocks:
-            features = block(features)
-            outputs.append(features)
-        fused = self.fusion(outputs)
-        change = _up(self.tail, _res(self.second, _up(self.up, _res(self.first, fused))))
-        change = change[..., : image.shape[-2], : image.shape[-1]]
-        return image + change if self._residual else change
+        picture = pad_to_multiple(image, STRIDE_PX)[0].permute(1, 2, 0).contiguous()
+        f2 = self._res_2(self._down_2(self.entry(picture)))
+        f3 = self._res_3(self._down_3(f2))
+        f4 = self._res_4(self._down_4(f3))
+        f3 = self._fuse_3(self._up_4(f4, f3, add=True))
+        features = self._fuse_2(self._up_3(f3, f2, add=True))
+        height, width, channels = features.shape
+        group = self._scratch.take("group", height, width, len(self.blocks) * channels)
+        for index, block in enumerate(self.blocks):
+            out = group[..., index * channels : (index + 1) * channels]
+            features = block(features, out)
+        fused = self._first(self.fusion(group, features))
+        large = self._scratch.take("half a", 2 * height, 2 * width, channels)
+        change = _conv(self.tail, self._second(self._up(fused, large)))
+        restored = self._enlarged(change, picture)[: image.shape[2], : image.shape[3]]
+        return restored.permute(2, 0, 1)[None]
+
+    def _enlarged(self, change: Tensor, picture: Tensor) -> Tensor:
+        """The tail's pixel shuffle, and the sum."""
+        height, width, _ = change.shape
+        pixels = change.view(height, width, 2, -1).transpose(1, 2)
+        restored = torch.empty_like(picture)
+        shape = (height, 2, width, -1)
+        if self._residual:
+            torch.add(picture.view(shape), pixels, out=restored.view(shape))
+        else:
+            restored.view(shape).copy_(pixels)
+        return restored
 
 
 class _Entry(nn.Module):
     """f1 of the picture: head and first downblock."""
 
-    def __init__(self, head: nn.Conv2d, down: DownBlock) -> None:
+    def __init__(self, head: nn.Conv2d, down: DownBlock, scratch: Scratch) -> None:
         super().__init__()
-        self.head, self.reduce, self.refine = head, down.reduce, down.refine
+        self.head, self.reduce = head, down.reduce
         first, second = head.weight.double(), down.reduce.weight.double()
         # The composition of two correlations is the full convolution of their kernels.
         both = F.conv_transpose2d(second, first)
         bias = second.sum(dim=(2, 3)) @ _bias(head).double() + _bias(down.reduce).double()
-        self.both = nn.Conv2d(head.in_channels, down.reduce.out_channels, 5, stride=2, padding=2)
+        self.both = nn.Conv2d(head.in_channels, down.reduce.out_channels, 5, stride=2)
         _fill(self.both, both, bias)
+        self._refine, self._scratch = _row_conv(down.refine, scratch), scratch
 
-    def forward(self, padded: Tensor) -> Tensor:
-        f1: Tensor = self.both(padded)
-        f1[:, :, :1] = self.reduce(self.head(padded[:, :, :3])[:, :, :2])
-        f1[..., :1] = self.reduce(self.head(padded[..., :3])[..., :2])
-        out: Tensor = self.refine(f1.relu_())
-        return out.relu_()
+    def forward(self, picture: Tensor) -> Tensor:
+        height, width = picture.shape[0] // 2, picture.shape[1] // 2
+        reduced = self._scratch.take("half a", height, width, self.both.out_channels)
+        around = F.pad(picture, (0, 0, 2, 2, 2, 2))
+        for top in range(0, height, ENTRY_BAND_ROWS):
+            bottom = min(top + ENTRY_BAND_ROWS, height)
+            band = _conv(self.both, around[2 * top : 2 * bottom + 3])
+            torch.clamp_min(band, 0, out=reduced[top:bottom])
+        reduced[:1] = _conv(self.reduce, _conv(self.head, picture[:3])[:2]).relu_()
+        reduced[:, :1] = _conv(self.reduce, _conv(self.head, picture[:, :3])[:, :2]).relu_()
+        refined = self._scratch.take("half b", height, width, self._refine.outputs)
+        return self._refine(reduced, refined, relu=True)
+
+
+class _Down(nn.Module):
+    """A downblock."""
+
+    def __init__(self, block: DownBlock, scratch: Scratch) -> None:
+        super().__init__()
+        self.reduce, self._refine = block.reduce, _row_conv(block.refine, scratch)
+
+    def forward(self, features: Tensor) -> Tensor:
+        reduced = _conv(self.reduce, features).relu_()
+        out = reduced.new_empty(*reduced.shape[:2], self._refine.outputs)
+        return self._refine(reduced, out, relu=True)
+
+
+class _Res:
+    """A residual block, in place."""
+
+    def __init__(self, block: ResBlock, scratch: Scratch) -> None:
+        self._conv_1, self._conv_2 = (
+            _row_conv(conv, scratch) for conv in (block.conv_1, block.conv_2)
+        )
+        self._scratch = scratch
+
+    def __call__(self, features: Tensor) -> Tensor:
+        between = self._scratch.take("half b", *features.shape)
+        return self._conv_2(self._conv_1(features, between, relu=True), features, add=True)
 
 
 class _Block(nn.Module):
     """An FDNB."""
 
-    def __init__(self, block: FDNB) -> None:
+    def __init__(self, block: FDNB, scratch: Scratch) -> None:
         super().__init__()
         self.coarse_1, self.coarse_2, self.coarse_3 = (
             _plus_identity(conv) for conv in (block.coarse_1, block.coarse_2, block.coarse_3)
@@ -124,13 +200,17 @@ class _Block(nn.Module):
         self.register_buffer("distil", blocks)
         self.register_buffer("merge", merge)
         self.register_buffer("bias", _bias(block.merge).detach().clone())
+        self._scratch = scratch
 
-    def forward(self, features: Tensor) -> Tensor:
-        left, right = features.chunk(2, dim=1)
-        coarse_1 = self.coarse_1(right).relu_()
-        coarse_2 = self.coarse_2(coarse_1).relu_()
-        coarse_3 = self.coarse_3(coarse_2).relu_()
-        u = _rows(torch.cat([left, coarse_1, coarse_2, self.coarse_4(coarse_3)], dim=1))
+    def forward(self, features: Tensor, out: Tensor) -> Tensor:
+        left, right = features.chunk(2, dim=2)
+        coarse_1 = _conv(self.coarse_1, right).relu_()
+        coarse_2 = _conv(self.coarse_2, coarse_1).relu_()
+        coarse_3 = _conv(self.coarse_3, coarse_2).relu_()
+        coarse_4 = _conv(self.coarse_4, coarse_3)
+        both = self._scratch.take("u", *features.shape[:2], 4 * self._half)
+        torch.cat([left, coarse_1, coarse_2, coarse_4], dim=2, out=both)
+        u = both.flatten(0, 1)
         mean, covariance = _moments(u)
         # Norm: what the three distilled ones are divided by; the last one is left as it is.
         distil = cast("Tensor", self.distil)
@@ -147,30 +227,31 @@ class _Block(nn.Module):
         contrast = (merged_variance + NORM_EPSILON).sqrt() + merged_mean
         squeezed = F.relu(self.attention.squeeze(contrast[None, :, None, None]))
         gain = torch.sigmoid(self.attention.excite(squeezed)).flatten()
-        out = torch.addmm(_rows(features), u, (gain[:, None] * matrix).T).add_(gain * offset)
-        return _picture(out, features)
+        torch.addmm(
+            features.flatten(0, 1), u, (gain[:, None] * matrix).T, out=out.flatten(0, 1)
+        ).add_(gain * offset)
+        return out
 
 
 class _Fusion(nn.Module):
     """ALFM and its convolution, and ACFM."""
 
-    def __init__(self, fusion: AttentionFusion, gram: str) -> None:
+    def __init__(self, fusion: AttentionFusion, gram: str, scratch: Scratch) -> None:
         super().__init__()
         self.reduce, self.theta, self.gram = fusion.reduce, fusion.alfm.theta, gram
         self.acfm = _ChannelFusion(fusion.acfm, fusion.reduce.out_channels)
+        self._scratch = scratch
 
-    def forward(self, outputs: list[Tensor]) -> Tensor:
-        group = torch.cat(outputs, dim=1)
-        rows = _rows(group)
+    def forward(self, group: Tensor, last: Tensor) -> Tensor:
+        rows = group.flatten(0, 1)
         products = rows.T @ rows
         if self.gram == "mean":
             products /= len(rows)
         mix = self.theta * torch.softmax(products, dim=1)
         mix.diagonal().add_(1)
         kernel = torch.einsum("oihw,ij->ojhw", self.reduce.weight, mix)
-        kernel = kernel.contiguous(memory_format=torch.channels_last)
-        fused = F.conv2d(group, kernel, self.reduce.bias, padding=1)
-        return fused.add_(self.acfm(outputs[-1]))
+        reduce = RowConv(kernel, self.reduce.bias, self._scratch)
+        return reduce(group, self.acfm(last), add=True)
 
 
 class _ChannelFusion(nn.Module):
@@ -193,32 +274,22 @@ class _ChannelFusion(nn.Module):
         self.alpha = acfm.alpha
 
     def forward(self, features: Tensor) -> Tensor:
-        gate = self.across(self.spatial(features).relu_()).sigmoid_()
-        out: Tensor = gate.mul_(self.alpha).add_(1).mul_(features)
-        return out
+        gate = _conv(self.across, _conv(self.spatial, features).relu_()).sigmoid_()
+        return gate.mul_(self.alpha).add_(1).mul_(features)
 
 
-def _down(block: DownBlock, features: Tensor) -> Tensor:
-    out: Tensor = block.refine(block.reduce(features).relu_())
-    return out.relu_()
+def _conv(conv: nn.Conv2d, picture: Tensor) -> Tensor:
+    """`[H, W, I]` to `[H, W, O]`."""
+    out: Tensor = conv(picture.permute(2, 0, 1)[None])
+    return out[0].permute(1, 2, 0).contiguous()
 
 
-def _res(block: ResBlock, features: Tensor) -> Tensor:
-    out: Tensor = block.conv_2(block.conv_1(features).relu_())
-    return out.add_(features)
+def _row_conv(conv: nn.Conv2d, scratch: Scratch) -> RowConv:
+    return RowConv(conv.weight, conv.bias, scratch)
 
 
-def _up(block: UpBlock, features: Tensor) -> Tensor:
-    return F.pixel_shuffle(block.conv(features), 2)
-
-
-def _rows(features: Tensor) -> Tensor:
-    """`[1, C, H, W]`, channels last in memory, as the matrix `[H * W, C]`."""
-    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-
-
-def _picture(rows: Tensor, like: Tensor) -> Tensor:
-    return rows.view(1, like.shape[2], like.shape[3], -1).permute(0, 3, 1, 2)
+def _up(block: UpBlock, scratch: Scratch) -> RowConv:
+    return RowConv(block.conv.weight, block.conv.bias, scratch, doubles=True)
 
 
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -233,6 +304,12 @@ def _plus_identity(conv: nn.Conv2d) -> nn.Conv2d:
     identity = torch.zeros_like(conv.weight)
     identity[:, :, 1, 1] = torch.eye(conv.in_channels)
     _fill(made, conv.weight + identity, _bias(conv))
+    return made
+
+
+def _copied(conv: nn.Conv2d) -> nn.Conv2d:
+    made = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
+    _fill(made, conv.weight, _bias(conv))
     return made
 
 
