@@ -43,7 +43,7 @@ from lfdn.model import (
     UpBlock,
     pad_to_multiple,
 )
-from lfdn.rowconv import Scratch, RowConv, shuffled
+from lfdn.rowconv import RowConv, Scratch, shuffled
 
 ENTRY_BAND_ROWS = 40  # of the first convolution's result; few enough to stay in the cache
 
@@ -79,9 +79,7 @@ class Rearranged(nn.Module):
         self.blocks = nn.ModuleList(
             _Block(cast("FDNB", block), scratch) for block in network.blocks
         )
-        self.fusion = _Fusion(
-            cast("AttentionFusion", network.fusion), network.config.gram, scratch
-        )
+        self.fusion = _Fusion(cast("AttentionFusion", network.fusion), network.config.gram, scratch)
         first, up, second, tail = network.decoder
         self._first, self._second = (
             _Res(cast("ResBlock", block), scratch) for block in (first, second)

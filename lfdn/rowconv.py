@@ -5,7 +5,7 @@ minimal filtering F(4, 3) down the rows: four rows of the result need six 1x3 co
 of twelve. Both transforms are small matrix products over whole rows, so each costs one pass over
 memory, and bands of rows are worked on at a time, so that what is between them stays in the cache.
 
-    rows 4t-1 ... 4t+4  --B-->  six mixtures  --six 1x3 convolutions-->  six  --A-->  rows 4t ... 4t+3
+    rows 4t-1 ... 4t+4  --mix-->  six, each convolved 1x3  --unmix-->  rows 4t ... 4t+3
 
 Pictures are `[H, W, C]`, contiguous. Transforming across the columns as well would halve the
 multiplications again, but not the time: matrix products this narrow run at half the speed.
@@ -134,7 +134,7 @@ class RowConv:
 
 def shuffled(channels: Tensor) -> Tensor:
     """Channels `[C * 4, ...]` in the order row, column, C, where pixel shuffle has C outermost."""
-    return channels.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
+    return channels.view(-1, 4, *channels.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
 def _tile(rows: Tensor, index: int) -> Tensor:

@@ -44,9 +44,15 @@ class StageClock:
     A stage is at work inside `working()`; while that goes on, the time inside
     `waiting_for_input()` is not counted as work, so the two can be nested: a stage that pulls its
     input from another thread is not charged for the other's slowness.
+
+    `on_work` is told every stretch of work as it ends: how many times `working()` was left before,
+    when it began and when it ended, by `time.perf_counter`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_work: Callable[[int, float, float], None] | None = None) -> None:
+        self._on_work = on_work
+        self._items = 0
+        self._work_since_s: float | None = None
         self._busy_s = 0.0
         self._input_wait_s = 0.0
         self._output_wait_s = 0.0
@@ -57,24 +63,40 @@ class StageClock:
 
     @contextmanager
     def working(self) -> Generator[None]:
-        start_s, waited_s = time.perf_counter(), self._input_wait_s
+        self._work_since_s = time.perf_counter()
         try:
             yield
         finally:
-            elapsed_s = time.perf_counter() - start_s
-            self._busy_s += elapsed_s - (self._input_wait_s - waited_s)
+            self._pause()
+            self._items += 1
 
     def add_busy(self, seconds: float) -> None:
-        """Count work that was measured otherwise."""
-        self._busy_s += seconds
+        """Count work that has just ended and was measured otherwise."""
+        self._work_since_s = time.perf_counter() - seconds
+        self._pause()
 
     @contextmanager
     def waiting_for_input(self) -> Generator[None]:
+        at_work = self._pause()
         start_s = time.perf_counter()
         try:
             yield
         finally:
-            self._input_wait_s += time.perf_counter() - start_s
+            end_s = time.perf_counter()
+            self._input_wait_s += end_s - start_s
+            if at_work:
+                self._work_since_s = end_s
+
+    def _pause(self) -> bool:
+        """The end of a stretch of work, if there was one; whether there was."""
+        since_s, self._work_since_s = self._work_since_s, None
+        if since_s is None:
+            return False
+        end_s = time.perf_counter()
+        self._busy_s += end_s - since_s
+        if self._on_work is not None:
+            self._on_work(self._items, since_s, end_s)
+        return True
 
     @contextmanager
     def waiting_for_output(self) -> Generator[None]:

@@ -116,7 +116,13 @@ _WORSE = [
         help="Blur: how much the camera shakes; 0 is a tripod.",
     ),
 ]
-_restores = takes(*WHERE, *SPAN, *READING, *NETWORK, *ENCODER, *RATE, JSON, QUIET, VERBOSE)
+_TRACE = click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write when each stage was at work, for chrome://tracing or ui.perfetto.dev.",
+)
+_restores = takes(*WHERE, *SPAN, *READING, *NETWORK, *ENCODER, *RATE, _TRACE, JSON, QUIET, VERBOSE)
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -293,6 +299,7 @@ def _run(
     quiet: bool,
     verbose: bool,
     deinterlace: bool,
+    trace: Path | None = None,
     **chosen: Any,
 ) -> None:
     """From `source` to its target by `restore`, saying how it goes."""
@@ -309,6 +316,7 @@ def _run(
             span=span,
             deinterlace=deinterlace,
             on_progress=reporter.progress,
+            trace=trace,
         )
         reporter.done(summary)
 

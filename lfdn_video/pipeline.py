@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.reader import open_reader
 from lfdn_video.source import expected_frames
+from lfdn_video.trace import Trace
 from lfdn_video.writer import open_writer
 
 if TYPE_CHECKING:
@@ -93,21 +94,23 @@ def restore(
     deinterlace: bool = False,
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
+    trace: str | Path | None = None,
 ) -> Summary:
     """Restore the video (or pictures) `source` into `target`, which appears when it is complete.
 
     `weights`: a file to use instead of those that ship for `task`. `deinterlace`: interlaced frames
     are made whole first. `engine`: one to use instead of
     making one, for several runs in a row; it stays open. `on_progress` is called in this thread
-    after each frame.
+    after each frame. `trace`: a file that shows when each stage was at work, to look at in
+    chrome://tracing or ui.perfetto.dev; it is also written if the run fails.
 
     Raises an LfdnVideoError; then, as on Ctrl-C, there is no target. A long run is written in
     segments, and what is finished of it is kept: the same call with `encode.resume` goes on.
     """
     start_s = time.perf_counter()
     encode, span = encode or EncodeOptions(), span or SpanOptions()
-    clocks = _Clocks()
     with (
+        _Clocks(Path(trace) if trace is not None else None) as clocks,
         open_reader(source, span, deinterlace=deinterlace) as reader,
         open_writer(target, reader.info, encode, span) as writer,
         _network(reader.info, engine, task, weights, inference) as network,
@@ -135,12 +138,10 @@ def restore(
                 meter.count()
                 if on_progress is not None:
                     on_progress(meter.progress())
-        written_s = time.perf_counter()
-    end_s = time.perf_counter()
-    clocks.encode.add_busy(end_s - written_s)  # on leaving, the writer flushes, copies and closes
+        clocks.all_written()
     return Summary(
         frames=meter.frames,
-        seconds=end_s - start_s,
+        seconds=time.perf_counter() - start_s,
         stages=clocks.times,
         bottleneck=clocks.bottleneck,
         warnings=(*reader.warnings, *writer.warnings),
@@ -230,10 +231,31 @@ def _picture(frame: Frame, info: VideoInfo) -> RestoredFrame:
 
 
 class _Clocks:
-    """The clocks of the three stages."""
+    """The clocks of the three stages, and the file that shows what they saw, if one is wanted.
 
-    def __init__(self) -> None:
-        self.decode, self.model, self.encode = StageClock(), StageClock(), StageClock()
+    To be left behind the writer, which flushes, copies and closes when it is left: encoding, too.
+    """
+
+    def __init__(self, trace: Path | None) -> None:
+        self._trace = Trace(trace) if trace is not None else None
+        self._all_written_s: float | None = None
+        self.decode, self.model, self.encode = (
+            StageClock(self._trace.listener(stage) if self._trace is not None else None)
+            for stage in get_args(Stage)
+        )
+
+    def __enter__(self) -> "_Clocks":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._all_written_s is not None:
+            self.encode.add_busy(time.perf_counter() - self._all_written_s)
+        if self._trace is not None:
+            self._trace.write()
+
+    def all_written(self) -> None:
+        """The last frame was handed to the writer."""
+        self._all_written_s = time.perf_counter()
 
     @property
     def times(self) -> dict[Stage, StageTimes]:

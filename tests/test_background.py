@@ -212,3 +212,15 @@ def test_a_worker_is_waited_for() -> None:
     go_on.set()
     worker.result()
     assert done.is_set()
+
+
+def test_a_clock_tells_its_work_without_the_waiting_in_it() -> None:
+    told: list[tuple[int, float, float]] = []
+    clock = StageClock(lambda *work: told.append(work))
+    with clock.working(), clock.waiting_for_input():
+        time.sleep(0.01)
+    with clock.working():
+        pass
+    assert [item for item, _, _ in told] == [0, 0, 1]
+    assert sum(end - start for _, start, end in told) == pytest.approx(clock.times.busy_s)
+    assert clock.times.busy_s < 0.01 <= clock.times.input_wait_s

@@ -17,7 +17,14 @@ LAYERS = (
     {"lfdn.degrade.draw"},
     {"lfdn.degrade.blur", "lfdn.degrade.rain"},
     {"lfdn.degrade.frames"},
-    {"lfdn.model", "lfdn.degrade", "lfdn.losses", "lfdn.metrics", "lfdn.optim"},
+    {
+        "lfdn.model",
+        "lfdn.degrade",
+        "lfdn.losses",
+        "lfdn.metrics",
+        "lfdn.optim",
+        "lfdn.rowconv",
+    },
     {"lfdn.weights", "lfdn.data", "lfdn.inference"},
     {"lfdn"},  # the public names, gathered
     {"lfdn.pack", "lfdn.pairs"},
@@ -44,6 +51,7 @@ LAYERS = (
         "lfdn_video.guard",
         "lfdn_video.media",
         "lfdn_video.options",
+        "lfdn_video.trace",
     },
     {"lfdn_video.adaptation", "lfdn_video.cameras", "lfdn_video.wire"},
     {"lfdn_video.child"},

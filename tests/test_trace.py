@@ -1,0 +1,95 @@
+"""What a trace shows: that the stages run at once, and the same seconds as their clocks."""
+
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from lfdn_video.errors import OutputError
+from lfdn_video.options import EncodeOptions
+from lfdn_video.pipeline import restore
+from lfdn_video.trace import Trace
+from tests.clips import Clip
+from tests.fakes import FakeRunner, NetworkFailureError, fail_after
+
+FRAMES, NETWORK_S = 12, 0.03
+ROUNDING_US = 1.0
+
+
+def slow(batch: Tensor) -> Tensor:
+    """A network on another device: it takes time, but no core."""
+    time.sleep(NETWORK_S)
+    return batch
+
+
+def bars(path: Path) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = json.loads(path.read_text())["traceEvents"]
+    return [event for event in events if event["ph"] == "X"]
+
+
+def most_at_once(path: Path) -> set[str]:
+    """The stages at work at the moment when most of them are."""
+    found = bars(path)
+    at_once = (
+        {bar["name"] for bar in found if bar["ts"] <= moment < bar["ts"] + bar["dur"]}
+        for moment in (bar["ts"] for bar in found)
+    )
+    return max(at_once, key=len)
+
+
+def restored(folder: Path, network: Any = slow) -> Path:
+    clip = Clip(size=(640, 480), pts=range(FRAMES)).make(folder / "clip.mkv")
+    trace = folder / "trace.json"
+    options = EncodeOptions(codec="ffv1")
+    runner = FakeRunner(network)
+    restore(clip, folder / "after.mkv", engine=runner, encode=options, trace=trace)
+    return trace
+
+
+def test_decoding_the_network_and_encoding_run_at_once(tmp_path: Path) -> None:
+    assert most_at_once(restored(tmp_path)) == {"decode", "model", "encode"}
+
+
+def test_every_frame_has_a_bar_in_every_stage(tmp_path: Path) -> None:
+    found = bars(restored(tmp_path))
+    for stage in ("decode", "model", "encode"):
+        items = {bar["args"]["item"] for bar in found if bar["name"] == stage}
+        assert items >= set(range(FRAMES))
+
+
+def test_bars_of_one_stage_do_not_overlap(tmp_path: Path) -> None:
+    found = bars(restored(tmp_path))
+    for row in range(3):
+        of_row = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in found if bar["tid"] == row)
+        gaps = [begin - end for (_, end), (begin, _) in pairwise(of_row)]
+        assert min(gaps) >= -ROUNDING_US
+
+
+def test_the_bars_are_the_seconds_of_the_summary(tmp_path: Path) -> None:
+    clip = Clip(pts=range(FRAMES)).make(tmp_path / "clip.mkv")
+    trace = tmp_path / "trace.json"
+    summary = restore(clip, tmp_path / "after.mkv", engine=FakeRunner(slow), trace=trace)
+    for stage, times in summary.stages.items():
+        shown_s = sum(bar["dur"] for bar in bars(trace) if bar["name"] == stage) / 1e6
+        assert shown_s == pytest.approx(times.busy_s, abs=1e-3)
+
+
+def test_a_run_that_fails_leaves_its_trace(tmp_path: Path) -> None:
+    with pytest.raises(NetworkFailureError):
+        restored(tmp_path, fail_after(3))
+    assert len([b for b in bars(tmp_path / "trace.json") if b["name"] == "decode"]) >= 3
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="name another file"):
+        Trace(tmp_path / "no folder" / "trace.json")
+
+
+def test_rows_are_named(tmp_path: Path) -> None:
+    events = json.loads(restored(tmp_path).read_text())["traceEvents"]
+    names = [event["args"]["name"] for event in events if event["ph"] == "M"]
+    assert names == ["decode", "model", "encode"]
