@@ -56,6 +56,17 @@ def rearranged(network: LFDN) -> nn.Module:
     return Rearranged(network)
 
 
+def first_two_as_one(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) -> nn.Conv2d:
+    """The 5x5 convolution that is `head`, then `reduce`, but for the first row and column."""
+    first, second = head.weight.double(), reduce.weight.double()
+    # The composition of two correlations is the full convolution of their kernels.
+    kernel = F.conv_transpose2d(second, first)
+    bias = second.sum(dim=(2, 3)) @ _bias(head).double() + _bias(reduce).double()
+    both = nn.Conv2d(head.in_channels, reduce.out_channels, 5, stride=2, padding=padding)
+    _fill(both, kernel, bias)
+    return both
+
+
 class Rearranged(nn.Module):
     """See `rearranged`."""
 
@@ -132,12 +143,7 @@ class _Entry(nn.Module):
     def __init__(self, head: nn.Conv2d, down: DownBlock, scratch: Scratch) -> None:
         super().__init__()
         self.head, self.reduce = head, down.reduce
-        first, second = head.weight.double(), down.reduce.weight.double()
-        # The composition of two correlations is the full convolution of their kernels.
-        both = F.conv_transpose2d(second, first)
-        bias = second.sum(dim=(2, 3)) @ _bias(head).double() + _bias(down.reduce).double()
-        self.both = nn.Conv2d(head.in_channels, down.reduce.out_channels, 5, stride=2)
-        _fill(self.both, both, bias)
+        self.both = first_two_as_one(head, down.reduce)
         self._refine, self._scratch = _row_conv(down.refine, scratch), scratch
 
     def forward(self, picture: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -46,6 +47,15 @@ def shipped(task: str) -> tuple[Path, str]:
         raise WeightsError(
             f"{task}: no weights ship for this task (there are: {known}); pass a file"
         )
+    return FOLDER / entry["file"], entry["sha256"]
+
+
+def shipped_int8(task: str) -> tuple[Path, str]:
+    """The same for their 8-bit form (`quantized.py`)."""
+    shipped(task)
+    entry = _index()[task].get("int8")
+    if entry is None:
+        raise WeightsError(f"{task}: does not ship in 8 bit; use another precision")
     return FOLDER / entry["file"], entry["sha256"]
 
 
@@ -133,6 +143,16 @@ def register(path: Path) -> None:
     index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
 
+def register_int8(task: str, path: Path) -> None:
+    """Enter the 8-bit form of the weights of a task in the `index.json` beside it."""
+    index = path.with_name(INDEX)
+    entries = json.loads(index.read_text()) if index.is_file() else {}
+    if task not in entries:
+        raise WeightsError(f"{index}: has no weights for {task}; register them first")
+    entries[task]["int8"] = {"file": path.name, "sha256": file_sha256(path)}
+    index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
+
+
 def digest(config: str, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the configuration and the tensors, in the order of their names."""
     sha = hashlib.sha256(config.encode())
@@ -155,9 +175,9 @@ def config_from_json(text: str) -> LFDNConfig:
     return LFDNConfig(**fields)
 
 
-def _index() -> dict[str, dict[str, str]]:
+def _index() -> dict[str, dict[str, Any]]:
     path = FOLDER / INDEX
     if not path.is_file():
         return {}
-    index: dict[str, dict[str, str]] = json.loads(path.read_text())
+    index: dict[str, dict[str, Any]] = json.loads(path.read_text())
     return index

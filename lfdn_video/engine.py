@@ -33,11 +33,12 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 import lfdn
 from lfdn.inference import rearranged
+from lfdn.quantized import OpenVinoMissingError, load_quantized
 from lfdn.weights import header, shipped
 from lfdn_video.errors import DeviceError, DeviceMemoryError, OptionError, WeightsError
 from lfdn_video.options import InferenceOptions
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 Array = np.ndarray[Any, np.dtype[Any]]
 Model = Callable[[Tensor], Tensor]
 T_co = TypeVar("T_co", covariant=True)
@@ -45,7 +46,7 @@ T = TypeVar("T")
 
 # Peak of one forward pass per input pixel, measured at 1280×720 and 1920×1088 on the CPU
 # (411 and 364 in float32, 258 in bfloat16), with something to spare.
-NETWORK_BYTES_PER_PX = {"float32": 450, "bfloat16": 300, "float16": 300}
+NETWORK_BYTES_PER_PX = {"float32": 450, "bfloat16": 300, "float16": 300, "int8": 450}
 MEMORY_SHARE = 0.5  # of what is free when a picture's size is first seen
 UNKNOWN_FREE_BYTES = 4 << 30  # where the system does not say
 CPU_WHOLE_PICTURE_PX = 1920 * 1088  # larger ones are cut into tiles
@@ -55,7 +56,7 @@ LARGEST_AUTO_BATCH = 8
 UPLOAD_SLOTS = 3
 PLANE_ALIGNMENT_BYTES = 256  # of a plane's start within a slot
 
-_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _PLANE_TYPES = {"uint8": torch.uint8, "uint16": torch.uint16}
 
 _log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class Engine:
 
     def redo(self, batch: Tensor) -> Tensor:
         """`residual` in float32, for a batch that half precision did not hold."""
-        if self.precision != "float32":
+        if self.precision in _TYPES:
             self.redone_batches += 1
             level = logging.WARNING if self.redone_batches == 1 else logging.DEBUG
             _log.log(level, "not finite in %s; done again in float32", self.precision)
@@ -211,7 +212,7 @@ class Engine:
         with self.computing():
             batch = batch.contiguous(memory_format=torch.channels_last)
             # The input stays float32: the picture the network adds its change to is not rounded.
-            with torch.autocast(kind, _TYPES[precision], enabled=precision != "float32"):
+            with torch.autocast(kind, _TYPES.get(precision), enabled=precision in _TYPES):
                 restored = self._model(batch)
             finite = torch.isfinite(restored).all()
             return restored.float().clamp(0, 1).sub_(batch), finite
@@ -228,16 +229,26 @@ def load_engine(
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     try:
-        network = lfdn.load(weights if weights is not None else task)
+        model = _network(weights if weights is not None else task, device, precision)
         about = header(weights if weights is not None else shipped(task)[0])
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
-    usual = device.type != "cpu" or precision != "float32"
-    model = network if usual else rearranged(network)
+    except OpenVinoMissingError as error:
+        raise OptionError(f"precision: {error}") from error
     if about["task"] != task:
         _log.warning("%s: was trained to %s, and is used to %s", weights, about["task"], task)
     _log.info("the network runs on %s in %s", device, precision)
     return Engine(model, device=device, precision=precision, model_id=about["digest"])
+
+
+def _network(
+    task_or_path: str | Path, device: torch.device, precision: Precision
+) -> torch.nn.Module:
+    """The form of the network that is fastest there."""
+    if precision == "int8":
+        return load_quantized(task_or_path)
+    network = lfdn.load(task_or_path)
+    return rearranged(network) if device.type == "cpu" and precision == "float32" else network
 
 
 def choose_device(name: str) -> torch.device:
@@ -261,6 +272,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     if name not in get_args(Precision):
         raise OptionError(f"precision: {name!r} is none of auto, {', '.join(get_args(Precision))}")
     precision: Precision = next(each for each in get_args(Precision) if each == name)
+    if precision == "int8" and device.type != "cpu":
+        raise OptionError("precision: int8 is for the CPU alone; use float16, or the device cpu")
     if precision == "float16" and device.type == "cpu":
         raise OptionError("precision: float16 is not for the CPU; use float32 or bfloat16")
     if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():

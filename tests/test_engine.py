@@ -218,8 +218,8 @@ def test_float16_is_not_for_the_cpu() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(OptionError, match="'int8' is none of auto, float32, bfloat16, float16"):
-        choose_precision("int8", CPU)
+    with pytest.raises(OptionError, match="'int4' is none of auto, float32, bfloat16, float16, int8"):
+        choose_precision("int4", CPU)
 
 
 def test_missing_weights_are_an_error_of_ours(tmp_path: Path) -> None:

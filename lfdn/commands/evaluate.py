@@ -14,15 +14,17 @@ from lfdn.commands.inputs import FOLDER, data_options, read_samples
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import nn
+
     from lfdn.data import Sample
     from lfdn.evaluate import Row
-    from lfdn.model import LFDN
 
 
 @click.command()
 @click.option("--weights", default="derain", show_default=True, help="A shipped task, or a file.")
 @data_options
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--int8", is_flag=True, help="Their 8-bit form; needs OpenVINO (the extra openvino).")
 @click.option("--feed-clean", is_flag=True, help="Feed the clean pictures: are they left alone?")
 @click.option(
     "--set",
@@ -40,6 +42,7 @@ def evaluate(
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
     device: str,
+    int8: bool,
     feed_clean: bool,
     scalars: tuple[str, ...],
     csv_path: Path | None,
@@ -49,22 +52,25 @@ def evaluate(
 ) -> None:
     """PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), whole pictures, 8 bit."""
     from lfdn import evaluate as measuring
+    from lfdn.quantized import OpenVinoMissingError, load_quantized
     from lfdn.weights import load
 
     for path in (csv_path, save):
         if path is not None and path.exists() and not force:
             raise click.ClickException(f"{path}: exists; choose another name or add --force")
     try:
-        samples, network = read_samples(sets, exclude), load(weights)
+        samples = read_samples(sets, exclude)
+        network = load_quantized(weights) if int8 else load(weights)
         learnt = measuring.learnt_scalars(network)
         measuring.set_scalars(network, _parse_scalars(scalars))
         rows = _measure(network, samples, device=device, feed_clean=feed_clean, save=save)
         if csv_path:
             measuring.write_csv(rows, csv_path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OpenVinoMissingError) as error:
         raise click.ClickException(str(error)) from error
     about = {
         "weights": _about_weights(weights),
+        "precision": "int8" if int8 else "float32",
         "data": list(sets),
         "exclude": list(exclude),
         "pictures": len(rows),
@@ -81,7 +87,7 @@ def evaluate(
         _show_table(measuring.mean(rows), about)
 
 
-def _measure(network: LFDN, samples: Sequence[Sample], **options: Any) -> list[Row]:
+def _measure(network: nn.Module, samples: Sequence[Sample], **options: Any) -> list[Row]:
     from rich.console import Console
     from rich.progress import track
 
