@@ -29,8 +29,9 @@ check: ## the whole gate, in a fresh environment
 samples: ## make samples/ anew: make samples DASHCAM=dashcam.mp4 CAR=car_detection.mp4
 	$(BIN)/python samples/make_samples.py --dashcam $(DASHCAM) --car $(CAR)
 
-bench: ## the figures of docs/log.md that need no data set; about ten minutes on two cores
-	$(BIN)/python benchmarks/stages.py --json benchmarks/results/stages.json
+bench: ## every figure about speed, and the tables in README.md; an hour on two cores
+	$(BIN)/python -m benchmarks.suite
+	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python benchmarks/stages.py --memory --json benchmarks/results/memory.json
 	$(BIN)/python benchmarks/tiling.py --json benchmarks/results/tiling.json
 	$(BIN)/python benchmarks/training_step.py

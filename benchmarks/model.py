@@ -1,48 +1,70 @@
-"""The network alone: every backend on every size, side by side, as a share of what the machine can.
+"""The network alone: every backend on a picture, side by side, as a share of what the machine can.
 
-    python benchmarks/model.py
-    python benchmarks/model.py --size 1280x720 --backend reference --backend default --rounds 9
-    python benchmarks/model.py --json benchmarks/results/model_cpu.json
+Measured by `suite.py`. Backends take turns within a round, so that whatever else the machine does
+meets them all; medians over the rounds are told. The first is what the others are compared with:
 
-`reference` is `lfdn.model` in plain eager float32, `default` what `lfdn-video` runs on this device.
-Backends take turns within a round, so that whatever else the machine does meets them all; medians
-over the rounds are told, and their ratio to the reference. The ceilings are measured in the same
-run: the fastest float32 and bfloat16 matrix product, and how fast memory is copied. The network's
-operations are those of the reference; a backend that saves some shows as more of the ceiling than
-it uses.
+    reference          `lfdn.model` as a user would run it: eager, float32, channels first
+    channels last      the same, weights and picture channels last in memory
+    default            what `lfdn-video` runs on this device
+    int8               what `--precision int8` runs
+    openvino           float32 by OpenVINO, of the network as `lfdn quantize` rearranges it
+    compiled, bfloat16 channels last, by torch.compile, by autocast; or both
+
+The network's operations are those of the reference; a backend that saves some shows as more of the
+ceiling than it uses, above 100 % even.
 """
 
-import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-import click
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import lfdn
+import lfdn.model
+from lfdn.quantized import compiled
 from lfdn_video.engine import Engine, load_engine
 from lfdn_video.options import InferenceOptions
 
-SIZES = ("640x360", "1280x720", "1920x1080")
-BACKENDS = ("reference", "default", "compiled", "bfloat16", "bfloat16 compiled")
+BACKENDS = ("reference", "channels last", "default", "openvino", "int8")
+"""In the order of the tables; `compiled`, `bfloat16` and `bfloat16 compiled` on request."""
+NEEDS = {"openvino": ("openvino", "nncf"), "int8": ("openvino",)}
+ON_CPU_ALONE = frozenset(NEEDS)
 MATRIX, COPY_BYTES, TRIES = 2048, 1 << 28, 5
-SMOKE_SIZE = "160x96"
 
 Run = Callable[[Tensor], Tensor]
+
+
+def available(names: Sequence[str], device: str) -> list[str]:
+    """Those that this device and what is installed can run."""
+    return [
+        name
+        for name in names
+        if all(find_spec(module) for module in NEEDS.get(name, ()))
+        and (device == "cpu" or name not in ON_CPU_ALONE)
+    ]
 
 
 def backend(name: str, task: str, device: str) -> Run:
     """A function of the picture `[1, 3, H, W]` to the restored one, on that device."""
     if name == "default":
         return _engine(load_engine(task, options=InferenceOptions(device=device)))
+    if name == "int8":
+        options = InferenceOptions(device=device, precision="int8")
+        return _engine(load_engine(task, options=options))
+    if name == "openvino":
+        return _openvino(task)
     network = lfdn.load(task).eval().to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch
+    layout = torch.contiguous_format if name == "reference" else torch.channels_last
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch
     run: Run = torch.compile(network, dynamic=False) if "compiled" in name else network
     half = "bfloat16" in name
 
@@ -51,7 +73,26 @@ def backend(name: str, task: str, device: str) -> Run:
             torch.inference_mode(),
             torch.autocast(image.device.type, torch.bfloat16, enabled=half),
         ):
-            return run(image).float().clamp(0, 1)
+            return run(image.contiguous(memory_format=layout)).float().clamp(0, 1)
+
+    return called
+
+
+def _openvino(task: str) -> Run:
+    import openvino
+
+    from lfdn.quantize import convert
+
+    core, model, requests = openvino.Core(), convert(lfdn.load(task)), {}
+
+    def called(image: Tensor) -> Tensor:
+        padded = lfdn.model.pad_to_multiple(image, 16).contiguous()
+        if padded.shape not in requests:
+            model.reshape(list(padded.shape))
+            requests[padded.shape] = compiled(core, model).create_infer_request()
+        found: dict[Any, Any] = requests[padded.shape].infer([padded.numpy()])
+        change = torch.from_numpy(next(iter(found.values())))
+        return (image + change[..., : image.shape[2], : image.shape[3]]).clamp(0, 1)
 
     return called
 
@@ -90,7 +131,7 @@ def operations(height: int, width: int) -> int:
     return int(counter.get_total_flops())
 
 
-def machine() -> dict[str, object]:
+def machine() -> dict[str, Any]:
     """What the figures are of."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
@@ -108,17 +149,18 @@ def machine() -> dict[str, object]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
+        "python": platform.python_version(),
         "torch": torch.__version__,
+        "av": version("av"),
+        "openvino": version("openvino") if find_spec("openvino") else None,
     }
 
 
 def measure(
-    size: str, names: tuple[str, ...], *, task: str, device: str, rounds: int
-) -> list[dict[str, object]]:
+    width: int, height: int, names: Sequence[str], *, task: str, device: str, rounds: int
+) -> list[dict[str, Any]]:
     """A row for each backend."""
-    width, height = map(int, size.split("x"))
-    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
-    image = image.to(device).contiguous(memory_format=torch.channels_last)
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)).to(device)
     runs = {name: backend(name, task, device) for name in names}
     expected = runs[names[0]](image)
     differences = {name: float((run(image) - expected).abs().max()) for name, run in runs.items()}
@@ -129,56 +171,14 @@ def measure(
     first, gflop = median(times[names[0]]), operations(height, width) / 1e9
     return [
         {
-            "size": size,
+            "width": width,
+            "height": height,
             "backend": name,
             "seconds": round(median(times[name]), 4),
+            "all_s": [round(each, 4) for each in times[name]],
             "speed_up": round(first / median(times[name]), 2),
             "gflops": round(gflop / median(times[name]), 1),
             "largest_difference": round(differences[name], 7),
         }
         for name in names
     ]
-
-
-@click.command()
-@click.option("--size", "sizes", multiple=True, default=SIZES, show_default=True)
-@click.option("--backend", "names", multiple=True, default=BACKENDS, show_default=True,
-              help="The first is what the others are compared with.")  # fmt: skip
-@click.option("--task", default="derain", show_default=True)
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--rounds", default=7, show_default=True)
-@click.option("--smoke", is_flag=True, help="One small picture, once.")
-@click.option("--json", "report", type=click.Path(path_type=Path))
-def main(
-    sizes: tuple[str, ...],
-    names: tuple[str, ...],
-    task: str,
-    device: str,
-    rounds: int,
-    *,
-    smoke: bool,
-    report: Path | None,
-) -> None:
-    """Time the network's backends."""
-    if smoke:
-        sizes, names, rounds = (SMOKE_SIZE,), ("reference", "default"), 1
-    limits = ceilings(device)
-    click.echo(f"ceilings: {limits}")
-    rows = []
-    for size in sizes:
-        for row in measure(size, names, task=task, device=device, rounds=rounds):
-            rows.append(row)
-            kind = "bfloat16" if "bfloat16" in str(row["backend"]) else "float32"
-            share = float(str(row["gflops"])) / limits[f"{kind}_gflops"]
-            click.echo(
-                f"{row['size']:>10} {row['backend']:18} {row['seconds']:8.4f} s  "
-                f"x{row['speed_up']:.2f}  {share:4.0%} of the ceiling  "
-                f"differs by {row['largest_difference']:.7f}"
-            )
-    if report is not None:
-        told = {"machine": machine(), "ceilings": limits, "rounds": rounds, "rows": rows}
-        report.write_text(json.dumps(told, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ shows that it runs: a few frames of a sample, once.
 """
 
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -24,6 +25,7 @@ from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import av
 import click
@@ -121,17 +123,19 @@ class Bench:
             yield grid.split(picture)
 
 
-def measure(bench: Bench, repeats: int) -> dict[str, object]:
+def measure(bench: Bench, repeats: int) -> dict[str, Any]:
     """Seconds of each stage and of all together; medians, and every single measurement."""
     seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, "end to end")}
-    bottlenecks = []
+    bottlenecks, busy = [], []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for _ in range(repeats):
         for name, times in seconds.items():
-            start_s = time.perf_counter()
+            start_s, start_cpu_s = time.perf_counter(), time.process_time()
             summary = bench.run(name)
             times.append(time.perf_counter() - start_s)
             if summary is not None:
                 bottlenecks.append(summary.bottleneck)
+                busy.append((time.process_time() - start_cpu_s) / times[-1] / (cores or 1))
     medians = {name: median(times) for name, times in seconds.items()}
     alone_s = sum(medians[name] for name in STAGES)
     return {
@@ -142,6 +146,7 @@ def measure(bench: Bench, repeats: int) -> dict[str, object]:
         "all_s": seconds,
         "sum_alone_s": alone_s,
         "end_to_end_over_sum": medians["end to end"] / alone_s,
+        "cores_busy": median(busy),
         "bottleneck": max(set(bottlenecks), key=bottlenecks.count),
     }
 
@@ -154,6 +159,11 @@ def peak_bytes(clip: Path, arguments: list[str]) -> int:
 
 
 def own_peak_bytes() -> int:
+    """Of this process. Linux's getrusage has that of the process that started it, if higher."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
 

@@ -218,7 +218,7 @@ def test_float16_is_not_for_the_cpu() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(OptionError, match="'int4' is none of auto, float32, bfloat16, float16, int8"):
+    with pytest.raises(OptionError, match=r"'int4' is none of auto, float32, .*, int8"):
         choose_precision("int4", CPU)
 
 

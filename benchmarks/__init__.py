@@ -1,0 +1,1 @@
+"""What makes every published number; `suite.py` is the one about speed."""
