@@ -70,7 +70,7 @@ def _cpu(machine: dict[str, Any]) -> str:
 
 
 def _network(report: dict[str, Any]) -> str:
-    """Seconds a picture, by backend and size; the ratio to the reference, and the ceiling's share."""
+    """Seconds a picture, by backend and size; what they are of the reference and the ceiling."""
     rows = report["network"]
     names = list(dict.fromkeys(row["name"] for row in rows))
     backends = list(dict.fromkeys(row["backend"] for row in rows))

@@ -19,8 +19,7 @@ from torch import Tensor
 
 TILE_ROWS, MIXTURES = 4, 6
 BAND_TILES_PX = 2560
-"""Tiles × columns worked on at a time for each thread; 128 KiB of a mixture with 50 channels are
-four of them, and the second-level cache holds a few mixtures."""
+"""Tiles × columns worked on at a time for each thread: of 50 channels, half a MiB a mixture."""
 
 _MIX = torch.tensor(
     [
@@ -93,40 +92,31 @@ class RowConv:
         self, picture: Tensor, out: Tensor, *, relu: bool = False, add: bool = False
     ) -> Tensor:
         """The convolution, in `out`, which is contiguous; `add`: on top of what is there."""
-        height, width, _ = picture.shape
-        channels, phases = self.outputs, self._phases
+        height, width, inputs = picture.shape
         rows = picture.view(height, -1)
         # Of the doubled picture, row 2h + phase holds the phase's share of row h's channels.
-        targets = out.view(height, phases, -1)
+        targets = out.view(height, self._phases, -1)
         tiles = -(-height // TILE_ROWS)
-        band = max(1, BAND_TILES_PX * torch.get_num_threads() // width)
-        mixtures = self._scratch.take("mixtures", MIXTURES, band, rows.shape[1])
-        convolved = self._scratch.take(
-            "convolved", MIXTURES, band, phases, width * channels // phases
-        )
+        band = min(tiles, max(1, BAND_TILES_PX * torch.get_num_threads() // width))
+        mixtures = self._scratch.take("mixtures", MIXTURES, band, width, inputs)
+        shape = (MIXTURES, band, self._phases, width, self.outputs // self._phases)
+        convolved = self._scratch.take("convolved", *shape)
         for first in range(0, tiles, band):
             count = min(band, tiles - first)
             for tile in range(count):
-                torch.mm(_MIX, _tile(rows, first + tile), out=mixtures[:, tile])
+                torch.mm(_MIX, _tile(rows, first + tile), out=mixtures[:, tile].flatten(1))
             for index in range(MIXTURES):
-                mixture = mixtures[index, :count].view(count, width, -1)
-                found = self._convolve(mixture, index).view(count, width, phases, -1)
-                target = convolved[index, :count].view(count, phases, width, -1)
-                target.copy_(found.transpose(1, 2))
-            for tile in range(count):
-                top = (first + tile) * TILE_ROWS
-                for phase in range(phases):
-                    target = targets[top : top + TILE_ROWS, phase]
-                    unmix, of_tile = _UNMIX[: len(target)], convolved[:, tile, phase]
-                    if add:
-                        target.addmm_(unmix, of_tile)
-                    else:
-                        torch.mm(unmix, of_tile, out=target)
+                found = self._convolve(mixtures[index, :count], index)
+                in_phases = found.view(count, width, self._phases, -1).transpose(1, 2)
+                convolved[index, :count].copy_(in_phases)
+            band_of_targets = targets[first * TILE_ROWS : (first + count) * TILE_ROWS]
+            _unmix(convolved.flatten(3), band_of_targets, add=add)
             if relu:
-                targets[first * TILE_ROWS : (first + count) * TILE_ROWS].relu_()
+                band_of_targets.relu_()
         return out
 
     def _convolve(self, mixture: Tensor, index: int) -> Tensor:
+        """1x3, `[rows, W, I]` to `[rows, W, O]`."""
         image = mixture.permute(2, 0, 1)[None]
         found = F.conv2d(image, self._kernels[index], self._biases[index], padding=(0, 1))
         return found[0].permute(1, 2, 0)
@@ -145,3 +135,15 @@ def _tile(rows: Tensor, index: int) -> Tensor:
     if len(inside) == MIXTURES:
         return inside
     return F.pad(inside, (0, 0, max(0, -top), max(0, bottom - len(rows))))
+
+
+def _unmix(convolved: Tensor, targets: Tensor, *, add: bool) -> None:
+    """`[6, tiles, phases, n]` to the rows `[4 * tiles or less, phases, n]` they are of."""
+    for tile, top in enumerate(range(0, len(targets), TILE_ROWS)):
+        for phase in range(targets.shape[1]):
+            rows = targets[top : top + TILE_ROWS, phase]
+            unmix, mixtures = _UNMIX[: len(rows)], convolved[:, tile, phase]
+            if add:
+                rows.addmm_(unmix, mixtures)
+            else:
+                torch.mm(unmix, mixtures, out=rows)
