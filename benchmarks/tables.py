@@ -22,7 +22,7 @@ SAYS = {
     "reference": "the reference: `lfdn.model`, eager, float32",
     "channels last": "the same, channels last in memory",
     "default": "**default**, float32",
-    "openvino": "OpenVINO, float32 (not in the product: slower than the default)",
+    "openvino": "OpenVINO, float32 (not in the product)",
     "int8": "`--precision int8`",
     "compiled": "`torch.compile`, float32",
     "bfloat16": "bfloat16",
