@@ -346,7 +346,7 @@ class TestErrors:
             ["--start", "soon"],
             ["--codec-option", "tune"],
             ["--rate", "0"],
-            ["--precision", "int8"],
+            ["--precision", "int4"],
             ["--nonsense"],
         ],
     )

@@ -32,7 +32,8 @@ SUBFRAMES = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated 
 LARGEST_STEP_PX = 3.0  # between sub-frames; with larger ones edges would be seen several times
 ENLARGED = 3
 """Sub-frames are sampled from a picture so many times as large. Sampled bilinearly from the picture
-itself they would be soft in every direction, and a network would learn to sharpen what moves."""
+itself they would be soft in every direction, and a network would learn to sharpen what moves. Odd,
+so that the middle of a pixel stays the middle of one."""
 EASY_LENGTH_PX = 8.0  # of the one blur that learning begins with
 LONGEST_SHARE = 1 / 6  # of the shorter side: a crop must show much more than the blur
 PATH_KNOTS = 4

@@ -47,7 +47,6 @@ SLANT = 0.14  # sideways way over way down: wind from the left
 GOLDEN = 0.6180339887  # drops that start anew do so spread evenly
 
 SUBFRAMES = 13  # the most that GoPro averaged
-ENLARGED = 2  # to sample sub-frames from; frames may be large
 SHAKE_SHARE = 1 / 60  # of the picture's shorter side, moved in one exposure at most
 SHAKE_TURN = math.radians(0.3)
 SHAKE_FREQUENCIES = (0.043, 0.097, 0.171, 0.293)  # per frame: hand-held, 1 to 9 Hz at 30 fps
@@ -129,7 +128,7 @@ class ShakenCamera:
             scene = torch.from_numpy(-back * np.float32(self._exposure)).permute(2, 0, 1)[None]
         path = self._path(SHAKE_SHARE * min(height, width))
         self._before, self._index = pixels, self._index + 1
-        return average_along(picture, path, scene, gamma=self._gamma, enlarge=ENLARGED)
+        return average_along(picture, path, scene, gamma=self._gamma)
 
     def _path(self, longest_px: float) -> Tensor:
         """`[1, SUBFRAMES, 4]`: the shake during this exposure, zero in its middle."""
