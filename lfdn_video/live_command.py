@@ -7,7 +7,6 @@ stops the session, which completes what is being written. What a session does is
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +114,12 @@ _WATCHING = [
         metavar="[HOST:PORT]",
         help=f"Serve a page to watch it on.  [default: {WEB_ADDRESS}]",
     ),
-    click.option("--token", help="What the page asks for; made if HOST is not this computer."),
+    click.option(
+        "--token",
+        envvar="LFDN_VIDEO_TOKEN",
+        show_envvar=True,
+        help="What the page asks for; made if HOST is not this computer.",
+    ),
     click.option(
         "--no-window", is_flag=True, help="Show no window, even if nothing else is asked."
     ),
@@ -221,9 +225,9 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
             sinks.append(sink)
         reporter.start(task, str(source), _targets(chosen))
         if chosen["web"]:
-            page = stack.enter_context(
-                import_module("lfdn_video.web").serve(board, chosen["web"], token=chosen["token"])
-            )
+            from lfdn_video import web
+
+            page = stack.enter_context(web.serve(board, chosen["web"], token=chosen["token"]))
             # A token that was made here has to be told; one that was given is known.
             url = page.url.partition("?")[0] if chosen["token"] else page.url
             reporter.say(f"watch it at {url}")
@@ -244,10 +248,10 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
 
 
 def _window() -> Callable[["Board"], None]:
-    preview = import_module("lfdn_video.preview")
+    from lfdn_video import preview
+
     preview.check_screen()
-    watch: Callable[[Board], None] = preview.watch
-    return watch
+    return preview.watch
 
 
 def _targets(chosen: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from lfdn_video import cli, engine, live_command
+from lfdn_video import cli, engine
 from lfdn_video.board import Board
 from lfdn_video.cameras import Camera
 from lfdn_video.reader import open_reader
@@ -89,7 +89,7 @@ def test_a_page_is_served_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
         asked.extend([address, token])
         yield SimpleNamespace(url="http://127.0.0.1:1234/?token=abc")
 
-    monkeypatch.setattr(live_command, "import_module", lambda _: SimpleNamespace(serve=serve))
+    monkeypatch.setattr("lfdn_video.web.serve", serve)
     result = run(SHORT_SOURCE, "--web", "127.0.0.1:1234", "--token", "abc")
     assert result.exit_code == 0, result.stderr
     assert asked == ["127.0.0.1:1234", "abc"]
@@ -105,8 +105,8 @@ def test_without_anything_else_a_window_shows_it(monkeypatch: pytest.MonkeyPatch
             pass
         seen.append(threading.current_thread().name)
 
-    preview = SimpleNamespace(check_screen=lambda: None, watch=watch)
-    monkeypatch.setattr(live_command, "import_module", lambda _: preview)
+    monkeypatch.setattr("lfdn_video.preview.check_screen", lambda: None)
+    monkeypatch.setattr("lfdn_video.preview.watch", watch)
     assert run(TEST_SOURCE).exit_code == 0
     assert seen == ["MainThread"]
 

@@ -10,8 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from lfdn_video import web
-from lfdn_video.errors import OptionError
+from lfdn_video.addresses import parse_source
+from lfdn_video.board import Board, Status
+from lfdn_video.errors import InputError, OptionError
+from lfdn_video.options import LiveOptions
+from lfdn_video.session import Session
 from lfdn_video.web import serve
+from tests.fakes import identity_engine
 from tests.sessions import living_board
 
 EVERYWHERE = "0.0.0.0:0"
@@ -26,10 +31,32 @@ def status(url: str) -> int:
         return error.code
 
 
+def body(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
 def test_this_computer_needs_no_token() -> None:
     with serve(living_board(), "127.0.0.1:0") as page:
         assert urlsplit(page.url).query == ""
         assert status(page.url) == 200
+
+
+def test_a_password_of_the_source_is_on_no_page() -> None:
+    """A camera that refuses: its address is in the error, and what FFmpeg says of it."""
+    source = parse_source("rtsp://viewer:hunter2@127.0.0.1:9/door?key=hunter2")
+    board = Board(Status(source=str(source), task="derain"))
+    session = Session(source, board, LiveOptions(retries=0))
+    with serve(board, "127.0.0.1:0") as page, identity_engine() as engine:
+        with pytest.raises(InputError, match="refused"):
+            list(session.frames(engine))
+        told = [body(page.url + path) for path in ("", "page.js", "healthz", "metrics")]
+    assert "127.0.0.1:9" in told[2] + told[3]
+    assert not any("hunter2" in each for each in told)
 
 
 def test_any_other_address_gets_a_token() -> None:
