@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         restored_frames,
     )
     from lfdn_video.reader import open_reader
-    from lfdn_video.session import LiveFrame, live
+    from lfdn_video.stream.session import LiveFrame, live
     from lfdn_video.writer import open_writer
 
 __all__ = [
@@ -76,7 +76,7 @@ _HOME = {
     "InferenceOptions": "options",
     "InputError": "errors",
     "LfdnVideoError": "errors",
-    "LiveFrame": "session",
+    "LiveFrame": "stream.session",
     "LiveOptions": "options",
     "OptionError": "errors",
     "OutputError": "errors",
@@ -88,7 +88,7 @@ _HOME = {
     "Summary": "pipeline",
     "VideoInfo": "media",
     "WeightsError": "errors",
-    "live": "session",
+    "live": "stream.session",
     "load_engine": "engine",
     "open_reader": "reader",
     "open_writer": "writer",

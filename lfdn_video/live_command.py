@@ -29,13 +29,13 @@ from lfdn_video.errors import InputError, OptionError
 from lfdn_video.options import SMALLEST_SCALE, EncodeOptions, InferenceOptions, LiveOptions
 
 if TYPE_CHECKING:
-    from lfdn_video.addresses import Source
-    from lfdn_video.board import Board
     from lfdn_video.console import Reporter
-    from lfdn_video.pipe import Pipe
-    from lfdn_video.push import Push
-    from lfdn_video.recording import Recording
-    from lfdn_video.session import Session, Sink
+    from lfdn_video.stream.addresses import Source
+    from lfdn_video.stream.board import Board
+    from lfdn_video.stream.pipe import Pipe
+    from lfdn_video.stream.push import Push
+    from lfdn_video.stream.recording import Recording
+    from lfdn_video.stream.session import Session, Sink
 
 LIVE = LiveOptions()
 WAKE_S = 0.25
@@ -189,7 +189,7 @@ def live(
     with reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose, events=events) as reporter:
         if lists:
             from lfdn_video import tables
-            from lfdn_video.cameras import cameras
+            from lfdn_video.stream.cameras import cameras
 
             tables.print_cameras(cameras(), as_json=as_json)
             return
@@ -199,7 +199,7 @@ def live(
 
 
 def _source(text: str | None, camera: int | None) -> "Source":
-    from lfdn_video.addresses import parse_source
+    from lfdn_video.stream.addresses import parse_source
 
     if text is not None and camera is not None:
         raise OptionError("camera: SOURCE is given already; give one of them")
@@ -211,7 +211,7 @@ def _source(text: str | None, camera: int | None) -> "Source":
 
 def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> None:
     """From the words to a session, and through it."""
-    from lfdn_video.board import Board, Status
+    from lfdn_video.stream.board import Board, Status
 
     options = LiveOptions(**taken(LiveOptions, chosen))
     inference = InferenceOptions(**taken(InferenceOptions, chosen))
@@ -225,13 +225,13 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
             sinks.append(sink)
         reporter.start(task, str(source), _targets(chosen))
         if chosen["web"]:
-            from lfdn_video import web
+            from lfdn_video.stream import web
 
             page = stack.enter_context(web.serve(board, chosen["web"], token=chosen["token"]))
             # A token that was made here has to be told; one that was given is known.
             url = page.url.partition("?")[0] if chosen["token"] else page.url
             reporter.say(f"watch it at {url}")
-        from lfdn_video.session import Session, live_engine
+        from lfdn_video.stream.session import Session, live_engine
 
         shows = watch is not None or bool(chosen["web"])
         session = Session(source, board, options, sinks=sinks, shows=shows)
@@ -248,7 +248,7 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
 
 
 def _window() -> Callable[["Board"], None]:
-    from lfdn_video import preview
+    from lfdn_video.stream import preview
 
     preview.check_screen()
     return preview.watch
@@ -256,7 +256,7 @@ def _window() -> Callable[["Board"], None]:
 
 def _targets(chosen: dict[str, Any]) -> str:
     """Where it goes, in words; nothing secret."""
-    from lfdn_video.addresses import masked
+    from lfdn_video.stream.addresses import masked
 
     targets = [chosen["record"], chosen["out"] and masked(chosen["out"])]
     return ", ".join(target for target in targets if target) or "nothing is written"
@@ -273,7 +273,7 @@ def _sinks(
     if chosen["out_format"] is not None and out != PIPE:
         raise OptionError("format: is for --out -; a stream has the format of its address")
     if record is not None:
-        from lfdn_video.recording import Recording
+        from lfdn_video.stream.recording import Recording
 
         yield Recording(
             record,
@@ -282,11 +282,11 @@ def _sinks(
             on_file=lambda path: board.update(recording=None if path is None else str(path)),
         )
     if out == PIPE:
-        from lfdn_video.pipe import Pipe
+        from lfdn_video.stream.pipe import Pipe
 
         yield Pipe(sys.stdout.fileno(), chosen["out_format"] or "y4m", stopped=stopped)
     elif out is not None:
-        from lfdn_video.push import Push
+        from lfdn_video.stream.push import Push
 
         yield Push(out, encode=encode)
 

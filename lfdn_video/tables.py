@@ -16,9 +16,9 @@ from rich.text import Text
 from lfdn_video.console import duration, plain, printable
 
 if TYPE_CHECKING:
-    from lfdn_video.cameras import Camera
     from lfdn_video.checks import Check
     from lfdn_video.media import StreamInfo, VideoInfo
+    from lfdn_video.stream.cameras import Camera
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 RANGES = {1: "limited", 2: "full"}

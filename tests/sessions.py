@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lfdn_video.board import LATENCY_BOUNDS_S, Board, Picture, Status, View
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, Status, View
 
 HEIGHT_PX, WIDTH_PX = 180, 320
 FPS = 20.0
@@ -121,11 +121,11 @@ def main() -> None:
     """Something to look at by hand."""
     with running() as session:
         if "--window" in sys.argv:
-            from lfdn_video.preview import watch
+            from lfdn_video.stream.preview import watch
 
             watch(session.board)
             return
-        from lfdn_video.web import serve
+        from lfdn_video.stream.web import serve
 
         with serve(session.board) as page:
             sys.stdout.write(f"{page.url}\n")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lfdn_video.adaptation import SCALES, Adaptation
+from lfdn_video.stream.adaptation import SCALES, Adaptation
 
 BOUND_S = 1.0
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lfdn_video.addresses import Source, masked, parse_source
 from lfdn_video.errors import OptionError
+from lfdn_video.stream.addresses import Source, masked, parse_source
 
 KINDS = {
     "0": "camera",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lfdn_video import cameras
-from lfdn_video.cameras import Camera, ffmpeg_name
+from lfdn_video.stream import cameras
+from lfdn_video.stream.cameras import Camera, ffmpeg_name
 
 
 def node(folder: Path, name: str, *, text: str, index: int) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lfdn_video import capture, wire
-from lfdn_video.addresses import Source, parse_source
-from lfdn_video.capture import Capture, Captured, Patience
 from lfdn_video.errors import InputError
+from lfdn_video.stream import capture, wire
+from lfdn_video.stream.addresses import Source, parse_source
+from lfdn_video.stream.capture import Capture, Captured, Patience
 from tests.clips import Clip
 from tests.waiting import threads, wait_until
 

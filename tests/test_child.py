@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lfdn_video import wire
-from lfdn_video.addresses import parse_source
-from lfdn_video.child import Child
+from lfdn_video.stream import wire
+from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.child import Child
 from tests.fakes import noise_frames, video_info
 from tests.waiting import wait_until
 
@@ -46,7 +46,7 @@ def test_a_request_does_not_show_its_password() -> None:
 
 
 def test_leaving_it_ends_the_process() -> None:
-    with Child("lfdn_video.grabber") as child:
+    with Child("lfdn_video.stream.grabber") as child:
         child.send(endless())
         child.receive()
     assert child.wait(0)
@@ -54,7 +54,7 @@ def test_leaving_it_ends_the_process() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_no_password_stands_among_the_arguments() -> None:
-    with Child("lfdn_video.grabber") as child:
+    with Child("lfdn_video.stream.grabber") as child:
         child.send(wire.Request(source=parse_source("rtsp://user:secret@127.0.0.1:9/1")))
         words = Path(f"/proc/{child._process.pid}/cmdline").read_bytes()
         environment = Path(f"/proc/{child._process.pid}/environ").read_bytes()
@@ -63,9 +63,9 @@ def test_no_password_stands_among_the_arguments() -> None:
 
 PARENT = """
 import sys, time
-from lfdn_video.child import Child
+from lfdn_video.stream.child import Child
 from tests.test_child import endless
-with Child("lfdn_video.grabber") as child:
+with Child("lfdn_video.stream.grabber") as child:
     child.send(endless())
     child.receive()
     print(child._process.pid, flush=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lfdn_video import stills
-from lfdn_video.board import Board, Picture
-from lfdn_video.feed import Feed
+from lfdn_video.stream import stills
+from lfdn_video.stream.board import Board, Picture
+from lfdn_video.stream.feed import Feed
 from tests.sessions import living_board, view
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lfdn_video import grabber, wire
-from lfdn_video.addresses import Source, parse_source
+from lfdn_video.stream import grabber, wire
+from lfdn_video.stream.addresses import Source, parse_source
 from tests.clips import Clip, changing_size, planes
 
 SHORT = Clip(codec="ffv1", pts=tuple(range(6)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lfdn_video.guard import Guard, is_loopback, new_token
+from lfdn_video.stream.guard import Guard, is_loopback, new_token
 
 TOKEN = "a word, ä"
 

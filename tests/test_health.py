@@ -2,8 +2,8 @@
 
 import pytest
 
-from lfdn_video.board import Status
-from lfdn_video.health import CONDITIONS, FRESH_S, condition
+from lfdn_video.stream.board import Status
+from lfdn_video.stream.health import CONDITIONS, FRESH_S, condition
 
 LIVE = Status(source="camera", task="derain", state="live")
 

@@ -18,9 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lfdn_video import cli, engine
-from lfdn_video.board import Board
-from lfdn_video.cameras import Camera
 from lfdn_video.reader import open_reader
+from lfdn_video.stream.board import Board
+from lfdn_video.stream.cameras import Camera
 from tests.clips import Clip
 from tests.fakes import identity_engine
 from tests.programs import tiny_weights
@@ -89,7 +89,7 @@ def test_a_page_is_served_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
         asked.extend([address, token])
         yield SimpleNamespace(url="http://127.0.0.1:1234/?token=abc")
 
-    monkeypatch.setattr("lfdn_video.web.serve", serve)
+    monkeypatch.setattr("lfdn_video.stream.web.serve", serve)
     result = run(SHORT_SOURCE, "--web", "127.0.0.1:1234", "--token", "abc")
     assert result.exit_code == 0, result.stderr
     assert asked == ["127.0.0.1:1234", "abc"]
@@ -105,14 +105,16 @@ def test_without_anything_else_a_window_shows_it(monkeypatch: pytest.MonkeyPatch
             pass
         seen.append(threading.current_thread().name)
 
-    monkeypatch.setattr("lfdn_video.preview.check_screen", lambda: None)
-    monkeypatch.setattr("lfdn_video.preview.watch", watch)
+    monkeypatch.setattr("lfdn_video.stream.preview.check_screen", lambda: None)
+    monkeypatch.setattr("lfdn_video.stream.preview.watch", watch)
     assert run(TEST_SOURCE).exit_code == 0
     assert seen == ["MainThread"]
 
 
 def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lfdn_video.cameras.cameras", lambda: [Camera(2, "Webcam", "/dev/video2")])
+    monkeypatch.setattr(
+        "lfdn_video.stream.cameras.cameras", lambda: [Camera(2, "Webcam", "/dev/video2")]
+    )
     assert "Webcam" in run("--list").stdout
     assert json.loads(run("--list", "--json").stdout) == {
         "cameras": [{"number": 2, "name": "Webcam", "device": "/dev/video2"}]
@@ -120,7 +122,7 @@ def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_machine_without_cameras_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lfdn_video.cameras.cameras", list)
+    monkeypatch.setattr("lfdn_video.stream.cameras.cameras", list)
     assert "no camera" in run("--list").stdout
 
 

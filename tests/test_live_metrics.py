@@ -2,9 +2,9 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from lfdn_video.board import LATENCY_BOUNDS_S, Board
-from lfdn_video.feed import Feed
-from lfdn_video.metrics import Metrics
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board
+from lfdn_video.stream.feed import Feed
+from lfdn_video.stream.metrics import Metrics
 from tests.sessions import living_board
 
 BUCKETS = len(LATENCY_BOUNDS_S) + 1

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lfdn_video.addresses import masked, parse_source
 from lfdn_video.background import Worker
-from lfdn_video.board import Board, Status
 from lfdn_video.options import LiveOptions
-from lfdn_video.session import Session
+from lfdn_video.stream.addresses import masked, parse_source
+from lfdn_video.stream.board import Board, Status
+from lfdn_video.stream.session import Session
 from tests import rtsp
 from tests.fakes import identity_engine
 from tests.programs import Program

@@ -15,7 +15,7 @@ import pytest
 
 from lfdn_video.colour import PlaneConverter
 from lfdn_video.media import Frame, VideoInfo
-from lfdn_video.pipe import Pipe
+from lfdn_video.stream.pipe import Pipe
 from tests.fakes import noise_frames, video_info
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes are read otherwise there")

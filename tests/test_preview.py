@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import ImageGrab
 
-from lfdn_video import preview
-from lfdn_video.board import Picture, Status
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.health import FRESH_S
-from lfdn_video.preview import Look, check_screen, compose, save_new
+from lfdn_video.stream import preview
+from lfdn_video.stream.board import Picture, Status
+from lfdn_video.stream.health import FRESH_S
+from lfdn_video.stream.preview import Look, check_screen, compose, save_new
 from tests.sessions import living_board, view
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ PATIENCE_S = 30.0
 
 PROGRAM = """
 import sys, threading
-from lfdn_video.preview import watch
+from lfdn_video.stream.preview import watch
 from tests.sessions import Session, living_board, view
 
 session = Session(living_board(), pictures=[view(3)])

@@ -13,13 +13,13 @@ from typing import Any
 import av
 import pytest
 
-from lfdn_video import push
 from lfdn_video.background import Worker
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
-from lfdn_video.push import Push
-from lfdn_video.pusher import address
+from lfdn_video.stream import push
+from lfdn_video.stream.push import Push
+from lfdn_video.stream.pusher import address
 from tests import rtsp
 from tests.fakes import noise_frames, video_info
 from tests.waiting import threads, wait_until

@@ -16,8 +16,8 @@ from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
 from lfdn_video.reader import open_reader
-from lfdn_video.recording import Recording
-from lfdn_video.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.recording import Recording
+from lfdn_video.stream.wire import SoundHeader, SoundPacket
 from tests.clips import Clip
 from tests.fakes import noise_frames, video_info
 from tests.waiting import threads
@@ -153,7 +153,7 @@ def test_what_cannot_work_is_refused_before_the_first_frame(
 
 def sound_of(clip: Path) -> list[SoundHeader | SoundPacket]:
     """As it comes from a source, in no time."""
-    from lfdn_video import grabber
+    from lfdn_video.stream import grabber
 
     sound: list[SoundHeader | SoundPacket] = []
     with av.open(str(clip)) as container:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lfdn_video.colour import PlaneConverter
-from lfdn_video.scaling import ScaledRunner
 from lfdn_video.scheduler import restore_frames
+from lfdn_video.stream.scaling import ScaledRunner
 from tests.fakes import FakeRunner, brighten, noise_frames, video_info
 
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from lfdn_video import LiveFrame, LiveOptions, live
-from lfdn_video.addresses import parse_source
-from lfdn_video.board import Board, Status
 from lfdn_video.engine import Engine
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame
-from lfdn_video.session import Session
-from lfdn_video.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.board import Board, Status
+from lfdn_video.stream.session import Session
+from lfdn_video.stream.wire import SoundHeader, SoundPacket
 from tests.clips import Clip
 from tests.fakes import NetworkFailureError, brighten, fail_after, identity, identity_engine
 from tests.waiting import threads

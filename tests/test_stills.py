@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lfdn_video import stills
-from lfdn_video.board import Picture, View
+from lfdn_video.stream import stills
+from lfdn_video.stream.board import Picture, View
 from tests.sessions import picture, view
 
 

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lfdn_video import web
-from lfdn_video.addresses import parse_source
-from lfdn_video.board import Board, Status
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.options import LiveOptions
-from lfdn_video.session import Session
-from lfdn_video.web import serve
+from lfdn_video.stream import web
+from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.board import Board, Status
+from lfdn_video.stream.session import Session
+from lfdn_video.stream.web import serve
 from tests.fakes import identity_engine
 from tests.sessions import living_board
 
@@ -153,7 +153,7 @@ def test_what_fails_in_the_thread_is_raised_here(monkeypatch: pytest.MonkeyPatch
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lfdn_video.web_app.run", broken)
+    monkeypatch.setattr("lfdn_video.stream.web_app.run", broken)
     with pytest.raises(ZeroDivisionError), serve(living_board(), "127.0.0.1:0"):
         pass
 

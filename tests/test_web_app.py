@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lfdn_video import health, stills, web_app
-from lfdn_video.web import serve
+from lfdn_video.stream import health, stills, web_app
+from lfdn_video.stream.web import serve
 from tests.sessions import Session, living_board, running, view
 
 TOKEN = "a token for tests"

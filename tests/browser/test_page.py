@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from lfdn_video import health
-from lfdn_video.web import serve
+from lfdn_video.stream import health
+from lfdn_video.stream.web import serve
 from tests.sessions import Session, living_board, running, view
 
 pytestmark = pytest.mark.needs_browser

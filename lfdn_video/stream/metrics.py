@@ -18,9 +18,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from lfdn_video.board import LATENCY_BOUNDS_S, Status
-from lfdn_video.feed import Feed
-from lfdn_video.health import CONDITIONS
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Status
+from lfdn_video.stream.feed import Feed
+from lfdn_video.stream.health import CONDITIONS
 
 PREFIX = "lfdn_video"
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.parse import quote, urlsplit
 
-from lfdn_video.board import Board
 from lfdn_video.errors import OptionError
-from lfdn_video.guard import SHORTEST_TOKEN, Guard, is_loopback, new_token
+from lfdn_video.stream.board import Board
+from lfdn_video.stream.guard import SHORTEST_TOKEN, Guard, is_loopback, new_token
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -135,7 +135,7 @@ def _run(
 ) -> None:
     """What the thread does. What goes wrong is the starter's, or later a line in the log."""
     try:
-        from lfdn_video.web_app import run
+        from lfdn_video.stream.web_app import run
 
         asyncio.run(run(board, guard, listening, started.set_result))
     except BaseException as error:  # noqa: BLE001 (handed over to the thread that waits for it)

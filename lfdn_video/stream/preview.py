@@ -23,10 +23,10 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from lfdn_video import stills
-from lfdn_video.board import Board, Picture, Status, View
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.health import Condition, condition
+from lfdn_video.stream import stills
+from lfdn_video.stream.board import Board, Picture, Status, View
+from lfdn_video.stream.health import Condition, condition
 
 TITLE = "lfdn-video"
 REFRESH_MS = 15  # pictures are looked for so often, and keys all the time

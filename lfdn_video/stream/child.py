@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from lfdn_video import wire
+from lfdn_video.stream import wire
 
 ENDING_S = 5.0  # for a process that was killed to be gone
 

@@ -20,17 +20,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lfdn_video.adaptation import SCALES, Adaptation
-from lfdn_video.addresses import Source, parse_source
-from lfdn_video.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
-from lfdn_video.capture import Capture, Captured, Patience
 from lfdn_video.media import Frame
 from lfdn_video.options import InferenceOptions, LiveOptions
-from lfdn_video.wire import Request, SoundHeader, SoundPacket
+from lfdn_video.stream.adaptation import SCALES, Adaptation
+from lfdn_video.stream.addresses import Source, parse_source
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
+from lfdn_video.stream.capture import Capture, Captured, Patience
+from lfdn_video.stream.wire import Request, SoundHeader, SoundPacket
 
 if TYPE_CHECKING:
-    from lfdn_video.scaling import ScaledRunner
     from lfdn_video.scheduler import Runner
+    from lfdn_video.stream.scaling import ScaledRunner
 
 TICK_S = 0.5
 """So often it is told how it goes while no frame comes."""
@@ -130,7 +130,7 @@ class Session:
 
         Who takes them late gets newer ones.
         """
-        from lfdn_video.scaling import ScaledRunner
+        from lfdn_video.stream.scaling import ScaledRunner
 
         self._board.update(
             started_at=time.time(),

@@ -24,11 +24,11 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from lfdn_video import stills
-from lfdn_video.board import Board, View
-from lfdn_video.feed import Feed
-from lfdn_video.guard import Guard
-from lfdn_video.metrics import Metrics
+from lfdn_video.stream import stills
+from lfdn_video.stream.board import Board, View
+from lfdn_video.stream.feed import Feed
+from lfdn_video.stream.guard import Guard
+from lfdn_video.stream.metrics import Metrics
 
 FILES = {
     "/": ("index.html", "text/html"),

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
-from lfdn_video import wire
-from lfdn_video.board import State
-from lfdn_video.child import Child
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame
+from lfdn_video.stream import wire
+from lfdn_video.stream.board import State
+from lfdn_video.stream.child import Child
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 5.0
 """Between two tries to open a source: doubled each time, and short enough for a source that comes
@@ -198,7 +198,7 @@ class Capture:
         """From starting a process to its end; says what that was."""
         source, stall_s = self._request.source, self._patience.stall_s
         with (
-            Child("lfdn_video.grabber") as grabber,
+            Child("lfdn_video.stream.grabber") as grabber,
             _Watchdog(grabber.kill, max(stall_s, OPENING_S), stall_s) as watchdog,
         ):
             with self._changed:

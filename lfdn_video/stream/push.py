@@ -14,14 +14,14 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from lfdn_video import wire
-from lfdn_video.addresses import masked, scheme_of
-from lfdn_video.child import Child
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
-from lfdn_video.outlet import Sound, check_encoding
-from lfdn_video.pusher import KINDS
+from lfdn_video.stream import wire
+from lfdn_video.stream.addresses import masked, scheme_of
+from lfdn_video.stream.child import Child
+from lfdn_video.stream.outlet import Sound, check_encoding
+from lfdn_video.stream.pusher import KINDS
 
 QUEUE_FRAMES = 4
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 5.0
@@ -112,7 +112,7 @@ class Push:
 
     def _push_once(self) -> wire.Ended | None:
         """Feed one process until the end, or until it fails: then what it says of that."""
-        with Child("lfdn_video.pusher") as child:
+        with Child("lfdn_video.stream.pusher") as child:
             with self._changed:
                 self._child = child
             self.connections += 1

@@ -16,11 +16,11 @@ from typing import Literal, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lfdn_video.board import Picture
 from lfdn_video.media import Frame, Plane, VideoInfo
 from lfdn_video.planes import Coding, Converter, planes_of, working_format
 from lfdn_video.source import USUAL_RATE
-from lfdn_video.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.board import Picture
+from lfdn_video.stream.wire import SoundHeader, SoundPacket
 
 Format = Literal["y4m", "raw"]
 

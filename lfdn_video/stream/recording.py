@@ -25,9 +25,9 @@ from av.error import FFmpegError
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
-from lfdn_video.outlet import Outlet, Sound, check_encoding, shape
 from lfdn_video.source import ffmpeg_words
-from lfdn_video.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.outlet import Outlet, Sound, check_encoding, shape
+from lfdn_video.stream.wire import SoundHeader, SoundPacket
 
 KINDS = {
     ".mkv": "matroska",

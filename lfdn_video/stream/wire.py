@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from lfdn_video.addresses import Source
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
+from lfdn_video.stream.addresses import Source
 
 _HEAD = struct.Struct("<II")
 _SIZE = struct.Struct("<Q")

@@ -8,9 +8,9 @@ import asyncio
 import time
 from typing import Literal
 
-from lfdn_video import stills
-from lfdn_video.board import Board, Status, View
-from lfdn_video.health import Condition, condition
+from lfdn_video.stream import stills
+from lfdn_video.stream.board import Board, Status, View
+from lfdn_video.stream.health import Condition, condition
 
 WAIT_S = 0.2
 """So long the board is asked for a picture before the loop may end."""

@@ -31,7 +31,7 @@ from lfdn_video.errors import OptionError
 from lfdn_video.media import Frame, PixelFormat, VideoInfo
 from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.source import ffmpeg_words
-from lfdn_video.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import SoundHeader, SoundPacket
 
 MILLISECOND = Fraction(1, 1000)
 """The clock of what is written: Matroska and FLV have no finer one."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from av.error import FFmpegError, ProtocolNotFoundError
 
-from lfdn_video import wire
-from lfdn_video.addresses import masked, no_protocol, scheme_of, without_secrets
-from lfdn_video.child import Parent, parent
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.outlet import Outlet, shape
 from lfdn_video.source import ffmpeg_words
+from lfdn_video.stream import wire
+from lfdn_video.stream.addresses import masked, no_protocol, scheme_of, without_secrets
+from lfdn_video.stream.child import Parent, parent
+from lfdn_video.stream.outlet import Outlet, shape
 
 if TYPE_CHECKING:
     from lfdn_video.media import VideoInfo

@@ -28,10 +28,6 @@ from av.stream import Discard, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from lfdn_video import wire
-from lfdn_video.addresses import LAVFI, PROTOCOLS, Source, masked, no_protocol
-from lfdn_video.cameras import ffmpeg_name, opencv_frames
-from lfdn_video.child import parent
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.planes import planes_of
@@ -44,6 +40,10 @@ from lfdn_video.source import (
     open_source,
     picture_info,
 )
+from lfdn_video.stream import wire
+from lfdn_video.stream.addresses import LAVFI, PROTOCOLS, Source, masked, no_protocol
+from lfdn_video.stream.cameras import ffmpeg_name, opencv_frames
+from lfdn_video.stream.child import parent
 
 PROBE_US = 1_000_000
 """So much of a stream FFmpeg may look at before it says what is in it."""
