@@ -12,8 +12,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import cache
 
 import av
+import cv2
 from av.codec import Codec
 from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
 from av.codec.context import CodecOption, Flags, OptionFlags, ThreadType
@@ -71,6 +73,13 @@ LOSSES = {
     PixFmtLoss.COLORSPACE: "RGB",
     PixFmtLoss.CHROMA: "colour",
 }
+
+X264_REPEATABLE = {"x264-params": "asm=avx2"}
+"""x264's AVX-512 code for `mbtree` reads memory that nothing was written to, in small pictures at
+least: now and then the same frames give another file, and so a resumed run another than one that
+went through. Up to AVX2 it gives the same each time, no slower (`benchmarks/repeatable.py`)."""
+
+CPU_AVX_512F = 13  # OpenCV's number of it (`CpuFeatures`), which its Python module does not name
 
 # SVT-AV1 writes to stderr by itself, whatever FFmpeg's log level; 1 is "errors only".
 os.environ.setdefault("SVT_LOG", "1")
@@ -235,7 +244,7 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
     supported = codec.create("video").supported_options
     private = {option.name: option for option in supported.private}
     generic = {option.name: option for option in supported.generic if _for_video_encoders(option)}
-    resolved = dict(CODEC_DEFAULTS.get(codec.name, {}))
+    resolved = {**CODEC_DEFAULTS.get(codec.name, {}), **_repeatable(codec)}
     if QUALITY_OPTIONS & options.codec_options.keys() and options.crf is None:
         resolved = {key: resolved[key] for key in resolved if key not in QUALITY_OPTIONS}
         resolved.pop("flags", None)
@@ -274,6 +283,15 @@ def ffmpeg_errors() -> Iterator[None]:
             yield
     finally:
         av.logging.set_level(before)
+
+
+def _repeatable(codec: Codec) -> dict[str, str]:
+    return X264_REPEATABLE if codec.name.startswith("libx264") and _has_avx512() else {}
+
+
+@cache
+def _has_avx512() -> bool:
+    return cv2.checkHardwareSupport(CPU_AVX_512F)
 
 
 def _for_video_encoders(option: CodecOption) -> bool:

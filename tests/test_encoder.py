@@ -74,7 +74,23 @@ def test_a_preset_is_refused_where_there_is_none() -> None:
 
 def test_a_bit_rate_by_name_replaces_the_default_quality() -> None:
     resolved = resolve_options(find_codec("libx264"), EncodeOptions(codec_options={"b": "2M"}))
-    assert resolved == {"preset": "medium", "b": "2M"}
+    assert resolved.items() >= {"preset": "medium", "b": "2M"}.items()
+    assert "crf" not in resolved
+
+
+def test_x264_leaves_its_unrepeatable_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfdn_video.encoder._has_avx512", lambda: True)
+    own = EncodeOptions(codec_options={"x264-params": "aq-mode=3"})
+    assert resolve_options(find_codec("libx264"), EncodeOptions())["x264-params"] == "asm=avx2"
+    assert resolve_options(find_codec("libx264"), own)["x264-params"] == "asm=avx2:aq-mode=3"
+    assert "x264-params" not in resolve_options(find_codec("libx265"), EncodeOptions())
+
+
+def test_x264_may_use_whatever_a_processor_without_avx512_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lfdn_video.encoder._has_avx512", lambda: False)
+    assert "x264-params" not in resolve_options(find_codec("libx264"), EncodeOptions())
 
 
 def test_own_x265_parameters_are_added_to_ours() -> None:

@@ -127,6 +127,7 @@ FOREIGN = {
         "lfdn.data",
         "lfdn.degrade.blur",
         "lfdn.degrade.frames",
+        "lfdn_video.encoder",
         "lfdn_video.stream.cameras",
         "lfdn_video.stream.preview",
         "lfdn_video.stream.stills",

@@ -117,7 +117,7 @@ def test_every_answer_forbids_keeping_and_foreign_content(url: str, path: str) -
 
 
 def test_no_file_of_the_page_names_another_place() -> None:
-    page = files("lfdn_video") / "page"
+    page = files("lfdn_video.stream") / "page"
     named = [
         file.name
         for file in page.iterdir()

@@ -110,7 +110,7 @@ class _Site:
         self._cookie = f"lfdn_video_{port}"  # cookies know no ports, so the name has to
         self._viewers: set[web.WebSocketResponse] = set()
         self._stopping = asyncio.Event()
-        page = files("lfdn_video") / "page"
+        page = files("lfdn_video.stream") / "page"
         self._files = {
             path: ((page / name).read_bytes(), content_type)
             for path, (name, content_type) in FILES.items()
