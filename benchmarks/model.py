@@ -10,14 +10,16 @@ meets them all; medians over the rounds are told. The first is what the others a
     openvino           float32 by OpenVINO, of the network as `lfdn quantize` rearranges it
     compiled, bfloat16 channels last, by torch.compile, by autocast; or both
 
-The network's operations are those of the reference; a backend that saves some shows as more of the
-ceiling than it uses, above 100 % even.
+Where `lfdn-video` has several pictures under way at a time, so has its backend here, and the time
+is that for all of them, divided by their number. The network's operations are those of the
+reference; a backend that saves some shows as more of the ceiling than it uses, above 100 % even.
 """
 
 import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,30 @@ MATRIX, COPY_BYTES, TRIES = 2048, 1 << 28, 5
 Run = Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What restores pictures `[1, 3, H, W]`, so many at a time."""
+
+    run: Callable[[Sequence[Tensor]], list[Tensor]]
+    at_once: int = 1
+
+    @classmethod
+    def of(cls, run: Run) -> "Backend":
+        """One after the other."""
+        return cls(lambda images: [run(image) for image in images])
+
+    @classmethod
+    def of_engine(cls, engine: Engine) -> "Backend":
+        def run(images: Sequence[Tensor]) -> list[Tensor]:
+            under_way = [engine.residual(image) for image in images]
+            return [
+                pending.result() + image for pending, image in zip(under_way, images, strict=True)
+            ]
+
+        run([torch.rand(1, 3, 32, 32, device=engine.device)])  # then it knows its lanes
+        return cls(run, max(1, 2 * engine.lookahead))
+
+
 def available(names: Sequence[str], device: str) -> list[str]:
     """Those that this device and what is installed can run."""
     return [
@@ -53,15 +79,15 @@ def available(names: Sequence[str], device: str) -> list[str]:
     ]
 
 
-def backend(name: str, task: str, device: str) -> Run:
-    """A function of the picture `[1, 3, H, W]` to the restored one, on that device."""
+def backend(name: str, task: str, device: str) -> Backend:
+    """The one of that name, on that device."""
     if name == "default":
-        return _engine(load_engine(task, options=InferenceOptions(device=device)))
+        return Backend.of_engine(load_engine(task, options=InferenceOptions(device=device)))
     if name == "int8":
         options = InferenceOptions(device=device, precision="int8")
-        return _engine(load_engine(task, options=options))
+        return Backend.of_engine(load_engine(task, options=options))
     if name == "openvino":
-        return _openvino(task)
+        return Backend.of(_openvino(task))
     network = lfdn.load(task).eval().to(device)
     layout = torch.contiguous_format if name == "reference" else torch.channels_last
     network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch
@@ -75,7 +101,7 @@ def backend(name: str, task: str, device: str) -> Run:
         ):
             return run(image.contiguous(memory_format=layout)).float().clamp(0, 1)
 
-    return called
+    return Backend.of(called)
 
 
 def _openvino(task: str) -> Run:
@@ -97,15 +123,11 @@ def _openvino(task: str) -> Run:
     return called
 
 
-def _engine(engine: Engine) -> Run:
-    return lambda image: engine.residual(image).result() + image
-
-
-def seconds(run: Run, image: Tensor) -> float:
+def seconds(work: Callable[[], object], device: str) -> float:
     """Of one call, to its end."""
     began = time.perf_counter()
-    run(image)
-    if image.device.type == "cuda":
+    work()
+    if device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.perf_counter() - began
 
@@ -115,11 +137,11 @@ def ceilings(device: str) -> dict[str, float]:
     found = {}
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         one = torch.rand(MATRIX, MATRIX, device=device).to(kind)
-        best = min(seconds(lambda x, y=one: x @ y, one) for _ in range(TRIES))  # type: ignore[misc]
+        best = min(seconds(lambda x=one: x @ x, device) for _ in range(TRIES))  # type: ignore[misc]
         found[f"{name}_gflops"] = round(2 * MATRIX**3 / best / 1e9, 1)
     here = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
     there = torch.empty_like(here)
-    best = min(seconds(there.copy_, here) for _ in range(TRIES))
+    best = min(seconds(lambda: there.copy_(here), device) for _ in range(TRIES))
     found["copy_gb_per_s"] = round(2 * COPY_BYTES / best / 1e9, 1)
     return found
 
@@ -161,13 +183,18 @@ def measure(
 ) -> list[dict[str, Any]]:
     """A row for each backend."""
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)).to(device)
-    runs = {name: backend(name, task, device) for name in names}
-    expected = runs[names[0]](image)
-    differences = {name: float((run(image) - expected).abs().max()) for name, run in runs.items()}
+    backends = {name: backend(name, task, device) for name in names}
+    (expected,) = backends[names[0]].run([image])
+    differences = {
+        name: float((each.run([image])[0] - expected).abs().max())
+        for name, each in backends.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(seconds(run, image))
+        for name, each in backends.items():
+            images = [image] * each.at_once
+            taken_s = seconds(lambda run=each.run, images=images: run(images), device)  # type: ignore[misc]
+            times[name].append(taken_s / each.at_once)
     first, gflop = median(times[names[0]]), operations(height, width) / 1e9
     return [
         {
@@ -176,6 +203,7 @@ def measure(
             "backend": name,
             "seconds": round(median(times[name]), 4),
             "all_s": [round(each, 4) for each in times[name]],
+            "at_once": backends[name].at_once,
             "speed_up": round(first / median(times[name]), 2),
             "gflops": round(gflop / median(times[name]), 1),
             "largest_difference": round(differences[name], 7),

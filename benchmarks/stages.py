@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from fractions import Fraction
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor
 
 from lfdn_video.colour import PlaneConverter
-from lfdn_video.engine import Engine, load_engine
+from lfdn_video.engine import Engine, Pending, load_engine
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import Summary, restore
 from lfdn_video.reader import open_reader
@@ -91,10 +92,17 @@ class Bench:
             engine.download(changed).result()
 
     def model(self) -> None:
-        for tiles in self._pictures():
-            for tile in tiles:
-                residual = self.engine.residual(tile).result()
-                self.engine.download((residual[..., :1, :1],)).result()  # waits for all of it
+        """As many at a time as the scheduler has, and waiting for all of each."""
+        under_way = deque[Pending[Tensor]]()
+        for tile in (tile for tiles in self._pictures() for tile in tiles):
+            under_way.append(self.engine.residual(tile))
+            while len(under_way) > self.engine.lookahead:
+                self._wait(under_way.popleft())
+        for last in under_way:
+            self._wait(last)
+
+    def _wait(self, pending: Pending[Tensor]) -> None:
+        self.engine.download((pending.result()[..., :1, :1],)).result()
 
     def encode(self) -> None:
         options = EncodeOptions(overwrite=True)

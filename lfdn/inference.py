@@ -19,9 +19,9 @@ instead:
     sums, ReLU                 In place, while the rows are in the cache.
 
 Pictures are `[H, W, C]` on the way. The largest ones live in memory that is used again for the next
-picture, so one thread at a time may run this. Only networks of the default's parts are rearranged;
-others come back as they are. Pictures of a batch are done one by one, as the kernels depend on the
-picture. Float32, without autocast.
+picture, of each thread's own: several may run this at once. Only networks of the default's parts
+are rearranged; others come back as they are. Pictures of a batch are done one by one, as the
+kernels depend on the picture. Float32, without autocast.
 """
 
 from typing import cast

@@ -11,6 +11,7 @@ Pictures are `[H, W, C]`, contiguous. Transforming across the columns as well wo
 multiplications again, but not the time: matrix products this narrow run at half the speed.
 """
 
+import threading
 from math import prod
 
 import torch
@@ -55,10 +56,11 @@ BIASED = 1
 """The mixture whose bias reaches each of the four rows once."""
 
 
-class Scratch:
+class Scratch(threading.local):
     """Memory that is used again, by name, as fresh pages cost a third of what is written to them.
 
-    What `take` gave is overwritten by the next one who takes that name.
+    What `take` gave is overwritten by the next one who takes that name. Each thread has its own,
+    until it ends.
     """
 
     def __init__(self) -> None:

@@ -4,9 +4,11 @@ The only module that uses `torch.cuda`, and runs `lfdn`. Knows tensors and array
 frames or files; what is run when is the business of `scheduler.py`, which knows this one only by
 its `Runner` protocol.
 
-On the CPU arrays and tensors share their memory, and everything is done when it is asked for.
-PyTorch's own number of threads is used, one per core (OMP_NUM_THREADS or torch.set_num_threads
-change it). On CUDA three streams work side by side, tied together by events alone:
+On the CPU arrays and tensors share their memory. Several pictures go through the network at once,
+in lanes: a thread each, which has its share of the cores. So what one picture's work leaves idle,
+where it is not parallel, another one uses. Together they have PyTorch's own number of threads, one
+per core (OMP_NUM_THREADS or torch.set_num_threads change it). On CUDA three streams work side by
+side, tied together by events alone:
 
     upload    array -> pinned slot ->| device       a slot is refilled after the event of its copy
     compute                          |-> colour, network, blending ->|
@@ -21,6 +23,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +56,7 @@ CPU_WHOLE_PICTURE_PX = 1920 * 1088  # larger ones are cut into tiles
 AUTO_TILE_PX = {"cpu": 1024, "mps": 1024, "cuda": 2048}  # the largest side of a tile
 SMALLEST_AUTO_TILE_PX = 256
 LARGEST_AUTO_BATCH = 8
+MOST_LANES = 4
 UPLOAD_SLOTS = 3
 PLANE_ALIGNMENT_BYTES = 256  # of a plane's start within a slot
 
@@ -80,7 +84,8 @@ class Engine:
     """One network on one device. Used by one thread at a time; `close` it, or use it in a `with`.
 
     `model`: any function with the contract of `lfdn.LFDN`, or a module, which is moved to the
-    device and put in eval mode.
+    device and put in eval mode. `lanes`: how many threads may run it at once, on a CPU; 1 has
+    every picture done soonest, and then the model is run by the caller's thread.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Engine:
         device: torch.device | None = None,
         precision: Precision = "float32",
         model_id: str = "",
+        lanes: int = 1,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.precision = precision
@@ -104,6 +110,8 @@ class Engine:
         self._transfers: _Transfers = (
             _Streamed(self.device) if self.device.type == "cuda" else _Direct(self.device)
         )
+        self._lanes = _Lanes(lanes) if lanes > 1 and self.device.type == "cpu" else None
+        self._size_seen, self._fit = (0, 0), 1
 
     def __enter__(self) -> "Engine":
         return self
@@ -114,6 +122,8 @@ class Engine:
     def close(self) -> None:
         """Wait for what is under way and give up the buffers. Safe to call again."""
         self._transfers.close()
+        if self._lanes is not None:
+            self._lanes.close()
 
     @property
     def identity(self) -> dict[str, str]:
@@ -122,7 +132,17 @@ class Engine:
 
     @property
     def lookahead(self) -> int:
-        """How many batches and frames are worth having under way at a time; 0: none."""
+        """How many batches are worth having under way when one is waited for; 0: none.
+
+        On a CPU so many that no lane waits for the next one.
+        """
+        if self._lanes is not None:
+            return self._lanes.count
+        return 1 if self.device.type == "cuda" else 0
+
+    @property
+    def returning(self) -> int:
+        """How many frames are worth having on their way back when one is waited for."""
         return 1 if self.device.type == "cuda" else 0
 
     def upload(self, planes: Sequence[Array]) -> tuple[Tensor, ...]:
@@ -153,8 +173,10 @@ class Engine:
         The restored picture is clamped to 0…1 before the difference is taken. If it is not finite,
         `result()` does the batch again in float32; if that does not help, it raises WeightsError.
         """
-        residual, finite = self._infer(batch, self.precision)
-        return _Residual(self, batch, residual, self.download((finite,)))
+        if self._lanes is None:
+            return _Residual(self, batch, _Done(self._start(batch)))
+        self._lanes.resize(self._fitting(*batch.shape[2:]))
+        return _Residual(self, batch, self._lanes.submit(lambda: self._start(batch)))
 
     def redo(self, batch: Tensor) -> Tensor:
         """`residual` in float32, for a batch that half precision did not hold."""
@@ -188,10 +210,13 @@ class Engine:
     def step_down(self) -> str | None:
         """Take less memory, at a price. Says how, or None if nothing is left to give up.
 
-        Half precision first, where there is a GPU, then the CPU instead of it.
+        Half precision first, where there is a GPU, then the CPU instead of it; there, fewer lanes.
         """
         if self.device.type == "cpu":
-            return None
+            if self._lanes is None or self._lanes.limit == 1:
+                return None
+            self._lanes.limit = 1
+            return "one at a time"
         if self.device.type == "cuda" and self.precision == "float32":
             self.precision = "float16"
             return "in float16"
@@ -206,6 +231,18 @@ class Engine:
         share_bytes = MEMORY_SHARE * _free_bytes(self.device)
         return int(share_bytes / NETWORK_BYTES_PER_PX[self.precision])
 
+    def _fitting(self, height: int, width: int) -> int:
+        """How many pictures of that size there is memory for at a time."""
+        if self._lanes is None or self._lanes.limit == 1:
+            return 1
+        if (height, width) != self._size_seen:
+            self._size_seen, self._fit = (height, width), self._limit_px() // (height * width)
+        return self._fit
+
+    def _start(self, batch: Tensor) -> tuple[Tensor, Pending[tuple[Array, ...]]]:
+        residual, finite = self._infer(batch, self.precision)
+        return residual, self.download((finite,))
+
     def _infer(self, batch: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:
         """The residual, and on the device whether all of it is finite."""
         kind = self.device.type
@@ -219,9 +256,16 @@ class Engine:
 
 
 def load_engine(
-    task: str, *, weights: Path | None = None, options: InferenceOptions | None = None
+    task: str,
+    *,
+    weights: Path | None = None,
+    options: InferenceOptions | None = None,
+    lanes: int = MOST_LANES,
 ) -> Engine:
     """The network for `task`, or of the file `weights`, on the device that `options` asks for.
+
+    `lanes`: how many pictures may go through it at once on a CPU. More give more pictures a second,
+    1 gives each one soonest.
 
     Raises DeviceError, OptionError or WeightsError.
     """
@@ -238,7 +282,9 @@ def load_engine(
     if about["task"] != task:
         _log.warning("%s: was trained to %s, and is used to %s", weights, about["task"], task)
     _log.info("the network runs on %s in %s", device, precision)
-    return Engine(model, device=device, precision=precision, model_id=about["digest"])
+    if precision == "int8":  # OpenVINO has threads of its own
+        lanes = 1
+    return Engine(model, device=device, precision=precision, model_id=about["digest"], lanes=lanes)
 
 
 def _network(
@@ -299,12 +345,51 @@ class _Residual:
     """A residual under way, and the check that it is finite."""
 
     def __init__(
-        self, engine: Engine, batch: Tensor, residual: Tensor, finite: Pending[tuple[Array, ...]]
+        self,
+        engine: Engine,
+        batch: Tensor,
+        started: Pending[tuple[Tensor, Pending[tuple[Array, ...]]]],
     ) -> None:
-        self._engine, self._batch, self._residual, self._finite = engine, batch, residual, finite
+        self._engine, self._batch, self._started = engine, batch, started
 
     def result(self) -> Tensor:
-        return self._residual if self._finite.result()[0] else self._engine.redo(self._batch)
+        residual, finite = self._started.result()
+        return residual if finite.result()[0] else self._engine.redo(self._batch)
+
+
+class _Lanes:
+    """Threads that share the cores, each with a picture of its own."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+        self._cores = torch.get_num_threads()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def resize(self, fitting: int) -> None:
+        """As many as fit, up to the limit. Where that changes, what is under way is done first."""
+        count = max(1, min(self.limit, self._cores, fitting))
+        if count != self.count:
+            if self._pool is not None:
+                self._pool.shutdown()
+            self.count = count
+            self._pool = ThreadPoolExecutor(
+                count,
+                thread_name_prefix="network",
+                initializer=torch.set_num_threads,  # of the thread that calls it, and of later ones
+                initargs=(max(1, self._cores // count),),
+            )
+
+    def submit(self, work: Callable[[], T]) -> Pending[T]:
+        assert self._pool is not None
+        return self._pool.submit(work)
+
+    def close(self) -> None:
+        """Wait for what is under way; what has not begun is dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool, self.count = None, 0
+            torch.set_num_threads(self._cores)
 
 
 class _Transfers(Protocol):

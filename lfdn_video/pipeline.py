@@ -113,7 +113,7 @@ def restore(
         _Clocks(Path(trace) if trace is not None else None) as clocks,
         open_reader(source, span, deinterlace=deinterlace) as reader,
         open_writer(target, reader.info, encode, span) as writer,
-        _network(reader.info, engine, task, weights, inference) as network,
+        _network(reader.info, engine, task, weights, inference, span) as network,
     ):
         kept = writer.start(network.identity)
         meter = _Meter(expected_frames(reader.info, span), clocks, kept)
@@ -169,7 +169,7 @@ def restored_frames(
     """
     with (
         open_reader(source, span, deinterlace=deinterlace) as reader,
-        _network(reader.info, engine, task, weights, inference) as network,
+        _network(reader.info, engine, task, weights, inference, span) as network,
     ):
         decoded = background(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
         restored = background(network.restore(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
@@ -193,16 +193,21 @@ def _network(
     task: str,
     weights: str | Path | None,
     inference: InferenceOptions | None,
+    span: SpanOptions | None,
 ) -> Generator["_Network"]:
     """What restores frames; an engine made here is closed here."""
     # Torch takes seconds to load. By now the files are known to be good.
     from lfdn_video.colour import PlaneConverter
-    from lfdn_video.engine import load_engine
+    from lfdn_video.engine import MOST_LANES, load_engine
     from lfdn_video.scheduler import restore_frames
 
     options = inference or InferenceOptions()
+    alone = expected_frames(info, span or SpanOptions()) == 1
     runner = engine or load_engine(
-        task, weights=Path(weights) if weights else None, options=options
+        task,
+        weights=Path(weights) if weights else None,
+        options=options,
+        lanes=1 if alone else MOST_LANES,
     )
     try:
         tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}

@@ -51,7 +51,11 @@ class Runner(Protocol):
 
     @property
     def lookahead(self) -> int:
-        """How many batches, and frames, may be under way before the oldest is waited for."""
+        """How many batches may be under way before the oldest is waited for."""
+
+    @property
+    def returning(self) -> int:
+        """How many frames may be on their way back before the oldest is waited for."""
 
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         """Integer planes `[h, w]` on the device."""
@@ -93,9 +97,9 @@ def restore_frames(
     with closing(frames) if isinstance(frames, Generator) else nullcontext():
         for frame in frames:
             schedule.add(frame)
-            yield from schedule.ready(runner.lookahead)
+            yield from schedule.ready(runner.lookahead, runner.returning)
         schedule.flush()
-        yield from schedule.ready(0)
+        yield from schedule.ready(0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -150,10 +154,10 @@ class _Schedule:
         """Run what waits, as a smaller batch."""
         self._sparing(self._run_rest)
 
-    def ready(self, lookahead: int) -> Iterator[Frame]:
-        """The frames that are done, but for `lookahead` batches and frames left under way."""
+    def ready(self, lookahead: int, returning: int) -> Iterator[Frame]:
+        """The frames that are done; so many batches and frames are left under way."""
         self._sparing(lambda: self._finish_all_but(lookahead))
-        while len(self._returning) > lookahead:
+        while len(self._returning) > returning:
             frame, planes = self._returning.popleft()
             yield replace(frame, planes=(*planes.result(), *_alpha(frame)))
 

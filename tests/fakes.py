@@ -65,6 +65,7 @@ class FakeRunner:
 
     network: Callable[[Tensor], Tensor] = identity
     lookahead: int = 0
+    returning: int = 0
     tile_px: int | None = None
     batch: int = 1
     log: list[str] = field(default_factory=list)

@@ -142,6 +142,7 @@ FOREIGN = {
     "rich": {*LFDN_COMMANDS, "lfdn_video.console", "lfdn_video.tables"},
     "safetensors": {"lfdn.weights"},
     "threading": {
+        "lfdn.rowconv",
         "lfdn_video.background",
         "lfdn_video.stream.board",
         "lfdn_video.stream.capture",

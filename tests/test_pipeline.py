@@ -192,6 +192,21 @@ def test_an_engine_made_for_the_run_is_closed(clip: Path, monkeypatch: pytest.Mo
     assert runner.closed
 
 
+@pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (6, engine_module.MOST_LANES)])
+def test_a_single_picture_has_all_cores(
+    frames: int, lanes: int, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def load(*_: object, lanes: int, **__: object) -> FakeRunner:
+        asked.append(lanes)
+        return FakeRunner()
+
+    monkeypatch.setattr(engine_module, "load_engine", load)
+    restore(clip, clip.with_name("pictures_%d.png"), span=SpanOptions(end_s=frames / 25))
+    assert asked == [lanes]
+
+
 def test_missing_weights_leave_nothing_behind(clip: Path) -> None:
     with pytest.raises(WeightsError):
         restore(clip, clip.with_name("after.mkv"), weights=clip.with_name("no.safetensors"))

@@ -46,4 +46,5 @@ def test_no_picture_becomes_smaller_than_the_network_takes() -> None:
 
 
 def test_a_frame_never_waits_for_the_next_one() -> None:
-    assert ScaledRunner(FakeRunner(lookahead=1)).lookahead == 0
+    scaled_runner = ScaledRunner(FakeRunner(lookahead=1, returning=1))
+    assert (scaled_runner.lookahead, scaled_runner.returning) == (0, 0)

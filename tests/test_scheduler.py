@@ -42,7 +42,7 @@ def _restored(
 @pytest.mark.parametrize("count", [0, 1, 7, 10])
 def test_as_many_frames_come_out_in_the_same_order(count: int, batch: int, lookahead: int) -> None:
     frames = noise_frames(INFO, count)
-    restored = _restored(frames, FakeRunner(batch=batch, lookahead=lookahead))
+    restored = _restored(frames, FakeRunner(batch=batch, lookahead=lookahead, returning=lookahead))
     assert [frame.pts for frame in restored] == [frame.pts for frame in frames]
     assert all(map(_planes_equal, restored, frames))
 
@@ -138,7 +138,7 @@ def test_a_picture_brings_its_own_format() -> None:
 
 
 def test_downloads_overlap_with_the_next_batch() -> None:
-    runner = FakeRunner(lookahead=1)
+    runner = FakeRunner(lookahead=1, returning=1)
     _restored(noise_frames(INFO, 4), runner)
     first_arrival = runner.log.index("arrived")
     assert runner.log[:first_arrival].count("residual") == 3
@@ -158,7 +158,7 @@ def test_without_lookahead_a_frame_is_done_before_the_next_is_asked_for() -> Non
 
 
 def test_no_stream_is_held_while_a_frame_is_handed_on() -> None:
-    runner = FakeRunner(batch=2, lookahead=1)
+    runner = FakeRunner(batch=2, lookahead=1, returning=1)
     held = [runner.open for _ in restore_frames(noise_frames(INFO, 5), CONVERTER, runner)]
     assert held == [0] * 5
 
@@ -227,6 +227,6 @@ def test_a_change_arrives_in_the_frame_it_belongs_to() -> None:
 
     info = video_info("gray")
     black = [replace(f, planes=(np.zeros((48, 64), np.uint8),)) for f in noise_frames(info, 4)]
-    runner = FakeRunner(network=network, batch=3, lookahead=1)
+    runner = FakeRunner(network=network, batch=3, lookahead=1, returning=1)
     restored = restore_frames(black, PlaneConverter(info), runner)
     assert [int(frame.planes[0].max()) for frame in restored] == [0, 26, 51, 76]

@@ -49,7 +49,7 @@ def _limit(samples: int) -> Callable[[str, Shapes], bool]:
 def test_first_the_batch_is_halved(lookahead: int, caplog: pytest.LogCaptureFixture) -> None:
     frames = noise_frames(SMALL, 11)
     limit = _limit(2 * 3 * 48 * 64)
-    runner = FakeRunner(batch=8, lookahead=lookahead, short_of_memory=limit)
+    runner = FakeRunner(batch=8, lookahead=lookahead, returning=lookahead, short_of_memory=limit)
     assert _same(_restored(frames, runner), frames)
     assert max(shape[0] for shape in runner.batches) == 2
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -99,6 +99,7 @@ def test_wherever_it_happens_every_frame_comes_once_and_in_order(
     runner = FakeRunner(
         batch=batch,
         lookahead=lookahead,
+        returning=lookahead,
         steps_down=["in float16", "on the CPU"],
         short_of_memory=lambda *_: next(asked) in (failing, failing + 2),
     )

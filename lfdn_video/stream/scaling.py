@@ -36,6 +36,10 @@ class ScaledRunner:
         """None: a frame under way would be shown only when the next one comes."""
         return 0
 
+    @property
+    def returning(self) -> int:
+        return 0
+
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         return self._runner.upload(planes)
 

@@ -316,7 +316,8 @@ def live_engine(
     from lfdn_video.engine import load_engine
 
     made = Path(weights) if weights else None
-    runner = engine or load_engine(task, weights=made, options=inference or InferenceOptions())
+    options = inference or InferenceOptions()
+    runner = engine or load_engine(task, weights=made, options=options, lanes=1)
     try:
         yield runner
     finally:
