@@ -287,8 +287,9 @@ def live(
     """The restored frames of a live source, as they come; it is opened again when it fails.
 
     `source`: the number of a camera, an address, a file (played in real time), or `lavfi:` and a
-    test source of FFmpeg. `engine`: one to use instead of making one; it stays open. `board`: where
-    else it is to be seen how it goes, and the pictures. Close the generator if you leave it early.
+    test source of FFmpeg. `engine`: one to use instead of making one, best by `load_engine(...,
+    lanes=1)`, which gives each frame all cores; it stays open. `board`: where else it is to be seen
+    how it goes, and the pictures. Close the generator if you leave it early.
     """
     parsed = parse_source(str(source))
     session = Session(
