@@ -1,7 +1,7 @@
 """Does x264 give the same file for the same frames? Encode them many times over, and count.
 
-    python benchmarks/repeatable.py
-    python benchmarks/repeatable.py --size 640x360 --encoders 20
+    python -m benchmarks.repeatable
+    python -m benchmarks.repeatable --size 640x360 --encoders 20
 
 Several encoders at a time, twice over, so that the second ones get memory that was used before;
 with x264 as it is, and with the option that `lfdn_video.encoder` sets where the processor has

@@ -210,7 +210,7 @@ class Engine:
     def step_down(self) -> str | None:
         """Take less memory, at a price. Says how, or None if nothing is left to give up.
 
-        Half precision first, where there is a GPU, then the CPU instead of it; there, fewer lanes.
+        On a GPU half precision first, then the CPU instead of it. Lanes on a CPU: one at a time.
         """
         if self.device.type == "cpu":
             if self._lanes is None or self._lanes.limit == 1:
@@ -233,8 +233,6 @@ class Engine:
 
     def _fitting(self, height: int, width: int) -> int:
         """How many pictures of that size there is memory for at a time."""
-        if self._lanes is None or self._lanes.limit == 1:
-            return 1
         if (height, width) != self._size_seen:
             self._size_seen, self._fit = (height, width), self._limit_px() // (height * width)
         return self._fit
