@@ -33,6 +33,8 @@ VALIDATION_EVERY = 20
 """Every 20th sample of a training set is kept for validation."""
 SMALLEST_SIDE_PX = 380
 """Larger clean pictures are shrunk by a random factor, down to this, so that scales vary."""
+TRIES = 4
+"""How often a crop is drawn until one shows enough detail; the last is taken as it is."""
 
 
 class DataError(ValueError):
@@ -155,11 +157,14 @@ class Crops(Dataset[CropBatch]):
         seed: int,
         paired_share: float,
         smallest_side_px: int = SMALLEST_SIDE_PX,
+        least_detail: float = 0.0,
         motion: bool = False,
     ) -> None:
         """`paired_share`: the share of each batch that comes from samples with a degraded side.
 
         `smallest_side_px`: larger clean pictures are shrunk by a random factor, down to this.
+        `least_detail`: by how many codes of 255 neighbours should differ on average in a crop that
+        is degraded here; an empty sky teaches nothing.
         `motion`: estimate the flow to the following frame, where a sample has one.
         """
         if several := next((s for s in samples if s.alternatives), None):
@@ -169,7 +174,7 @@ class Crops(Dataset[CropBatch]):
         if not (self._pairs or self._clean):
             raise DataError("no pictures to train on; name a data set")
         self._stages, self._steps, self._seed = tuple(stages), steps, seed
-        self._smallest_side_px = smallest_side_px
+        self._smallest_side_px, self._least_detail = smallest_side_px, least_detail
         self._paired_share = 1.0 if not self._clean else paired_share if self._pairs else 0.0
 
     def __len__(self) -> int:
@@ -184,10 +189,7 @@ class Crops(Dataset[CropBatch]):
         stage = self.stage(step)
         wanted = stage.batch * self._paired_share
         pairs = int(wanted) + (rng.random() < wanted % 1)
-        crops = [
-            _crop(self._pick(rng, i < pairs), stage.patch_px, self._smallest_side_px, rng)
-            for i in range(stage.batch)
-        ]
+        crops = [self._draw(rng, stage.patch_px, paired=i < pairs) for i in range(stage.batch)]
         return CropBatch(
             degraded=_batch(
                 [crop.clean if crop.degraded is None else crop.degraded for crop in crops]
@@ -197,9 +199,13 @@ class Crops(Dataset[CropBatch]):
             flow=_flow_batch(crops, stage.patch_px),
         )
 
-    def _pick(self, rng: np.random.Generator, paired: bool) -> "_Loaded":
+    def _draw(self, rng: np.random.Generator, patch_px: int, *, paired: bool) -> "_Loaded":
         pool = self._pairs if paired else self._clean
-        return pool[int(rng.integers(len(pool)))]
+        for _ in range(TRIES):
+            crop = _crop(pool[int(rng.integers(len(pool)))], patch_px, self._smallest_side_px, rng)
+            if paired or not self._least_detail or _detail(crop.clean) >= self._least_detail:
+                break
+        return crop
 
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -307,6 +313,12 @@ def _crop(
         None if sample.degraded is None else cut(sample.degraded),
         None if sample.flow is None else _cut_flow(sample.flow[window], patch_px, mirror=mirror),
     )
+
+
+def _detail(pixels: Pixels) -> float:
+    """By how many codes neighbours differ on average, in green."""
+    green = pixels[..., 1].astype(np.int16)
+    return float(np.mean([np.abs(np.diff(green, axis=axis)).mean() for axis in (0, 1)]))
 
 
 def _cut_flow(square: Flow, patch_px: int, *, mirror: bool) -> Flow:

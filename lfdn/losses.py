@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 CHARBONNIER_EPSILON = 1e-3
-LOG_MSE_EPSILON = 1e-4
+LOG_MSE_EPSILON = 1e-3
 LOG_MSE_SCALE = 0.02  # gives gradients about as large as the Charbonnier loss does
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -24,7 +24,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def log_mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """ln(MSE + ε), averaged over pictures: the mean PSNR but for sign and scale, down to 40 dB."""
+    """ln(MSE + ε), averaged over pictures: the mean PSNR but for sign and scale, down to 30 dB."""
     difference = prediction - target
     squares = (difference * difference).mean(dim=(1, 2, 3))
     return LOG_MSE_SCALE * (squares + LOG_MSE_EPSILON).log().mean()

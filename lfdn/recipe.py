@@ -35,6 +35,8 @@ class TrainOptions:
     """Of the averaged weights, which are what is validated and kept; less in the first steps."""
     smallest_side_px: int = SMALLEST_SIDE_PX
     """Larger clean pictures are shrunk by a random factor, down to this."""
+    least_detail: float = 0.0
+    """By how many codes of 255 neighbours should differ in a crop that is degraded here."""
     margin_px: int = 0
     """Crops are degraded with so much around them, which is cut off: what enters a picture during
     the exposure comes from there."""
@@ -85,7 +87,8 @@ PRESETS: dict[str, dict[Task, dict[str, Any]]] = {
             "optimizer": "muon",
             "learning_rate": 1.5e-3,
             "clip_norm": 1.0,
-            "smallest_side_px": 256,
+            "smallest_side_px": 160,
+            "least_detail": 7.0,
             "margin_px": 16,
             "easing": 0.2,
         },

@@ -115,6 +115,7 @@ class _Trainer:
             seed=options.seed,
             paired_share=options.paired_share,
             smallest_side_px=options.smallest_side_px,
+            least_detail=options.least_detail,
             motion=options.task == "deblur",
         )
         _check_batches(options, ranks)

@@ -58,6 +58,27 @@ def test_the_share_of_pairs_is_kept(crops: Crops) -> None:
     assert same == [False, False, True, True]
 
 
+def test_empty_crops_are_drawn_anew(tmp_path: Path) -> None:
+    half = pictures.picture(1, height=64, width=256)
+    half[:, :128] = 90
+    pictures.write(tmp_path / "1.png", half)
+
+    def empty(least_detail: float) -> int:
+        stages = (Stage(1.0, 32, 16),)
+        drawn = Crops(
+            layouts.clean(tmp_path),
+            stages,
+            steps=4,
+            seed=7,
+            paired_share=0,
+            least_detail=least_detail,
+        )
+        return sum(int(crop.float().std() == 0) for step in range(4) for crop in drawn[step].clean)
+
+    assert empty(0) > 16
+    assert empty(1) < 8
+
+
 def test_every_twentieth_sample_validates(tmp_path: Path) -> None:
     samples = layouts.clean(pictures.clean(tmp_path, 21))
     training, validation = data.split(samples)

@@ -175,6 +175,19 @@ def test_a_flow_of_its_own_replaces_the_drawn_motion(clean: Tensor) -> None:
     assert not torch.equal(drawn, real)
 
 
+def test_motion_that_varies_blurs_places_by_other_lengths() -> None:
+    lines = torch.zeros(4, 3, 96, 96)
+    lines[..., ::16] = lines[..., ::16, :] = 1
+    mix = replace(ONLY_BLUR, still=1, regions=0, varying=1, varying_px=(12, 12))
+    assert torch.equal(
+        blur(lines, generator=seeded(), mix=replace(mix, varying=0))[0] > 0.5, lines > 0.5
+    )
+    blurred = blur(lines, generator=seeded(), mix=mix)[0]
+    energy = torch.nn.functional.avg_pool2d(blurred.square().mean(1, keepdim=True), 32)
+    for picture_of in energy:
+        assert picture_of.max() > 1.3 * picture_of.min()
+
+
 def test_optical_flow_finds_a_shift() -> None:
     first = picture(1, height=96, width=128)
     flow = optical_flow(first, first[:, np.r_[125:128, 0:125]])

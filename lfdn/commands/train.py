@@ -86,6 +86,12 @@ PLAIN_EVERY_S = 60
     help="Clean pictures are shrunk by a random factor, down to this.",
 )
 @click.option(
+    "--least-detail",
+    type=click.FloatRange(min=0),
+    show_default=BY_PRESET,
+    help="Draw crops anew (4 times at most) whose neighbours differ by fewer codes of 255.",
+)
+@click.option(
     "--margin-px",
     type=click.IntRange(min=0),
     show_default=BY_PRESET,

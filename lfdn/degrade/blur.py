@@ -47,12 +47,12 @@ REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
 class BlurMix:
     """How often, and how strong. Lengths in px along the whole exposure."""
 
-    sharp: float = 0.02
+    sharp: float = 0.03
     """No motion at all: the network must learn to leave sharp pictures alone."""
     still: float = 0.04
     """A camera on a tripod: only the scene moves."""
-    shift_px: tuple[float, float] = (2.0, 24.0)
-    """Never more than a `LONGEST_SHARE` of the picture's shorter side; all lengths alike often."""
+    shift_px: tuple[float, float] = (1.0, 24.0)
+    """Never more than a `LONGEST_SHARE` of the picture's shorter side; every octave alike often."""
     directions: float = 1.0
     """Share of all directions of the camera's shift, about the horizontal."""
     wobble: float = 0.1
@@ -61,15 +61,20 @@ class BlurMix:
     zoom: float = 0.02
     walking: float = 0.25
     """A camera that moves forward or back: everything flows from one point, and is sharp there."""
-    walking_px: tuple[float, float] = (2.0, 24.0)
+    walking_px: tuple[float, float] = (1.0, 24.0)
     """How far it flows where that point is a side away; never more than the same share."""
-    relief: float = 0.4
+    relief: float = 0.8
     """Up to this share, the camera's shift is larger or smaller from place to place."""
+    varying: float = 0.6
+    """Pictures in which motion is another from place to place, in length and direction, as it is
+    where things are near and far, turn and bend. Without them a network learns to find one blur
+    for the whole picture."""
+    varying_px: tuple[float, float] = (1.0, 16.0)
     exposure: tuple[float, float] = (0.2, 1.0)
     """Share of the time between two frames of a sequence during which the shutter is open, less
     where things would move further than the `LONGEST_SHARE`."""
     regions: float = 0.2
-    region_shift_px: tuple[float, float] = (2.0, 24.0)
+    region_shift_px: tuple[float, float] = (1.0, 24.0)
     gamma: tuple[float, float] = (1.8, 2.4)
     """Of the camera: the average is taken after undoing it..."""
     as_recorded: float = 0.4
@@ -101,6 +106,7 @@ class BlurMix:
             zoom=hardness * self.zoom,
             walking=hardness * self.walking,
             relief=hardness * self.relief,
+            varying=hardness * self.varying,
             exposure=(hardness * self.exposure[0], hardness * self.exposure[1]),
             regions=hardness * self.regions,
             noise=hardness * self.noise,
@@ -127,6 +133,7 @@ def blur(
     moving = ~draw.happens(mix.sharp)
     longest = LONGEST_SHARE * min(height, width)
     scene = _moving_regions(batch, height, width, draw, mix, longest)
+    scene = scene + _varying_motion(batch, height, width, draw, mix, longest)
     if flow is not None:
         real = flow.abs().amax(dim=(1, 2, 3), keepdim=True) > 0
         opened = flow * draw.uniform(*mix.exposure)
@@ -197,7 +204,7 @@ def _camera_path(draw: Draw, mix: BlurMix, side: int) -> Tensor:
     shortest, furthest = _up_to(longest, mix.shift_px)
     counts = [count for count in SUBFRAMES if count * LARGEST_STEP_PX >= furthest] or SUBFRAMES[-1:]
     count = counts[draw.index(len(counts))]
-    length = draw.uniform(shortest, furthest).view(-1, 1)
+    length = draw.log_uniform(shortest, furthest).view(-1, 1)
     angle = math.pi * mix.directions * draw.signed(1)
     when = torch.linspace(-0.5, 0.5, count, device=length.device).view(1, -1)
     walking = draw.happens(mix.walking).view(-1, 1)
@@ -205,7 +212,7 @@ def _camera_path(draw: Draw, mix: BlurMix, side: int) -> Tensor:
     wobble = [_smooth(draw.signed(PATH_KNOTS), count) for _ in range(4)]
     turn = math.radians(mix.turn_deg) * (when * draw.signed(1) + 0.5 * wobble[2])
     zoom = mix.zoom * (when * draw.signed(1) + 0.25 * wobble[3])
-    flow = draw.uniform(*_up_to(longest, mix.walking_px)).view(-1, 1) / side
+    flow = draw.log_uniform(*_up_to(longest, mix.walking_px)).view(-1, 1) / side
     forward = torch.where(draw.happens(0.5).view(-1, 1), flow, -flow)
     zoom = torch.where(walking, forward * (when + 0.25 * wobble[3]), zoom)
     centre_x, centre_y = (0.5 * side * draw.signed(1) for _ in range(2))
@@ -229,6 +236,14 @@ def _moving_regions(
         own = torch.cat([length * angle.cos(), length * angle.sin()], dim=1)
         motion = motion * (1 - inside) + own * inside
     return motion
+
+
+def _varying_motion(
+    batch: int, height: int, width: int, draw: Draw, mix: BlurMix, longest: float
+) -> Tensor:
+    """A motion that changes smoothly from place to place, `[B, 2, H, W]` in px, or none."""
+    length = draw.log_uniform(*_up_to(longest, mix.varying_px)) * draw.happens(mix.varying)
+    return length * torch.cat([_field(batch, height, width, draw) for _ in range(2)], dim=1)
 
 
 def _up_to(longest: float, lengths: tuple[float, float]) -> tuple[float, float]:
