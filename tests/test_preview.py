@@ -165,8 +165,18 @@ def _on(screen: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def screen() -> Generator[str]:
-    """A screen that nobody sees."""
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1400x900x24", "-nolisten", "tcp"]
+    """A screen that nobody sees, and that does not start anew whenever its last window closes."""
+    command = [
+        "Xvfb",
+        "-displayfd",
+        "1",
+        "-screen",
+        "0",
+        "1400x900x24",
+        "-nolisten",
+        "tcp",
+        "-noreset",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
         assert server.stdout is not None
         yield f":{server.stdout.readline().decode().strip()}"
