@@ -203,7 +203,7 @@ class Crops(Dataset[CropBatch]):
         pool = self._pairs if paired else self._clean
         for _ in range(TRIES):
             crop = _crop(pool[int(rng.integers(len(pool)))], patch_px, self._smallest_side_px, rng)
-            if paired or not self._least_detail or _detail(crop.clean) >= self._least_detail:
+            if paired or _detail(crop.clean) >= self._least_detail:
                 break
         return crop
 
