@@ -28,7 +28,7 @@ from lfdn_video.options import InferenceOptions, SpanOptions
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
-FRAMES = {"360p": 40, "720p": 16, "1080p": 8, "4K": 4}
+FRAMES = {"360p": 85, "720p": 48, "1080p": 24, "4K": 10}
 """Of the clip: so many that starting and ending the encoder do not matter much."""
 WHOLE_UP_TO = "1080p"
 """Larger pictures are restored in tiles; the network alone is measured on whole ones."""
