@@ -39,6 +39,7 @@ from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import Summary, restore
 from lfdn_video.reader import open_reader
 from lfdn_video.scheduler import choose_grid, restore_frames
+from lfdn_video.tiles import Grid
 from lfdn_video.writer import open_writer
 
 LONGER = 10
@@ -92,17 +93,23 @@ class Bench:
             engine.download(changed).result()
 
     def model(self) -> None:
-        """As many at a time as the scheduler has, and waiting for all of each."""
-        under_way = deque[Pending[Tensor]]()
-        for tile in (tile for tiles in self._pictures() for tile in tiles):
-            under_way.append(self.engine.residual(tile))
-            while len(under_way) > self.engine.lookahead:
-                self._wait(under_way.popleft())
+        """As many tiles at a time as the scheduler has, and each frame's merged."""
+        under_way, done = deque[Pending[Tensor]](), list[Tensor]()
+        for grid, tiles in self._pictures():
+            for tile in tiles:
+                under_way.append(self.engine.residual(tile))
+                while len(under_way) > self.engine.lookahead:
+                    self._finish(grid, under_way.popleft(), done)
         for last in under_way:
-            self._wait(last)
+            self._finish(grid, last, done)
 
-    def _wait(self, pending: Pending[Tensor]) -> None:
-        self.engine.download((pending.result()[..., :1, :1],)).result()
+    def _finish(self, grid: Grid, pending: Pending[Tensor], done: list[Tensor]) -> None:
+        done.append(pending.result())
+        if len(done) == len(grid):
+            with self.engine.computing():
+                whole = grid.merge(done)
+            self.engine.download((whole[..., :1, :1],)).result()
+            done.clear()
 
     def encode(self) -> None:
         options = EncodeOptions(overwrite=True)
@@ -120,15 +127,15 @@ class Bench:
             span=self.span,
         )
 
-    def _pictures(self) -> Iterator[list[Tensor]]:
-        """Tiles of random pictures: the network's time does not depend on what is in them."""
+    def _pictures(self) -> Iterator[tuple[Grid, list[Tensor]]]:
+        """Of random pictures: the network's time does not depend on what is in them."""
         upright = self.info.rotation % 180 == 0
         height, width = self.info.height, self.info.width
         size = (height, width) if upright else (width, height)
         grid = choose_grid(*size, self.engine, self.options)
         picture = torch.rand(1, 3, *size).to(self.engine.device)
         for _ in self.frames:
-            yield grid.split(picture)
+            yield grid, grid.split(picture)
 
 
 def measure(bench: Bench, repeats: int) -> dict[str, Any]:

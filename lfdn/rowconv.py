@@ -105,8 +105,7 @@ class RowConv:
         convolved = self._scratch.take("convolved", *shape)
         for first in range(0, tiles, band):
             count = min(band, tiles - first)
-            for tile in range(count):
-                torch.mm(_MIX, _tile(rows, first + tile), out=mixtures[:, tile].flatten(1))
+            _mix(rows, first, mixtures[:, :count].flatten(2))
             for index in range(MIXTURES):
                 found = self._convolve(mixtures[index, :count], index)
                 in_phases = found.view(count, width, self._phases, -1).transpose(1, 2)
@@ -129,23 +128,31 @@ def shuffled(channels: Tensor) -> Tensor:
     return channels.view(-1, 4, *channels.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
-def _tile(rows: Tensor, index: int) -> Tensor:
-    """The six rows that four of the result need; what is outside is zero."""
-    top = index * TILE_ROWS - 1
-    bottom = top + MIXTURES
-    inside = rows[max(0, top) : bottom]
-    if len(inside) == MIXTURES:
-        return inside
-    return F.pad(inside, (0, 0, max(0, -top), max(0, bottom - len(rows))))
+def _mix(rows: Tensor, first: int, mixtures: Tensor) -> None:
+    """`mixtures` `[6, tiles, n]` of the tiles from `first` on; rows outside are zero."""
+    count = mixtures.shape[1]
+    inner = range(max(first, 1), min(first + count, (len(rows) - MIXTURES + 1) // TILE_ROWS + 1))
+    if inner:
+        tiles = rows[inner[0] * TILE_ROWS - 1 :].unfold(0, MIXTURES, TILE_ROWS)[: len(inner)]
+        out = mixtures[:, inner[0] - first : inner[-1] + 1 - first].transpose(0, 1)
+        torch.bmm(_MIX.expand(len(inner), -1, -1), tiles.transpose(1, 2), out=out)
+    for tile in range(first, first + count):
+        if tile not in inner:
+            top, bottom = tile * TILE_ROWS - 1, tile * TILE_ROWS - 1 + MIXTURES
+            edge = (0, 0, max(0, -top), max(0, bottom - len(rows)))
+            torch.mm(_MIX, F.pad(rows[max(0, top) : bottom], edge), out=mixtures[:, tile - first])
 
 
 def _unmix(convolved: Tensor, targets: Tensor, *, add: bool) -> None:
     """`[6, tiles, phases, n]` to the rows `[4 * tiles or less, phases, n]` they are of."""
-    for tile, top in enumerate(range(0, len(targets), TILE_ROWS)):
-        for phase in range(targets.shape[1]):
-            rows = targets[top : top + TILE_ROWS, phase]
-            unmix, mixtures = _UNMIX[: len(rows)], convolved[:, tile, phase]
+    whole = len(targets) // TILE_ROWS
+    by_tile = targets[: whole * TILE_ROWS].view(whole, TILE_ROWS, *targets.shape[1:])
+    for phase, mixtures in enumerate(convolved.unbind(2)):
+        if whole:
+            unmix, of_tiles = _UNMIX.expand(whole, -1, -1), mixtures[:, :whole].transpose(0, 1)
             if add:
-                rows.addmm_(unmix, mixtures)
+                by_tile[:, :, phase].baddbmm_(unmix, of_tiles)
             else:
-                torch.mm(unmix, mixtures, out=rows)
+                torch.bmm(unmix, of_tiles, out=by_tile[:, :, phase])
+        if len(rows := targets[whole * TILE_ROWS :, phase]):
+            torch.addmm(rows, _UNMIX[: len(rows)], mixtures[:, whole], beta=int(add), out=rows)

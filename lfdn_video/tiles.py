@@ -91,7 +91,7 @@ class Grid:
         for box, tile, weight in zip(self.boxes, tiles, self._weights(first), strict=True):
             rows = slice(box.top, box.top + box.height)
             columns = slice(box.left, box.left + box.width)
-            picture[..., rows, columns] += tile * weight
+            picture[..., rows, columns].addcmul_(tile, weight)
         return picture
 
     def _weights(self, like: Tensor) -> list[Tensor]:
