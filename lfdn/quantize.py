@@ -4,10 +4,9 @@ NNCF's post-training quantization: nothing is trained, a few dozen pictures go t
 For those who package weights; users read the result with `quantized.py` and need no NNCF.
 
 The network is first rearranged as far as OpenVINO gains by it: the first two convolutions become
-one, and ALFM's products are written over rows. In 8 bit are the
-blocks, the fusion and the decoder. The encoder stays in float: what it rounds is carried on through
-every sum behind it. Ranges are those with the least error for the histogram of
-what was seen (docs/log.md, 2026-11-26).
+one, and ALFM's products are written over rows. The first layer, the encoder and the last layer stay
+in float: what the encoder rounds is carried on through every sum behind it. Ranges are those with
+the least error for the histogram of what was seen (docs/log.md, 2026-11-26).
 """
 
 import copy
@@ -35,10 +34,7 @@ from lfdn.model import ALFM, LFDN, MSHF, AttentionFusion, DownBlock
 from lfdn.quantized import ABOUT, CONSTANTS, FORMAT, MODEL
 
 CALIBRATION_PX = 320
-IN_FLOAT = (
-    *(r".*entry\.both.*", r".*entry\.head.*", r".*entry\.reduce.*"),
-    *(r".*encoder.*", r".*decoder\.3.*"),
-)
+IN_FLOAT = (r".*entry\.(both|head|reduce).*", r".*encoder.*", r".*decoder\.3.*")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of what is in the zip, so that the same makes the same file
 
 

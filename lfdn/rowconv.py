@@ -138,7 +138,8 @@ def _mix(rows: Tensor, first: int, mixtures: Tensor) -> None:
         torch.bmm(_MIX.expand(len(inner), -1, -1), tiles.transpose(1, 2), out=out)
     for tile in range(first, first + count):
         if tile not in inner:
-            top, bottom = tile * TILE_ROWS - 1, tile * TILE_ROWS - 1 + MIXTURES
+            top = tile * TILE_ROWS - 1
+            bottom = top + MIXTURES
             edge = (0, 0, max(0, -top), max(0, bottom - len(rows)))
             torch.mm(_MIX, F.pad(rows[max(0, top) : bottom], edge), out=mixtures[:, tile - first])
 
