@@ -13,13 +13,16 @@ clip is a sample, scaled; peak memory is that of the whole run in a process of i
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
 import click
 import torch
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from benchmarks import model, stages
@@ -38,18 +41,24 @@ PLANES_BYTES_PER_PX = 1.5  # 4:2:0 in 8 bit
 
 
 def scaled(source: Path, target: Path, size: tuple[int, int], frames: int) -> Path:
-    """The first frames of `source` at another size, as H.264."""
+    """So many frames of `source`, again from its start if need be, at another size, as H.264."""
     width, height = size
-    with av.open(source) as clip, av.open(target, "w") as container:
+    with av.open(target, "w") as container:
         stream = container.add_stream("libx264", Fraction(25), options={"crf": "18"})
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number, frame in zip(range(frames), clip.decode(video=0), strict=False):
+        for number, frame in enumerate(islice(_endless(source), frames)):
             picture = frame.reformat(width, height, "yuv420p", interpolation="BICUBIC")
             picture.pts, picture.time_base = number, Fraction(1, 25)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return target
+
+
+def _endless(source: Path) -> Iterator[VideoFrame]:
+    while True:
+        with av.open(source) as clip:
+            yield from clip.decode(video=0)
 
 
 def of_clip(

@@ -399,6 +399,8 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
         return image
     near_bottom, near_right = min(bottom, height - 1), min(right, width - 1)
     image = F.pad(image, (0, near_right, 0, near_bottom), mode="reflect")
+    if (near_bottom, near_right) == (bottom, right):
+        return image
     return F.pad(image, (0, right - near_right, 0, bottom - near_bottom), mode="replicate")
 
 

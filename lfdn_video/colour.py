@@ -57,12 +57,12 @@ class PlaneConverter:
         """Upright RGB `[1, 3, H, W]`, float32, clamped to 0…1, of planes `[h, w]`; no alpha."""
         if self._format.family == "rgb":
             green, blue, red = planes[:3]
-            rgb = torch.stack([red.float(), green.float(), blue.float()]) / self._luma_scale
+            rgb = torch.stack([red.float(), green.float(), blue.float()]).div_(self._luma_scale)
         elif self._format.family == "gray":
-            rgb = self._luma(planes[0]).expand(3, -1, -1)
+            rgb = self._luma(planes[0]).repeat(3, 1, 1)
         else:
             rgb = self._yuv_to_rgb(planes)
-        return self._upright(rgb[None].clamp(0, 1))
+        return self._upright(rgb[None].clamp_(0, 1))
 
     def to_image(self, planes: Sequence[Plane]) -> Image:
         """Upright RGB `[H, W, 3]`, uint8, of a frame's planes. An array of its own."""
@@ -79,16 +79,14 @@ class PlaneConverter:
         Types and sizes stay. Results are limited to what the depth can hold, not to the limited
         range: what was brighter than white may stay so. Alpha is passed on untouched.
         """
-        red, green, blue = self._as_stored(residual)[0]
+        stored = self._as_stored(residual.float())[0]
         if self._format.family == "rgb":
-            changes = [part * self._luma_scale for part in (green, blue, red)]
+            red, green, blue = stored * self._luma_scale
+            changes = [green, blue, red]
         else:
-            luma = self._kr * red + self._kg * green + self._kb * blue
-            changes = [luma * self._luma_scale]
+            changes = [self._change_of_luma(stored)]
             if self._format.family == "yuv":
-                blueness = (blue - luma) * (self._chroma_scale / (2 * (1 - self._kb)))
-                redness = (red - luma) * (self._chroma_scale / (2 * (1 - self._kr)))
-                changes += [self._reduced(blueness), self._reduced(redness)]
+                changes += self._change_of_chroma(stored)
         changed = (
             _added(plane, change, self._format)
             for plane, change in zip(planes, changes, strict=False)
@@ -96,18 +94,36 @@ class PlaneConverter:
         return (*changed, *planes[len(changes) :])
 
     def _luma(self, plane: Tensor) -> Tensor:
-        return (plane.float() - self._luma_zero) / self._luma_scale
+        return plane.float().sub_(self._luma_zero).div_(self._luma_scale)
 
     def _yuv_to_rgb(self, planes: Sequence[Tensor]) -> Tensor:
         luma = self._luma(planes[0])
         height, width = luma.shape
         chroma = torch.stack([plane.float() for plane in planes[1:3]])
-        chroma = (chroma - self._chroma_zero) / self._chroma_scale
+        chroma.sub_(self._chroma_zero).div_(self._chroma_scale)
         blueness, redness = self._enlarged(chroma)[:, :height, :width]
-        red = luma + 2 * (1 - self._kr) * redness
-        blue = luma + 2 * (1 - self._kb) * blueness
-        green = (luma - self._kr * red - self._kb * blue) / self._kg
-        return torch.stack([red, green, blue])
+        to_red, to_blue = 2 * (1 - self._kr), 2 * (1 - self._kb)
+        rgb = luma.new_empty(3, height, width)
+        torch.add(luma, redness, alpha=to_red, out=rgb[0])
+        torch.add(luma, redness, alpha=-self._kr * to_red / self._kg, out=rgb[1])
+        rgb[1].add_(blueness, alpha=-self._kb * to_blue / self._kg)
+        torch.add(luma, blueness, alpha=to_blue, out=rgb[2])
+        return rgb
+
+    def _change_of_luma(self, rgb: Tensor) -> Tensor:
+        """`[3, H, W]` to `[H, W]`, in codes."""
+        red, green, blue = rgb.unbind()
+        luma = red * (self._kr * self._luma_scale)
+        luma.add_(green, alpha=self._kg * self._luma_scale)
+        return luma.add_(blue, alpha=self._kb * self._luma_scale)
+
+    def _change_of_chroma(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """`[3, H, W]` to Cb and Cr `[h, w]` of chroma's size, in codes."""
+        red, green, blue = self._reduced(rgb).unbind()
+        luma = self._kr * red + self._kg * green + self._kb * blue
+        blueness = (blue - luma) * (self._chroma_scale / (2 * (1 - self._kb)))
+        redness = (red - luma) * (self._chroma_scale / (2 * (1 - self._kr)))
+        return blueness, redness
 
     def _enlarged(self, chroma: Tensor) -> Tensor:
         """Chroma `[2, h, w]` at luma's size, or a little more where that is odd."""
@@ -126,30 +142,49 @@ class PlaneConverter:
             chroma = F.interpolate(padded, size, mode="bilinear", align_corners=True)[0]
         return chroma
 
-    def _reduced(self, change: Tensor) -> Tensor:
-        """A chroma change `[H, W]` at chroma's size, averaged around each chroma sample's place."""
+    def _reduced(self, picture: Tensor) -> Tensor:
+        """`[C, H, W]` at chroma's size, averaged around each chroma sample's place."""
         across, down = (1 << shift for shift in self._format.chroma_shift)
-        if across == down == 1:
-            return change
-        image = change[None, None]
-        if across > 1 and not self._centred:
-            # Two averages in a row, one to the left and one to the right, are a triangle in the
-            # middle: [1 2 1] / 4 for groups of two. What lacks at the edges repeats them.
-            missing = -image.shape[3] % across
-            image = F.pad(image, (across - 1, missing, 0, 0), mode="replicate")
-            image = F.avg_pool2d(image, (1, across), stride=1)
-        # Groups at an odd right or bottom edge are averaged over the samples they have.
-        return F.avg_pool2d(image, (down, across), ceil_mode=True, count_include_pad=False)[0, 0]
+        reduced = _averaged(picture, 1, down)
+        if across == 1 or self._centred:
+            return _averaged(reduced, 2, across)
+        # Two averages in a row, one to the left and one to the right, are a triangle in the
+        # middle: [1 2 1] / 4 for groups of two. What lacks at the edges repeats them.
+        missing = -reduced.shape[2] % across
+        padded = F.pad(reduced[None], (across - 1, missing, 0, 0), mode="replicate")[0]
+        width = padded.shape[2] // across
+        total = reduced.new_zeros(*reduced.shape[:2], width)
+        for start in range(2 * across - 1):
+            column = padded[..., start::across][..., :width]
+            total.add_(column, alpha=(across - abs(start + 1 - across)) / across**2)
+        return total
 
     def _upright(self, stored: Tensor) -> Tensor:
         """`[1, 3, H, W]` turned clockwise, then mirrored, as the stream asks to be shown."""
-        upright = torch.rot90(stored, -self._quarter_turns, (2, 3))
+        turns = self._quarter_turns
+        upright = torch.rot90(stored, -turns, (2, 3)) if turns else stored
         return upright.flip(3) if self._flip else upright
 
     def _as_stored(self, upright: Tensor) -> Tensor:
         """The way back from `_upright`."""
         turned = upright.flip(3) if self._flip else upright
-        return torch.rot90(turned, self._quarter_turns, (2, 3))
+        turns = self._quarter_turns
+        return torch.rot90(turned, turns, (2, 3)) if turns else turned
+
+
+def _averaged(picture: Tensor, dim: int, size: int) -> Tensor:
+    """Groups of `size` along `dim`; the last one is averaged over the samples it has."""
+    if size == 1:
+        return picture
+    every = picture.movedim(dim, 0)
+    total = every[::size].clone()
+    for start in range(1, size):
+        part = every[start::size]
+        total[: len(part)].add_(part)
+    total.div_(size)
+    if rest := len(every) % size:
+        total[-1].mul_(size / rest)
+    return total.movedim(0, dim)
 
 
 def _added(plane: Tensor, change: Tensor, pixel_format: PixelFormat) -> Tensor:

@@ -249,7 +249,7 @@ class Engine:
             # The input stays float32: the picture the network adds its change to is not rounded.
             with torch.autocast(kind, _TYPES.get(precision), enabled=precision in _TYPES):
                 restored = self._model(batch)
-            finite = torch.isfinite(restored).all()
+            finite = torch.isfinite(restored.sum(dtype=torch.float32))
             return restored.float().clamp(0, 1).sub_(batch), finite
 
 

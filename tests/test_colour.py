@@ -259,7 +259,9 @@ def test_a_chroma_sample_gets_what_lies_around_its_place(
     name: str, width: int, shares: list[list[int]]
 ) -> None:
     converter = PlaneConverter(video_info(name, height=1, width=width))
-    found = torch.stack([converter._reduced(row[None])[0] for row in torch.eye(width)], dim=1)
+    found = torch.stack(
+        [converter._reduced(row[None, None])[0, 0] for row in torch.eye(width)], dim=1
+    )
     whole = 16 if name == "yuv411p" else 4
     assert found.tolist() == [[share / whole for share in row] for row in shares]
 
@@ -271,7 +273,7 @@ def test_a_change_that_grows_evenly_lands_where_it_was(name: str, size: tuple[in
     converter, (across, down) = PlaneConverter(info), info.format.chroma_shift
     rows, columns = (torch.arange(side).float() for side in size)
     slope = rows[:, None] + columns
-    again = converter._enlarged(converter._reduced(slope).expand(2, -1, -1))[0]
+    again = converter._enlarged(converter._reduced(slope[None]).expand(2, -1, -1))[0]
     margin = 2 << max(across, down)  # there is nothing beyond the edges to average with
     inside = (slice(margin, -margin), slice(margin, -margin))
     assert torch.allclose(again[: size[0], : size[1]][inside], slope[inside], atol=1e-4)
