@@ -31,8 +31,8 @@ from lfdn_video.options import InferenceOptions, SpanOptions
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
-FRAMES = {"360p": 250, "720p": 96, "1080p": 48, "4K": 16}
-"""Of the clip: more than x264 looks ahead, where that does not take hours."""
+FRAMES = {"360p": 150, "720p": 72, "1080p": 36, "4K": 10}
+"""Of the clip: more than x264 looks ahead, where that does not take too long."""
 WHOLE_UP_TO = "1080p"
 """Larger pictures are restored in tiles; the network alone is measured on whole ones."""
 SMOKE = {"tiny": (160, 96)}
