@@ -101,7 +101,7 @@ def _clips(report: dict[str, Any]) -> str:
                 [
                     clip["name"],
                     *cells,
-                    f"{clip['end_to_end_over_sum']:.2f}",
+                    f"{clip['end_to_end_over_sum']:.3f}",
                     f"{clip['cores_busy']:.0%}",
                     f"{clip['peak_mib']} MiB",
                 ]
