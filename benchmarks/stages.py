@@ -5,7 +5,7 @@
     python benchmarks/stages.py CLIP --json benchmarks/results/stages.json
     python benchmarks/stages.py CLIP --memory
 
-Everything is measured in one run, in turn and several times over, and the medians are told. On a
+Everything is measured in one run, in turn and several times over, and medians are told. On a
 CPU the stages share the cores, so together they cannot take less than the sum of what they take
 alone; how little more they take is what the threads are worth. With `--memory` the peak of a whole
 run is compared with that for the clip ten times over, each in a process of its own. `--smoke` only
@@ -21,11 +21,12 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
+from operator import truediv
 from pathlib import Path
-from statistics import median
+from statistics import median, mode
 from typing import Any
 
 import av
@@ -45,6 +46,7 @@ from lfdn_video.writer import open_writer
 LONGER = 10
 SMOKE_CLIP, SMOKE_S = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4", 0.15
 STAGES = ("decode", "colour", "model", "encode")
+WHOLE = "end to end"
 
 
 class Bench:
@@ -73,7 +75,7 @@ class Bench:
             "colour": self.colour,
             "model": self.model,
             "encode": self.encode,
-            "end to end": self.end_to_end,
+            WHOLE: self.end_to_end,
         }
         return stages[name]()
 
@@ -138,32 +140,57 @@ class Bench:
             yield grid, grid.split(picture)
 
 
-def measure(bench: Bench, repeats: int) -> dict[str, Any]:
-    """Seconds of each stage and of all together; medians, and every single measurement."""
-    seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, "end to end")}
-    bottlenecks, busy = [], []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    for _ in range(repeats):
-        for name, times in seconds.items():
-            start_s, start_cpu_s = time.perf_counter(), time.process_time()
-            summary = bench.run(name)
-            times.append(time.perf_counter() - start_s)
-            if summary is not None:
-                bottlenecks.append(summary.bottleneck)
-                busy.append((time.process_time() - start_cpu_s) / times[-1] / (cores or 1))
-    medians = {name: median(times) for name, times in seconds.items()}
-    alone_s = sum(medians[name] for name in STAGES)
-    return {
-        "frames": len(bench.frames),
-        "size": f"{bench.info.width}x{bench.info.height}",
-        "format": bench.info.format.name,
-        "median_s": medians,
-        "all_s": seconds,
-        "sum_alone_s": alone_s,
-        "end_to_end_over_sum": medians["end to end"] / alone_s,
-        "cores_busy": median(busy),
-        "bottleneck": max(set(bottlenecks), key=bottlenecks.count),
-    }
+def measure(benches: Sequence[Bench], rounds: int) -> list[dict[str, Any]]:
+    """Seconds of each stage and of all together: every single measurement, and medians.
+
+    One round measures every stage of every bench, every other round backwards, so that a machine
+    whose speed drifts slows all alike. Ratios are taken within a round, before the median.
+    """
+    found = [_Times() for _ in benches]
+    for number in range(rounds):
+        turns = [(bench, times) for bench, times in zip(benches, found, strict=True)]
+        names = [*STAGES, WHOLE]
+        for bench, times in turns if number % 2 == 0 else turns[::-1]:
+            for name in names if number % 2 == 0 else names[::-1]:
+                times.take(bench, name)
+    return [times.told(bench) for bench, times in zip(benches, found, strict=True)]
+
+
+class _Times:
+    """What was measured of one bench."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, WHOLE)}
+        self._bottlenecks, self._busy = list[str](), list[float]()
+
+    def take(self, bench: Bench, name: str) -> None:
+        start_s, start_cpu_s = time.perf_counter(), time.process_time()
+        summary = bench.run(name)
+        self._seconds[name].append(time.perf_counter() - start_s)
+        if summary is not None:
+            cores_s = self._seconds[name][-1] * _cores()
+            self._bottlenecks.append(summary.bottleneck)
+            self._busy.append((time.process_time() - start_cpu_s) / cores_s)
+
+    def told(self, bench: Bench) -> dict[str, Any]:
+        seconds = self._seconds
+        sums = [sum(each) for each in zip(*(seconds[name] for name in STAGES), strict=True)]
+        return {
+            "frames": len(bench.frames),
+            "size": f"{bench.info.width}x{bench.info.height}",
+            "format": bench.info.format.name,
+            "median_s": {name: median(times) for name, times in seconds.items()},
+            "all_s": seconds,
+            "end_to_end_over_sum": median(map(truediv, seconds[WHOLE], sums)),
+            "cores_busy": median(self._busy),
+            "bottleneck": mode(self._bottlenecks),
+        }
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def peak_bytes(clip: Path, arguments: list[str]) -> int:
@@ -297,7 +324,7 @@ def main(
                     restore(clip, folder / "restored.mkv", engine=engine, inference=options)
                     click.echo(own_peak_bytes())
                     return
-                result = measure(Bench(clip, engine, options, span, folder), repeats)
+                (result,) = measure([Bench(clip, engine, options, span, folder)], repeats)
                 result |= _machine(engine)
     click.echo("\n".join(_lines({"clip": clip.name, **result})))
     if target is not None:

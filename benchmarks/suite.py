@@ -7,7 +7,8 @@
 Writes `results/suite_DEVICE.json`, from which `python -m benchmarks.tables` makes the README's
 tables. The ceilings, fastest matrix product and fastest copy, are measured in the same run, and
 figures are told as a share of them. What is measured how stands in `model.py` and `stages.py`. The
-clip is a sample, scaled; peak memory is that of the whole run in a process of its own.
+clips are a sample, scaled; all sizes are measured in each round, so that they can be compared. Peak
+memory is that of the whole run in a process of its own.
 """
 
 import json
@@ -61,17 +62,32 @@ def _endless(source: Path) -> Iterator[VideoFrame]:
             yield from clip.decode(video=0)
 
 
-def of_clip(
-    name: str, size: tuple[int, int], folder: Path, *, frames: int, device: str, rounds: int
-) -> dict[str, Any]:
-    """The stages of one size, alone and together, and the peak memory."""
-    clip = scaled(stages.SMOKE_CLIP, folder / f"{name}.mp4", size, frames)
+def of_clips(
+    sizes: dict[str, tuple[int, int]], *, device: str, rounds: int, smoke: bool
+) -> list[dict[str, Any]]:
+    """The stages of each size, alone and together, sizes in turn; and the peak memory."""
     options, span = InferenceOptions(device=device), SpanOptions()
-    with load_engine("derain", options=options) as engine:
-        bench = stages.Bench(clip, engine, options, span, folder)
-        found = stages.measure(bench, rounds)
-        found |= {"name": name, "precision": engine.precision}
-    found["peak_mib"] = round(stages.peak_bytes(clip, ["--device", device]) / (1 << 20))
+    with tempfile.TemporaryDirectory() as made, load_engine("derain", options=options) as engine:
+        folder = Path(made)
+        clips = [
+            scaled(
+                stages.SMOKE_CLIP,
+                folder / f"{name}.mp4",
+                size,
+                SMOKE_FRAMES if smoke else FRAMES[name],
+            )
+            for name, size in sizes.items()
+        ]
+        benches = [stages.Bench(clip, engine, options, span, folder) for clip in clips]
+        found = stages.measure(benches, rounds)
+        benches.clear()
+        for name, clip, row in zip(sizes, clips, found, strict=True):
+            peak = stages.peak_bytes(clip, ["--device", device])
+            row |= {
+                "name": name,
+                "precision": engine.precision,
+                "peak_mib": round(peak / (1 << 20)),
+            }
     return found
 
 
@@ -115,15 +131,12 @@ def run(
             for row in rows:
                 report["network"].append({"name": name, **row})
                 click.echo(f"{name} {row['backend']}: {row['seconds']} s, ×{row['speed_up']}")
-    for name, size in sizes.items():
-        frames = SMOKE_FRAMES if smoke else FRAMES[name]
-        with tempfile.TemporaryDirectory() as folder:
-            row = of_clip(name, size, Path(folder), frames=frames, device=device, rounds=rounds)
+    for row in of_clips(sizes, device=device, rounds=rounds, smoke=smoke):
         row["share_of_ceiling"] = shares(row, limits)
         report["clips"].append(row)
-        each = {stage: round(s / frames, 4) for stage, s in row["median_s"].items()}
+        each = {stage: round(s / row["frames"], 4) for stage, s in row["median_s"].items()}
         click.echo(
-            f"{name}: seconds a frame {each}, {row['end_to_end_over_sum']:.3f} of the sum, "
+            f"{row['name']}: seconds a frame {each}, {row['end_to_end_over_sum']:.3f} of the sum, "
             f"cores {row['cores_busy']:.0%} busy, peak {row['peak_mib']} MiB"
         )
     return report

@@ -88,7 +88,8 @@ def _network(report: dict[str, Any]) -> str:
 
 def _clips(report: dict[str, Any]) -> str:
     """Milliseconds a frame of each stage, and what the whole run needs."""
-    header = ["video, ms a frame", *STAGES, "of the sum", "cores busy", "peak memory"]
+    header = ["video, ms a frame", *STAGES]
+    header += ["of the sum", "s a million px", "cores busy", "peak memory"]
     lines = [_line(header), _line(["---"] * len(header))]
     for clip in report["clips"]:
         shares = clip["share_of_ceiling"]
@@ -102,12 +103,20 @@ def _clips(report: dict[str, Any]) -> str:
                     clip["name"],
                     *cells,
                     f"{clip['end_to_end_over_sum']:.3f}",
+                    f"{_per_million_px(clip):.3f}",
                     f"{clip['cores_busy']:.0%}",
                     f"{clip['peak_mib']} MiB",
                 ]
             )
         )
     return "\n".join(lines)
+
+
+def _per_million_px(clip: dict[str, Any]) -> float:
+    """Seconds, end to end."""
+    width, height = map(int, clip["size"].split("x"))
+    seconds = clip["median_s"]["end to end"] / clip["frames"]
+    return float(seconds / (width * height / 1e6))
 
 
 def _line(cells: list[str]) -> str:

@@ -53,6 +53,11 @@ class PlaneConverter:
         self._chroma_scale = peak if full else 224 * step
         self._centred = info.format.full_range_name
 
+    def upright_size(self, planes: Sequence[Tensor]) -> tuple[int, int]:
+        """Height and width of what `to_rgb` makes of them."""
+        height, width = planes[0].shape
+        return (width, height) if self._quarter_turns % 2 else (height, width)
+
     def to_rgb(self, planes: Sequence[Tensor]) -> Tensor:
         """Upright RGB `[1, 3, H, W]`, float32, clamped to 0…1, of planes `[h, w]`; no alpha."""
         if self._format.family == "rgb":

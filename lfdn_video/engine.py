@@ -167,16 +167,26 @@ class Engine:
         with _out_of_memory_explained(self.device), self._transfers.computing():
             yield
 
-    def residual(self, batch: Tensor) -> Pending[Tensor]:
-        """What the network changes in RGB `[B, 3, H, W]`, 0…1: the same shape, float32.
+    def run(
+        self, batch: Callable[[], Tensor], then: Callable[[Tensor], T], *, height: int, width: int
+    ) -> Pending[T]:
+        """`then` of what the network changes in `batch()`, which is RGB in 0…1.
 
-        The restored picture is clamped to 0…1 before the difference is taken. If it is not finite,
-        `result()` does the batch again in float32; if that does not help, it raises WeightsError.
+        `batch()` is `[B, 3, height, width]`; what changes has the same shape, float32. The restored
+        picture is clamped to 0…1 before the difference is taken. If it is not finite, the batch is
+        done again in float32; if that does not help, `result()` raises WeightsError. In lanes both
+        functions are called there; otherwise `batch` at once, and `then` by `result()`.
         """
         if self._lanes is None:
-            return _Residual(self, batch, _Done(self._start(batch)))
-        self._lanes.resize(self._fitting(*batch.shape[2:]))
-        return _Residual(self, batch, self._lanes.submit(lambda: self._start(batch)))
+            return self._begin(batch, then)
+        self._lanes.resize(self._fitting(height, width))
+        return self._lanes.submit(lambda: self._begin(batch, then).result())
+
+    def residual(self, batch: Tensor) -> Pending[Tensor]:
+        """What the network changes in RGB `[B, 3, H, W]`, 0…1. See `run`."""
+        return self.run(
+            lambda: batch, lambda change: change, height=batch.shape[2], width=batch.shape[3]
+        )
 
     def redo(self, batch: Tensor) -> Tensor:
         """`residual` in float32, for a batch that half precision did not hold."""
@@ -237,9 +247,11 @@ class Engine:
             self._size_seen, self._fit = (height, width), self._limit_px() // (height * width)
         return self._fit
 
-    def _start(self, batch: Tensor) -> tuple[Tensor, Pending[tuple[Array, ...]]]:
-        residual, finite = self._infer(batch, self.precision)
-        return residual, self.download((finite,))
+    def _begin(self, batch: Callable[[], Tensor], then: Callable[[Tensor], T]) -> "_Change[T]":
+        with self.computing():
+            made = batch()
+        residual, finite = self._infer(made, self.precision)
+        return _Change(self, made, residual, self.download((finite,)), then)
 
     def _infer(self, batch: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:
         """The residual, and on the device whether all of it is finite."""
@@ -339,20 +351,25 @@ def available_devices() -> tuple[DeviceInfo, ...]:
     return tuple(devices)
 
 
-class _Residual:
-    """A residual under way, and the check that it is finite."""
+class _Change(Generic[T]):
+    """A residual under way, the check that it is finite, and what is to be made of it."""
 
     def __init__(
         self,
         engine: Engine,
         batch: Tensor,
-        started: Pending[tuple[Tensor, Pending[tuple[Array, ...]]]],
+        residual: Tensor,
+        finite: Pending[tuple[Array, ...]],
+        then: Callable[[Tensor], T],
     ) -> None:
-        self._engine, self._batch, self._started = engine, batch, started
+        self._engine, self._batch, self._residual = engine, batch, residual
+        self._finite, self._then = finite, then
 
-    def result(self) -> Tensor:
-        residual, finite = self._started.result()
-        return residual if finite.result()[0] else self._engine.redo(self._batch)
+    def result(self) -> T:
+        if not self._finite.result()[0]:
+            self._residual = self._engine.redo(self._batch)
+        with self._engine.computing():
+            return self._then(self._residual)
 
 
 class _Lanes:

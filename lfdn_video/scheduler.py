@@ -3,8 +3,10 @@
     frames -> upload -> RGB -> tiles ... batches across frames ... residual tiles -> merged ->
     added to the frame's own planes -> download -> frames, as many as came, same order, same pts
 
-Everything between upload and download happens on the device. Knows the engine only as a `Runner`;
-what a tile is stands in `tiles.py`, what planes are in `colour.py`.
+Everything between upload and download happens on the device, and from RGB to the frame's own planes
+in one go where the device is a CPU and the frame a single tile: in the thread whose caches have it.
+Knows the engine only as a `Runner`; what a tile is stands in `tiles.py`, what planes are in
+`colour.py`.
 
 A device that runs out of memory costs no frame. Those that are not finished are kept as they were
 decoded; whatever was made of them is dropped, something is given up, and they are done again: half
@@ -13,11 +15,13 @@ give up, which is precision, and the device itself.
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +32,7 @@ from lfdn_video.media import Frame, Plane
 from lfdn_video.options import InferenceOptions, smallest_tile_px
 from lfdn_video.tiles import ALIGNMENT_PX, Grid
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 SMALLEST_SPARING_TILE_PX = 128
@@ -60,8 +65,14 @@ class Runner(Protocol):
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         """Integer planes `[h, w]` on the device."""
 
-    def residual(self, batch: Tensor) -> Pending[Tensor]:
-        """`[B, 3, H, W]` in 0…1 to what the network changes in it, same shape, float32."""
+    def run(
+        self, batch: Callable[[], Tensor], then: Callable[[Tensor], T], *, height: int, width: int
+    ) -> Pending[T]:
+        """`then` of what the network changes in `batch()`.
+
+        That is `[B, 3, height, width]` in 0…1, what changes has the same shape, and is float32.
+        Both are called once, within `computing()`, in any thread, one after the other.
+        """
 
     def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
         """Planes on their way back to arrays of their own."""
@@ -102,27 +113,43 @@ def restore_frames(
         yield from schedule.ready(0, 0)
 
 
-@dataclass(slots=True, eq=False)
 class _Job:
-    """One frame on its way: its planes on the device, and its residual, tile by tile."""
+    """One frame on its way: its planes on the device, and what becomes of them."""
 
-    frame: Frame
-    converter: PlaneConverter
-    planes: tuple[Tensor, ...]
-    grid: Grid
-    residuals: list[Tensor] = field(default_factory=list)
+    def __init__(
+        self, frame: Frame, converter: PlaneConverter, planes: tuple[Tensor, ...], grid: Grid
+    ) -> None:
+        self.frame = frame
+        self.changed: tuple[Tensor, ...] | None = None
+        """The planes, once all tiles are there."""
+        self._converter, self._planes, self._grid = converter, planes, grid
+        self._tiles: list[Tensor] = []
+        self._residuals: list[Tensor | None] = [None] * len(grid)
+        self._arriving = threading.Lock()
 
-    @property
-    def complete(self) -> bool:
-        return len(self.residuals) == len(self.grid)
+    def cut(self) -> None:
+        """Make all tiles now."""
+        self._tiles = self._grid.split(self._converter.to_rgb(self._planes))
+
+    def tile(self, number: int) -> Tensor:
+        """Upright RGB `[1, 3, H, W]`; made now, by the thread that works on it, unless cut."""
+        return self._tiles[number] if self._tiles else self._converter.to_rgb(self._planes)
+
+    def arrive(self, number: int, residual: Tensor) -> None:
+        """What the network changes in a tile. Whoever brings the last one puts them together."""
+        with self._arriving:
+            self._residuals[number] = residual
+            there = [tile for tile in self._residuals if tile is not None]
+        if len(there) == len(self._grid):
+            self.changed = self._converter.add_residual(self._planes, self._grid.merge(there))
+            self._tiles, self._residuals = [], []
 
 
-@dataclass(slots=True, eq=False)
-class _Batch:
-    """Tiles under way, and whose they are, in order."""
+class _Tile(NamedTuple):
+    """One of a frame's tiles."""
 
-    jobs: list[_Job]
-    residual: Pending[Tensor]
+    job: _Job
+    number: int
 
 
 class _Schedule:
@@ -141,8 +168,9 @@ class _Schedule:
         self._tile_limit_px: int | None = None
         self._batch_limit: int | None = None
         self._unfinished: deque[Frame] = deque()
-        self._tiles: deque[tuple[_Job, Tensor]] = deque()
-        self._batches: deque[_Batch] = deque()
+        self._jobs: deque[_Job] = deque()
+        self._tiles: deque[_Tile] = deque()
+        self._batches: deque[Pending[None]] = deque()
         self._returning: deque[tuple[Frame, Pending[tuple[Plane, ...]]]] = deque()
 
     def add(self, frame: Frame) -> None:
@@ -165,6 +193,7 @@ class _Schedule:
         """Do it; where memory does not suffice, with less and less of it."""
         what = _out_of_memory(work)
         while what is not None:
+            self._jobs.clear()
             self._tiles.clear()
             self._batches.clear()
             _log.warning("%s; going on %s", what, self._give_up(what))
@@ -199,11 +228,13 @@ class _Schedule:
     def _start(self, frame: Frame) -> None:
         converter = self._converter if frame.info is None else PlaneConverter(frame.info)
         planes = self._runner.upload(_without_alpha(frame))
-        with self._runner.computing():
-            rgb = converter.to_rgb(planes)
-        grid = self._grid_for(rgb.shape[2], rgb.shape[3])
+        grid = self._grid_for(*converter.upright_size(planes))
         job = _Job(frame, converter, planes, grid)
-        self._tiles.extend((job, tile) for tile in grid.split(rgb))
+        self._jobs.append(job)
+        if len(grid) > 1:
+            with self._runner.computing():
+                job.cut()
+        self._tiles.extend(_Tile(job, number) for number in range(len(grid)))
         while len(self._tiles) >= self._batch_size:
             self._run(self._batch_size)
 
@@ -236,21 +267,33 @@ class _Schedule:
         return grid
 
     def _run(self, count: int) -> None:
-        taken = [self._tiles.popleft() for _ in range(count)]
-        with self._runner.computing():
-            batch = taken[0][1] if count == 1 else torch.cat([tile for _, tile in taken])
-        self._batches.append(_Batch([job for job, _ in taken], self._runner.residual(batch)))
+        tiles = [self._tiles.popleft() for _ in range(count)]
+        assert self._grid is not None
+        self._batches.append(
+            self._runner.run(
+                partial(_batch_of, tiles),
+                partial(_hand_out, tiles),
+                height=self._grid.tile_height,
+                width=self._grid.tile_width,
+            )
+        )
 
-    def _finish(self, batch: _Batch) -> None:
-        residual = batch.residual.result()
-        for index, job in enumerate(batch.jobs):
-            job.residuals.append(residual[index : index + 1])
-            if job.complete:
-                with self._runner.computing():
-                    whole = job.grid.merge(job.residuals)
-                    planes = job.converter.add_residual(job.planes, whole)
-                self._returning.append((job.frame, self._runner.download(planes)))
-                self._unfinished.popleft()
+    def _finish(self, batch: Pending[None]) -> None:
+        batch.result()
+        while self._jobs and (changed := self._jobs[0].changed) is not None:
+            self._returning.append((self._jobs[0].frame, self._runner.download(changed)))
+            self._jobs.popleft()
+            self._unfinished.popleft()
+
+
+def _batch_of(tiles: Sequence[_Tile]) -> Tensor:
+    pictures = [tile.job.tile(tile.number) for tile in tiles]
+    return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
+
+
+def _hand_out(tiles: Sequence[_Tile], residuals: Tensor) -> None:
+    for place, tile in enumerate(tiles):
+        tile.job.arrive(tile.number, residuals[place : place + 1])
 
 
 def choose_grid(

@@ -87,11 +87,20 @@ class FakeRunner:
         self._allocate("upload", planes)
         return tuple(torch.from_numpy(plane) for plane in planes)
 
-    def residual(self, batch: Tensor) -> Later[Tensor]:
-        self._allocate("residual", [batch])
-        self.batches.append(tuple(batch.shape))
-        restored = self.network(batch)
-        return Later(lambda: restored - batch)
+    def run(
+        self, batch: Callable[[], Tensor], then: Callable[[Tensor], T], *, height: int, width: int
+    ) -> Later[T]:
+        with self.computing():
+            made = batch()
+        assert made.shape[2:] == (height, width)
+        self._allocate("residual", [made])
+        self.batches.append(tuple(made.shape))
+        restored = self.network(made)
+        return Later(lambda: self._then(then, restored - made))
+
+    def _then(self, then: Callable[[Tensor], T], residual: Tensor) -> T:
+        with self.computing():
+            return then(residual)
 
     def download(self, planes: tuple[Tensor, ...]) -> Later[tuple[Plane, ...]]:
         self._allocate("download", planes)

@@ -1,9 +1,11 @@
 """Several pictures through the network at once, on a CPU."""
 
+import itertools
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -138,6 +140,47 @@ def test_frames_come_in_order_and_are_what_one_lane_gives() -> None:
     for one, several in zip(given[1], given[3], strict=True):
         for plane, other in zip(one.planes, several.planes, strict=True):
             assert abs(plane.astype(int) - other.astype(int)).max() <= 1
+
+
+def test_a_frame_is_converted_in_its_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways, where it is a single tile."""
+    info, where = video_info(), list[str]()
+    for name in ("to_rgb", "add_residual"):
+        original = getattr(PlaneConverter, name)
+
+        def noted(*arguments: object, original: Callable[..., object] = original) -> object:
+            where.append(threading.current_thread().name)
+            return original(*arguments)
+
+        monkeypatch.setattr(PlaneConverter, name, noted)
+    with Engine(brighten(0.1), lanes=2) as engine:
+        list(restore_frames(noise_frames(info, 3), PlaneConverter(info), engine))
+    assert len(where) == 6
+    assert all(name.startswith("network") for name in where)
+
+
+def test_tiles_that_are_done_out_of_order_make_the_same_frames() -> None:
+    """The first of each two waits for the second one."""
+    info = video_info(height=256, width=300)
+    options = InferenceOptions(tile=128, overlap_px=16)
+    frames = noise_frames(info, 4)  # an even number of tiles
+    turn = itertools.count()
+    second = threading.Semaphore(0)
+
+    def late_first(batch: Tensor) -> Tensor:
+        if next(turn) % 2 == 0:
+            assert second.acquire(timeout=20)
+        else:
+            second.release()
+        return batch * 0.5
+
+    def restored(network: Callable[[Tensor], Tensor], lanes: int) -> list[Frame]:
+        with Engine(network, lanes=lanes) as engine:
+            return list(restore_frames(frames, PlaneConverter(info), engine, options))
+
+    for one, other in zip(restored(lambda t: t * 0.5, 1), restored(late_first, 2), strict=True):
+        assert one.pts == other.pts
+        assert all(map(np.array_equal, one.planes, other.planes))
 
 
 def test_a_failure_comes_with_the_frame_it_belongs_to() -> None:

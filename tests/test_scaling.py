@@ -16,6 +16,11 @@ def scaled(runner: FakeRunner, scale: float) -> ScaledRunner:
     return around
 
 
+def change_of(runner: ScaledRunner, batch: torch.Tensor) -> torch.Tensor:
+    height, width = batch.shape[2:]
+    return runner.run(lambda: batch, lambda change: change, height=height, width=width).result()
+
+
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1.0])
 def test_a_picture_that_is_left_alone_keeps_every_sample(scale: float) -> None:
     info = video_info(height=48, width=64)
@@ -34,14 +39,14 @@ def test_the_network_is_given_a_smaller_picture() -> None:
 def test_what_the_network_changes_is_changed_in_the_whole_picture() -> None:
     runner = scaled(FakeRunner(brighten(0.1)), 0.25)
     batch = torch.rand(1, 3, 64, 96) * 0.5
-    change = runner.residual(batch).result()
+    change = change_of(runner, batch)
     assert change.shape == batch.shape
     assert torch.allclose(change, torch.full_like(change, 0.1), atol=1e-6)  # of interpolation
 
 
 def test_no_picture_becomes_smaller_than_the_network_takes() -> None:
     runner = FakeRunner()
-    scaled(runner, 0.25).residual(torch.rand(1, 3, 20, 300)).result()
+    change_of(scaled(runner, 0.25), torch.rand(1, 3, 20, 300))
     assert runner.batches == [(1, 3, 16, 75)]
 
 

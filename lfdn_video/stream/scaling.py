@@ -6,14 +6,17 @@ full size. So a smaller scale costs the finest of the restoration, and nothing o
 large it is to be is decided in `adaptation.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from lfdn_video.media import Plane
 from lfdn_video.scheduler import Pending, Runner
+
+T = TypeVar("T")
 
 SMALLEST_PX = 16
 """Side of what the network is given at least."""
@@ -43,14 +46,18 @@ class ScaledRunner:
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         return self._runner.upload(planes)
 
-    def residual(self, batch: Tensor) -> Pending[Tensor]:
-        height, width = batch.shape[2:]
+    def run(
+        self, batch: Callable[[], Tensor], then: Callable[[Tensor], T], *, height: int, width: int
+    ) -> Pending[T]:
         size = [max(SMALLEST_PX, round(side * self.scale)) for side in (height, width)]
         if self.scale >= 1 or size >= [height, width]:
-            return self._runner.residual(batch)
-        with self.computing():
-            small = F.interpolate(batch, size, mode="bilinear", antialias=True)
-        return _Enlarged(self, self._runner.residual(small), height, width)
+            return self._runner.run(batch, then, height=height, width=width)
+        return self._runner.run(
+            lambda: F.interpolate(batch(), size, mode="bilinear", antialias=True),
+            lambda small: then(F.interpolate(small, [height, width], mode="bilinear")),
+            height=size[0],
+            width=size[1],
+        )
 
     def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
         return self._runner.download(planes)
@@ -69,17 +76,3 @@ class ScaledRunner:
 
     def close(self) -> None:
         self._runner.close()
-
-
-class _Enlarged:
-    """A change of a small picture, as one of the large picture."""
-
-    def __init__(
-        self, runner: ScaledRunner, small: Pending[Tensor], height: int, width: int
-    ) -> None:
-        self._runner, self._small, self._size = runner, small, [height, width]
-
-    def result(self) -> Tensor:
-        small = self._small.result()
-        with self._runner.computing():
-            return F.interpolate(small, self._size, mode="bilinear", align_corners=False)
