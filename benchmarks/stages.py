@@ -6,7 +6,7 @@
     python benchmarks/stages.py CLIP --memory
 
 Everything is measured in one run, in turn and several times over, and medians are told. On a
-CPU the stages share the cores, so together they cannot take less than the sum of what they take
+CPU the stages share the cores, so together they can hardly take less than the sum of what they take
 alone; how little more they take is what the threads are worth. With `--memory` the peak of a whole
 run is compared with that for the clip ten times over, each in a process of its own. `--smoke` only
 shows that it runs: a few frames of a sample, once.
@@ -148,7 +148,7 @@ def measure(benches: Sequence[Bench], rounds: int) -> list[dict[str, Any]]:
     """
     found = [_Times() for _ in benches]
     for number in range(rounds):
-        turns = [(bench, times) for bench, times in zip(benches, found, strict=True)]
+        turns = list(zip(benches, found, strict=True))
         names = [*STAGES, WHOLE]
         for bench, times in turns if number % 2 == 0 else turns[::-1]:
             for name in names if number % 2 == 0 else names[::-1]:

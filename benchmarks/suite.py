@@ -1,6 +1,6 @@
 """Everything about speed in one run: the machine's ceilings, the network, every stage, the whole.
 
-    python -m benchmarks.suite            # what is here; an hour on 2 cores
+    python -m benchmarks.suite            # what is here; most of an hour on 2 cores, 8 GB
     python -m benchmarks.suite --device cuda --size 720p --rounds 9
     python -m benchmarks.suite --smoke    # that it runs at all; writes nothing
 
@@ -98,7 +98,7 @@ def shares(row: dict[str, Any], limits: dict[str, float]) -> dict[str, float]:
     operations = model.operations(height, width) * frames
     moved_bytes = 2 * PLANES_BYTES_PER_PX * width * height * frames
     kind = "float32" if row["precision"] == "float32" else "bfloat16"
-    peaks = dict.fromkeys(("model", "end to end"), limits[f"{kind}_gflops"] * 1000000000.0)
+    peaks = dict.fromkeys(("model", stages.WHOLE), limits[f"{kind}_gflops"] * 1000000000.0)
     return {
         name: round(
             operations / seconds / peaks[name]

@@ -123,7 +123,7 @@ class _Job:
         """The planes, once all tiles are there."""
         self._converter, self._planes, self._grid = converter, planes, grid
         self._tiles: list[Tensor] = []
-        self._residuals: list[Tensor | None] = [None] * len(grid)
+        self._residuals: dict[int, Tensor] = {}
         self._to_come = list(range(len(grid)))
         """How many tiles behind each. Taken from the end, which is atomic: no lock is needed."""
 
@@ -139,9 +139,9 @@ class _Job:
         """What the network changes in a tile. Whoever brings the last one puts them together."""
         self._residuals[number] = residual
         if self._to_come.pop() == 0:
-            tiles = [tile for tile in self._residuals if tile is not None]
+            tiles = [self._residuals[index] for index in range(len(self._grid))]
             self.changed = self._converter.add_residual(self._planes, self._grid.merge(tiles))
-            self._tiles, self._residuals = [], []
+            self._tiles, self._residuals = [], {}
 
 
 class _Tile(NamedTuple):
