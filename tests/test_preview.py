@@ -1,5 +1,6 @@
 """The window: what it draws, and, on a screen of its own, what it does when keys are pressed."""
 
+import ctypes.util
 import os
 import subprocess
 import sys
@@ -156,7 +157,7 @@ class Window:
         return colours(self.picture()[:360, :640])  # the window is in the upper left corner
 
     def _do(self, *words: str) -> None:
-        subprocess.run(["xdotool", *words], env=_on(self.screen), check=True)
+        subprocess.run(["xdotool", *words], env=_on(self.screen), check=True, timeout=PATIENCE_S)
 
 
 def _on(screen: str) -> dict[str, str]:
@@ -178,9 +179,11 @@ def screen() -> Generator[str]:
         "-noreset",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
-        assert server.stdout is not None
-        yield f":{server.stdout.readline().decode().strip()}"
-        server.terminate()
+        try:
+            assert server.stdout is not None
+            yield f":{server.stdout.readline().decode().strip()}"
+        finally:
+            server.kill()
 
 
 @pytest.fixture
@@ -192,11 +195,13 @@ def window(screen: str, tmp_path: Path) -> Generator[Window]:
         stdin=subprocess.PIPE,
         text=True,
     ) as process:
-        opened = Window(process, tmp_path, screen)
-        assert opened.shows(RAW, RESTORED)
-        opened._do("mousemove", "320", "100")  # keys go where the pointer is
-        yield opened
-        process.kill()
+        try:
+            opened = Window(process, tmp_path, screen)
+            assert opened.shows(RAW, RESTORED)
+            opened._do("mousemove", "320", "100")  # keys go where the pointer is
+            yield opened
+        finally:
+            process.kill()
 
 
 @pytest.mark.needs_screen
@@ -251,6 +256,25 @@ def test_a_dead_source_shows_as_dead(window: Window) -> None:
 def test_q_and_escape_quit(window: Window, key: str) -> None:
     window.press(key)
     assert window.has_ended()
+
+
+@pytest.mark.needs_screen
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the loader of Linux")
+def test_qt_has_its_events_for_itself(screen: str, tmp_path: Path) -> None:
+    """Its word that it has goes to the Xlib that runs, not to the one that the wheel knew."""
+    if ctypes.util.find_library("X11-xcb") is None:
+        pytest.skip("no libX11-xcb here")
+    program = (
+        "import cv2; from lfdn_video.stream.preview import keep_events_for_qt\n"
+        "keep_events_for_qt(); cv2.namedWindow('window')"
+    )
+    told = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "bindings")}
+    words = [sys.executable, "-c", program]
+    subprocess.run(words, env=_on(screen) | told, check=True, timeout=PATIENCE_S)
+    lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+    (binding,) = [line for line in lines if "`XSetEventQueueOwner'" in line]
+    assert "libQt5XcbQpa" in binding
+    assert "libX11-xcb.so.1 " in binding
 
 
 def test_closing_the_window_quits(monkeypatch: pytest.MonkeyPatch) -> None:

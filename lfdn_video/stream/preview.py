@@ -8,6 +8,7 @@ draws what it sees there; knows nothing of sources and networks. Where there is 
     p or space: snapshot   q, Esc or closing the window: the end
 """
 
+import ctypes
 import logging
 import os
 import subprocess
@@ -81,11 +82,24 @@ def watch(board: Board, *, folder: Path | None = None, title: str = TITLE) -> No
     """
     check_screen()
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")  # fonts that Qt misses
+    if sys.platform == "linux":
+        keep_events_for_qt()
     window = _Window(board, folder or Path(), title)
     try:
         window.run()
     finally:
         window.close()
+
+
+def keep_events_for_qt() -> None:
+    """Before the first window: let the system's libX11-xcb be found ahead of the wheel's.
+
+    Qt tells Xlib through it to leave the events alone. OpenCV's wheel brings an older one, which
+    writes that where the system's Xlib (1.8) does not look; Xlib then now and then takes events,
+    and a window whose MapNotify it took stays black for good (docs/log.md, 2026-11-26).
+    """
+    with suppress(OSError):  # where it is not, there is nothing better than the wheel's
+        ctypes.CDLL("libX11-xcb.so.1", ctypes.RTLD_GLOBAL)
 
 
 def check_screen() -> None:
