@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 from operator import truediv
 from pathlib import Path
@@ -69,7 +70,17 @@ class Bench:
         # The encoder's work depends on what it is given, so it is given the restored frames.
         self.restored = list(restore_frames(self.frames, self.converter, engine, options))
 
-    def run(self, name: str) -> Summary | None:
+    def facts(self) -> dict[str, Any]:
+        """What is measured."""
+        return {
+            "frames": len(self.frames),
+            "size": f"{self.info.width}x{self.info.height}",
+            "format": self.info.format.name,
+            "precision": self.engine.precision,
+        }
+
+    def take(self, name: str) -> "Taken":
+        """Measure a stage once, or the whole."""
         stages: dict[str, Callable[[], Summary | None]] = {
             "decode": self.decode,
             "colour": self.colour,
@@ -77,7 +88,11 @@ class Bench:
             "encode": self.encode,
             WHOLE: self.end_to_end,
         }
-        return stages[name]()
+        start_s, start_cpu_s = time.perf_counter(), time.process_time()
+        summary = stages[name]()
+        seconds = time.perf_counter() - start_s
+        busy = (time.process_time() - start_cpu_s) / (seconds * _cores())
+        return Taken(seconds, busy, summary.bottleneck if summary is not None else "")
 
     def decode(self) -> None:
         with open_reader(self.clip, self.span) as reader, closing(reader.frames()) as frames:
@@ -140,51 +155,45 @@ class Bench:
             yield grid, grid.split(picture)
 
 
-def measure(benches: Sequence[Bench], rounds: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One measurement."""
+
+    seconds: float
+    busy: float
+    """Share of what the cores can do in that time."""
+    bottleneck: str
+    """As the program says it; of the whole only."""
+
+
+def measure(takes: Sequence[Callable[[str], Taken]], rounds: int) -> list[dict[str, Any]]:
     """Seconds of each stage and of all together: every single measurement, and medians.
 
-    One round measures every stage of every bench, every other round backwards, so that a machine
-    whose speed drifts slows all alike. Ratios are taken within a round, before the median.
+    `takes`: of several clips, how a stage is measured once. One round measures every stage of every
+    clip, every other round backwards, so that a machine whose speed drifts slows all alike. Ratios
+    are taken within a round, before the median.
     """
-    found = [_Times() for _ in benches]
+    names = [*STAGES, WHOLE]
+    found: list[dict[str, list[Taken]]] = [{name: [] for name in names} for _ in takes]
     for number in range(rounds):
-        turns = list(zip(benches, found, strict=True))
-        names = [*STAGES, WHOLE]
-        for bench, times in turns if number % 2 == 0 else turns[::-1]:
-            for name in names if number % 2 == 0 else names[::-1]:
-                times.take(bench, name)
-    return [times.told(bench) for bench, times in zip(benches, found, strict=True)]
+        turns = [
+            (take, each, name) for take, each in zip(takes, found, strict=True) for name in names
+        ]
+        for take, each, name in turns if number % 2 == 0 else turns[::-1]:
+            each[name].append(take(name))
+    return [_told(each) for each in found]
 
 
-class _Times:
-    """What was measured of one bench."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, list[float]] = {name: [] for name in (*STAGES, WHOLE)}
-        self._bottlenecks, self._busy = list[str](), list[float]()
-
-    def take(self, bench: Bench, name: str) -> None:
-        start_s, start_cpu_s = time.perf_counter(), time.process_time()
-        summary = bench.run(name)
-        self._seconds[name].append(time.perf_counter() - start_s)
-        if summary is not None:
-            cores_s = self._seconds[name][-1] * _cores()
-            self._bottlenecks.append(summary.bottleneck)
-            self._busy.append((time.process_time() - start_cpu_s) / cores_s)
-
-    def told(self, bench: Bench) -> dict[str, Any]:
-        seconds = self._seconds
-        sums = [sum(each) for each in zip(*(seconds[name] for name in STAGES), strict=True)]
-        return {
-            "frames": len(bench.frames),
-            "size": f"{bench.info.width}x{bench.info.height}",
-            "format": bench.info.format.name,
-            "median_s": {name: median(times) for name, times in seconds.items()},
-            "all_s": seconds,
-            "end_to_end_over_sum": median(map(truediv, seconds[WHOLE], sums)),
-            "cores_busy": median(self._busy),
-            "bottleneck": mode(self._bottlenecks),
-        }
+def _told(found: dict[str, list[Taken]]) -> dict[str, Any]:
+    seconds = {name: [each.seconds for each in taken] for name, taken in found.items()}
+    sums = [sum(each) for each in zip(*(seconds[name] for name in STAGES), strict=True)]
+    return {
+        "median_s": {name: median(times) for name, times in seconds.items()},
+        "all_s": seconds,
+        "end_to_end_over_sum": median(map(truediv, seconds[WHOLE], sums)),
+        "cores_busy": median(each.busy for each in found[WHOLE]),
+        "bottleneck": mode(each.bottleneck for each in found[WHOLE]),
+    }
 
 
 def _cores() -> int:
@@ -269,7 +278,6 @@ def _engine(weights: Path | None, *, identity: bool, options: InferenceOptions) 
 def _machine(engine: Engine) -> dict[str, object]:
     return {
         "device": str(engine.device),
-        "precision": engine.precision,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -324,8 +332,9 @@ def main(
                     restore(clip, folder / "restored.mkv", engine=engine, inference=options)
                     click.echo(own_peak_bytes())
                     return
-                (result,) = measure([Bench(clip, engine, options, span, folder)], repeats)
-                result |= _machine(engine)
+                bench = Bench(clip, engine, options, span, folder)
+                (result,) = measure([bench.take], repeats)
+                result = {**bench.facts(), **result, **_machine(engine)}
     click.echo("\n".join(_lines({"clip": clip.name, **result})))
     if target is not None:
         target.write_text(json.dumps({"clip": clip.name, **result}, indent=2) + "\n")

@@ -7,16 +7,20 @@
 Writes `results/suite_DEVICE.json`, from which `python -m benchmarks.tables` makes the README's
 tables. The ceilings, fastest matrix product and fastest copy, are measured in the same run, and
 figures are told as a share of them. What is measured how stands in `model.py` and `stages.py`. The
-clips are a sample, scaled; all sizes are measured in each round, so that they can be compared. Peak
-memory is that of the whole run in a process of its own.
+clips are a sample, scaled; all sizes are measured in each round, so that they can be compared, each
+in a process of its own. Peak memory is that of the whole run.
 """
 
+import atexit
 import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,7 @@ PLANES_BYTES_PER_PX = 1.5  # 4:2:0 in 8 bit
 def scaled(source: Path, target: Path, size: tuple[int, int], frames: int) -> Path:
     """So many frames of `source`, again from its start if need be, at another size, as H.264."""
     width, height = size
+    target.parent.mkdir()
     with av.open(target, "w") as container:
         stream = container.add_stream("libx264", Fraction(25), options={"crf": "18"})
         assert isinstance(stream, VideoStream)
@@ -62,33 +67,72 @@ def _endless(source: Path) -> Iterator[VideoFrame]:
             yield from clip.decode(video=0)
 
 
+class Apart:
+    """A bench in a process of its own, as a user's run is: its memory is that of one clip alone."""
+
+    def __init__(self, clip: Path, device: str) -> None:
+        self._process = ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=_open, initargs=(clip, device)
+        )
+
+    def facts(self) -> dict[str, Any]:
+        return self._process.submit(_facts).result()
+
+    def take(self, name: str) -> stages.Taken:
+        return self._process.submit(_take, name).result()
+
+    def close(self) -> None:
+        self._process.shutdown()
+
+
+_bench: stages.Bench
+"""In the process of an `Apart`."""
+
+
+def _open(clip: Path, device: str) -> None:
+    global _bench
+    options = InferenceOptions(device=device)
+    engine = load_engine("derain", options=options)
+    atexit.register(engine.close)
+    _bench = stages.Bench(clip, engine, options, SpanOptions(), clip.parent)
+
+
+def _facts() -> dict[str, Any]:
+    return _bench.facts()
+
+
+def _take(name: str) -> stages.Taken:
+    return _bench.take(name)
+
+
 def of_clips(
     sizes: dict[str, tuple[int, int]], *, device: str, rounds: int, smoke: bool
 ) -> list[dict[str, Any]]:
     """The stages of each size, alone and together, sizes in turn; and the peak memory."""
-    options, span = InferenceOptions(device=device), SpanOptions()
-    with tempfile.TemporaryDirectory() as made, load_engine("derain", options=options) as engine:
+    with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
         clips = [
             scaled(
                 stages.SMOKE_CLIP,
-                folder / f"{name}.mp4",
+                folder / name / f"{name}.mp4",
                 size,
                 SMOKE_FRAMES if smoke else FRAMES[name],
             )
             for name, size in sizes.items()
         ]
-        benches = [stages.Bench(clip, engine, options, span, folder) for clip in clips]
-        found = stages.measure(benches, rounds)
-        benches.clear()
-        for name, clip, row in zip(sizes, clips, found, strict=True):
-            peak = stages.peak_bytes(clip, ["--device", device])
-            row |= {
+        benches = [stack.enter_context(closing(Apart(clip, device))) for clip in clips]
+        facts = [bench.facts() for bench in benches]
+        found = stages.measure([bench.take for bench in benches], rounds)
+        stack.close()
+        return [
+            {
+                **fact,
+                **row,
                 "name": name,
-                "precision": engine.precision,
-                "peak_mib": round(peak / (1 << 20)),
+                "peak_mib": round(stages.peak_bytes(clip, ["--device", device]) / (1 << 20)),
             }
-    return found
+            for name, clip, fact, row in zip(sizes, clips, facts, found, strict=True)
+        ]
 
 
 def shares(row: dict[str, Any], limits: dict[str, float]) -> dict[str, float]:
