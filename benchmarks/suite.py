@@ -1,6 +1,6 @@
 """Everything about speed in one run: the machine's ceilings, the network, every stage, the whole.
 
-    python -m benchmarks.suite            # what is here; most of an hour on 2 cores, 8 GB
+    python -m benchmarks.suite            # what is here; most of an hour on 2 cores, 8 GB in all
     python -m benchmarks.suite --device cuda --size 720p --rounds 9
     python -m benchmarks.suite --smoke    # that it runs at all; writes nothing
 
