@@ -11,7 +11,6 @@ clips are a sample, scaled; all sizes are measured in each round, so that they c
 in a process of its own. Peak memory is that of the whole run.
 """
 
-import atexit
 import json
 import sys
 import tempfile
@@ -48,7 +47,6 @@ PLANES_BYTES_PER_PX = 1.5  # 4:2:0 in 8 bit
 def scaled(source: Path, target: Path, size: tuple[int, int], frames: int) -> Path:
     """So many frames of `source`, again from its start if need be, at another size, as H.264."""
     width, height = size
-    target.parent.mkdir()
     with av.open(target, "w") as container:
         stream = container.add_stream("libx264", Fraction(25), options={"crf": "18"})
         assert isinstance(stream, VideoStream)
@@ -93,7 +91,6 @@ def _open(clip: Path, device: str) -> None:
     global _bench
     options = InferenceOptions(device=device)
     engine = load_engine("derain", options=options)
-    atexit.register(engine.close)
     _bench = stages.Bench(clip, engine, options, SpanOptions(), clip.parent)
 
 
@@ -114,7 +111,7 @@ def of_clips(
         clips = [
             scaled(
                 stages.SMOKE_CLIP,
-                folder / name / f"{name}.mp4",
+                folder / f"{name}.mp4",
                 size,
                 SMOKE_FRAMES if smoke else FRAMES[name],
             )

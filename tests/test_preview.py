@@ -183,7 +183,7 @@ def screen() -> Generator[str]:
             assert server.stdout is not None
             yield f":{server.stdout.readline().decode().strip()}"
         finally:
-            server.kill()
+            server.terminate()  # killed, it would leave its lock behind
 
 
 @pytest.fixture

@@ -82,8 +82,7 @@ def watch(board: Board, *, folder: Path | None = None, title: str = TITLE) -> No
     """
     check_screen()
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")  # fonts that Qt misses
-    if sys.platform == "linux":
-        keep_events_for_qt()
+    keep_events_for_qt()
     window = _Window(board, folder or Path(), title)
     try:
         window.run()
@@ -94,11 +93,11 @@ def watch(board: Board, *, folder: Path | None = None, title: str = TITLE) -> No
 def keep_events_for_qt() -> None:
     """Before the first window: let the system's libX11-xcb be found ahead of the wheel's.
 
-    Qt tells Xlib through it to leave the events alone. OpenCV's wheel brings an older one, which
-    writes that where the system's Xlib (1.8) does not look; Xlib then now and then takes events,
-    and a window whose MapNotify it took stays black for good (docs/log.md, 2026-11-26).
+    Qt tells Xlib through it to leave the events alone. Told through the one in OpenCV's wheel, the
+    system's Xlib (1.8) takes some all the same, and a window whose MapNotify it took stays black
+    for good (docs/log.md, 2026-11-26).
     """
-    with suppress(OSError):  # where it is not, there is nothing better than the wheel's
+    with suppress(OSError):  # no X11, or nothing better than the wheel's
         ctypes.CDLL("libX11-xcb.so.1", ctypes.RTLD_GLOBAL)
 
 
