@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lfdn_video import SpanOptions, open_reader, restored_frames
-from lfdn_video.colour import PlaneConverter
+from lfdn_video.inference.colour import PlaneConverter
 
 GAP_PX = 6
 QUALITY = 92

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 import lfdn
-from lfdn.data import to_tensor
+from lfdn.datasets.data import to_tensor
+from lfdn.datasets.layouts import clean
 from lfdn.degrade import average_along
-from lfdn.layouts import clean
 from lfdn.metrics import psnr, quantize
 
 WIDTH_PX, PICTURES, SUBFRAMES = 320, 10, 25

@@ -15,11 +15,11 @@ import click
 import torch
 
 from lfdn import LFDN, degrade, load
-from lfdn.data import Crops, Stage, split
-from lfdn.layouts import read_sets
-from lfdn.losses import charbonnier
-from lfdn.optim import Muon
-from lfdn.validation import Validation
+from lfdn.datasets.data import Crops, Stage, split
+from lfdn.datasets.layouts import read_sets
+from lfdn.training.losses import charbonnier
+from lfdn.training.optim import Muon
+from lfdn.training.validation import Validation
 
 WARMUP_STEPS = 50
 CPU = torch.device("cpu")

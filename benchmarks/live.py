@@ -27,12 +27,12 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lfdn_video.background import Worker
-from lfdn_video.engine import Engine
+from lfdn_video.inference.engine import Engine
 from lfdn_video.options import LiveOptions
 from lfdn_video.stream.addresses import parse_source
-from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
-from tests.rtsp import NEEDED, Server, is_there
+from lfdn_video.stream.watch.board import Board, Status
+from tests.support.rtsp import NEEDED, Server, is_there
 
 SIZE = (640, 360)
 RATE = 25

@@ -59,7 +59,7 @@ def peak_mib(source: Path, target: Path) -> float:
 def restore_here(source: Path, target: Path) -> float:
     """The same, in this process."""
     from lfdn_video import restore
-    from lfdn_video.engine import Engine
+    from lfdn_video.inference.engine import Engine
 
     with Engine(lambda batch: batch) as engine:
         restore(source, target, engine=engine)

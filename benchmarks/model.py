@@ -32,8 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lfdn
 import lfdn.model
-from lfdn.quantized import compiled
-from lfdn_video.engine import Engine, load_engine
+from lfdn.int8 import compiled
+from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.options import InferenceOptions
 
 BACKENDS = ("reference", "channels last", "default", "openvino", "int8")
@@ -107,7 +107,7 @@ def backend(name: str, task: str, device: str) -> Backend:
 def _openvino(task: str) -> Run:
     import openvino
 
-    from lfdn.quantize import convert
+    from lfdn.calibrate import convert
 
     core, model, requests = openvino.Core(), convert(lfdn.load(task)), {}
 

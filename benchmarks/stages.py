@@ -35,14 +35,14 @@ import click
 import torch
 from torch import Tensor
 
-from lfdn_video.colour import PlaneConverter
-from lfdn_video.engine import Engine, Pending, load_engine
+from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.inference.engine import Engine, Pending, load_engine
+from lfdn_video.inference.scheduler import choose_grid, restore_frames
+from lfdn_video.inference.tiles import Grid
+from lfdn_video.input.reader import open_reader
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.output.writer import open_writer
 from lfdn_video.pipeline import Summary, restore
-from lfdn_video.reader import open_reader
-from lfdn_video.scheduler import choose_grid, restore_frames
-from lfdn_video.tiles import Grid
-from lfdn_video.writer import open_writer
 
 LONGER = 10
 SMOKE_CLIP, SMOKE_S = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4", 0.15

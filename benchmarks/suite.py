@@ -30,7 +30,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from benchmarks import model, stages
-from lfdn_video.engine import load_engine
+from lfdn_video.inference.engine import load_engine
 from lfdn_video.options import InferenceOptions, SpanOptions
 
 RESULTS = Path(__file__).parent / "results"

@@ -28,11 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfdn_video.colour import PlaneConverter
-from lfdn_video.engine import Engine, load_engine
+from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.inference.engine import Engine, load_engine
+from lfdn_video.inference.tiles import Grid
+from lfdn_video.input.reader import open_reader
 from lfdn_video.options import InferenceOptions
-from lfdn_video.reader import open_reader
-from lfdn_video.tiles import Grid
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
 HEIGHT, WIDTH = 720, 1280

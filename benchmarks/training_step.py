@@ -11,7 +11,7 @@ import click
 import torch
 
 from lfdn import LFDN
-from lfdn.losses import charbonnier
+from lfdn.training.losses import charbonnier
 
 WARM_UP = 2
 

@@ -27,10 +27,10 @@ from rich.table import Table
 from torch import Tensor
 
 from lfdn import LFDN, load
-from lfdn.data import Sample, split, to_tensor
-from lfdn.layouts import read_sets
+from lfdn.datasets.data import Sample, split, to_tensor
+from lfdn.datasets.layouts import read_sets
 from lfdn.metrics import luma, psnr, quantize
-from lfdn_video.tiles import Grid
+from lfdn_video.inference.tiles import Grid
 
 FEATURE_STRIDE_PX = 4  # the blocks work at a quarter of the picture's size
 OVERLAP_PX = 32

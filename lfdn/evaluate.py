@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lfdn.data import DataError, Sample, to_tensor, write_picture
+from lfdn.datasets.data import DataError, Sample, to_tensor, write_picture
 from lfdn.metrics import SSIM_WINDOW_PX, luma, psnr, quantize, ssim
 
 SCORES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")

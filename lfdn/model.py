@@ -1,7 +1,7 @@
 """LFDN, the Lightweight Fusion Distillation Network: its configuration and the whole network.
 
 Read it downward, from the small blocks to `LFDN` at the end. It knows tensors only; files of
-weights are read in `lfdn.weights`, pictures in `lfdn.data`.
+weights are read in `lfdn.weights`, pictures in `lfdn.datasets.data`.
 
 Contract of `LFDN.forward`
     In: RGB, float32 (or the dtype the module was moved to), shape `[B, 3, H, W]`, range 0…1,

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lfdn_video.background import StageTimes
-    from lfdn_video.engine import load_engine
     from lfdn_video.errors import (
         DeviceError,
         DeviceMemoryError,
@@ -25,8 +24,11 @@ if TYPE_CHECKING:
         OutputError,
         WeightsError,
     )
+    from lfdn_video.inference.engine import load_engine
+    from lfdn_video.input.reader import open_reader
     from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
     from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions, SpanOptions
+    from lfdn_video.output.writer import open_writer
     from lfdn_video.pipeline import (
         Progress,
         RestoredFrame,
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
         restore,
         restored_frames,
     )
-    from lfdn_video.reader import open_reader
     from lfdn_video.stream.session import LiveFrame, live
-    from lfdn_video.writer import open_writer
 
 __all__ = [
     "Colour",
@@ -89,9 +89,9 @@ _HOME = {
     "VideoInfo": "media",
     "WeightsError": "errors",
     "live": "stream.session",
-    "load_engine": "engine",
-    "open_reader": "reader",
-    "open_writer": "writer",
+    "load_engine": "inference.engine",
+    "open_reader": "input.reader",
+    "open_writer": "output.writer",
     "restore": "pipeline",
     "restored_frames": "pipeline",
 }

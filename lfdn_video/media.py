@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from lfdn_video.options import SpanOptions
+
 Plane: TypeAlias = np.ndarray[tuple[int, int], np.dtype[Any]]
 """`[h, w]`, C-contiguous, uint8 or uint16 (native byte order)."""
 
@@ -25,6 +27,9 @@ IMAGES = "images"
 HD_WIDTH_PX, SD_HEIGHT_PX = 1280, 576
 """From this width on, or above this height, an untagged stream is taken for BT.709; else for
 BT.601. Players do the same: wide films have few lines."""
+
+FALLBACK_RATE = Fraction(25)
+"""Frames per second where a file does not say."""
 
 RANGE_UNTAGGED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2  # AVCOL_RANGE_*
 MATRIX_RGB, MATRIX_BT709, MATRIX_UNTAGGED, MATRIX_BT601 = 0, 1, 2, 6  # AVCOL_SPC_*
@@ -190,21 +195,34 @@ class Chapter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoInfo:
-    """What is known of a source before its frames are read."""
+class FrameFormat:
+    """How the frames of a stream are stored and shown: all that converting and encoding need."""
 
-    path: Path
-    container: str
-    """FFmpeg's name of the demuxer, or `IMAGES`."""
-    codec: str
     width: int
     height: int
     """As stored, before `rotation`."""
     format: PixelFormat
     """Of the frames that the reader gives."""
+    colour: Colour = Colour()
+    rotation: Literal[0, 90, 180, 270] = 0
+    """The clockwise turn, in degrees, that makes the stored picture upright."""
+    flip: bool = False
+    """Mirrored left to right, after the turn."""
+    display_matrix: tuple[int, ...] | None = None
+    """The nine numbers behind `rotation` and `flip`, to be written back unchanged."""
+    sample_aspect_ratio: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo(FrameFormat):
+    """What a source is: the format of its frames, their clock, and what else is in the file."""
+
+    path: Path
+    container: str
+    """FFmpeg's name of the demuxer, or `IMAGES`."""
+    codec: str
     source_format: str
     """FFmpeg's name of the format stored in the file, e.g. `nv12`, `rgb24`, `pal8`."""
-    colour: Colour = Colour()
     time_base: Fraction
     """Seconds per unit of pts."""
     start_pts: int = 0
@@ -214,13 +232,6 @@ class VideoInfo:
     duration_s: float | None = None
     frame_count: int | None = None
     """An estimate for progress bars, never trusted."""
-    rotation: Literal[0, 90, 180, 270] = 0
-    """The clockwise turn, in degrees, that makes the stored picture upright."""
-    flip: bool = False
-    """Mirrored left to right, after the turn."""
-    display_matrix: tuple[int, ...] | None = None
-    """The nine numbers behind `rotation` and `flip`, to be written back unchanged."""
-    sample_aspect_ratio: Fraction = Fraction(1)
     interlaced: bool = False
     deinterlaced: bool = False
     """Its frames are read as whole ones, whatever they are in the file."""
@@ -237,6 +248,21 @@ class VideoInfo:
     @property
     def from_images(self) -> bool:
         return self.container == IMAGES
+
+    @property
+    def frame_ticks(self) -> int:
+        """A frame's usual duration, in the time base."""
+        return max(1, round(1 / ((self.average_rate or FALLBACK_RATE) * self.time_base)))
+
+    def expected_frames(self, span: SpanOptions) -> int | None:
+        """How many frames `span` has, as far as the source says; an estimate."""
+        if span.whole:
+            return self.frame_count
+        if not self.average_rate or self.duration_s is None:
+            return None
+        start_s = span.start_s or 0.0
+        end_s = self.duration_s if span.end_s is None else min(span.end_s, self.duration_s)
+        return max(0, round((end_s - start_s) * self.average_rate))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

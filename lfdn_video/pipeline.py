@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from lfdn_video.background import StageClock, StageTimes, background
+from lfdn_video.input.reader import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
-from lfdn_video.reader import open_reader
-from lfdn_video.source import expected_frames
+from lfdn_video.output.writer import open_writer
 from lfdn_video.trace import Trace
-from lfdn_video.writer import open_writer
 
 if TYPE_CHECKING:
-    from lfdn_video.scheduler import Runner
+    from lfdn_video.inference.scheduler import Runner
 
 Stage = Literal["decode", "model", "encode"]
 
@@ -116,7 +115,7 @@ def restore(
         _network(reader.info, engine, task, weights, inference, span) as network,
     ):
         kept = writer.start(network.identity)
-        meter = _Meter(expected_frames(reader.info, span), clocks, kept)
+        meter = _Meter(reader.info.expected_frames(span), clocks, kept)
         decoded = background(
             _after(kept, reader.frames()),
             depth=READ_AHEAD_FRAMES,
@@ -197,12 +196,12 @@ def _network(
 ) -> Generator["_Network"]:
     """What restores frames; an engine made here is closed here."""
     # Torch takes seconds to load. By now the files are known to be good.
-    from lfdn_video.colour import PlaneConverter
-    from lfdn_video.engine import MOST_LANES, load_engine
-    from lfdn_video.scheduler import restore_frames
+    from lfdn_video.inference.colour import PlaneConverter
+    from lfdn_video.inference.engine import MOST_LANES, load_engine
+    from lfdn_video.inference.scheduler import restore_frames
 
     options = inference or InferenceOptions()
-    alone = expected_frames(info, span or SpanOptions()) == 1
+    alone = info.expected_frames(span or SpanOptions()) == 1
     runner = engine or load_engine(
         task,
         weights=Path(weights) if weights else None,
@@ -229,7 +228,7 @@ def _after(count: int, frames: Generator[Frame]) -> Generator[Frame]:
 
 
 def _picture(frame: Frame, info: VideoInfo) -> RestoredFrame:
-    from lfdn_video.colour import PlaneConverter
+    from lfdn_video.inference.colour import PlaneConverter
 
     image = PlaneConverter(frame.info or info).to_image(frame.planes)
     return RestoredFrame(image=image, time_s=float(frame.pts * info.time_base), pts=frame.pts)

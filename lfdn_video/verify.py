@@ -18,12 +18,12 @@ from typing import Any
 
 from lfdn_video.checks import Check
 from lfdn_video.errors import InputError
-from lfdn_video.images import ImageReader
+from lfdn_video.ffmpeg import open_source, readable
+from lfdn_video.input.images import ImageReader
+from lfdn_video.input.reader import Reader, open_reader
 from lfdn_video.media import StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.passthrough import lost_tags
-from lfdn_video.reader import Reader, open_reader
-from lfdn_video.source import open_source, readable
+from lfdn_video.output.passthrough import lost_tags
 
 CLOCK_S = Fraction(1, 1000)
 """The coarsest clock of a container that keeps times, Matroska's."""

@@ -21,11 +21,13 @@ from typing import Literal
 import click
 from rich.console import Console
 
-from lfdn import LFDN, LFDNConfig, data, load, recipe
+from lfdn import LFDN, LFDNConfig, load
 from lfdn import evaluate as measuring
-from lfdn import train as training
-from lfdn.layouts import read_sets
-from lfdn.layouts import streaks as read_streaks
+from lfdn.datasets import data
+from lfdn.datasets.layouts import read_sets
+from lfdn.datasets.layouts import streaks as read_streaks
+from lfdn.training import recipe
+from lfdn.training import train as training
 
 Task = Literal["derain", "deblur"]
 

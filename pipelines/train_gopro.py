@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
-from lfdn import LFDNConfig, data, layouts, load
+from lfdn import LFDNConfig, load
 from lfdn import evaluate as measuring
-from lfdn import train as training
+from lfdn.datasets import data, layouts
+from lfdn.training import train as training
 from lfdn.weights import save
 
 STAGES = (data.Stage(0.6, 160, 8), data.Stage(0.85, 224, 4), data.Stage(1.0, 320, 2))

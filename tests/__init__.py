@@ -1,1 +1,1 @@
-"""Tests: one file a module, and the helpers they share (`tests.pictures`, `tests.clips`, ...)."""
+"""Tests, in the rooms of what they test; what they share is in `tests.support`."""

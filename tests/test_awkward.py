@@ -18,13 +18,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video import restore
-from lfdn_video.engine import Engine
+from lfdn_video.inference.engine import Engine
+from lfdn_video.input.reader import Reader
 from lfdn_video.options import EncodeOptions
 from lfdn_video.pipeline import Summary
-from lfdn_video.reader import Reader
 from lfdn_video.verify import verify
-from tests.clips import Clip, changing_size, noise, planes, times, wall_clock
-from tests.fakes import identity
+from tests.support.clips import Clip, changing_size, noise, planes, times, wall_clock
+from tests.support.fakes import identity
 
 LOSSLESS = EncodeOptions(codec="ffv1")
 X264 = {"crf": "1", "preset": "ultrafast"}

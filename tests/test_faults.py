@@ -11,15 +11,16 @@ import av
 import pytest
 from av.video.frame import VideoFrame
 
-from lfdn_video import restore, segments, writer
-from lfdn_video.encoder import Encoder
-from lfdn_video.engine import Engine
+from lfdn_video import restore
 from lfdn_video.errors import InputError, LfdnVideoError, OutputError
+from lfdn_video.inference.engine import Engine
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
+from lfdn_video.output import segments, writer
+from lfdn_video.output.encoder import Encoder
 from lfdn_video.pipeline import Progress, Summary
-from tests.clips import Clip, damage, packets, planes
-from tests.fakes import identity
+from tests.support.clips import Clip, damage, packets, planes
+from tests.support.fakes import identity
 
 COUNT, AT = 60, 20
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfdn_video.input.reader import open_reader
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions
 from lfdn_video.pipeline import restore
-from lfdn_video.reader import open_reader
-from tests.clips import Clip, packets
-from tests.fakes import identity_engine
+from tests.support.clips import Clip, packets
+from tests.support.fakes import identity_engine
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 LOSSLESS = EncodeOptions(codec="ffv1")

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from lfdn_video import cli, engine, source
+from lfdn_video.cli import commands as cli
 from lfdn_video.errors import InputError
-from lfdn_video.images import ImageReader
-from lfdn_video.reader import Reader
-from tests.clips import Clip, changing_size
-from tests.fakes import identity_engine
+from lfdn_video.inference import engine
+from lfdn_video.input import probe as source
+from lfdn_video.input.images import ImageReader
+from lfdn_video.input.reader import Reader
+from tests.support.clips import Clip, changing_size
+from tests.support.fakes import identity_engine
 
 IN_OPEN = 0x20
 

@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lfdn_video import engine as engine_module
-from lfdn_video.engine import Engine
 from lfdn_video.errors import InputError, OutputError, WeightsError
+from lfdn_video.inference import engine as engine_module
+from lfdn_video.inference.engine import Engine
+from lfdn_video.input.reader import open_reader
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import (
@@ -25,9 +26,7 @@ from lfdn_video.pipeline import (
     restore,
     restored_frames,
 )
-from lfdn_video.reader import open_reader
-from lfdn_video.source import expected_frames
-from tests.fakes import (
+from tests.support.fakes import (
     FakeRunner,
     NetworkFailureError,
     brighten,
@@ -118,7 +117,7 @@ def test_progress_is_told_after_every_frame(clip: Path) -> None:
 def test_an_estimate_that_was_too_low_is_given_up(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lfdn_video.pipeline.expected_frames", lambda *_: 4)
+    monkeypatch.setattr("lfdn_video.media.VideoInfo.expected_frames", lambda *_: 4)
     told: list[Progress] = []
     target = clip.with_name("after.mkv")
     restore(clip, target, engine=identity_engine(), on_progress=told.append)
@@ -172,7 +171,7 @@ def test_a_failing_encoder_leaves_no_thread(clip: Path, monkeypatch: pytest.Monk
     def write(*_: object) -> None:
         raise OutputError("after.mkv: no space; make room")
 
-    monkeypatch.setattr("lfdn_video.writer.Writer.write", write)
+    monkeypatch.setattr("lfdn_video.output.writer.Writer.write", write)
     with pytest.raises(OutputError, match="no space"):
         restore(clip, clip.with_name("after.mkv"), engine=identity_engine())
     assert (_left_behind(clip), _threads()) == ([], set())
@@ -273,11 +272,11 @@ def test_options_reach_the_network(clip: Path) -> None:
 )
 def test_a_span_has_its_share_of_the_frames(span: SpanOptions, expected: int) -> None:
     info = replace(video_info(), duration_s=10.0, average_rate=Fraction(25), frame_count=250)
-    assert expected_frames(info, span) == expected
+    assert info.expected_frames(span) == expected
 
 
 def test_nothing_is_expected_of_a_source_that_does_not_say() -> None:
-    assert expected_frames(video_info(), SpanOptions(end_s=5)) is None
+    assert video_info().expected_frames(SpanOptions(end_s=5)) is None
 
 
 @pytest.mark.needs_cuda

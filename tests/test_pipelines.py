@@ -9,9 +9,9 @@ from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.weights import save
-from lfdn_video.doctor import make_clip
-from tests import pictures
-from tests.scripts import load
+from lfdn_video.cli.doctor import make_clip
+from tests.support import pictures
+from tests.support.scripts import load
 
 
 def recipe(name: str, *words: str | Path) -> Result:

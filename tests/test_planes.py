@@ -16,7 +16,7 @@ from lfdn_video.media import (
     Plane,
 )
 from lfdn_video.planes import Coding, Converter, planes_of, video_frame, working_format
-from tests.clips import noise
+from tests.support.clips import noise
 
 REARRANGED = {
     "nv12": "yuv420p",

@@ -10,9 +10,9 @@ import click
 import pytest
 
 import lfdn.cli
-import lfdn_video.cli
-from lfdn_video import engine
-from tests.fakes import identity_engine
+import lfdn_video.cli.commands
+from lfdn_video.inference import engine
+from tests.support.fakes import identity_engine
 
 ROOT = Path(__file__).parent.parent
 GUIDES = (

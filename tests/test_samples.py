@@ -10,8 +10,8 @@ import pytest
 from av.video.frame import VideoFrame
 
 from lfdn_video.errors import InputError
-from lfdn_video.reader import open_reader
-from tests.scripts import load
+from lfdn_video.input.reader import open_reader
+from tests.support.scripts import load
 
 FOLDER = Path(__file__).parent.parent / "samples"
 SIZE_LIMIT_BYTES = 5_000_000

@@ -13,8 +13,8 @@ from lfdn_video.errors import OutputError
 from lfdn_video.options import EncodeOptions
 from lfdn_video.pipeline import restore
 from lfdn_video.trace import Trace
-from tests.clips import Clip
-from tests.fakes import FakeRunner, NetworkFailureError, fail_after
+from tests.support.clips import Clip
+from tests.support.fakes import FakeRunner, NetworkFailureError, fail_after
 
 FRAMES, NETWORK_S = 12, 0.03
 ROUNDING_US = 1.0

@@ -13,8 +13,8 @@ from lfdn_video.cli import main
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.pipeline import restore
 from lfdn_video.verify import verify
-from tests.clips import Clip
-from tests.fakes import identity_engine
+from tests.support.clips import Clip
+from tests.support.fakes import identity_engine
 
 FAST = EncodeOptions(codec="libx264", preset="ultrafast")
 RICH = Clip(

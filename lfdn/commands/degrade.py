@@ -35,8 +35,8 @@ def degrade(
     """
     from rich.progress import track
 
-    from lfdn import layouts
-    from lfdn.pairs import write_pairs
+    from lfdn.datasets import layouts
+    from lfdn.datasets.pairs import write_pairs
 
     try:
         samples = read_samples(sets, exclude)

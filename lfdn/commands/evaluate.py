@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from lfdn.data import Sample
+    from lfdn.datasets.data import Sample
     from lfdn.evaluate import Row
 
 
@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), whole pictures, 8 bit."""
     from lfdn import evaluate as measuring
-    from lfdn.quantized import OpenVinoMissingError, load_quantized
+    from lfdn.int8 import OpenVinoMissingError, load_quantized
     from lfdn.weights import load
 
     for path in (csv_path, save):

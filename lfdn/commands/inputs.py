@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lfdn.data import Sample
+    from lfdn.datasets.data import Sample
 
 FOLDER = click.Path(path_type=Path)
 DATA_HELP = (
@@ -34,8 +34,8 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_samples(sets: Sequence[str], exclude: Sequence[str]) -> list[Sample]:
-    """What `data_options` names. Raises lfdn.data.DataError."""
-    from lfdn import data, layouts
+    """What `data_options` names. Raises lfdn.datasets.data.DataError."""
+    from lfdn.datasets import data, layouts
 
     try:
         return data.exclude(layouts.read_sets(sets), exclude)

@@ -37,8 +37,8 @@ def pack(
     force: bool,
 ) -> None:
     """Pack data sets into one file, to be named as pack=FILE (and --streaks FILE) elsewhere."""
-    from lfdn.data import Picture, pictures_in
-    from lfdn.pack import write_pack
+    from lfdn.datasets.data import Picture, pictures_in
+    from lfdn.datasets.pack import write_pack
 
     if target.exists() and not force:
         raise click.ClickException(f"{target}: exists; choose another name or add --force")

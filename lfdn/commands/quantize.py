@@ -33,14 +33,14 @@ def quantize(
     Its ranges are taken from training pictures; name no test set. Needs NNCF and OpenVINO (the
     extra `dev`).
     """
-    from lfdn import layouts
+    from lfdn.datasets import layouts
     from lfdn.weights import available, file_sha256, header, load, register_int8, shipped
 
     try:
-        from lfdn import quantize as making
+        from lfdn import calibrate as making
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'lfdn-video[dev]'") from error
-    from lfdn.quantized import quantized_path
+    from lfdn.int8 import quantized_path
 
     try:
         path = shipped(weights)[0] if weights in available() else Path(weights)

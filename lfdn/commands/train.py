@@ -13,9 +13,9 @@ import click
 from lfdn.commands.inputs import FOLDER, data_options, read_samples
 
 if TYPE_CHECKING:
-    from lfdn.checkpoint import Progress, Report
-    from lfdn.data import Stage
-    from lfdn.recipe import TrainOptions
+    from lfdn.datasets.data import Stage
+    from lfdn.training.checkpoint import Progress, Report
+    from lfdn.training.recipe import TrainOptions
 
 BY_PRESET = "by preset"
 PLAIN_EVERY_S = 60
@@ -144,8 +144,10 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node N -m lfdn train ... --device cuda
     """
-    from lfdn import layouts, recipe, weights
-    from lfdn import train as training
+    from lfdn import weights
+    from lfdn.datasets import layouts
+    from lfdn.training import recipe
+    from lfdn.training import train as training
 
     try:
         if stages is not None:
@@ -262,7 +264,7 @@ def _show_report(report: Report) -> None:
 
 
 def _parse_stages(text: str) -> tuple[Stage, ...]:
-    from lfdn.data import Stage
+    from lfdn.datasets.data import Stage
 
     try:
         parts = [part.replace("x", ":").split(":") for part in text.split(",")]

@@ -2,7 +2,7 @@
 
 `rain` and `blur` take a batch of unrelated pictures, on whatever device it is, and return it
 degraded, with what the network shall make of it. `FallingRain` and `ShakenCamera` take the frames
-of a video, one after the other. Where pictures come from is `lfdn.data`.
+of a video, one after the other. Where pictures come from is `lfdn.datasets.data`.
 
 What weather and camera do *besides* (veil, darkness, sensor noise, compression) is laid on the
 degraded and the clean picture alike: the network shall take out streaks or blur and leave the rest.

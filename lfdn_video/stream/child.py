@@ -119,5 +119,5 @@ def parent() -> Generator[Parent]:
 
 def _environment() -> dict[str, str]:
     """Python is to find this very package, from wherever it is started."""
-    places = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(place for place in places if place)}

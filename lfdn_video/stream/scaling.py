@@ -13,8 +13,8 @@ from typing import TypeVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from lfdn_video.inference.scheduler import Pending, Runner
 from lfdn_video.media import Plane
-from lfdn_video.scheduler import Pending, Runner
 
 T = TypeVar("T")
 

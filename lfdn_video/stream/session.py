@@ -24,12 +24,12 @@ from lfdn_video.media import Frame
 from lfdn_video.options import InferenceOptions, LiveOptions
 from lfdn_video.stream.adaptation import SCALES, Adaptation
 from lfdn_video.stream.addresses import Source, parse_source
-from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
-from lfdn_video.stream.capture import Capture, Captured, Patience
+from lfdn_video.stream.capture.capture import Capture, Captured, Patience
+from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
 from lfdn_video.stream.wire import Request, SoundHeader, SoundPacket
 
 if TYPE_CHECKING:
-    from lfdn_video.scheduler import Runner
+    from lfdn_video.inference.scheduler import Runner
     from lfdn_video.stream.scaling import ScaledRunner
 
 TICK_S = 0.5
@@ -151,8 +151,8 @@ class Session:
     def _restored(
         self, runner: "ScaledRunner", inference: InferenceOptions | None
     ) -> Generator[LiveFrame]:
-        from lfdn_video.colour import PlaneConverter
-        from lfdn_video.scheduler import restore_frames
+        from lfdn_video.inference.colour import PlaneConverter
+        from lfdn_video.inference.scheduler import restore_frames
 
         def restore(frames: Generator[Frame], frame: Frame) -> Generator[Frame]:
             assert frame.info is not None
@@ -314,7 +314,7 @@ def live_engine(
     engine: "Runner | None" = None,
 ) -> Generator["Runner"]:
     """The network for a task; one made here is closed here."""
-    from lfdn_video.engine import load_engine
+    from lfdn_video.inference.engine import load_engine
 
     made = Path(weights) if weights else None
     options = inference or InferenceOptions()
@@ -367,7 +367,7 @@ def _upright_size(frame: Frame) -> tuple[int, int]:
 
 
 def _image(frame: Frame) -> Picture:
-    from lfdn_video.colour import PlaneConverter
+    from lfdn_video.inference.colour import PlaneConverter
 
     assert frame.info is not None
     return PlaneConverter(frame.info).to_image(frame.planes)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from lfdn_video.stream import health
-from lfdn_video.stream.web import serve
-from tests.sessions import Session, living_board, running, view
+from lfdn_video.stream.watch import health
+from lfdn_video.stream.watch.web import serve
+from tests.support.sessions import Session, living_board, running, view
 
 pytestmark = pytest.mark.needs_browser
 

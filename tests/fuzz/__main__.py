@@ -32,10 +32,11 @@ from random import Random
 import av
 import click
 
-from lfdn_video import cli, engine
-from tests.clips import Clip
-from tests.fakes import identity_engine
+from lfdn_video.cli import commands as cli
+from lfdn_video.inference import engine
 from tests.fuzz.mutations import mutate
+from tests.support.clips import Clip
+from tests.support.fakes import identity_engine
 
 LONGEST_S = 20.0
 REAL_EVERY = 100

@@ -1,0 +1,158 @@
+"""Devices that run out of memory: what is given up, in which order, and that no frame is lost."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lfdn_video import restore
+from lfdn_video.errors import DeviceMemoryError
+from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.inference.engine import Engine
+from lfdn_video.inference.scheduler import restore_frames
+from lfdn_video.media import Frame
+from lfdn_video.options import EncodeOptions, InferenceOptions
+from tests.support.clips import Clip, planes, times
+from tests.support.fakes import FakeRunner, identity, noise_frames, video_info
+
+LARGE = video_info(height=640, width=640)
+SMALL = video_info()
+Shapes = Sequence[tuple[int, ...]]
+
+
+def _restored(
+    frames: list[Frame], runner: FakeRunner, options: InferenceOptions | None = None
+) -> list[Frame]:
+    converter = PlaneConverter(LARGE if frames[0].planes[0].shape[0] == 640 else SMALL)
+    return list(restore_frames(iter(frames), converter, runner, options))
+
+
+def _same(restored: list[Frame], frames: list[Frame]) -> bool:
+    return [frame.pts for frame in restored] == [frame.pts for frame in frames] and all(
+        np.array_equal(one, other)
+        for new, old in zip(restored, frames, strict=True)
+        for one, other in zip(new.planes, old.planes, strict=True)
+    )
+
+
+def _limit(samples: int) -> Callable[[str, Shapes], bool]:
+    """There is memory for batches of so many samples."""
+    return lambda what, shapes: what == "residual" and prod(shapes[0]) > samples
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 3])
+def test_first_the_batch_is_halved(lookahead: int, caplog: pytest.LogCaptureFixture) -> None:
+    frames = noise_frames(SMALL, 11)
+    limit = _limit(2 * 3 * 48 * 64)
+    runner = FakeRunner(batch=8, lookahead=lookahead, returning=lookahead, short_of_memory=limit)
+    assert _same(_restored(frames, runner), frames)
+    assert max(shape[0] for shape in runner.batches) == 2
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        f"fake: out of memory (residual); going on with at most {count} tiles at a time"
+        for count in (4, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    "options", [None, InferenceOptions(tile="off"), InferenceOptions(tile=512)]
+)
+def test_then_tiles_are_halved(options: InferenceOptions | None) -> None:
+    frames = noise_frames(LARGE, 3)
+    runner = FakeRunner(batch=2, short_of_memory=_limit(3 * 192 * 192))
+    assert _same(_restored(frames, runner, options), frames)
+    assert {shape[0] for shape in runner.batches} == {1}
+    assert max(max(shape[2:]) for shape in runner.batches) <= 192
+
+
+def test_then_what_the_runner_has_in_its_order(caplog: pytest.LogCaptureFixture) -> None:
+    """After which tiles and batches are chosen anew."""
+    frames = noise_frames(LARGE, 4)
+    steps = ["in float16", "on the CPU"]
+    runner = FakeRunner(batch=2, steps_down=steps.copy())
+    runner.short_of_memory = lambda what, _: what == "residual" and bool(runner.steps_down)
+    assert _same(_restored(frames, runner), frames)
+    said = [record.getMessage().partition("going on ")[2] for record in caplog.records]
+    smaller = [
+        "with at most 1 tiles at a time",
+        "in tiles of at most 320 px",
+        "in tiles of at most 128 px",
+    ]
+    assert [text for text in said if text] == [*smaller, steps[0], *smaller, steps[1]]
+    assert runner.batches[-1] == (2, 3, 640, 640)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("failing", range(1, 24, 2))
+def test_wherever_it_happens_every_frame_comes_once_and_in_order(
+    lookahead: int, batch: int, failing: int
+) -> None:
+    """Upload, inference or download, with frames under way or not; and once more while redoing."""
+    frames = noise_frames(SMALL, 7)
+    asked = itertools.count(1)
+    runner = FakeRunner(
+        batch=batch,
+        lookahead=lookahead,
+        returning=lookahead,
+        steps_down=["in float16", "on the CPU"],
+        short_of_memory=lambda *_: next(asked) in (failing, failing + 2),
+    )
+    assert _same(_restored(frames, runner), frames)
+
+
+def test_if_nothing_is_left_it_is_an_error_and_what_was_done_stays_done() -> None:
+    frames = noise_frames(SMALL, 5)
+    asked = itertools.count()
+    runner = FakeRunner(short_of_memory=lambda what, _: what == "residual" and next(asked) >= 3)
+    restored = restore_frames(iter(frames), PlaneConverter(SMALL), runner)
+    assert _same([next(restored) for _ in range(3)], frames[:3])
+    with pytest.raises(DeviceMemoryError, match=r"out of memory .*; use smaller tiles"):
+        next(restored)
+
+
+def test_an_engine_that_runs_out_of_memory_loses_no_frame_of_a_video(tmp_path: Path) -> None:
+    """On the CPU, with PyTorch's own error, from file to file."""
+    source = Clip(size=(320, 256), pts=[0, 1, 3, 7, 8]).make(tmp_path / "in.mkv")
+
+    def network(batch: Tensor) -> Tensor:
+        if batch.numel() > 3 * 160 * 160:
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate 9 GiB.")
+        return identity(batch)
+
+    with Engine(network) as engine:
+        summary = restore(
+            source, tmp_path / "out.mkv", engine=engine, encode=EncodeOptions(codec="ffv1")
+        )
+    assert summary.frames == 5
+    assert planes(tmp_path / "out.mkv") == planes(source)
+    assert times(tmp_path / "out.mkv") == times(source)
+
+
+def test_an_engine_gives_up_precision_then_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(torch.nn.Identity(), precision="float32")
+    assert engine.step_down() is None  # a CPU has nothing to give up
+    monkeypatch.setattr(engine, "device", torch.device("cuda"))
+    assert (engine.step_down(), engine.precision) == ("in float16", "float16")
+    assert engine.step_down() == "on the CPU"
+    assert (engine.device.type, engine.precision) == ("cpu", "float32")
+    assert engine.residual(torch.rand(1, 3, 8, 8)).result().abs().max() == 0
+    assert engine.step_down() is None
+
+
+@pytest.mark.needs_cuda
+def test_a_gpu_without_memory_hands_over_to_the_cpu(tmp_path: Path) -> None:
+    source = Clip(size=(320, 256), pts=range(5)).make(tmp_path / "in.mkv")
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        with Engine(torch.nn.Conv2d(3, 3, 1), device=torch.device("cuda")) as engine:
+            summary = restore(source, tmp_path / "out.mkv", engine=engine)
+            assert engine.device.type == "cpu"
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert summary.frames == 5

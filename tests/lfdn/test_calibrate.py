@@ -1,0 +1,55 @@
+"""Making the 8-bit form: the conversion is exact, and the command writes what is read again."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from lfdn import LFDN, LFDNConfig
+from lfdn.cli import main
+from lfdn.int8 import compiled, load_quantized
+from lfdn.weights import save
+from tests.lfdn.test_cpu import lively
+
+openvino = pytest.importorskip("openvino")
+pytest.importorskip("nncf")
+
+ROUNDING = 1e-4
+"""Of pictures in 0…1; a step of 8 bits is 4e-3."""
+SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
+
+
+@pytest.mark.parametrize("config", [LFDNConfig(), LFDNConfig(gram="sum", blocks=2)])
+@pytest.mark.parametrize("size", [(32, 48), (16, 16)])
+def test_openvino_in_float32_gives_what_the_network_gives(
+    config: LFDNConfig, size: tuple[int, int]
+) -> None:
+    from lfdn.calibrate import convert
+
+    network, image = lively(config).eval(), torch.rand(1, 3, *size)
+    model = convert(network)
+    model.reshape(list(image.shape))
+    change = torch.from_numpy(next(iter(compiled(openvino.Core(), model)(image.numpy()).values())))
+    with torch.inference_mode():
+        torch.testing.assert_close(image + change, network(image), atol=ROUNDING, rtol=0)
+
+
+def test_other_parts_cannot_be_converted() -> None:
+    from lfdn.calibrate import convert
+
+    with pytest.raises(TypeError, match="only the default's parts"):
+        convert(LFDN(LFDNConfig(encoder="plain")))
+
+
+def test_the_command_writes_what_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "clean").mkdir()
+    for number in range(2):
+        picture = Image.effect_noise((320, 320), 40 + number).convert("RGB")
+        picture.save(tmp_path / "clean" / f"{number}.png")
+    save(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
+    arguments = ["quantize", "--weights", str(path), "--data", f"clean={tmp_path / 'clean'}"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert load_quantized(path)(torch.rand(1, 3, 20, 30)).shape == (1, 3, 20, 30)

@@ -1,0 +1,263 @@
+"""The training loop on a handful of pictures and a network of four channels."""
+
+import csv
+import itertools
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lfdn import LFDN, LFDNConfig, load
+from lfdn.datasets import layouts
+from lfdn.datasets.data import Picture, Sample, Stage
+from lfdn.training import recipe
+from lfdn.training.losses import LOSSES, mse
+from lfdn.training.recipe import Optimizer, Precision
+from lfdn.training.train import Progress, Report, TrainingError, TrainOptions, train
+from lfdn.weights import header
+from tests.support import pictures
+
+SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
+OPTIONS = TrainOptions(
+    steps=4, stages=(Stage(1.0, 16, 2),), warmup_steps=1, validate_every=2, ema_decay=0.5
+)
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    pairs = layouts.side_by_side(pictures.rain800(tmp_path / "pairs", 3))
+    return pairs + layouts.clean(pictures.clean(tmp_path / "clean", 3))
+
+
+def test_a_run_leaves_weights_metrics_and_a_checkpoint(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train(samples, run, options=OPTIONS, config=SMALL)
+    assert load(run / "best.safetensors").config == SMALL
+    assert (run / "last.pt").is_file()
+    with (run / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+
+
+def test_training_lowers_the_loss(samples: list[Sample], tmp_path: Path) -> None:
+    reports: list[Report] = []
+    options = replace(OPTIONS, steps=60, validate_every=20, learning_rate=5e-3)
+    train(samples[1:3], tmp_path / "run", options=options, config=SMALL, on_report=reports.append)
+    assert reports[-1].loss < reports[0].loss
+
+
+def test_the_same_seed_trains_the_same(samples: list[Sample], tmp_path: Path) -> None:
+    first, again = (
+        train(samples, tmp_path / name, options=OPTIONS, config=SMALL) for name in ("a", "b")
+    )
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def state(run: Path) -> dict[str, torch.Tensor]:
+    """Every number of a checkpoint but its clock, flat."""
+    whole = torch.load(run / "last.pt", weights_only=True)
+    whole["progress"].pop("seconds")
+    flat: dict[str, torch.Tensor] = {}
+
+    def walk(name: str, value: object) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{name}/{key}", inner)
+        elif isinstance(value, (list, tuple)):
+            for index, inner in enumerate(value):
+                walk(f"{name}/{index}", inner)
+        elif isinstance(value, (torch.Tensor, int, float)):
+            flat[name] = torch.as_tensor(value)
+
+    walk("", whole)
+    return flat
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    """The rows without their clock."""
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row.pop("seconds")
+    return rows
+
+
+class StopError(Exception):
+    """The process dies."""
+
+
+def die_after(step: int) -> Callable[[Progress], None]:
+    def on_step(progress: Progress) -> None:
+        if progress.step == step:
+            raise StopError
+
+    return on_step
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("died_at", [10, 13])
+def test_twenty_steps_are_ten_a_resume_and_the_rest(
+    samples: list[Sample], tmp_path: Path, died_at: int, optimizer: Optimizer
+) -> None:
+    """Weights, average, optimizer, best score and metrics, bit for bit; also from between rows."""
+    options = replace(OPTIONS, steps=20, validate_every=4, checkpoint_every=5, optimizer=optimizer)
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(samples, straight, options=options, config=SMALL)
+    with pytest.raises(StopError):
+        train(samples, resumed, options=options, config=SMALL, on_step=die_after(died_at))
+    train(samples, resumed, options=options, config=SMALL)
+    one, other = state(straight), state(resumed)
+    assert len(one) > 100
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    assert metrics(straight) == metrics(resumed)
+    best = "best.safetensors"  # whose header holds a digest of its tensors
+    assert header(straight / best) == header(resumed / best)
+
+
+def test_a_run_that_is_complete_stays_as_it_is(samples: list[Sample], tmp_path: Path) -> None:
+    train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_checkpoint(
+    samples: list[Sample], tmp_path: Path, number: int
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 2:
+            os.kill(os.getpid(), number)
+
+    options = replace(OPTIONS, steps=9, validate_every=9)
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, tmp_path / "run", options=options, config=SMALL, on_step=interrupt)
+    assert state(tmp_path / "run")["/progress/step"] == 2
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_killed_worker_is_one_line(samples: list[Sample], tmp_path: Path) -> None:
+    def kill(_: Progress) -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    options = replace(OPTIONS, steps=50)
+    with pytest.raises(TrainingError, match="a process that prepares crops was killed"):
+        train(samples, tmp_path / "run", options=options, config=SMALL, on_step=kill)
+
+
+def test_workers_leave_the_end_to_their_parent(samples: list[Sample], tmp_path: Path) -> None:
+    """A service manager sends SIGTERM to every process of a service."""
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    options = replace(OPTIONS, steps=9, validate_every=9)
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, tmp_path / "run", options=options, config=SMALL, on_step=stop)
+    assert state(tmp_path / "run")["/progress/step"] == 2
+
+
+def test_a_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path) -> None:
+    initial = LFDN(SMALL)
+    options = replace(OPTIONS, learning_rate=0)
+    trained = train(samples, tmp_path / "run", options=options, initial=initial)
+    for one, other in zip(trained.parameters(), initial.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: float
+) -> None:
+    calls = itertools.count()
+
+    def poisoned(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return mse(prediction, target) * (poison if next(calls) == 5 else 1)
+
+    monkeypatch.setitem(LOSSES, "mse", poisoned)
+    options = replace(OPTIONS, steps=9, loss="mse")
+    with pytest.raises(TrainingError, match=r"at step 5 the loss is (nan|inf)"):
+        train(samples, tmp_path / "run", options=options, config=SMALL)
+    good = state(tmp_path / "run")
+    assert good["/progress/step"] == 4
+    assert all(value.isfinite().all() for value in good.values())
+    assert load(tmp_path / "run" / "best.safetensors").config == SMALL
+    train(samples, tmp_path / "run", options=options, config=SMALL)
+
+
+def test_a_gradient_that_is_not_finite_stops_too(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steep(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (prediction - prediction.detach()).abs().sqrt().sum()
+
+    monkeypatch.setitem(LOSSES, "mse", steep)
+    with pytest.raises(TrainingError, match="the loss is 0, the norm of its gradient nan"):
+        train(samples, tmp_path / "run", options=replace(OPTIONS, loss="mse"), config=SMALL)
+
+
+def test_bfloat16_trains_float32_weights(samples: list[Sample], tmp_path: Path) -> None:
+    reports: dict[Precision, list[Report]] = {"float32": [], "bfloat16": []}
+    for precision, rows in reports.items():
+        train(samples, tmp_path / precision, config=SMALL, on_report=rows.append,
+              options=replace(OPTIONS, precision=precision))  # fmt: skip
+    network = torch.load(tmp_path / "bfloat16" / "last.pt", weights_only=True)["network"]
+    assert {value.dtype for value in network.values()} == {torch.float32}
+    one, other = reports["float32"][-1], reports["bfloat16"][-1]
+    assert one.loss != other.loss
+    assert other.loss == pytest.approx(one.loss, rel=0.05)
+
+
+def test_the_average_is_an_exponential_one(samples: list[Sample], tmp_path: Path) -> None:
+    """Against its recurrence, on the weights after each step."""
+
+    def stop(_: Report) -> None:
+        raise StopError
+
+    run, expected = tmp_path / "run", torch.empty(0)
+    options = replace(OPTIONS, ema_decay=0.3, validate_every=1, steps=9)
+    for step in range(1, 5):
+        with pytest.raises(StopError):
+            train(samples, run, options=options, config=SMALL, on_report=stop)
+        saved = torch.load(run / "last.pt", weights_only=True)
+        weight = saved["network"]["head.weight"]
+        kept = min(0.3, step / (9 + step))  # n averaged before: n = step - 1
+        expected = weight if step == 1 else kept * expected + (1 - kept) * weight
+        torch.testing.assert_close(saved["average"]["module.head.weight"], expected)
+
+
+def test_validation_leaves_pictures_to_look_at(samples: list[Sample], tmp_path: Path) -> None:
+    train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
+    sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    assert sheets == ["step_0000002.png", "step_0000004.png"]
+    sheet = Picture(tmp_path / "run" / "samples" / sheets[0]).read()
+    assert sheet.shape == (3 * 48, 64, 3)
+
+
+def test_the_papers_recipe_runs(samples: list[Sample], tmp_path: Path) -> None:
+    options = recipe.preset("paper", "derain", steps=2, stages=(Stage(1.0, 16, 2),))
+    rows: list[Report] = []
+    train(samples, tmp_path / "run", options=options, config=SMALL, on_report=rows.append)
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert rows[-1].learning_rate == 1e-4
+    assert torch.equal(saved["network"]["head.weight"], saved["average"]["module.head.weight"])
+
+
+def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
+    frames = layouts.sequences(pictures.clean(tmp_path / "in" / "walk").parent)
+    options = replace(OPTIONS, task="deblur")
+    train(frames, tmp_path / "run", options=options, config=SMALL)
+    assert header(tmp_path / "run" / "best.safetensors")["task"] == "deblur"

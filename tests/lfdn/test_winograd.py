@@ -1,0 +1,70 @@
+"""The convolution with half of the multiplications gives what a convolution gives."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lfdn.winograd import RowConv, Scratch
+
+ROUNDING = 1e-4
+"""Of values up to about 5."""
+
+
+def direct(picture: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`[1, O, H, W]`."""
+    return F.conv2d(picture.permute(2, 0, 1)[None], weight, bias, padding=1)
+
+
+def rows(image: Tensor) -> Tensor:
+    return image[0].permute(1, 2, 0).contiguous()
+
+
+@pytest.fixture
+def layer() -> tuple[Tensor, Tensor]:
+    """Of 5 to 8 channels."""
+    return torch.randn(8, 5, 3, 3) / 4, torch.randn(8)
+
+
+@pytest.mark.parametrize("height", [*range(1, 14), 40])
+@pytest.mark.parametrize("width", [1, 2, 9])
+def test_any_size(height: int, width: int, layer: tuple[Tensor, Tensor]) -> None:
+    picture = torch.randn(height, width, 5)
+    found = RowConv(*layer, Scratch())(picture, torch.empty(height, width, 8))
+    torch.testing.assert_close(found, rows(direct(picture, *layer)), atol=ROUNDING, rtol=0)
+
+
+def test_more_than_one_band(monkeypatch: pytest.MonkeyPatch, layer: tuple[Tensor, Tensor]) -> None:
+    monkeypatch.setattr("lfdn.winograd.BAND_TILES_PX", 20)
+    picture = torch.randn(71, 9, 5)
+    found = RowConv(*layer, Scratch())(picture, torch.empty(71, 9, 8), relu=True)
+    torch.testing.assert_close(found, rows(direct(picture, *layer)).relu(), atol=ROUNDING, rtol=0)
+
+
+def test_on_top_of_what_is_there(layer: tuple[Tensor, Tensor]) -> None:
+    picture, before = torch.randn(10, 7, 5), torch.randn(10, 7, 8)
+    found = RowConv(*layer, Scratch())(picture, before.clone(), add=True)
+    expected = rows(direct(picture, *layer)) + before
+    torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
+
+
+@pytest.mark.parametrize("add", [False, True])
+def test_doubling_is_a_pixel_shuffle(add: bool, layer: tuple[Tensor, Tensor]) -> None:
+    picture, before = torch.randn(6, 7, 5), torch.ones(12, 14, 2)
+    found = RowConv(*layer, Scratch(), doubles=True)(picture, before.clone(), add=add)
+    expected = rows(F.pixel_shuffle(direct(picture, *layer), 2)) + (before if add else 0)
+    torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
+
+
+def test_a_bias_is_not_needed(layer: tuple[Tensor, Tensor]) -> None:
+    picture = torch.randn(5, 6, 5)
+    found = RowConv(layer[0], None, Scratch())(picture, torch.empty(5, 6, 8))
+    torch.testing.assert_close(found, rows(direct(picture, layer[0], None)), atol=ROUNDING, rtol=0)
+
+
+def test_scratch_is_used_again_and_grows() -> None:
+    scratch = Scratch()
+    first = scratch.take("a", 2, 3)
+    assert scratch.take("a", 6).data_ptr() == first.data_ptr()
+    assert scratch.take("a", 5, 5).shape == (5, 5)
+    assert scratch.take("b", 6).data_ptr() != scratch.take("a", 6).data_ptr()

@@ -1,0 +1,268 @@
+"""Long runs: segments, the journal, and going on after an interruption."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from lfdn_video.errors import OutputError
+from lfdn_video.inference.engine import Engine
+from lfdn_video.options import EncodeOptions, SpanOptions
+from lfdn_video.output import segments, writer
+from lfdn_video.output.journal import Journal
+from lfdn_video.pipeline import Summary, restore
+from tests.support.fakes import NetworkFailureError, fail_after, identity
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+CLIP = SAMPLES / "variable_rate.mp4"  # 60 frames at a wavering rate, B-frames, sound
+FAST = EncodeOptions(codec="libx264", preset="ultrafast")
+RESUME = EncodeOptions(codec="libx264", preset="ultrafast", resume=True)
+
+
+@pytest.fixture(autouse=True)
+def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
+    monkeypatch.setattr(writer, "LONG_FRAMES", 20)
+
+
+def run(target: Path, options: EncodeOptions = FAST, *, fail: int | None = None,
+        source: Path = CLIP, span: SpanOptions | None = None) -> Summary:  # fmt: skip
+    network = identity if fail is None else fail_after(fail)
+    with Engine(network) as engine:
+        return restore(source, target, encode=options, engine=engine, span=span)
+
+
+def frames(path: Path) -> list[tuple[Fraction, bytes]]:
+    with av.open(path) as container:
+        clock = container.streams.video[0].time_base or Fraction(1)
+        return [
+            ((frame.pts or 0) * clock, frame.to_ndarray().tobytes())
+            for frame in container.decode(video=0)
+        ]
+
+
+def sound(path: Path) -> list[tuple[int | None, bytes]]:
+    with av.open(path) as container:
+        return [(p.pts, bytes(p)) for p in container.demux(audio=0) if p.size]
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov", "ts"])
+def test_segments_make_the_frames_and_the_sound_of_one_piece(tmp_path: Path, ending: str) -> None:
+    lossless = EncodeOptions(codec="libx264", crf=0, preset="ultrafast", codec_options={"bf": "3"})
+    whole, joined = tmp_path / f"whole.{ending}", tmp_path / f"joined.{ending}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "LONG_FRAMES", 1000)
+        run(whole, lossless)
+    run(joined, lossless)
+    assert frames(joined) == frames(whole)
+    assert sound(joined) == sound(whole)
+    assert left_in(tmp_path) == [joined.name, whole.name]
+
+
+@pytest.mark.parametrize("fail", [14, 26, 41, 59])
+def test_a_resumed_run_gives_what_one_without_interruption_gives(tmp_path: Path, fail: int) -> None:
+    target, straight = tmp_path / "out.mp4", tmp_path / "straight.mp4"
+    with pytest.raises(NetworkFailureError) as failed:
+        run(target, fail=fail)
+    kept = fail // 13 * 13
+    assert failed.value.__notes__ == [f"{kept} frames are kept; go on by resuming"]
+    assert not target.exists()
+    summary = run(target, RESUME)
+    run(straight)
+    assert summary.frames == 60
+    assert frames(target) == frames(straight)
+    assert sound(target) == sound(straight)
+    assert left_in(tmp_path) == ["out.mp4", "straight.mp4"]
+
+
+def test_a_span_is_resumed_too(tmp_path: Path) -> None:
+    target, straight, span = tmp_path / "out.mkv", tmp_path / "straight.mkv", SpanOptions(start_s=1)
+    with pytest.raises(NetworkFailureError):
+        run(target, fail=20, span=span)
+    run(target, RESUME, span=span)
+    run(straight, span=span)
+    assert frames(target) == frames(straight)
+    assert sound(target) == sound(straight)
+
+
+def test_nothing_is_left_of_a_run_that_finished_no_segment(tmp_path: Path) -> None:
+    with pytest.raises(NetworkFailureError) as failed:
+        run(tmp_path / "out.mp4", fail=5)
+    assert not hasattr(failed.value, "__notes__")
+    assert left_in(tmp_path) == []
+
+
+def interrupted(target: Path) -> Path:
+    with pytest.raises(NetworkFailureError):
+        run(target, fail=30)
+    return Journal(target).folder
+
+
+def test_an_unfinished_run_is_not_lost_by_mistake(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    folder = interrupted(target)
+    with pytest.raises(OutputError, match="an interrupted run left 26 finished frames beside it"):
+        run(target)
+    assert left_in(folder) == ["00000.packets", "00001.packets", "journal.json", "lock"]
+
+
+def test_overwrite_begins_again(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    interrupted(target)
+    options = EncodeOptions(codec="libx264", preset="ultrafast", overwrite=True)
+    assert run(target, options).frames == 60
+    assert left_in(tmp_path) == ["out.mp4"]
+
+
+def test_resume_without_anything_to_resume_is_a_run(tmp_path: Path) -> None:
+    assert run(tmp_path / "out.mp4", RESUME).frames == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"options": EncodeOptions(codec="libx264", preset="medium", resume=True)}, "encoding"),
+        ({"span": SpanOptions(end_s=2)}, "span"),
+        ({"source": SAMPLES / "rainy_dashcam.mp4"}, "source"),
+    ],
+)
+def test_another_run_is_not_resumed(tmp_path: Path, change: dict[str, object], named: str) -> None:
+    target = tmp_path / "out.mp4"
+    folder = interrupted(target)
+    with pytest.raises(OutputError, match=f"the interrupted run had another {named}"):
+        run(target, **{"options": RESUME, **change})  # type: ignore[arg-type]
+    assert "00001.packets" in left_in(folder)
+
+
+def test_another_network_does_not_resume(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    interrupted(target)
+    with (
+        Engine(identity, model_id="another") as engine,
+        pytest.raises(OutputError, match="the interrupted run had another network"),
+    ):
+        restore(CLIP, target, encode=RESUME, engine=engine)
+
+
+def test_a_damaged_segment_is_made_again(tmp_path: Path) -> None:
+    target, straight = tmp_path / "out.mp4", tmp_path / "straight.mp4"
+    folder = interrupted(target)
+    content = bytearray((folder / "00001.packets").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "00001.packets").write_bytes(content)
+    run(target, RESUME)
+    run(straight)
+    assert frames(target) == frames(straight)
+
+
+def test_two_runs_do_not_write_one_target(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    first, second = Journal(target), Journal(target)
+    first.open({}, resume=False, overwrite=False)
+    with pytest.raises(OutputError, match="another run is writing it"):
+        second.open({}, resume=True, overwrite=False)
+    first.close()
+    second.open({}, resume=False, overwrite=False)
+    second.close()
+    assert left_in(tmp_path) == []
+
+
+def test_a_journal_that_cannot_be_read_begins_again(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    folder = interrupted(target)
+    (folder / "journal.json").write_text('{"format": 1, "told"')
+    assert run(target, RESUME).frames == 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    """From the command line, with the network; the script in benchmarks/ does it twenty times."""
+    target = tmp_path / "out.mp4"
+    script = (
+        "from lfdn_video import segments, writer, cli\n"
+        "segments.SEGMENT_FRAMES, writer.LONG_FRAMES = 4, 8\n"
+        "cli.main()"
+    )
+    words = [sys.executable, "-c", script, "derain", str(SAMPLES / "many_streams.mkv"), "-o",
+             str(target), "--json"]  # fmt: skip
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = Journal(target).folder
+    for _ in range(600):
+        if (folder / "00001.packets").exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    found = json.loads((folder / "journal.json").read_text())
+    assert len(found["segments"]) >= 1
+    done = subprocess.run([*words, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["frames"] == 40
+    assert len(frames(target)) == 40
+    assert left_in(tmp_path) == ["out.mp4"]
+
+
+def test_times_go_on_over_borders(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    run(target)
+    assert [time for time, _ in frames(target)] == [time for time, _ in frames(CLIP)]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Generator[Path]:
+    """A small disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(words, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
+def test_a_disk_that_is_full_costs_no_finished_frame(
+    tmp_path: Path, disk: Path, share: float
+) -> None:
+    """In a segment, between segments, or while they are joined, which takes as much once more."""
+    straight, target = tmp_path / "straight.mp4", disk / "out.mp4"
+    run(straight)
+    leave_free(disk, round(share * straight.stat().st_size))
+    with pytest.raises(OutputError, match="cannot be written: No space left on device") as failed:
+        run(target)
+    kept = Journal(target)
+    told = json.loads((kept.folder / "journal.json").read_text())
+    finished = sum(segment["frames"] for segment in told["segments"])
+    assert finished >= (13 if share < 1 else 60)
+    assert failed.value.__notes__ == [f"{finished} frames are kept; go on by resuming"]
+    assert not target.exists()
+    (disk / "filler").unlink()
+    run(target, RESUME)
+    assert frames(target) == frames(straight)
+    assert sound(target) == sound(straight)
+    assert left_in(disk) == ["out.mp4"]
+
+
+def test_a_disk_that_is_full_from_the_start_is_said(tmp_path: Path, disk: Path) -> None:
+    leave_free(disk, 0)
+    with pytest.raises(OutputError, match="No space left on device"):
+        run(disk / "out.mp4")
+    assert left_in(disk) == ["filler"]
+
+
+def leave_free(disk: Path, size_bytes: int) -> None:
+    status = os.statvfs(disk)
+    (disk / "filler").write_bytes(bytes(status.f_bavail * status.f_frsize - size_bytes))

@@ -1,0 +1,60 @@
+"""The board between a live session and who watches it."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from lfdn_video.stream.watch.board import Board, Status, View
+
+BLACK = np.zeros((2, 2, 3), np.uint8)
+
+
+def view(number: int) -> View:
+    return View(number, BLACK, BLACK, captured_at=0.0, latency_s=0.0)
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(Status(source="camera", task="derain"))
+
+
+def test_who_looks_gets_the_newest(board: Board) -> None:
+    board.show(view(1))
+    board.show(view(3))
+    seen = board.wait(1, timeout_s=0)
+    assert seen is not None
+    assert seen.number == 3
+
+
+def test_nothing_newer_is_none_after_the_time(board: Board) -> None:
+    board.show(view(3))
+    assert board.wait(3, timeout_s=0) is None
+
+
+def test_a_new_view_wakes_who_waits(board: Board) -> None:
+    seen: list[View | None] = []
+    waiting = threading.Thread(target=lambda: seen.append(board.wait(0, timeout_s=30)))
+    waiting.start()
+    board.show(view(1))
+    waiting.join(30)
+    assert [one.number for one in seen if one is not None] == [1]
+
+
+def test_the_end_wakes_who_waits(board: Board) -> None:
+    seen: list[View | None] = []
+    waiting = threading.Thread(target=lambda: seen.append(board.wait(0, timeout_s=30)))
+    waiting.start()
+    board.close()
+    waiting.join(30)
+    assert seen == [None]
+    assert board.closed
+
+
+def test_an_update_keeps_what_it_does_not_name(board: Board) -> None:
+    board.update(state="live", frames_in=5)
+    assert (board.status.source, board.status.state, board.status.frames_in) == (
+        "camera",
+        "live",
+        5,
+    )

@@ -1,0 +1,53 @@
+"""Cameras by their numbers, on a machine that may have none."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lfdn_video.stream.capture import cameras
+from lfdn_video.stream.capture.cameras import Camera, ffmpeg_name
+
+
+def node(folder: Path, name: str, *, text: str, index: int) -> None:
+    place = folder / name
+    place.mkdir()
+    (place / "name").write_text(f"{text}\n")
+    (place / "index").write_text(f"{index}\n")
+
+
+def test_linux_tells_the_names_of_its_cameras(tmp_path: Path) -> None:
+    """The second node of a camera has no pictures."""
+    node(tmp_path, "video2", text="Door", index=0)
+    node(tmp_path, "video0", text="Webcam: C920", index=0)
+    node(tmp_path, "video1", text="Webcam: C920", index=1)
+    assert cameras._linux_cameras(tmp_path) == [
+        Camera(0, "Webcam: C920", "/dev/video0"),
+        Camera(2, "Door", "/dev/video2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        ("linux", ("v4l2", "/dev/video1")),
+        ("darwin", ("avfoundation", "1:none")),
+        ("sunos", None),
+    ],
+)
+def test_a_number_is_what_the_system_calls_it(
+    system: str, expected: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert ffmpeg_name("1") == expected
+
+
+def test_windows_wants_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(cameras, "cameras", lambda: [Camera(0, "Webcam", "@device_pnp")])
+    assert ffmpeg_name("0") == ("dshow", "video=Webcam")
+    assert ffmpeg_name("1") is None
+
+
+def test_a_device_is_opened_by_its_own_name() -> None:
+    assert ffmpeg_name("/dev/video7") == ("v4l2", "/dev/video7") or sys.platform != "linux"

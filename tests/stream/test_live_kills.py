@@ -1,0 +1,71 @@
+"""A recording whose program is killed can be played up to the last second; one that is asked to
+stop is complete."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from lfdn_video.input.reader import Reader
+from tests.support.programs import Program
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "rainy_dashcam.mp4"
+LOST_S = 1.0
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are other there")
+
+
+def recording(folder: Path, name: str) -> tuple[Path, Program]:
+    file = folder / name
+    return file, Program(folder, SAMPLE, "--loop", "--record", file, "--scale", "0.25")
+
+
+def shown(file: Path) -> tuple[list[float], Reader]:
+    """When its frames are shown, and the reader for what else it says."""
+    with Reader(file) as reader:
+        return [float(frame.pts * reader.info.time_base) for frame in reader.frames()], reader
+
+
+def began_at(reader: Reader) -> float:
+    return datetime.fromisoformat(reader.info.metadata["creation_time"]).timestamp()
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_what_is_killed_plays_up_to_the_last_second(name: str, tmp_path: Path) -> None:
+    file, program = recording(tmp_path, name)
+    with program:
+        status = program.wait_for_frames(20)
+        program.stop(signal.SIGKILL)
+    times, reader = shown(file)
+    # Those of the second before the kill may be missing, but none that is older.
+    assert len(times) >= status["frames_out"] - LOST_S * max(1.0, status["fps_out"])
+    assert "audio" in [stream.type for stream in reader.info.streams]
+
+
+def test_the_last_frame_was_captured_a_moment_before_the_kill(tmp_path: Path) -> None:
+    file, program = recording(tmp_path, "out.mkv")
+    with program:
+        status = program.wait_for_frames(40)
+        killed_at = time.time()
+        program.stop(signal.SIGKILL)
+    times, reader = shown(file)
+    behind_s = killed_at - began_at(reader) - times[-1]
+    frame_s = 1 / max(status["fps_out"], 0.1)  # it may be that no newer one was restored yet
+    assert behind_s < LOST_S + status["latency_s"] + frame_s
+
+
+def test_what_is_asked_to_stop_leaves_a_complete_file(tmp_path: Path) -> None:
+    file, program = recording(tmp_path, "out.mkv")
+    with program:
+        program.wait_for_frames(20)
+        exit_code, said = program.stop(signal.SIGTERM)
+    times, reader = shown(file)
+    assert exit_code == 128 + signal.SIGTERM
+    assert f"terminated; {len(times)} frames were restored" in said
+    assert reader.warnings == []
+    assert reader.info.duration_s == pytest.approx(times[-1], abs=1.0)

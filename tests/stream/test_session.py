@@ -1,0 +1,186 @@
+"""A live source restored: the policy, and the account of what became of every frame."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lfdn_video import LiveFrame, LiveOptions, live
+from lfdn_video.errors import InputError
+from lfdn_video.inference.engine import Engine
+from lfdn_video.media import Frame
+from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.session import Session
+from lfdn_video.stream.watch.board import Board, Status
+from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from tests.support.clips import Clip
+from tests.support.fakes import NetworkFailureError, brighten, fail_after, identity, identity_engine
+from tests.support.waiting import threads
+
+SIZE = (64, 48)
+INTERVAL_S = 1 / 50
+
+
+def source(seconds: float = 60) -> str:
+    """So long from its first picture on, however long it takes until there is one."""
+    return f"lavfi:testsrc2=size={SIZE[0]}x{SIZE[1]}:rate=50:duration={seconds:g}"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Generator[None]:
+    yield
+    assert threads() == set()
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(Status(source="test", task="derain"))
+
+
+def slow(seconds: float) -> Callable[[Tensor], Tensor]:
+    """A network that takes that long for whole pictures, and less for smaller ones."""
+
+    def network(batch: Tensor) -> Tensor:
+        time.sleep(seconds * batch.shape[2] * batch.shape[3] / (SIZE[0] * SIZE[1]))
+        return batch
+
+    return network
+
+
+def restored(
+    board: Board, network: Callable[[Tensor], Tensor], options: LiveOptions, address: str
+) -> list[LiveFrame]:
+    session = Session(parse_source(address), board, options, shows=True)
+    with Engine(network) as engine:
+        return list(session.frames(engine))
+
+
+def test_every_frame_is_accounted_for(board: Board) -> None:
+    """A source four times faster than the network."""
+    frames = restored(board, slow(4 * INTERVAL_S), LiveOptions(scale=1.0), source(4))
+    status = board.status
+    assert status.frames_in == status.frames_out + status.frames_dropped
+    assert status.frames_out == len(frames) == sum(status.latency_counts)
+    assert status.frames_dropped > status.frames_out
+
+
+def test_the_newest_frame_wins(board: Board) -> None:
+    frames = restored(board, slow(10 * INTERVAL_S), LiveOptions(scale=1.0), source(3))
+    numbers = [frame.number for frame in frames]
+    steps = np.diff(numbers)
+    assert numbers == sorted(set(numbers))
+    assert np.median(steps) >= 3
+
+
+def test_a_frame_is_about_as_old_as_one_pass_of_the_network(board: Board) -> None:
+    frames = restored(board, slow(0.2), LiveOptions(scale=1.0), source(4))
+    assert 0.2 <= np.median([frame.latency_s for frame in frames]) < 0.2 + 0.5  # for a busy machine
+
+
+def test_a_network_that_is_too_slow_gets_smaller_pictures(board: Board) -> None:
+    frames = restored(board, slow(4.0), LiveOptions(max_latency_s=1.0), source(8))
+    assert board.status.inference_scale < 1
+    assert frames[0].image.shape == (*SIZE[::-1], 3)
+    assert np.median([frame.latency_s for frame in frames]) < 1.0
+
+
+def test_what_is_shown_is_raw_and_restored(board: Board) -> None:
+    restored(board, brighten(0.2), LiveOptions(scale=1.0), source(1))
+    assert board.view is not None
+    change = board.view.restored.astype(int).mean() - board.view.raw.astype(int).mean()
+    assert 20 < change < 60
+    assert board.view.latency_s > 0
+    assert board.status.size == SIZE
+
+
+def test_a_file_ends_in_good_order(board: Board, tmp_path: Path) -> None:
+    clip = Clip(codec="ffv1", pts=tuple(range(10))).make(tmp_path / "clip.mkv")
+    restored(board, identity, LiveOptions(scale=1.0), str(clip))
+    assert (board.status.state, board.status.frames_in, board.closed) == ("ended", 10, True)
+
+
+def test_a_file_may_begin_again(board: Board, tmp_path: Path) -> None:
+    clip = Clip(codec="ffv1", pts=tuple(range(5))).make(tmp_path / "clip.mkv")
+    restored(board, identity, LiveOptions(duration_s=8, loop=True), str(clip))
+    assert board.status.frames_in > 5
+
+
+def test_a_source_that_is_given_up_on_is_an_error(board: Board) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        restored(board, identity, LiveOptions(), "nothing.mp4")
+    assert board.status.state == "failed"
+    assert "no such file" in board.status.message
+
+
+def test_a_network_that_fails_ends_the_session(board: Board) -> None:
+    with pytest.raises(NetworkFailureError):
+        restored(board, fail_after(3), LiveOptions(scale=1.0), source())
+    status = board.status
+    assert status.state == "failed"
+    assert status.frames_in == status.frames_out + status.frames_dropped
+
+
+def test_it_ends_after_a_while_even_without_a_frame(board: Board) -> None:
+    restored(board, identity, LiveOptions(duration_s=2), "rtsp://127.0.0.1:9/1")
+    assert (board.status.state, board.status.frames_in) == ("ended", 0)
+
+
+def test_it_can_be_stopped_by_another(board: Board) -> None:
+    session = Session(parse_source(source()), board, LiveOptions(scale=1.0))
+    with identity_engine() as engine:
+        for frame in session.frames(engine):
+            if frame.number >= 3:
+                session.stop()
+    assert board.status.state == "ended"
+
+
+def test_sinks_get_every_restored_frame_and_when_it_was_captured(board: Board) -> None:
+    class Sink:
+        def __init__(self) -> None:
+            self.stamps: list[float] = []
+
+        def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
+            assert frame.info is not None
+            self.stamps.append(stamp_s)
+
+        def sound(self, message: SoundHeader | SoundPacket) -> None:
+            pass
+
+    sink = Sink()
+    session = Session(parse_source(source(1)), board, LiveOptions(scale=1.0), sinks=[sink])
+    with identity_engine() as engine:
+        frames = list(session.frames(engine))
+    assert len(sink.stamps) == len(frames) > 0
+    assert sink.stamps == sorted(set(sink.stamps))
+
+
+def test_the_generator_gives_pictures_with_their_times() -> None:
+    began = time.time()
+    with closing(live(source(), engine=identity_engine())) as frames:
+        first = next(frames)
+    assert first.image.shape == (*SIZE[::-1], 3)
+    assert np.array_equal(first.image, first.raw)
+    assert began - 1 < first.captured_at < time.time()
+
+
+def test_rotated_pictures_are_upright(board: Board, tmp_path: Path) -> None:
+    clip = Clip(codec="libx264", pts=tuple(range(10)), rotation=90).make(tmp_path / "clip.mp4")
+    frames = restored(board, identity, LiveOptions(scale=1.0), str(clip))
+    assert frames[0].image.shape == (*SIZE, 3)
+    assert board.status.size == SIZE[::-1]
+
+
+def test_no_gradient_is_kept_between_frames(board: Board) -> None:
+    seen: list[bool] = []
+
+    def network(batch: Tensor) -> Tensor:
+        seen.append(torch.is_grad_enabled())
+        return batch
+
+    restored(board, network, LiveOptions(), source(1))
+    assert set(seen) == {False}

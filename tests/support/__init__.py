@@ -1,0 +1,1 @@
+"""What tests share: clips drawn by scripts, stand-ins, servers and programs."""

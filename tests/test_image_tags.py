@@ -1,0 +1,86 @@
+"""EXIF and its like: read, and carried byte by byte."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from lfdn_video import image_tags as image_tags
+
+ORIENTATION = 0x0112
+
+
+def picture(kind: str, orientation: int | None = None, **options: object) -> bytes:
+    pixels = np.arange(12 * 20 * 3, dtype=np.uint8).reshape(12, 20, 3)
+    image, content = Image.fromarray(pixels), io.BytesIO()
+    exif = image.getexif()
+    if orientation is not None:
+        exif[ORIENTATION] = orientation
+        options["exif"] = exif
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("number", range(1, 9))
+def test_every_orientation_is_understood(kind: str, number: int) -> None:
+    content = picture(kind, number, **({"lossless": True} if kind == "WEBP" else {}))
+    stored = np.asarray(Image.open(io.BytesIO(content)))
+    turn, flip = image_tags.orientation(content)
+    upright = np.rot90(stored, -turn // 90)
+    upright = upright[:, ::-1] if flip else upright
+    assert np.array_equal(
+        upright, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_without_exif_a_picture_is_upright(kind: str) -> None:
+    assert image_tags.orientation(picture(kind)) == (0, False)
+
+
+def test_a_broken_exif_is_no_error() -> None:
+    content = picture("JPEG", 6).replace(b"Exif\0\0II", b"Exif\0\0XX")
+    assert image_tags.orientation(content) in image_tags.ORIENTATIONS.values()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_and_profile_are_carried(kind: str) -> None:
+    source = picture(kind, 6, icc_profile=b"profile" * 20_000)
+    carried = Image.open(io.BytesIO(image_tags.carried(source, picture(kind))))
+    assert carried.getexif()[ORIENTATION] == 6
+    assert carried.info["icc_profile"] == b"profile" * 20_000
+
+
+def test_texts_of_a_png_are_carried() -> None:
+    texts = PngInfo()
+    texts.add_text("Title", "Regen")
+    source = picture("PNG", pnginfo=texts)
+    carried = Image.open(io.BytesIO(image_tags.carried(source, picture("PNG"))))
+    assert carried.info["Title"] == "Regen"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_samples_are_the_targets(kind: str) -> None:
+    target = picture(kind)
+    carried = image_tags.carried(picture(kind, 3), target)
+    before, after = (Image.open(io.BytesIO(content)) for content in (target, carried))
+    assert before.tobytes() == after.tobytes()
+
+
+def test_what_would_be_left_behind_is_known() -> None:
+    assert image_tags.has_tags(picture("JPEG", 6))
+    assert image_tags.has_tags(picture("PNG", 6))
+    assert not image_tags.has_tags(picture("PNG"))
+    assert not image_tags.has_tags(picture("BMP"))
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF"])
+def test_a_profile_or_exif_in_other_kinds_is_known(kind: str) -> None:
+    assert not image_tags.has_tags(picture(kind))
+    assert image_tags.has_tags(picture(kind, icc_profile=b"profile"))
+    exif = Image.Exif()
+    exif[0x010E] = "rain"
+    assert image_tags.has_tags(picture(kind, exif=exif))
