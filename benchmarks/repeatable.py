@@ -4,8 +4,8 @@
     python -m benchmarks.repeatable --size 640x360 --encoders 20
 
 Several encoders at a time, twice over, so that the second ones get memory that was used before;
-with x264 as it is, and with the option that `lfdn_video.output.encoder` sets where the processor
-has AVX-512. One result each is as it should be.
+with x264 as it is, and with the option that `lfdn_video.output.encoder_options` sets where the
+processor has AVX-512. One result each is as it should be.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import numpy as np
 from av.codec.context import CodecContext
 
 from benchmarks.kills import long_clip
-from lfdn_video.output.encoder import X264_REPEATABLE
+from lfdn_video.output.encoder_options import X264_REPEATABLE
 
 FRAMES, ROUNDS = 250, 2
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lfdn_video.input.reader import open_reader
     from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
     from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions, SpanOptions
-    from lfdn_video.output.writer import open_writer
+    from lfdn_video.output.open import open_writer
     from lfdn_video.pipeline import (
         Progress,
         RestoredFrame,
@@ -91,7 +91,7 @@ _HOME = {
     "live": "stream.session",
     "load_engine": "inference.engine",
     "open_reader": "input.reader",
-    "open_writer": "output.writer",
+    "open_writer": "output.open",
     "restore": "pipeline",
     "restored_frames": "pipeline",
 }

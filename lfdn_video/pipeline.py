@@ -22,7 +22,7 @@ from lfdn_video.background import StageClock, StageTimes, background
 from lfdn_video.input.reader import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
-from lfdn_video.output.writer import open_writer
+from lfdn_video.output.open import open_writer
 from lfdn_video.trace import Trace
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from lfdn_video.input.images import ImageReader
 from lfdn_video.input.reader import Reader, open_reader
 from lfdn_video.media import StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.output.passthrough import lost_tags
+from lfdn_video.output.tags import find_lost_tags
 
 CLOCK_S = Fraction(1, 1000)
 """The coarsest clock of a container that keeps times, Matroska's."""
@@ -222,7 +222,7 @@ def _chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> Check:
 
 
 def _tags(before: VideoInfo, after: VideoInfo) -> Check:
-    lost = list(lost_tags("", before.metadata, after.metadata, set()))
+    lost = list(find_lost_tags("", before.metadata, after.metadata, set()))
     if lost:
         return Check("tags", "failed", "; ".join(lost))
     return Check("tags", "ok", f"{len(after.metadata)} of the file")

@@ -172,7 +172,7 @@ CASES: Mapping[str, Case] = {
     ),
     "anamorphic, where only the container could tell": Case(
         make=made(codec="libx264", sample_aspect_ratio=Fraction(64, 45)), ending="mp4",
-        warned=("the shape of its pixels (64/45) is lost",), failed=("picture",),
+        warned=("the sample aspect ratio 64/45 is lost",), failed=("picture",),
     ),
     **{
         f"turned by {turn}{' and mirrored' if flip else ''}": Case(

@@ -1,4 +1,4 @@
-"""What may happen to a run from outside: it ends in one line, and nothing half done is left."""
+"""Faults from outside during a run: it ends with one line, and nothing incomplete is left."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def run(source: Path, target: Path, happens: Callable[[], object]) -> Summary:
-    """With something happening at frame `AT`."""
+    """Restore a clip, and call `happens` after frame `AT`."""
 
     def on_progress(progress: Progress) -> None:
         if progress.frames_done == AT:
@@ -62,8 +62,8 @@ def run(source: Path, target: Path, happens: Callable[[], object]) -> Summary:
 
 
 @not_on_windows
-def test_a_source_that_is_removed_meanwhile_is_read_to_its_end(source: Path, target: Path) -> None:
-    """It is open, and so is what is copied from it."""
+def test_source_removed_during_the_run_is_read_to_its_end(source: Path, target: Path) -> None:
+    """It is open already, both for the frames and for the copied streams."""
     expected, sound = planes(source), packets(source, "audio")
     assert run(source, target, source.unlink).frames == COUNT
     assert planes(target) == expected
@@ -73,10 +73,10 @@ def test_a_source_that_is_removed_meanwhile_is_read_to_its_end(source: Path, tar
 
 
 @not_on_windows
-def test_a_source_that_is_gone_when_segments_are_joined_costs_no_frame(
+def test_source_missing_when_segments_are_joined_costs_no_frame(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its sound has to be copied then. When it is back, so is the run."""
+    """Its audio is copied then. Once it is back, the run can be resumed."""
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
     monkeypatch.setattr(writer, "LONG_FRAMES", 20)
     away = source.with_name("away.mkv")
@@ -91,8 +91,8 @@ def test_a_source_that_is_gone_when_segments_are_joined_costs_no_frame(
 
 
 @not_on_windows
-def test_a_source_that_is_removed_and_was_damaged_is_an_error(source: Path, target: Path) -> None:
-    """It has to be opened once more, to be read the careful way."""
+def test_removed_corrupt_source_is_an_error(source: Path, target: Path) -> None:
+    """A corrupt source is opened once more, for the slow way of reading."""
     damage(source, COUNT - 5)
     with pytest.raises(InputError, match=r"in\.mkv: no such file"):
         run(source, target, source.unlink)
@@ -100,7 +100,7 @@ def test_a_source_that_is_removed_and_was_damaged_is_an_error(source: Path, targ
 
 
 @pytest.mark.usefixtures("_both_ways")
-def test_a_source_that_is_cut_meanwhile_is_taken_as_far_as_it_goes(
+def test_source_truncated_during_the_run_is_read_as_far_as_it_goes(
     source: Path, target: Path
 ) -> None:
     def cut() -> None:
@@ -120,14 +120,14 @@ def test_a_source_that_is_cut_meanwhile_is_taken_as_far_as_it_goes(
 
 @not_on_windows
 @pytest.mark.usefixtures("_both_ways")
-def test_a_target_folder_that_is_removed_meanwhile_is_an_error(source: Path, target: Path) -> None:
+def test_target_folder_removed_during_the_run_is_an_error(source: Path, target: Path) -> None:
     with pytest.raises(OutputError, match=r"out\.mkv: cannot be .*No such file"):
         run(source, target, lambda: shutil.rmtree(target.parent))
     assert not target.parent.exists()
 
 
 @pytest.mark.usefixtures("_both_ways")
-def test_an_encoder_that_fails_half_way_is_an_error(
+def test_encoder_failure_during_the_run_is_an_error(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare, prepared = Encoder.prepare, [0]

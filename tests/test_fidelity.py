@@ -66,7 +66,9 @@ def assert_same_planes(before: Path, after: Path) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("size", [(64, 48), (67, 45)], ids=["even", "odd"])
-def test_every_format_keeps_every_bit(name: str, size: tuple[int, int], tmp_path: Path) -> None:
+def test_pixel_format_is_restored_bit_by_bit(
+    name: str, size: tuple[int, int], tmp_path: Path
+) -> None:
     source = clip(name, size, tmp_path / "in.mkv")
     target = tmp_path / "out.mkv"
     restore(source, target, engine=identity_engine(), encode=LOSSLESS)
@@ -74,7 +76,7 @@ def test_every_format_keeps_every_bit(name: str, size: tuple[int, int], tmp_path
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_tiles_keep_every_bit(name: str, tmp_path: Path) -> None:
+def test_tiled_frames_are_restored_bit_by_bit(name: str, tmp_path: Path) -> None:
     source = clip(name, (300, 170), tmp_path / "in.mkv")
     tiles = InferenceOptions(tile=128, overlap_px=16, batch=3)
     target = tmp_path / "out.mkv"
@@ -83,7 +85,7 @@ def test_tiles_keep_every_bit(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_every_sample_comes_back(name: str, tmp_path: Path) -> None:
+def test_sample_is_restored_bit_by_bit_at_its_times(name: str, tmp_path: Path) -> None:
     source, target = SAMPLES / name, (tmp_path / "out").with_suffix(Path(name).suffix)
     summary = restore(source, target, engine=identity_engine(), encode=LOSSLESS)
     assert_same_planes(source, target)
@@ -92,7 +94,7 @@ def test_every_sample_comes_back(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), PACKETS)
-def test_the_packets_of_every_sample_are_copied(name: str, kind: str, tmp_path: Path) -> None:
+def test_packets_of_the_sample_are_copied(name: str, kind: str, tmp_path: Path) -> None:
     source, target = SAMPLES / name, (tmp_path / "out").with_suffix(Path(name).suffix)
     restore(source, target, engine=identity_engine(), encode=LOSSLESS)
     before = packets(source, kind)

@@ -1,24 +1,21 @@
-"""FFmpeg's encoders: which there are, what options they take, and in what format frames go in.
+"""FFmpeg's video encoders: set up for a run's frames, which they get in a pixel format they take.
 
-Everything that can be wrong with a request is found before the first frame, and said in FFmpeg's
-words where they are FFmpeg's. A frame keeps its format if the encoder takes it; else it goes in
-the closest one, converted with explicit matrix and range, and a warning names the change.
-`writer.py` uses this for videos, `images.py` for pictures.
+Everything that can be wrong with a request is found before the first frame, and reported in
+FFmpeg's words where they are FFmpeg's. A frame keeps its format if the encoder takes it; otherwise
+it is converted to the closest one, with explicit matrix and range, and a warning names the change.
+`encoder_options.py` resolves the options. `writer.py` uses this for videos, `images.py` for images,
+and live streams for what they record and send.
 """
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from difflib import get_close_matches
 from fractions import Fraction
-from functools import cache
 
 import av
-import cv2
 from av.codec import Codec
 from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
-from av.codec.context import CodecOption, Flags, OptionFlags, ThreadType
+from av.codec.context import Flags, ThreadType
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
@@ -26,117 +23,128 @@ from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words
-from lfdn_video.media import MATRIX_RGB, Colour, Frame, PixelFormat, VideoInfo
-from lfdn_video.options import CODEC_DEFAULTS, DEFAULT_CODEC, EncodeOptions
+from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat
+from lfdn_video.options import DEFAULT_CODEC, EncodeOptions
+from lfdn_video.output.encoder_options import resolve_options, suggest_name
 from lfdn_video.planes import Coding, Converter, video_frame, working_format
 
-# What the standards define; FFmpeg itself fails on the reserved values in between.
+# The values that the standards define. FFmpeg itself fails on the reserved ones in between.
 VALID_MATRICES = frozenset({0, 1, 2, *range(4, 15)})
+VALID_RANGES = frozenset({0, 1, 2})
 VALID_PRIMARIES = frozenset({1, 2, *range(4, 13), 22})
 VALID_TRANSFERS = frozenset({1, 2, *range(4, 19)})
 
-QUALITY_OPTIONS = frozenset({"crf", "cq", "qp", "b", "rc", "global_quality", "lossless", "quality"})
-"""If one of these is given by name, our default for quality steps back."""
-
-PRINTING_CODECS = frozenset({"libx264", "libx264rgb", "libx265"})
-"""They write to stderr by themselves what they think of a preset, so it is checked before."""
-PRESETS: tuple[str, ...] = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-)
-PRESETS += ("veryslow", "placebo")
-
-WORST_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
-WORST_CRF_ELSEWHERE = 63  # VP8, VP9, AV1
-"""FFmpeg passes on more, and the encoders make of it what they like."""
-
-BT601_CODECS = {"mjpeg", "webp"}
+BT601_CODECS = frozenset({"mjpeg", "webp"})
 BT601_MATRICES = (5, 6)
-"""AVCOL_SPC of BT.601, the only matrix of these, which no tag in them could change."""
+"""AVCOL_SPC of BT.601, the only matrix of these codecs: no tag in their files can name another."""
 
 RATE_TOLERANCE = Fraction(999, 1000)
-"""A rate is often measured, and then 30000/1001 is not quite met."""
+"""A rate is often measured, and then falls a little short of 30000/1001."""
 
 MPEG4_TICKS = 65_535
-"""MPEG-4 part 2 writes units of time per second in 16 bits."""
+"""Ticks per second that MPEG-4 part 2 can write: 16 bits."""
 
 LOSSES = {
     PixFmtLoss.ALPHA: "transparency",
     PixFmtLoss.DEPTH: "bit depth",
-    PixFmtLoss.RESOLUTION: "colour resolution",
+    PixFmtLoss.RESOLUTION: "chroma resolution",
     PixFmtLoss.COLORSPACE: "RGB",
     PixFmtLoss.CHROMA: "colour",
 }
 
-X264_REPEATABLE = {"x264-params": "asm=avx2"}
-"""x264's AVX-512 code for `mbtree` reads memory that nothing was written to, in small pictures at
-least: now and then the same frames give another file, and so a resumed run another than one that
-went through. Up to AVX2 it gives the same each time, no slower (`benchmarks/repeatable.py`)."""
-
-CPU_AVX_512F = 13  # OpenCV's number of it (`CpuFeatures`), which its Python module does not name
-
-# SVT-AV1 writes to stderr by itself, whatever FFmpeg's log level; 1 is "errors only".
-os.environ.setdefault("SVT_LOG", "1")
-
 
 class Encoder:
-    """What a run's frames are encoded with. Making one raises OptionError for what cannot be.
+    """An encoder with its options, and the pixel format in which it gets a run's frames.
 
-    `configure` sets up FFmpeg's context, `prepare` brings a frame to what that takes.
+    `configure` sets up FFmpeg's context, `prepare` brings a frame to what that context takes.
     """
 
-    def __init__(self, info: VideoInfo, options: EncodeOptions, *, codec: str | None = None):
+    def __init__(
+        self,
+        frames: FrameFormat,
+        options: EncodeOptions,
+        *,
+        time_base: Fraction,
+        codec: str | None = None,
+    ) -> None:
+        """Choose codec and pixel format, and resolve the options.
+
+        Args:
+            frames: how the frames to be encoded are stored.
+            options: what the user chose.
+            time_base: seconds per tick of the frames' pts.
+            codec: FFmpeg's name of the encoder; None: `options.codec`, or the default.
+
+        Raises:
+            OptionError: there is no such encoder, or it does not take an option or pixel format.
+        """
         self.codec = find_codec(codec or options.codec or DEFAULT_CODEC)
         self.options = resolve_options(self.codec, options)
         self.warnings: list[str] = []
         """What the encoding cannot keep of the frames."""
-        self.time_base = info.time_base
-        self._info = info
-        self._source = Coding.of(info.format, info.colour, info.height, info.width)
+        self.time_base = time_base
+        """Seconds per tick of the pts that the encoder takes; `keep_rate` changes it."""
+        self._frames = frames
+        self._source = Coding.of(frames.format, frames.colour, frames.height, frames.width)
         self._target = self._choose_coding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
-        self._colour = self._tags()
-
-    def keep_rate(self, rate: Fraction) -> Fraction:
-        """Number frames at about `rate` instead of timing them; gives the rate that it is then."""
-        possible = [Fraction(one.num, one.den) for one in self.codec.frame_rates or () if one]
-        if possible:  # one that is not too low, unless all are: frames must not queue up
-            rate = min(possible, key=lambda one: (one < rate * RATE_TOLERANCE, abs(one - rate)))
-        self.time_base = (1 / rate).limit_denominator(MPEG4_TICKS)
-        return 1 / self.time_base
+        self._colour = self._choose_tags()
 
     @property
     def needs_rate(self) -> bool:
-        """Whether the encoder cannot tell the source's times."""
+        """True if the encoder cannot express the source's timestamps, only a constant rate."""
         too_fine = self.codec.name == "mpeg4" and self.time_base.denominator > MPEG4_TICKS
         return bool(self.codec.frame_rates) or too_fine
+
+    def keep_rate(self, rate: Fraction) -> Fraction:
+        """Number the frames at a constant rate instead of timing them.
+
+        Args:
+            rate: frames per second.
+
+        Returns:
+            The closest rate that the encoder has; `time_base` is now its inverse.
+        """
+        possible = [
+            Fraction(known.num, known.den) for known in self.codec.frame_rates or () if known
+        ]
+        if possible:  # one that is not too low, unless all are: frames must not queue up
+            rate = min(
+                possible, key=lambda known: (known < rate * RATE_TOLERANCE, abs(known - rate))
+            )
+        self.time_base = (1 / rate).limit_denominator(MPEG4_TICKS)
+        return 1 / self.time_base
 
     def configure(
         self, context: VideoCodecContext, *, rate: Fraction, frames_in_flight: bool = False
     ) -> None:
-        """Set up and open FFmpeg's encoder. OptionError if it does not like what it was given.
+        """Set up FFmpeg's encoder and open it.
 
-        With `frames_in_flight` elsewhere the error is terse: see `ffmpeg_errors`.
+        Args:
+            context: a new context of `codec`.
+            rate: frames per second; a hint to the encoder's rate control.
+            frames_in_flight: another codec has frames in its threads; the error is terse then,
+                for the reason that `ffmpeg_errors` gives.
+
+        Raises:
+            OptionError: the encoder does not accept an option.
         """
-        info = self._info
-        context.width, context.height = info.width, info.height
+        frames = self._frames
+        context.width = frames.width
+        context.height = frames.height
         context.pix_fmt = self._target.name
-        context.time_base, context.framerate = self.time_base, rate
-        context.sample_aspect_ratio = info.sample_aspect_ratio
-        context.colorspace, context.color_range = self._colour.matrix, self._colour.range
+        context.time_base = self.time_base
+        context.framerate = rate
+        context.sample_aspect_ratio = frames.sample_aspect_ratio
+        context.colorspace = self._colour.matrix
+        context.color_range = self._colour.range
         context.color_primaries = self._colour.primaries
         context.color_trc = self._colour.transfer
         context.flags |= Flags.frame_duration
-        # x264 understands "slices" as cutting each frame into pieces, which costs quality.
-        sliced = not self.codec.name.startswith("libx264")
-        context.thread_type = ThreadType.AUTO if sliced else ThreadType.FRAME
+        # x264 takes slice threading as an order to cut frames into slices, which costs quality.
+        is_x264 = self.codec.name.startswith("libx264")
+        context.thread_type = ThreadType.FRAME if is_x264 else ThreadType.AUTO
         context.options = dict(self.options)
         try:
             with nullcontext() if frames_in_flight else ffmpeg_errors():
@@ -146,63 +154,77 @@ class Encoder:
                 f"{self.codec.name}: cannot be used like this: {ffmpeg_words(error)}; "
                 f"change its options, or the codec"
             ) from error
-        if context.options:  # FFmpeg leaves what it did not understand
+        if context.options:  # FFmpeg leaves the options that nobody understood
             raise OptionError(f"{self.codec.name}: no such option: {', '.join(context.options)}")
 
     def prepare(self, frame: Frame) -> VideoFrame:
-        """FFmpeg's frame in the encoder's format; its pts and duration are as in the source."""
+        """Convert a frame to FFmpeg's type and the encoder's pixel format.
+
+        Returns:
+            A frame of its own samples. Its pts and duration are those of `frame`, which are ticks
+            of the source's time base: after `keep_rate` the caller has to convert them.
+        """
         video = video_frame(frame)
         if self._converter is not None:
             video = self._converter.convert(video)
-        video.pts, video.duration, video.time_base = frame.pts, frame.duration, self.time_base
-        video.colorspace, video.color_range = self._colour.matrix, self._colour.range
-        video.color_primaries, video.color_trc = self._colour.primaries, self._colour.transfer
+        video.pts = frame.pts
+        video.duration = frame.duration
+        video.time_base = self.time_base
+        video.colorspace = self._colour.matrix
+        video.color_range = self._colour.range
+        video.color_primaries = self._colour.primaries
+        video.color_trc = self._colour.transfer
         return video
 
     def _choose_coding(self, wanted: str | None) -> Coding:
-        source, loss = self._info.format, PixFmtLoss.NONE
-        takes = self._formats()
+        source = self._frames.format
+        loss = PixFmtLoss.NONE
+        accepted = self._accepted_formats()
         if wanted is not None:
-            name = _checked_format(wanted, takes, self.codec.name)
+            _check_format(wanted, accepted, self.codec.name)
+            name = wanted
         else:
-            same = _same_samples(source, takes, full_range=self._source.full_range)
-            best, loss = find_best_pix_fmt_of_list(takes, source.name, source.alpha)
-            name = same or (best.name if best is not None else takes[0])
-        coding = self._coding(working_format(name), name)
+            same = _find_same_samples(source, accepted, full_range=self._source.full_range)
+            best, loss = find_best_pix_fmt_of_list(accepted, source.name, source.alpha)
+            name = same or (best.name if best is not None else accepted[0])
+        coding = self._coding_in(name)
         self._warn_of_change(coding, loss)
         return coding
 
-    def _formats(self) -> list[str]:
+    def _accepted_formats(self) -> list[str]:
+        """List FFmpeg's names of the pixel formats that the encoder may get."""
         names = [known.name for known in self.codec.video_formats or ()]
         if self.codec.canonical_name == "mjpeg":  # JPEG is full range; the others are a hack
             names = [name for name in names if name.startswith("yuvj")]
-        if self.codec.canonical_name == "tiff":  # few programs read a TIFF of YUV as it was meant
+        if self.codec.canonical_name == "tiff":  # few programs read a TIFF of YUV correctly
             names = [name for name in names if not name.startswith("yuv")]
         if self.codec.canonical_name in ("h264", "hevc"):  # they crop by whole chroma samples
-            names = [name for name in names if self._divides(working_format(name))]
-        return names or [self._info.format.name]
+            names = [name for name in names if self._has_whole_chroma_samples(working_format(name))]
+        return names or [self._frames.format.name]
 
-    def _divides(self, pixel_format: PixelFormat) -> bool:
-        """Whether the picture's sides are whole chroma samples."""
+    def _has_whole_chroma_samples(self, pixel_format: PixelFormat) -> bool:
         across, down = (1 << shift for shift in pixel_format.chroma_shift)
-        return self._info.width % across == 0 and self._info.height % down == 0
+        return self._frames.width % across == 0 and self._frames.height % down == 0
 
-    def _coding(self, target: PixelFormat, name: str) -> Coding:
+    def _coding_in(self, name: str) -> Coding:
+        """Choose matrix and range for frames in the pixel format `name`."""
+        target = working_format(name)
         if target.family == "rgb" or target.full_range_name:
-            full = True
-        elif self.codec.canonical_name == "webp" or self._info.format.family == "rgb":
-            full = False  # WebP by definition, video made of RGB by custom
+            full_range = True
+        elif self.codec.canonical_name == "webp" or self._frames.format.family == "rgb":
+            full_range = False  # WebP by definition, video made of RGB by custom
         else:
-            full = self._source.full_range
+            full_range = self._source.full_range
         matrix = self._source.matrix
         if self.codec.canonical_name in BT601_CODECS and matrix not in BT601_MATRICES:
             matrix = BT601_MATRICES[0]
-        return Coding(name, matrix, full)
+        return Coding(name, matrix, full_range)
 
     def _warn_of_change(self, coding: Coding, loss: PixFmtLoss) -> None:
-        before, after = self._source, working_format(coding.name)
-        opaque_added = _stem(after.name) == before.name.replace("gbrp", "gbrap")
-        if _stem(after.name) != _stem(before.name) and not opaque_added:
+        before = self._source
+        after = working_format(coding.name)
+        opaque_added = _planes_name(after.name) == before.name.replace("gbrp", "gbrap")
+        if _planes_name(after.name) != _planes_name(before.name) and not opaque_added:
             if after.family == "rgb":  # FFmpeg counts every change of the colour model as a loss
                 loss &= ~PixFmtLoss.COLORSPACE
             losing = " and ".join(name for flag, name in LOSSES.items() if loss & flag)
@@ -211,124 +233,81 @@ class Encoder:
                 f"{self.codec.name} gets {coding.name} made from {before.name}{note}"
             )
         elif coding.full_range != before.full_range:
-            levels = "full" if coding.full_range else "limited"
-            self.warnings.append(f"{self.codec.name} gets {coding.name}, levels made {levels}")
-        if coding.matrix != before.matrix and self._info.format.family == after.family == "yuv":
-            self.warnings.append(f"{self.codec.name} gets {coding.name}, colours coded as BT.601")
+            range_name = "full" if coding.full_range else "limited"
+            self.warnings.append(
+                f"{self.codec.name} gets {coding.name}, converted to {range_name} range"
+            )
+        if coding.matrix != before.matrix and self._frames.format.family == after.family == "yuv":
+            self.warnings.append(
+                f"{self.codec.name} gets {coding.name}, converted to the BT.601 matrix"
+            )
 
-    def _tags(self) -> Colour:
-        colour, target = self._info.colour, VideoFormat(self._target.name)
+    def _choose_tags(self) -> Colour:
+        """Choose the colour tags of the encoded stream: the source's as far as they still hold."""
+        colour = self._frames.colour
         if self._converter is None:
-            return _valid(colour)
+            return _valid_tags(colour)
         explicit = self._target.tagged(colour)
-        kept = self._target.matrix == self._source.matrix and colour.matrix != MATRIX_RGB
-        if kept and target.is_rgb == (self._info.format.family == "rgb"):
-            return _valid(replace(explicit, matrix=colour.matrix))
-        return _valid(explicit)
+        matrix_kept = self._target.matrix == self._source.matrix and colour.matrix != MATRIX_RGB
+        is_rgb = VideoFormat(self._target.name).is_rgb
+        if matrix_kept and is_rgb == (self._frames.format.family == "rgb"):
+            return _valid_tags(replace(explicit, matrix=colour.matrix))
+        return _valid_tags(explicit)
 
 
 def find_codec(name: str) -> Codec:
-    """FFmpeg's video encoder of this name; OptionError if there is none."""
+    """Find FFmpeg's video encoder of this name.
+
+    Raises:
+        OptionError: there is none.
+    """
     try:
         codec = Codec(name, "w")
     except UnknownCodecError as error:
-        close = _suggestion(name, sorted(av.codecs_available))
-        raise OptionError(f"codec: {name!r} is no encoder of this FFmpeg{close}") from error
+        hint = suggest_name(name, sorted(av.codecs_available))
+        raise OptionError(f"codec: {name!r} is no encoder of this FFmpeg{hint}") from error
     if codec.type != "video":
         raise OptionError(f"codec: {name!r} encodes {codec.type}, not video")
     return codec
 
 
-def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
-    """The encoder's options by FFmpeg's names, each of which it knows; OptionError otherwise."""
-    supported = codec.create("video").supported_options
-    private = {option.name: option for option in supported.private}
-    generic = {option.name: option for option in supported.generic if _for_video_encoders(option)}
-    resolved = {**CODEC_DEFAULTS.get(codec.name, {}), **_repeatable(codec)}
-    if QUALITY_OPTIONS & options.codec_options.keys() and options.crf is None:
-        resolved = {key: resolved[key] for key in resolved if key not in QUALITY_OPTIONS}
-        resolved.pop("flags", None)
-    if options.crf is not None:
-        name = _quality_option(codec, private)
-        worst = WORST_CRF.get(codec.name, WORST_CRF_ELSEWHERE)
-        if not 0 <= options.crf <= worst:
-            raise OptionError(f"crf: {codec.name} takes 0 (best) to {worst}, not {options.crf:g}")
-        resolved[name] = f"{options.crf:g}"
-    if options.preset is not None:
-        if "preset" not in private:
-            raise OptionError(f"preset: {codec.name} has no presets; leave it out")
-        if codec.name in PRINTING_CODECS and options.preset not in PRESETS:
-            raise OptionError(f"preset: {options.preset!r} is none of {', '.join(PRESETS)}")
-        resolved["preset"] = options.preset
-    for name, value in options.codec_options.items():
-        if name not in private and name not in generic:
-            close = _suggestion(name, [*private, *generic])
-            raise OptionError(f"{codec.name}: no such option: {name!r}{close}")
-        joins = name.endswith("-params") and name in resolved
-        resolved[name] = f"{resolved[name]}:{value}" if joins else value
-    return resolved
-
-
-def _repeatable(codec: Codec) -> dict[str, str]:
-    return X264_REPEATABLE if codec.name.startswith("libx264") and _has_avx512() else {}
-
-
-@cache
-def _has_avx512() -> bool:
-    return cv2.checkHardwareSupport(CPU_AVX_512F)
-
-
-def _for_video_encoders(option: CodecOption) -> bool:
-    needed = OptionFlags.ENCODING_PARAM | OptionFlags.VIDEO_PARAM
-    return option.flags & needed == needed
-
-
-def _quality_option(codec: Codec, private: Mapping[str, CodecOption]) -> str:
-    for name in ("crf", "cq"):
-        if name in private:
-            return name
-    raise OptionError(f"crf: {codec.name} has no constant-quality mode; leave it out")
-
-
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _checked_format(name: str, takes: Sequence[str], codec: str) -> str:
+def _check_format(name: str, accepted: Sequence[str], codec: str) -> None:
     try:
         VideoFormat(name)
     except ValueError as error:
-        close = _suggestion(name, takes)
-        raise OptionError(f"pixel format: FFmpeg knows no {name!r}{close}") from error
-    if name not in takes:
-        raise OptionError(f"pixel format: {codec} does not take {name}, only {', '.join(takes)}")
-    return name
+        hint = suggest_name(name, accepted)
+        raise OptionError(f"pixel format: FFmpeg knows no {name!r}{hint}") from error
+    if name not in accepted:
+        raise OptionError(f"pixel format: {codec} does not take {name}, only {', '.join(accepted)}")
 
 
-def _same_samples(source: PixelFormat, takes: Sequence[str], *, full_range: bool) -> str | None:
-    """The format among these that holds the same samples, however arranged."""
-    if source.name in takes:
+def _find_same_samples(
+    source: PixelFormat, accepted: Sequence[str], *, full_range: bool
+) -> str | None:
+    """Find an accepted format that holds the source's samples unchanged, in whatever order."""
+    if source.name in accepted:
         return source.name
-    for name in takes:
-        working, packed = working_format(name), VideoFormat(name)
+    for name in accepted:
+        working = working_format(name)
+        packed = VideoFormat(name)
         as_deep = all(part.bits == source.depth for part in packed.components)
         fits = as_deep and not packed.has_palette and (full_range or not working.full_range_name)
-        if fits and _stem(working.name) == _stem(source.name):
+        if fits and _planes_name(working.name) == _planes_name(source.name):
             return name
     return None
 
 
-def _stem(name: str) -> str:
-    """The name of the planes: `yuvj420p` are the planes of `yuv420p`."""
+def _planes_name(name: str) -> str:
+    """Drop the range from a format's name: `yuvj420p` has the planes of `yuv420p`."""
     return name.replace("yuvj", "yuv")
 
 
-def _valid(colour: Colour) -> Colour:
+def _valid_tags(colour: Colour) -> Colour:
+    """Replace reserved values by "untagged"."""
     untagged = Colour()
     return Colour(
         colour.matrix if colour.matrix in VALID_MATRICES else untagged.matrix,
-        colour.range if colour.range in (0, 1, 2) else untagged.range,
+        colour.range if colour.range in VALID_RANGES else untagged.range,
         colour.primaries if colour.primaries in VALID_PRIMARIES else untagged.primaries,
         colour.transfer if colour.transfer in VALID_TRANSFERS else untagged.transfer,
     )

@@ -1,89 +1,108 @@
-"""Pictures in, pictures out: one file, a folder, or a pattern like `frame_%05d.png` or `*.jpg`.
+"""Images out: one file, a folder, or a pattern like `frame_%05d.png`.
 
-The same promises as for videos: samples stay in the file's own format (a JPEG's planes become a
+The promises are those for videos: samples stay in the file's own format (a JPEG's planes become a
 JPEG's planes again), what cannot be kept is named, and nothing unfinished is left behind. Each
-picture may have a size, format and orientation of its own: `Frame.info` says which. EXIF and the
-like are carried by `image_tags.py` if source and target are of one kind; otherwise the picture
-is turned upright.
+image may have a size, format and orientation of its own: `Frame.info` says which. `image_tags.py`
+copies EXIF and the like if source and target are of one kind; otherwise the image is rotated
+upright.
 """
 
-import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from av.codec.context import CodecContext
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 
-from lfdn_video import image_tags as image_tags
+from lfdn_video import image_tags
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.frame_io import FrameWriter
 from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
 from lfdn_video.media import Frame, PixelFormat, Plane, VideoInfo
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder
-from lfdn_video.output.target import check_target, discard, publish, reserve, settle
+from lfdn_video.output.target import (
+    check_target,
+    create_temporary,
+    refuse_existing,
+    remove_temporary,
+    rename_into_place,
+    sync_to_disk,
+)
 
-LOGGER = logging.getLogger(__name__)
+TAGGED_ENCODERS = frozenset({"png", "mjpeg"})
+"""Encoders of the kinds of image between which `image_tags.py` copies tags."""
 
-SAME_ENCODERS = {name.removeprefix("lib"): name for name in ENCODERS.values()}
-"""By the decoder's name."""
-MADE_BY = {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time"}
-"""Tags that nearly every video has and nobody gave it."""
+ENCODER_OF_DECODER = {name.removeprefix("lib"): name for name in ENCODERS.values()}
 
-FOLDER_ENDS = tuple({"/", os.sep})
+ENCODING_TAGS = frozenset(
+    {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time"}
+)
+"""Tags that nearly every video has and that no user gave it."""
 
-TURNED_CHROMA = {"422": "440", "440": "422"}
-"""What a format's subsampling becomes when the picture is turned by a quarter."""
+FOLDER_ENDINGS = tuple({"/", os.sep})
 
-
-def is_image_target(target: str | Path, info: VideoInfo) -> bool:
-    """Whether it is for `ImageWriter`: a picture's name, or for pictures a folder, maybe new."""
-    if means_folder(target):
-        return info.from_images
-    suffix = Path(target).suffix.lower()
-    return suffix in ENCODERS or (info.from_images and not suffix)
-
-
-def means_folder(target: str | Path) -> bool:
-    """Whether it is a folder, or ends in a slash as only a folder's name does."""
-    return str(target).endswith(FOLDER_ENDS) or Path(target).is_dir()
+ROTATED_CHROMA = {"422": "440", "440": "422"}
+"""The chroma subsampling of an image that was rotated by a quarter, by the one before."""
 
 
-class ImageWriter:
-    """Writes a picture for each frame. A context manager, like `Writer`.
+def is_folder_target(target: str | Path) -> bool:
+    """Return True for an existing folder, or a name with a slash at its end, as folders have."""
+    return str(target).endswith(FOLDER_ENDINGS) or Path(target).is_dir()
 
-    Into a folder, pictures go under their own names; into a pattern, frames of a video too, by
-    number from 1, where a picture that is left out leaves its number out. All of them get their
-    names at the end.
+
+class ImageWriter(FrameWriter):
+    """Writes an image for each frame. All of them get their names at the end.
+
+    In a folder, images keep their own names. In a pattern, frames (of a video, too) are numbered
+    from 1; an image that could not be read leaves its number out. Runs are not resumed.
     """
 
     def __init__(
         self, target: str | Path, info: VideoInfo, options: EncodeOptions | None = None
     ) -> None:
-        self._target, self._info, self._options = Path(target), info, options or EncodeOptions()
-        self.warnings: list[str] = []
-        """Whatever of the source is not in the target as it was."""
-        self.frames_written = 0
-        self._hidden: dict[Path, Path] = {}
-        self._noted: set[str] = set()
+        """Check the request; no file is made yet.
+
+        Args:
+            target: an image file, a folder, or a pattern.
+            info: the source.
+            options: how to encode; None: the defaults. The target's ending tells the codec.
+
+        Raises:
+            OutputError: the target cannot be made, or exists and may not be overwritten.
+            OptionError: the frames do not fit the target: a video in a folder, many in one image.
+        """
+        super().__init__()
+        self._target = Path(target)
+        self._info = info
+        self._options = options or EncodeOptions()
+        self._temporaries: dict[Path, Path] = {}
+        """Of each target that is encoded: its temporary file."""
         self._made_folder = False
-        self._into_folder = means_folder(target) or self._target.suffix.lower() not in ENCODERS
-        self._check()
+        self._into_folder = is_folder_target(target) or self._target.suffix.lower() not in ENCODERS
+        if self._into_folder:
+            self._check_folder()
+        else:
+            self._check_file()
 
     @property
     def target(self) -> Path:
         """The file, the folder, or the pattern that is written."""
         return self._target
 
-    def __enter__(self) -> Self:
-        self._try_options()
+    def open(self) -> None:
+        """Try the encoder, and make the folder.
+
+        Raises:
+            OptionError: the encoder refuses its options.
+            OutputError: the folder cannot be made.
+        """
+        self._try_encoder()
         self._warn_of_losses()
         if self._into_folder and not self._target.is_dir():
             try:
@@ -93,201 +112,201 @@ class ImageWriter:
                     f"{self._target}: cannot be made: {error.strerror}; choose another folder"
                 ) from error
             self._made_folder = True
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                self._complete()
-        finally:
-            for hidden in self._hidden.values():
-                discard(hidden)
-            if self._made_folder and not any(self._target.iterdir()):
-                self._target.rmdir()
-
-    def start(self, network: Mapping[str, str]) -> int:  # noqa: ARG002
-        """Pictures are not resumed: 0."""
-        return 0
 
     def write(self, frame: Frame) -> None:
-        """Encode the next picture."""
+        """Encode the next image into a temporary file.
+
+        Args:
+            frame: of any size and format if it comes from an image; `Frame.info` says which.
+
+        Raises:
+            OutputError: its name is taken, or it cannot be encoded or written.
+        """
         file = self._file_of(frame)
-        if file in self._hidden:
-            raise OutputError(f"{file}: two pictures would have this name; use a pattern")
+        if file in self._temporaries:
+            raise OutputError(f"{file}: two images would have this name; use a pattern")
         source = frame.info.path if frame.info is not None else self._info.path
         check_target(file, source, overwrite=self._options.overwrite)
-        self._spare_sources(file, source)
-        content = self._encoded(frame, file)
-        self._hidden[file] = hidden = reserve(file)
+        self._refuse_other_sources(file, source)
+        content = self._encode(frame, file)
+        temporary = create_temporary(file)
+        self._temporaries[file] = temporary
         try:
-            hidden.write_bytes(content)
+            temporary.write_bytes(content)
         except OSError as error:
             raise OutputError(f"{file}: cannot be written: {error.strerror}") from error
-        settle(hidden, file)
+        sync_to_disk(temporary, file)
         self.frames_written += 1
 
-    def _check(self) -> None:
-        target, info = self._target, self._info
-        if self._into_folder and not info.from_images:
+    def complete(self) -> None:
+        """Give all images their names.
+
+        Raises:
+            OutputError: there is none, or one of them cannot be renamed.
+        """
+        if not self._temporaries:
+            raise OutputError(f"{self._target}: there was no image to write")
+        rename_into_place(self._temporaries, overwrite=self._options.overwrite)
+
+    def abandon(self) -> None:
+        """Remove temporary files, and the folder if it was made here and is empty."""
+        for temporary in self._temporaries.values():
+            remove_temporary(temporary)
+        if self._made_folder and not any(self._target.iterdir()):
+            self._target.rmdir()
+
+    def _check_folder(self) -> None:
+        target = self._target
+        if not self._info.from_images:
             raise OptionError(
                 f"{target}: frames of a video have no names; give a pattern like frame_%05d.png"
             )
-        if self._into_folder and target.is_dir():
-            if info.path.is_dir() and target.samefile(info.path):
-                raise OutputError(f"{target}: is the source itself; choose another folder")
-            self._refuse_standing([file for file in target.iterdir() if is_image_file(file)])
-        elif self._into_folder:
-            check_target(target, info.path, overwrite=False)
-        elif FRAME_NUMBER.search(target.name):
-            check_target(target, info.path, overwrite=True)
-            self._refuse_standing(numbered_files(target))
-        else:
-            check_target(target, info.path, overwrite=self._options.overwrite)
-            if not (info.from_images and info.frame_count == 1):
-                ways = "a folder, or a pattern" if info.from_images else "a pattern"
-                raise OptionError(
-                    f"{target}: is one picture, but there are more frames; "
-                    f"give {ways} like frame_%05d{target.suffix}"
-                )
+        if not target.is_dir():
+            check_target(target, self._info.path, overwrite=False)
+            return
+        if self._info.path.is_dir() and target.samefile(self._info.path):
+            raise OutputError(f"{target}: is the source itself; choose another folder")
+        self._refuse_existing([file for file in target.iterdir() if is_image_file(file)])
 
-    def _refuse_standing(self, files: list[Path]) -> None:
-        if files and not self._options.overwrite:
-            raise OutputError(
-                f"{min(files)}: exists already; choose another target or allow to overwrite it"
+    def _check_file(self) -> None:
+        target = self._target
+        info = self._info
+        if FRAME_NUMBER.search(target.name):
+            check_target(target, info.path, overwrite=True)
+            self._refuse_existing(numbered_files(target))
+            return
+        check_target(target, info.path, overwrite=self._options.overwrite)
+        if not (info.from_images and info.frame_count == 1):
+            ways = "a folder, or a pattern" if info.from_images else "a pattern"
+            raise OptionError(
+                f"{target}: is one image, but there are more frames; "
+                f"give {ways} like frame_%05d{target.suffix}"
             )
 
-    def _spare_sources(self, file: Path, source: Path) -> None:
-        """By another number, a picture would take the place of another source."""
-        several = self._info.from_images and self._info.frame_count != 1
-        if several and file.exists() and file.parent.samefile(source.parent):
+    def _refuse_existing(self, files: list[Path]) -> None:
+        if files and not self._options.overwrite:
+            refuse_existing(min(files), "another target")
+
+    def _refuse_other_sources(self, file: Path, source: Path) -> None:
+        """Refuse to overwrite another image of the source, which may not have been read yet."""
+        has_others = self._info.from_images and self._info.frame_count != 1
+        if has_others and file.exists() and file.parent.samefile(source.parent):
             raise OutputError(f"{file}: is in the source's folder; choose another folder")
 
     def _file_of(self, frame: Frame) -> Path:
         if self._into_folder:
-            assert frame.name is not None, "a picture has a name"
+            assert frame.name is not None, "an image has a name"
             return self._target / frame.name
         number = 1 + (frame.pts if self._info.from_images else self.frames_written)
         name = FRAME_NUMBER.sub(lambda match: f"{number:{match[1] or 1}d}", self._target.name)
         return self._target.with_name(name)
 
-    def _encoded(self, frame: Frame, file: Path) -> bytes:
+    def _encode(self, frame: Frame, file: Path) -> bytes:
+        """Encode a frame as an image file, with the tags of its source where they fit."""
         info = frame.info or self._info
         codec = ENCODERS[file.suffix.lower()]
         source = frame.info.path.read_bytes() if frame.info is not None else b""
-        keeps_tags = bool(source) and decoder_of(source) == codec and codec in ("png", "mjpeg")
+        keeps_tags = bool(source) and decoder_of(source) == codec and codec in TAGGED_ENCODERS
         if not keeps_tags:
             if source and image_tags.has_tags(source):
-                self._warn("EXIF, texts and colour profile are left out", file)
-            frame, info = _upright(frame, info)
-        encoder = Encoder(info, self._picture_options(codec, info), codec=codec)
+                self.warnings.add(file, "EXIF, texts and colour profile are left out", once=True)
+            frame, info = _rotate_upright(frame, info)
+        encoder = self._make_encoder(info, codec)
         for note in encoder.warnings:
-            self._warn(note, file)
+            self.warnings.add(file, note, once=True)
         try:
-            content = _encode(encoder, frame)
+            content = _encode_frame(encoder, frame)
         except FFmpegError as error:
             raise OutputError(f"{file}: cannot be encoded: {ffmpeg_words(error)}") from error
         return image_tags.carried(source, content) if keeps_tags else content
 
-    def _picture_options(self, codec: str, info: VideoInfo) -> EncodeOptions:
+    def _make_encoder(self, info: VideoInfo, codec: str) -> Encoder:
         options = self._options
         if codec == "libwebp" and info.format.family != "yuv":
+            # Lossy WebP is YUV 4:2:0; samples of another kind have not had such a loss yet.
             options = replace(options, codec_options={"lossless": "1", **options.codec_options})
-        return options
+        return Encoder(info, options, time_base=info.time_base, codec=codec)
 
-    def _complete(self) -> None:
-        if not self._hidden:
-            raise OutputError(f"{self._target}: there was no picture to write")
-        publish(self._hidden, overwrite=self._options.overwrite)
-
-    def _try_options(self) -> None:
-        """OptionError now if the encoder does not take them: no frame is on its way yet."""
-        info, suffix = self._info, self._target.suffix.lower()
-        codec = SAME_ENCODERS[info.codec] if self._into_folder else ENCODERS[suffix]
-        encoder = Encoder(info, self._picture_options(codec, info), codec=codec)
-        encoder.configure(_context(encoder), rate=IMAGE_RATE)
+    def _try_encoder(self) -> None:
+        """Open an encoder once: while frames are in flight, FFmpeg's errors are terse."""
+        suffix = self._target.suffix.lower()
+        codec = ENCODER_OF_DECODER[self._info.codec] if self._into_folder else ENCODERS[suffix]
+        encoder = self._make_encoder(self._info, codec)
+        encoder.configure(_new_context(encoder), rate=IMAGE_RATE)
 
     def _warn_of_losses(self) -> None:
+        """Name what a video has beside its frames."""
         info = self._info
         if info.from_images:
             return
-        self._warn(f"{_listed([*_beside(info), 'timestamps'])} are not kept in pictures")
-        for what in (*info.hdr_metadata, *info.side_data):
-            self._warn(f"{what} is left out")
-
-    def _warn(self, note: str, file: Path | None = None) -> None:
-        """Once: a folder may hold thousands that are alike."""
-        if note not in self._noted:
-            self._noted.add(note)
-            self.warnings.append(f"{file or self._target}: {note}")
-            LOGGER.warning("%s", self.warnings[-1])
+        lost = _join_words([*_list_contents(info), "timestamps"])
+        self.warnings.add(self._target, f"{lost} are not kept in images", once=True)
+        for metadata in (*info.hdr_metadata, *info.side_data):
+            self.warnings.add(self._target, f"{metadata} is left out", once=True)
 
 
-def _beside(info: VideoInfo) -> Iterator[str]:
-    """What a video has beside its frames, by name."""
+def _list_contents(info: VideoInfo) -> Iterator[str]:
+    """Name what a video has beside its frames."""
     others = (stream.type for stream in info.streams if stream.index != info.video_index)
     for kind, count in Counter(others).items():
         yield f"{count} {kind} stream{'s' if count > 1 else ''}"
     if info.chapters:
         yield "chapters"
-    if {tag.lower() for tag in info.metadata} - MADE_BY:
+    if {tag.lower() for tag in info.metadata} - ENCODING_TAGS:
         yield "tags"
 
 
-def _listed(words: list[str]) -> str:
-    """`a, b and c`."""
+def _join_words(words: list[str]) -> str:
+    """Join words like `a, b and c`."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _context(encoder: Encoder) -> VideoCodecContext:
+def _new_context(encoder: Encoder) -> VideoCodecContext:
     context = CodecContext.create(encoder.codec, "w")
     assert isinstance(context, VideoCodecContext)
     return context
 
 
-def _encode(encoder: Encoder, frame: Frame) -> bytes:
-    context = _context(encoder)
+def _encode_frame(encoder: Encoder, frame: Frame) -> bytes:
+    context = _new_context(encoder)
     encoder.configure(context, rate=IMAGE_RATE, frames_in_flight=True)
     packets = [*context.encode(encoder.prepare(frame)), *context.encode(None)]
     return b"".join(bytes(packet) for packet in packets)
 
 
-def _upright(frame: Frame, info: VideoInfo) -> tuple[Frame, VideoInfo]:
-    """The picture turned as it is to be seen, where no tag can say so."""
+def _rotate_upright(frame: Frame, info: VideoInfo) -> tuple[Frame, VideoInfo]:
+    """Rotate and flip the samples, where no tag of the target can tell to do so."""
     if info.rotation == 0 and not info.flip:
         return frame, info
     quarters = info.rotation // 90
-    turned = _turned_format(frame.format) if quarters % 2 else frame.format
-    planes = tuple(_turn(plane, quarters, flip=info.flip) for plane in frame.planes)
-    upright = replace(frame, planes=planes, format=turned)
+    is_sideways = quarters % 2 == 1
+    pixel_format = _rotate_format(frame.format) if is_sideways else frame.format
+    planes = tuple(_rotate_plane(plane, quarters, flip=info.flip) for plane in frame.planes)
+    upright = replace(frame, planes=planes, format=pixel_format)
+    ratio = info.sample_aspect_ratio
     return upright, replace(
         info,
         width=upright.width,
         height=upright.height,
-        format=turned,
+        format=pixel_format,
         rotation=0,
         flip=False,
         display_matrix=None,
-        sample_aspect_ratio=(
-            1 / info.sample_aspect_ratio if quarters % 2 else info.sample_aspect_ratio
-        ),
+        sample_aspect_ratio=1 / ratio if is_sideways else ratio,
     )
 
 
-def _turn(plane: Plane, quarters: int, *, flip: bool) -> Plane:
-    turned = np.rot90(plane, -quarters)
-    return np.ascontiguousarray(turned[:, ::-1] if flip else turned)
+def _rotate_plane(plane: Plane, quarters: int, *, flip: bool) -> Plane:
+    rotated = np.rot90(plane, -quarters)  # clockwise
+    return np.ascontiguousarray(rotated[:, ::-1] if flip else rotated)
 
 
-def _turned_format(pixel_format: PixelFormat) -> PixelFormat:
+def _rotate_format(pixel_format: PixelFormat) -> PixelFormat:
+    """Find the format of planes that were rotated by a quarter: their subsampling is, too."""
     if pixel_format.chroma_shift[0] == pixel_format.chroma_shift[1]:
         return pixel_format
-    for before, after in TURNED_CHROMA.items():
+    for before, after in ROTATED_CHROMA.items():
         if before in pixel_format.name:
             return PixelFormat.parse(pixel_format.name.replace(before, after))
-    raise OutputError(f"{pixel_format.name}: such a picture cannot be turned; convert it first")
+    raise OutputError(f"{pixel_format.name}: such an image cannot be rotated; convert it first")

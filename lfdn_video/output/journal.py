@@ -1,13 +1,15 @@
-"""What a long run has done so far, on the disk, so that the next one can go on from there.
+"""The journal of a long run: its finished segments on the disk, so that it can be resumed.
 
-Beside the target lies a work folder while a run is not complete:
+A work folder lies beside the target while the run is not complete:
 
     .NAME.unfinished-DIGEST/
-        journal.json      what the run is, and its finished segments; replaced as a whole
+        journal.json      the run manifest and the finished segments; replaced as a whole
         00000.packets     a segment's encoded frames (`packets.py`)
-        lock              held by the process that works here
+        lock              locked by the process that works here
 
-Knows files and plain values. What a segment is made of is `segments.py`'s.
+The run manifest holds all that the encoded frames depend on: source, encoding, span and network.
+Only a run with the same manifest is resumed, for half a video of each of two runs is neither. This
+module knows files and plain values; `segments.py` knows what a segment is made of.
 """
 
 import hashlib
@@ -25,154 +27,179 @@ from lfdn_video.errors import OutputError
 from lfdn_video.output.packets import file_sha256
 from lfdn_video.output.target import STEM_CHARACTERS
 
-if sys.platform != "win32":  # where two runs on one target are not told apart
+if sys.platform != "win32":  # on Windows, two runs with one target are not told apart
     import fcntl
 
 FORMAT = 1
 FINGERPRINT_BYTES = 1 << 20
+JOURNAL_NAME = "journal.json"
+LOCK_NAME = "lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """So many frames, encoded on their own. `pts` on the encoder's clock."""
+    """A finished segment: frames that were encoded on their own. Pts are the encoder's ticks."""
 
     frames: int
     first_pts: int
     last_pts: int
     sha256: str
+    """Of its file of packets."""
 
 
 class Journal:
-    """The work folder of a target. `open` it; then `add` segments, and `remove` it at the end."""
+    """The work folder of a target: `open` it, `append_segment`, and `remove` it at the end.
+
+    When the run ends early, `close` keeps the finished segments for the next one.
+    """
 
     def __init__(self, target: Path) -> None:
         digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
         name = f".{target.stem[:STEM_CHARACTERS]}.unfinished-{digest}"
         self.folder = target.with_name(name)
         self.segments: list[Segment] = []
+        self.manifest: dict[str, Any] = {}
+        """The run manifest, as JSON values."""
         self._target = target
-        self.told: dict[str, Any] = {}
-        """What the run is: its source, encoding, span, network."""
         self._lock: IO[bytes] | None = None
 
     @property
     def frames(self) -> int:
-        """In all finished segments."""
+        """Number of frames in all finished segments."""
         return sum(segment.frames for segment in self.segments)
 
-    def open(self, told: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-        """Make the folder, or take up what an interrupted run left in it.
+    def open(self, manifest: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Make the work folder, or adopt what an interrupted run left in it.
 
-        `told`: what the run is, as JSON has it. Raises OutputError if there is an unfinished run
-        and neither `resume` nor `overwrite` is wanted, if it was another one, or if it is running.
+        Args:
+            manifest: this run's manifest as far as it is known, as JSON values.
+            resume: adopt the finished segments of an interrupted run.
+            overwrite: without `resume`, delete them.
+
+        Raises:
+            OutputError: an interrupted run left segments and neither is allowed, its manifest
+                differs, another process works in the folder, or the folder cannot be written.
         """
         try:
             self.folder.mkdir(exist_ok=True)
-            self._acquire()
-            found = self._read()
+            self._lock_folder()
+            found = self._load()
             if found is not None and found["segments"] and (resume or not overwrite):
-                self._take_up(found, told, resume=resume)
+                self._adopt(found, manifest, resume=resume)
             else:
-                self._clear()
-            self.told = {**self.told, **told}
-            self._write()
+                self._empty_folder()
+            self.manifest = {**self.manifest, **manifest}
+            self._save()
         except OSError as error:
             self.close()
             raise OutputError(
                 f"{self._target}: cannot be written: {error.strerror}; choose another folder"
             ) from error
         except OutputError:
-            self._release()
+            self._unlock_folder()
             raise
 
-    def agree(self, told: Mapping[str, Any]) -> None:
-        """More of what the run is, known only now. OutputError if it was something else."""
-        if self.segments:
-            self._compare(told)
-        self.told.update(told)
-        self._write()
+    def extend_manifest(self, entries: Mapping[str, Any]) -> None:
+        """Add entries to the manifest that are known only now, as JSON values.
 
-    def file(self, number: int) -> Path:
-        """Of a segment's packets."""
+        Raises:
+            OutputError: a run is being resumed and its entries differ.
+            OSError: the journal cannot be written.
+        """
+        if self.segments:
+            self._check_manifest(entries)
+        self.manifest.update(entries)
+        self._save()
+
+    def segment_path(self, number: int) -> Path:
+        """Path of a segment's packets. Numbers count from 0."""
         return self.folder / f"{number:05}.packets"
 
-    def add(self, segment: Segment) -> None:
-        """The next one is complete, and its file on the disk."""
+    def append_segment(self, segment: Segment) -> None:
+        """Enter the next segment. Its file must be on the disk.
+
+        Raises:
+            OSError: the journal cannot be written; it is as it was before.
+        """
         self.segments.append(segment)
         try:
-            self._write()
+            self._save()
         except OSError:
             self.segments.pop()
             raise
 
     def close(self) -> None:
-        """Leave what is complete for the next run, or nothing if nothing is."""
-        kept = {self.file(number) for number in range(len(self.segments))}
-        kept |= {self.folder / "journal.json", self.folder / "lock"}
+        """Keep the finished segments for the next run; without any, remove the folder."""
+        kept = {self.segment_path(number) for number in range(len(self.segments))}
+        kept |= {self.folder / JOURNAL_NAME, self.folder / LOCK_NAME}
         with suppress(OSError):
             for path in self.folder.iterdir():
                 if path not in kept:
                     _remove(path)
         if not self.segments:
             self.remove()
-        self._release()
+        self._unlock_folder()
 
     def remove(self) -> None:
-        """The target is in place; never an error."""
+        """Remove the folder: the target is in place. Raises nothing."""
         with suppress(OSError):
             shutil.rmtree(self.folder)
-        self._release()
+        self._unlock_folder()
 
-    def _take_up(self, found: dict[str, Any], told: Mapping[str, Any], *, resume: bool) -> None:
+    def _adopt(self, found: dict[str, Any], manifest: Mapping[str, Any], *, resume: bool) -> None:
         if not resume:
             frames = sum(segment["frames"] for segment in found["segments"])
             raise OutputError(
                 f"{self._target}: an interrupted run left {frames} finished frames beside it; "
                 f"go on by resuming, or allow to overwrite it"
             )
-        self.told = found["told"]
-        self._compare(told)
-        self.segments = segments = [Segment(**each) for each in found["segments"]]
+        self.manifest = found["told"]
+        self._check_manifest(manifest)
+        segments = [Segment(**values) for values in found["segments"]]
+        self.segments = segments
         for number, segment in enumerate(segments):
-            file = self.file(number)
-            if not file.is_file() or file_sha256(file) != segment.sha256:
-                self.segments = segments[:number]  # what is damaged, and what follows, is redone
+            path = self.segment_path(number)
+            if not path.is_file() or file_sha256(path) != segment.sha256:
+                self.segments = segments[:number]  # a corrupt one and all after it are made again
                 break
 
-    def _compare(self, told: Mapping[str, Any]) -> None:
-        for name, value in told.items():
-            before = self.told.get(name)
+    def _check_manifest(self, entries: Mapping[str, Any]) -> None:
+        for name, value in entries.items():
+            before = self.manifest.get(name)
             if before is not None and before != value:
                 raise OutputError(
-                    f"{self._target}: the interrupted run had another {name} ({_short(before)}, "
-                    f"not {_short(value)}); repeat its command, or allow to overwrite it"
+                    f"{self._target}: the interrupted run had another {name} "
+                    f"({_abbreviate(before)}, not {_abbreviate(value)}); repeat its command, "
+                    f"or allow to overwrite it"
                 )
 
-    def _read(self) -> dict[str, Any] | None:
-        """What is in the journal; None if there is none, or none that can be used."""
+    def _load(self) -> dict[str, Any] | None:
+        """Read the journal; None if there is none, or none of this format."""
         try:
-            found = json.loads((self.folder / "journal.json").read_bytes())
+            found = json.loads((self.folder / JOURNAL_NAME).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 
-    def _write(self) -> None:
+    def _save(self) -> None:
+        """Replace the journal in one step: a kill leaves the old one or the new one."""
         segments = [asdict(segment) for segment in self.segments]
-        content = {"format": FORMAT, "told": self.told, "segments": segments}
+        # "told" is format 1's name of the manifest.
+        content = {"format": FORMAT, "told": self.manifest, "segments": segments}
         partial = self.folder / "journal.partial"
         with partial.open("w") as file:
             json.dump(content, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(self.folder / "journal.json")
+        partial.replace(self.folder / JOURNAL_NAME)
 
-    def _clear(self) -> None:
+    def _empty_folder(self) -> None:
         for path in self.folder.iterdir():
-            if path.name != "lock":
+            if path.name != LOCK_NAME:
                 _remove(path)
 
-    def _acquire(self) -> None:
-        self._lock = (self.folder / "lock").open("wb")
+    def _lock_folder(self) -> None:
+        self._lock = (self.folder / LOCK_NAME).open("wb")
         if sys.platform == "win32":
             return
         try:
@@ -182,14 +209,21 @@ class Journal:
                 f"{self._target}: another run is writing it; wait for that, or choose another name"
             ) from error
 
-    def _release(self) -> None:
+    def _unlock_folder(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
-    """What tells a source from another one: its size, and a digest of its first and last MiB."""
+def fingerprint_file(path: Path) -> dict[str, Any]:
+    """Identify a source without reading all of it.
+
+    Returns:
+        Its size and the SHA-256 of its first and last MiB, as JSON values.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     size = path.stat().st_size
     sha256 = hashlib.sha256()
     with path.open("rb") as file:
@@ -199,7 +233,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
     return {"bytes": size, "sha256_of_ends": sha256.hexdigest()}
 
 
-def _short(value: Any) -> str:
+def _abbreviate(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 

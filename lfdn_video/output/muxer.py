@@ -1,13 +1,13 @@
-"""An open target file: the encoded video, and between its packets all else of the source.
+"""The open target file: encoded video, and between its packets all else of the source.
 
-Knows containers and packets. Frames are encoded by who holds a `Muxer` (`writer.py`, and
-`segments.py`, which brings packets that were encoded long before).
+Knows containers and packets. The owner of a `Muxer` encodes the frames (`sinks.py`); packets may
+also come from segments that were encoded long before.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import KEEP_BYTES, discard_others, ffmpeg_errors, ffmpeg_words
+from lfdn_video.frame_io import Warnings
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.encoder import Encoder
@@ -32,7 +33,7 @@ CONTAINER_OPTIONS = {
     "mp4": {"movflags": "+faststart"},
     "mov": {"movflags": "+faststart"},
     "ipod": {"movflags": "+faststart"},
-    # AAC starts a little before zero; FFmpeg would move all the video instead of letting it.
+    # AAC starts a little before zero; by default FFmpeg would move all the video to allow for that.
     "avi": {"avoid_negative_ts": "disabled"},
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
@@ -44,93 +45,126 @@ behind the first frame."""
 
 
 class Muxer:
-    """Writes one file. `open` it, `begin` with the first frame, `mux`, `finish`; `close` always."""
+    """Writes one file: `open`, `set_first_pts`, `mux`, `finish`; `close` always.
+
+    It can be opened again after `close`, for another file.
+    """
 
     def __init__(
         self,
         target: Path,
-        kind: str,
+        container_name: str,
         info: VideoInfo,
         encoder: Encoder,
         *,
         rate: Fraction,
         span: SpanOptions,
-        warn: Callable[[str], None],
+        warnings: Warnings,
     ) -> None:
-        """`kind`: FFmpeg's name of the container. `warn` is told what is not in it as it was."""
-        self._target, self._kind, self._info, self._encoder = target, kind, info, encoder
-        self._rate, self._span, self._warn = rate, span, warn
-        self.from_first_frame = not span.whole or kind in NO_START
-        """Whether time zero is the first frame's; otherwise it is the source's own."""
+        """Prepare; nothing is opened yet.
+
+        Args:
+            target: named in messages.
+            container_name: FFmpeg's name of the muxer.
+            info: the source.
+            encoder: sets up the stream of the video.
+            rate: frames per second, for containers and codecs that want to know one.
+            span: which part of the source the target holds.
+            warnings: gets what of the source is not in the target unchanged.
+        """
+        self._target = target
+        self._container_name = container_name
+        self._info = info
+        self._encoder = encoder
+        self._rate = rate
+        self._span = span
+        self._warnings = warnings
+        self.from_first_frame = not span.whole or container_name in NO_START
+        """True if time zero of the target is the first frame's; otherwise it is the source's."""
+        self._path = target
         self._container: OutputContainer | None = None
         self._passthrough: Passthrough | None = None
         self._recent_ticks: deque[int] = deque(maxlen=REORDER_FRAMES)
         self.muxed_frames = 0
         self.stream: VideoStream
-        """The video's; its encoder is open and has not been used."""
+        """The video's, from `open` on; its encoder is open and has not been used."""
 
-    def open(self, file: Path) -> None:
-        """Make `file` and write its header. OptionError or FFmpegError if it cannot be."""
-        self._file = file
+    def open(self, path: Path) -> None:
+        """Create a file and write its header.
+
+        Raises:
+            OptionError: the container cannot hold the codec, or the encoder refuses an option.
+            InputError: the source cannot be opened again.
+            FFmpegError, OSError: the file cannot be written.
+        """
+        self._path = path
         self._container = container = av.open(
-            f"file:{file}",
+            f"file:{path}",
             "w",
-            format=self._kind,
-            container_options=CONTAINER_OPTIONS.get(self._kind, {}),
+            format=self._container_name,
+            container_options=CONTAINER_OPTIONS.get(self._container_name, {}),
             metadata_errors=KEEP_BYTES,
         )
         if self._info.from_images:
             self._add_video(container)
         else:
             self._passthrough = Passthrough(self._info)
-            self._passthrough.add_to(container, self._add_video)
+            self._passthrough.add_streams(container, self._add_video)
             self._passthrough.add_chapters(container, *self._span_s())
         with ffmpeg_errors():
             container.start_encoding()
-        self._pass_on_warnings()
+        self._collect_warnings()
 
-    def begin(self, first_pts: int) -> None:
-        """Now it is known where a span really starts: time counts from its first frame."""
+    def set_first_pts(self, first_pts: int) -> None:
+        """Say where the video really starts: the copied streams of a span start there too.
+
+        Args:
+            first_pts: the first frame's, in the source's time base.
+        """
         if self._passthrough is not None:
             origin_s = first_pts * self._info.time_base if self.from_first_frame else Fraction(0)
             end_s = self._span_s()[1]
-            self._passthrough.begin(origin_s=origin_s, end_s=end_s, cut=not self._span.whole)
+            self._passthrough.set_span(origin_s=origin_s, end_s=end_s, trim=not self._span.whole)
 
     def mux(self, packets: Iterable[Packet[Stream]]) -> None:
-        """Write packets of the video, and before each what belongs before it."""
-        container, others = self._container, self._passthrough
-        assert container is not None
+        """Write packets of the video, and before each the copied packets that belong before it.
+
+        Raises:
+            FFmpegError, OSError: the file cannot be written.
+        """
+        assert self._container is not None
         for packet in packets:
-            if others is not None:
+            if self._passthrough is not None:
                 ticks = packet.dts if packet.dts is not None else packet.pts or 0
-                self._copy(others.until(ticks * packet.time_base))
+                self._copy(self._passthrough.packets_before(ticks * packet.time_base))
             self._check_ticks((packet.pts or 0) * packet.time_base)
-            container.mux(packet)
+            self._container.mux(packet)
             self.muxed_frames += 1
 
     def finish(self) -> None:
-        """Write what is left of the source, close the file, and look what it kept.
+        """Write what is left of the source, close the file, and check what it kept.
 
-        OutputError if that is not every frame.
+        Raises:
+            OutputError: the file does not hold every frame.
+            FFmpegError, OSError: it cannot be written.
         """
-        container, others = self._container, self._passthrough
-        assert container is not None
-        if others is not None:
-            self._copy(others.rest())
-        container.close()
+        assert self._container is not None
+        if self._passthrough is not None:
+            self._copy(self._passthrough.remaining_packets())
+        self._container.close()
         self._check_frames()
-        if others is None:
+        if self._passthrough is None:
             return
-        self._pass_on_warnings()
+        self._collect_warnings()
         try:
-            for note in others.lost_in(self._file):
+            for note in self._passthrough.find_losses(self._path):
                 self._warn(note)
-        except FFmpegError as error:  # that is no reason to lose it
+        except FFmpegError as error:  # every frame is there, so this is no reason to throw it away
             words = ffmpeg_words(error)
             self._warn(f"is complete, but what it kept could not be checked: {words}")
 
     def close(self) -> None:
-        """Give up what is open. Remove the file first, or closing may take long to finish it."""
+        """Close what is open. Remove the file first, or FFmpeg may take minutes to complete it."""
         if self._passthrough is not None:
             self._passthrough.close()
         if self._container is not None:
@@ -138,12 +172,13 @@ class Muxer:
                 self._container.close()
 
     def _add_video(self, container: OutputContainer) -> Stream:
-        encoder, info = self._encoder, self._info
+        encoder = self._encoder
+        info = self._info
         try:
             stream = container.add_stream(encoder.codec.name, self._rate)
         except ValueError as error:
             raise OptionError(
-                f"{self._target}: {self._kind} cannot hold {encoder.codec.name}; "
+                f"{self._target}: {self._container_name} cannot hold {encoder.codec.name}; "
                 f"choose another codec, or another ending"
             ) from error
         assert isinstance(stream, VideoStream)
@@ -157,7 +192,7 @@ class Muxer:
         return stream
 
     def _span_s(self) -> tuple[Fraction, Fraction | None]:
-        """Start and end of the span on the source's own clock; None: it has no end."""
+        """Find start and end of the span on the source's clock; None: the end of the source."""
         if self._span.whole:
             return Fraction(0), None
         first_s = self._info.start_pts * self._info.time_base
@@ -165,30 +200,31 @@ class Muxer:
         return first_s + (self._span.start or 0), end_s
 
     def _copy(self, packets: Iterable[Packet[Stream]]) -> None:
-        """Write what is not video. A packet that is too damaged to be wrapped costs itself only."""
+        """Write copied packets. One that is too corrupt to be muxed is left out and counted."""
         assert self._container is not None
         assert self._passthrough is not None
         for packet in packets:
             try:
                 self._container.mux(packet)
-            except (InvalidDataError, ArgumentError, PatchWelcomeError):  # a full disk is none
-                self._passthrough.refused(packet)
+            except (InvalidDataError, ArgumentError, PatchWelcomeError):  # not: the disk is full
+                self._passthrough.count_refused(packet)
 
     def _check_ticks(self, time_s: Fraction) -> None:
-        """Warn if the container's clock cannot tell this time."""
+        """Warn if the container's time base cannot express this time."""
         tick_s = self.stream.time_base or self._encoder.time_base
         ticks = round(time_s / tick_s)
         if ticks in self._recent_ticks:
-            self._warn("frames follow each other closer than it can tell; use .mp4")
+            self._warn("frames are closer to each other than its time base can tell; use .mp4")
         elif ticks * tick_s != time_s:
             self._warn(
-                f"timestamps are rounded to {tick_s} s by {self._kind}; .mp4 keeps them exactly"
+                f"timestamps are rounded to {tick_s} s by {self._container_name}; "
+                f".mp4 keeps them exactly"
             )
         self._recent_ticks.append(ticks)
 
     def _check_frames(self) -> None:
-        """Read the file again, without decoding, and count."""
-        with av.open(f"file:{self._file}", metadata_errors=KEEP_BYTES) as container:
+        """Demux the file once more, without decoding, and count the frames."""
+        with av.open(f"file:{self._path}", metadata_errors=KEEP_BYTES) as container:
             stream = container.streams[self.stream.index]
             discard_others(container, stream)
             found = sum(packet.size > 0 for packet in container.demux(stream))
@@ -199,6 +235,9 @@ class Muxer:
                 "try another ending"
             )
 
-    def _pass_on_warnings(self) -> None:
-        for note in self._passthrough.take_warnings() if self._passthrough is not None else ():
+    def _collect_warnings(self) -> None:
+        for note in self._passthrough.warnings if self._passthrough is not None else ():
             self._warn(note)
+
+    def _warn(self, note: str) -> None:
+        self._warnings.add(self._target, note)

@@ -1,8 +1,9 @@
-"""Encoded packets on the disk, between their encoder and a target that is made later.
+"""Encoded packets on the disk, kept between their encoder and a target that is muxed later.
 
-A format of our own, since no container keeps every codec's packets as they are: Matroska rounds
-times to milliseconds, NUT drops decoding times, MP4 refuses codecs. A file is `MAGIC` and then
-records: `RECORD` (pts, dts, duration, size in bytes, flags) and the packet's bytes.
+This is a format of our own, since no container keeps every codec's packets unchanged: Matroska
+rounds times to milliseconds, NUT drops decoding times, MP4 refuses codecs. A file is `MAGIC`
+followed by records: a `RECORD` header (pts, dts, duration, size in bytes, flags), then the packet's
+bytes. Times are ticks of the encoder's time base, which the file does not hold.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Generator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from av.packet import Packet
@@ -23,69 +23,101 @@ from av.stream import Stream
 from lfdn_video.errors import OutputError
 
 MAGIC = b"LFDNPKT1"
+
+# Little-endian and without padding, so that a run can be resumed on another machine.
 RECORD = struct.Struct("<qqqIB")
-KEY_FRAME = 1
-CHUNK_BYTES = 1 << 20
+
+KEYFRAME_FLAG = 1
 
 
-class PacketFile:
-    """Writes one file. A context manager; a file is complete when `close` returned its digest."""
+class PacketWriter:
+    """Writes one file of packets. A context manager; the file is complete once `close` returned."""
 
     def __init__(self, path: Path) -> None:
+        """Create `path`. Raises OSError."""
         self._file = path.open("wb")
+        # The digest is of what was meant to be written. Reading the file back at the end would
+        # cost time, and would vouch for whatever the disk had made of it.
         self._sha256 = hashlib.sha256()
-        self._put(MAGIC)
+        self._append(MAGIC)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with suppress(OSError):  # that there is no room was said where it was noticed
-            self._file.close()
+    def __exit__(self, *_: object) -> None:
+        self.discard()
 
     def write(self, packet: Packet[Stream]) -> None:
-        """pts and dts must be known, as they are of what an encoder gives."""
+        """Append a packet. Its pts and dts must be set, as an encoder sets them.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
         assert packet.pts is not None
         assert packet.dts is not None
-        flags = KEY_FRAME if packet.is_keyframe else 0
-        times = packet.pts, packet.dts, packet.duration or 0
-        self._put(RECORD.pack(*times, packet.size, flags))
-        self._put(bytes(packet))
+        flags = KEYFRAME_FLAG if packet.is_keyframe else 0
+        duration = packet.duration or 0
+        self._append(RECORD.pack(packet.pts, packet.dts, duration, packet.size, flags))
+        self._append(bytes(packet))
 
     def close(self) -> str:
-        """SHA-256 of the file, which is on the disk then."""
+        """Flush the file to the disk and close it.
+
+        Returns:
+            The file's SHA-256, in hexadecimal.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        # The journal names this file next. It has to be on the disk before its entry is, or a
+        # power cut could leave an entry without its frames.
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         return self._sha256.hexdigest()
 
-    def _put(self, content: bytes) -> None:
+    def discard(self) -> None:
+        """Close the file without completing it. Safe to call again."""
+        # Closing flushes, which fails again on a full disk; the first failure was reported.
+        with suppress(OSError):
+            self._file.close()
+
+    def _append(self, content: bytes) -> None:
         self._sha256.update(content)
         self._file.write(content)
 
 
 def read_packets(path: Path, time_base: Fraction) -> Generator[Packet[Stream]]:
-    """The packets of a file, in the order in which they were written. Close it."""
+    """Read a file of packets.
+
+    Args:
+        path: a file that `PacketWriter` completed.
+        time_base: the encoder's, in seconds per tick.
+
+    Yields:
+        The packets in the order they were written, which is decoding order. They belong to no
+        stream yet. Close the generator when leaving it early.
+
+    Raises:
+        OutputError: the file is none of ours, or is cut short.
+    """
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise OutputError(f"{path}: is no file of packets; begin again")
-        while head := file.read(RECORD.size):
-            if len(head) < RECORD.size:
+        while header := file.read(RECORD.size):
+            if len(header) < RECORD.size:
                 raise OutputError(f"{path}: is cut short; begin again")
-            pts, dts, duration, size, flags = RECORD.unpack(head)
+            pts, dts, duration, size, flags = RECORD.unpack(header)
             packet = Packet(file.read(size))
-            packet.pts, packet.dts, packet.duration = pts, dts, duration
+            packet.pts = pts
+            packet.dts = dts
+            packet.duration = duration
             packet.time_base = time_base
-            packet.is_keyframe = bool(flags & KEY_FRAME)
+            packet.is_keyframe = bool(flags & KEYFRAME_FLAG)
             yield packet
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+    """Compute a file's SHA-256, in hexadecimal, without loading it whole."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

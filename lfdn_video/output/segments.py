@@ -1,10 +1,10 @@
-"""Long runs in pieces: frames encoded into segments that are finished one by one, and joined.
+"""Segments of a long run: encoded and finished one by one, and muxed together at the end.
 
     frames ─ a fresh encoder every SEGMENT_FRAMES ─▶ 00000.packets, 00001.packets, ... ─▶ target
 
-Every segment begins with a key frame, its packets carry their final times, and it is entered in the
-journal when it is on the disk. So whatever ends a run, the next one goes on after the last entry,
-and gives the frames that a run without interruption gives.
+Every segment begins with a keyframe, its packets carry their final times, and it is entered in the
+journal once it is on the disk. So whatever ends a run, the next one goes on after the last entry
+and produces the frames that a run without interruption produces.
 """
 
 from __future__ import annotations
@@ -23,53 +23,75 @@ from av.video.stream import VideoStream
 
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal, Segment
-from lfdn_video.output.packets import PacketFile, read_packets
+from lfdn_video.output.packets import PacketWriter, read_packets
 
 SEGMENT_FRAMES = 250
-"""As many as x264 has at most between two key frames, so that segments cost nothing."""
+"""x264's longest distance between two keyframes, so that segments cost no quality."""
 
 
-class Segments:
-    """Encodes frames into the segments of a journal. `encode`, `finish`, then `packets`."""
+class SegmentEncoder:
+    """Encodes frames into the segments of a journal: `encode`, `finish`, then `join_packets`."""
 
     def __init__(self, journal: Journal, encoder: Encoder, *, rate: Fraction) -> None:
-        self._journal, self._encoder, self._rate = journal, encoder, rate
-        self._open: _Open | None = None
+        self._journal = journal
+        self._encoder = encoder
+        self._rate = rate
+        self._open: _OpenSegment | None = None
         self.flags = 0
-        """Of the target's encoder: whether headers go into the packets or before them."""
+        """Flags of the target's encoder, to be set before the first frame: they tell whether codec
+        headers go into the packets or into the container."""
 
     def encode(self, video: VideoFrame) -> None:
-        """The next frame. OSError or FFmpegError if it cannot be written."""
+        """Encode the next frame.
+
+        Raises:
+            OSError, FFmpegError: it cannot be encoded or written.
+        """
         if self._open is None:
-            file = PacketFile(self._journal.file(len(self._journal.segments)))
-            self._open = _Open(file, self._new_context())
+            writer = PacketWriter(self._journal.segment_path(len(self._journal.segments)))
+            self._open = _OpenSegment(writer, self._new_context())
         self._open.encode(video)
         if len(self._open.pts) == SEGMENT_FRAMES:
             self.finish()
 
     def finish(self) -> None:
-        """Close the segment that is open, and enter it in the journal."""
+        """Complete the open segment, if there is one, and enter it in the journal.
+
+        Raises:
+            OSError, FFmpegError: it cannot be encoded or written.
+        """
         if self._open is not None:
             segment = self._open.finish()
             self._open = None
-            self._journal.add(segment)
+            self._journal.append_segment(segment)
 
     def abandon(self) -> None:
-        """Give up the segment that is open."""
+        """Give up the open segment, if there is one."""
         if self._open is not None:
-            self._open.file.__exit__(None, None, None)
+            self._open.writer.discard()
             self._open = None
 
-    def packets(self, stream: VideoStream) -> Generator[Packet[Stream]]:
-        """All that was encoded, for this stream of a target, in decoding order. Close it."""
+    def join_packets(self, stream: VideoStream) -> Generator[Packet[Stream]]:
+        """Read back all segments.
+
+        Args:
+            stream: the target's stream that the packets are to belong to.
+
+        Yields:
+            All packets in decoding order. Close the generator when leaving it early.
+
+        Raises:
+            OutputError: a segment's file is corrupt.
+        """
         last_dts: int | None = None
         for number in range(len(self._journal.segments)):
-            file = self._journal.file(number)
-            with closing(read_packets(file, self._encoder.time_base)) as packets:
+            path = self._journal.segment_path(number)
+            with closing(read_packets(path, self._encoder.time_base)) as packets:
                 for packet in packets:
                     assert packet.dts is not None
-                    # Where frames come faster after a border than before it, an encoder that
-                    # counts back from its first frame begins a little before the last one's end.
+                    # An encoder finds a segment's first dts by counting back from its first pts, in
+                    # steps that it takes from its own frames. Where the frame rate varies, that may
+                    # fall a little before the last dts of the segment before.
                     if last_dts is not None:
                         packet.dts = max(packet.dts, last_dts + 1)
                     last_dts = packet.dts
@@ -83,25 +105,26 @@ class Segments:
         return context
 
 
-class _Open:
+class _OpenSegment:
     """The segment that is being encoded."""
 
-    def __init__(self, file: PacketFile, context: VideoCodecContext) -> None:
-        self.file, self._context = file, context
+    def __init__(self, writer: PacketWriter, context: VideoCodecContext) -> None:
+        self.writer = writer
+        self._context = context
         self.pts: list[int] = []
 
     def encode(self, video: VideoFrame) -> None:
         assert video.pts is not None
         for packet in self._context.encode(video):
-            self.file.write(packet)
+            self.writer.write(packet)
         self.pts.append(video.pts)
 
     def finish(self) -> Segment:
         for packet in self._context.encode(None):
-            self.file.write(packet)
+            self.writer.write(packet)
         return Segment(
             frames=len(self.pts),
             first_pts=self.pts[0],
             last_pts=self.pts[-1],
-            sha256=self.file.close(),
+            sha256=self.writer.close(),
         )

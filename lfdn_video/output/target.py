@@ -1,149 +1,210 @@
-"""Where the result goes: refused before any work if it cannot be right, complete or not at all.
+"""Target files: checked before any work starts, and either complete or not there at all.
 
-A file is written under a hidden name in the folder of its target and takes the target's name only
-when it is complete. Knows names and folders; what is in a file is `writer.py`'s and `images.py`'s.
+A file is written under a temporary name in its target's folder and renamed when it is complete.
+This module knows names, folders and errors; `writer.py` and `images.py` know what is in a file.
 """
 
 import errno
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
+
+from av.error import FFmpegError
 
 from lfdn_video.errors import OutputError
+from lfdn_video.ffmpeg import ffmpeg_words
 
 if sys.platform != "win32":
     import fcntl
 
-LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
-"""What says that a file is not on the disk."""
+DATA_LOSS_ERRORS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
+"""Errors of fsync that mean the data is not on the disk."""
 
 STEM_CHARACTERS = 40
-"""So much of the target's name is in the hidden one: names have a limit, 255 bytes as a rule."""
+"""Characters of the target's stem in a temporary name: most file systems allow 255 bytes a name."""
 
 
 def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
-    """OutputError unless `target` can become a file next to what is already there."""
+    """Check that a file can be made at `target`.
+
+    Args:
+        target: the file to be written.
+        source: the file it is made from; writing over it is always refused.
+        overwrite: accept a target that exists.
+
+    Raises:
+        OutputError: the folder is missing, the target is a folder, the source itself, or exists.
+    """
     if not target.parent.is_dir():
         raise OutputError(f"{target}: the folder {target.parent} does not exist; make it first")
     if target.is_dir():
         raise OutputError(f"{target}: is a folder; give the name of a file")
-    if _same_file(target, source):
+    if _is_same_file(target, source):
         raise OutputError(f"{target}: is the source itself; choose another target")
     if os.path.lexists(target) and not overwrite:
-        raise OutputError(f"{target}: exists already; choose another name or allow to overwrite it")
+        refuse_existing(target)
 
 
-def reserve(target: Path) -> Path:
-    """Make the hidden file next to `target` that is to become it. OutputError if that fails."""
-    hidden = target.with_name(_hidden_name(target, secrets.token_hex(4)))
+def refuse_existing(target: Path, choose: str = "another name") -> NoReturn:
+    """Raise the OutputError for a target that exists and may not be overwritten.
+
+    Args:
+        target: the existing file.
+        choose: what the user can choose instead.
+    """
+    raise OutputError(f"{target}: exists already; choose {choose} or allow to overwrite it")
+
+
+@contextmanager
+def output_errors(target: Path) -> Generator[None]:
+    """Turn FFmpeg's and the system's errors into an OutputError that names the target.
+
+    Args:
+        target: the file that is being written, under whatever name.
+    """
     try:
-        hidden.open("xb").close()  # a new one: no file of somebody else's, and through no link
+        yield
+    except FFmpegError as error:
+        raise OutputError(f"{target}: cannot be written: {ffmpeg_words(error)}") from error
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+
+
+def create_temporary(target: Path) -> Path:
+    """Create the empty temporary file, next to `target`, that will be renamed to it.
+
+    Raises:
+        OutputError: the file system refuses.
+    """
+    temporary = target.with_name(_temporary_name(target, secrets.token_hex(4)))
+    try:
+        temporary.open("xb").close()  # "x": never an existing file, and never through a link
     except OSError as error:
         raise OutputError(
             f"{target}: cannot be written: {error.strerror}; choose another folder"
         ) from error
-    return hidden
+    return temporary
 
 
-def hold(hidden: Path) -> IO[bytes]:
-    """Mark a hidden file as somebody's, until what this gives is closed or the process ends."""
-    file = hidden.open("rb")
+def lock_temporary(temporary: Path) -> IO[bytes]:
+    """Lock a temporary file, so that no other run takes it for a stale one.
+
+    Returns:
+        The open file. The lock ends when the caller closes it, or with the process.
+    """
+    file = temporary.open("rb")
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_EX)
     return file
 
 
-def sweep(target: Path) -> None:
-    """Remove the hidden files of earlier runs that were killed: those that nobody holds."""
+def remove_stale_temporaries(target: Path) -> None:
+    """Remove the target's temporary files that no process has locked: their runs were killed."""
     if sys.platform == "win32":
         return
-    for left in target.parent.glob(_hidden_name(Path(escape(str(target))), "*")):
-        with suppress(OSError), left.open("rb") as file:
+    for stale in target.parent.glob(_temporary_name(Path(escape(str(target))), "*")):
+        with suppress(OSError), stale.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+            stale.unlink()
 
 
-def settle(hidden: Path, target: Path) -> None:
-    """Bring a complete file to the disk, lest after a power cut its name be there without it."""
+def remove_temporary(temporary: Path) -> None:
+    """Remove a temporary file if it is there. Raises nothing."""
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+def sync_to_disk(temporary: Path, target: Path) -> None:
+    """Flush a complete file to the disk, so that a power cut cannot leave its name without it.
+
+    Args:
+        temporary: the complete file.
+        target: the name that the error message is to show.
+
+    Raises:
+        OutputError: the data could not be written.
+    """
     try:
-        with hidden.open("rb+") as file:
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
     except OSError as error:
-        if error.errno in LOST:  # else the file system just does not have this
+        if error.errno in DATA_LOSS_ERRORS:  # any other: this file system has no fsync
             raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
 
 
-def publish(files: Mapping[Path, Path], *, overwrite: bool) -> None:
-    """Give complete files their names, `{target: hidden}`: all of them or, on an error, none.
+def rename_into_place(files: Mapping[Path, Path], *, overwrite: bool) -> None:
+    """Rename complete temporary files to their targets: all of them or, on an error, none.
 
-    A signal that asks to stop comes too late here. Its exception is raised in the main thread, so
-    the work is done in another one. What was overwritten before an error stays so.
+    Files that were overwritten before an error stay overwritten.
+
+    Args:
+        files: `{target: temporary}`.
+        overwrite: replace targets that exist.
+
+    Raises:
+        OutputError: a target appeared in the meantime, or cannot be renamed to.
     """
+    # An interruption between two renames would leave some targets and not others. Python raises
+    # KeyboardInterrupt in the main thread only, so another thread does the work and this one waits.
     with ThreadPoolExecutor(max_workers=1) as other_thread:
-        other_thread.submit(bool).result()  # it runs: what stops us until now stops us in time
-        published = other_thread.submit(_publish_all, files, overwrite=overwrite)
-        while not published.done():
+        other_thread.submit(bool).result()  # an interruption before the thread runs still counts
+        renaming = other_thread.submit(_rename_all, files, overwrite=overwrite)
+        while not renaming.done():
             with suppress(KeyboardInterrupt):
-                wait([published])
-        published.result()
+                wait([renaming])
+        renaming.result()
 
 
-def discard(hidden: Path) -> None:
-    """Remove what is not wanted any more; never an error."""
-    with suppress(OSError):
-        hidden.unlink(missing_ok=True)
-
-
-def _hidden_name(target: Path, token: str) -> str:
+def _temporary_name(target: Path, token: str) -> str:
     return f".{target.stem[:STEM_CHARACTERS]}.partial-{token}{target.suffix}"
 
 
-def _publish_all(files: Mapping[Path, Path], *, overwrite: bool) -> None:
-    done: list[Path] = []
+def _rename_all(files: Mapping[Path, Path], *, overwrite: bool) -> None:
+    renamed: list[Path] = []
     try:
-        for target, hidden in files.items():
-            _publish(hidden, target, overwrite=overwrite)
-            done.append(target)
+        for target, temporary in files.items():
+            _rename(temporary, target, overwrite=overwrite)
+            renamed.append(target)
     except OutputError:
-        for target in done if not overwrite else ():
-            discard(target)
+        for target in renamed if not overwrite else ():
+            remove_temporary(target)
         raise
 
 
-def _publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
-    """In one step, and without replacing what appeared since."""
+def _rename(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Rename in one step; without `overwrite`, not over a file that appeared in the meantime."""
     try:
         if overwrite:
-            hidden.replace(target)
+            temporary.replace(target)
         else:
-            _rename_unless_exists(hidden, target)
+            _rename_unless_exists(temporary, target)
     except FileExistsError as error:
         raise OutputError(f"{target}: appeared meanwhile; choose another name") from error
     except OSError as error:
         raise OutputError(f"{target}: cannot be put in place: {error.strerror}") from error
 
 
-def _rename_unless_exists(hidden: Path, target: Path) -> None:
+def _rename_unless_exists(temporary: Path, target: Path) -> None:
     try:
-        target.hardlink_to(hidden)  # unlike a rename, it fails if the name is taken
+        target.hardlink_to(temporary)  # unlike a rename, this fails if the name is taken
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
         if os.path.lexists(target):
             raise FileExistsError(target) from None
-        hidden.rename(target)
+        temporary.rename(target)
     else:
-        hidden.unlink()
+        temporary.unlink()
 
 
-def _same_file(target: Path, source: Path) -> bool:
-    """Also through links of both kinds."""
+def _is_same_file(target: Path, source: Path) -> bool:
+    """Compare the files themselves: links of both kinds lead to the same one."""
     with suppress(OSError):
         return target.samefile(source)
     return False

@@ -1,30 +1,26 @@
 """Video out: restored frames encoded, with everything else of the source copied beside them.
 
-`Writer` refuses what cannot work before the first frame, writes into a hidden file (`target.py`),
-and gives it its name only when it is complete. How frames are encoded is `encoder.py`'s, what else
-is in the file `muxer.py`'s, pictures are written in `images.py`.
+`Writer` refuses what cannot work before the first frame, finds each frame's timestamp, and hands it
+to a sink (`sinks.py`), which gives the target its name only when it is complete. `encoder.py` knows
+how frames are encoded, `muxer.py` what else is in the file; `images.py` writes images.
 
-Timestamps are the source's own, in the source's time base. Containers with a time base of their
-own round them, Matroska to milliseconds; MP4 takes any. Where frames are numbered instead of
-timed, they are moved. Both are warned of.
+Timestamps are the source's own, in the source's time base. Some containers have a time base of
+their own and round them, Matroska to milliseconds; MP4 takes any. Where a container or codec
+numbers frames instead of timing them, they are moved. Warnings name both.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any
 
 import av
-from av.error import FFmpegError
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.frame_io import FrameWriter
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import (
     CONTAINER_CODECS,
@@ -34,52 +30,34 @@ from lfdn_video.options import (
     SpanOptions,
 )
 from lfdn_video.output.encoder import Encoder
-from lfdn_video.output.images import ImageWriter, is_image_target, means_folder
-from lfdn_video.output.journal import Journal, fingerprint
+from lfdn_video.output.journal import Journal, fingerprint_file
 from lfdn_video.output.muxer import Muxer
-from lfdn_video.output.segments import SEGMENT_FRAMES, Segments
-from lfdn_video.output.target import check_target, discard, hold, publish, reserve, settle, sweep
-
-LOGGER = logging.getLogger(__name__)
+from lfdn_video.output.segments import SEGMENT_FRAMES
+from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
+from lfdn_video.output.target import check_target, output_errors
 
 CONTAINERS = frozenset(
     {"3g2", "3gp", "asf", "avi", "f4v", "flv", "ipod", "matroska", "mov", "mp4", "mpeg", "mpegts"}
     | {"mxf", "nut", "ogg", "ogv", "webm"}
 )
-"""FFmpeg's muxers that make one file, and keep times in it. Others write playlists and many files
-beside it (which would point at the hidden one), or only the bare stream."""
+"""FFmpeg's muxers that make one file and keep times in it. Others write a playlist and files beside
+it (it would name the temporary ones), or only the bare stream."""
 
-CONSTANT_RATE = {"asf", "avi", "mxf", "ogg", "ogv"}
-"""Containers that number their frames instead of timing them, or know decoding times only."""
+CONSTANT_RATE_CONTAINERS = frozenset({"asf", "avi", "mxf", "ogg", "ogv"})
+"""These number their frames instead of timing them, or keep decoding times only."""
 
 LONG_FRAMES = 2 * SEGMENT_FRAMES
-"""What has more is written in segments."""
+"""Runs of more frames are written in segments."""
 
 MAX_RATE = 240
 """Frames per second above this are a wrong guess, and more than some encoders take."""
 
 
-def open_writer(
-    target: str | Path,
-    info: VideoInfo,
-    options: EncodeOptions | None = None,
-    span: SpanOptions | None = None,
-) -> Writer | ImageWriter:
-    """A writer for whatever `target` is: a video, a picture, a folder or a pattern of pictures.
-
-    A video goes into a folder under its own name.
-    """
-    if is_image_target(target, info):
-        return ImageWriter(target, info, options)
-    file = Path(target) / info.path.name if means_folder(target) else Path(target)
-    return Writer(file, info, options, span)
-
-
-class Writer:
+class Writer(FrameWriter):
     """Writes one video. A context manager: entering opens the target, leaving completes it.
 
-    If the block is left by an exception, whichever, nothing remains of the target. Raises
-    OptionError and OutputError on entering, OutputError later if the disk is full or the like.
+    If the block is left by an exception, whichever, nothing remains of the target but the finished
+    segments of a long run.
     """
 
     def __init__(
@@ -89,269 +67,243 @@ class Writer:
         options: EncodeOptions | None = None,
         span: SpanOptions | None = None,
     ) -> None:
-        self._target, self._info = Path(target), info
-        self._options, self._span = options or EncodeOptions(), span or SpanOptions()
-        self.warnings: list[str] = []
-        """Whatever of the source is not in the target as it was, by name."""
-        self.frames_written = 0
+        """Check the request; no file is made yet.
+
+        Args:
+            target: the file to be written; its ending tells the container.
+            info: the source: its frames are those to be written, the rest of it is copied.
+            options: how to encode; None: the defaults.
+            span: which part of the source the frames are; None: all of it.
+
+        Raises:
+            OutputError: no file can be made at `target`, or no video of its ending.
+            OptionError: the encoder does not accept the options.
+        """
+        super().__init__()
+        self._target = Path(target)
+        self._info = info
+        self._options = options or EncodeOptions()
+        self._span = span or SpanOptions()
+        self._first_pts: int | None = None
+        """Of the first frame, in the source's time base."""
+        self._last_pts: int | None = None
+        """Of the last frame, in ticks of the encoder."""
         check_target(self._target, info.path, overwrite=self._options.overwrite)
-        self._kind = _container_of(self._target)
-        codec = self._options.codec or CONTAINER_CODECS.get(self._kind, DEFAULT_CODEC)
+        self._container_name = _find_container(self._target)
+        codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
+        self._source_time_base = _choose_time_base(info, self._options)
         self._encoder = Encoder(
-            _timed(info, self._options), _fitting(self._options, self._kind), codec=codec
+            info,
+            _adapt_options(self._options, self._container_name),
+            time_base=self._source_time_base,
+            codec=codec,
         )
-        self._clock = self._encoder.time_base
-        rate = self._rate()
+        rate = self._choose_rate()
         self._muxer = Muxer(
             self._target,
-            self._kind,
+            self._container_name,
             info,
             self._encoder,
             rate=rate,
             span=self._span,
-            warn=self._warn,
+            warnings=self.warnings,
         )
-        self._journal = Journal(self._target)
-        self._held: IO[bytes] | None = None
-        self._segments: Segments | None = None
-        if self._is_long() or self._journal.folder.is_dir():
-            self._segments = Segments(self._journal, self._encoder, rate=rate)
-
-    def __enter__(self) -> Self:
-        self._first_pts: int | None = None
-        self._last_pts: int | None = None
-        self._open()
-        for warning in self._encoder.warnings:
-            self._warn(warning)
-        for what in (*self._info.hdr_metadata, *self._info.side_data):
-            self._warn(f"{what} is left out")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                self._complete()
-        except BaseException as late:
-            error = late
-            raise
-        finally:
-            self._abandon()
-            if error is not None and self._segments is not None and self._journal.frames:
-                error.add_note(f"{self._journal.frames} frames are kept; go on by resuming")
+        self._sink = self._choose_sink(rate)
 
     @property
     def target(self) -> Path:
         """The file that is written."""
         return self._target
 
-    def start(self, network: Mapping[str, str]) -> int:
-        """How many frames an interrupted run has left; the first ones are not to come again.
+    @property
+    def kept_frames(self) -> int:
+        """Number of frames in finished segments."""
+        return self._sink.kept_frames
 
-        `network`: what the restored frames depend on. OutputError if those were by another one.
+    def open(self) -> None:
+        """Make the temporary file or the journal, and try container and encoder.
+
+        Raises:
+            OutputError: the target cannot be written, or an interrupted run stands in the way.
+            OptionError: the encoder or the container refuses the request.
         """
-        if self._segments is None:
-            return 0
-        with self._errors():
-            self._journal.agree({"network": dict(network)})
-        if self._journal.segments:
-            self._first_pts = self._journal.told["first_pts"]
-            self._last_pts = self._journal.segments[-1].last_pts
-        self.frames_written = self._journal.frames
+        self._sink.claim()
+        try:
+            with output_errors(self._target):
+                self._sink.open()
+        except BaseException:
+            self._sink.abandon()
+            raise
+        for warning in self._encoder.warnings:
+            self._warn(warning)
+        for metadata in (*self._info.hdr_metadata, *self._info.side_data):
+            self._warn(f"{metadata} is left out")
+
+    def start(self, network: Mapping[str, str]) -> int:
+        """Take up what an interrupted run has left.
+
+        Args:
+            network: what the restored frames depend on (`Runner.identity`).
+
+        Returns:
+            The number of frames that are there already. They are not to be written again.
+
+        Raises:
+            OutputError: they were restored by another network.
+        """
+        with output_errors(self._target):
+            resumed = self._sink.resume(network)
+        if resumed is not None:
+            self._first_pts = resumed.first_pts
+            self._last_pts = resumed.last_pts
+            self.frames_written = resumed.frames
         return self.frames_written
 
     def write(self, frame: Frame) -> None:
-        """Encode the next frame; its pts must be above the last one's."""
-        self._check_alike(frame)
-        with self._errors():
+        """Encode the next frame.
+
+        Args:
+            frame: of the source's size, format and rotation, its pts above the last one's.
+
+        Raises:
+            OutputError: it differs from the frames before, or cannot be written.
+        """
+        self._check_format(frame)
+        with output_errors(self._target):
             if self._first_pts is None:
-                self._begin(frame.pts)
+                self._first_pts = frame.pts
+                self._sink.set_first_pts(frame.pts)
+            origin_pts = self._first_pts if self._muxer.from_first_frame else 0
             video = self._encoder.prepare(frame)
-            video.pts = self._pts(frame.pts - self._origin_pts)
-            video.duration = self._duration(frame.duration)
-            if self._segments is not None:
-                self._segments.encode(video)
-            else:
-                self._muxer.mux(self._muxer.stream.encode(video))
+            video.pts = self._next_pts(frame.pts - origin_pts)
+            video.duration = self._to_encoder_ticks(frame.duration)
+            self._sink.encode(video)
         self.frames_written += 1
 
-    def _open(self) -> None:
-        """Find out whether all of this can be written, before the first frame is made."""
-        if self._segments is None:
-            sweep(self._target)
-            self._hidden = reserve(self._target)
-            self._held = hold(self._hidden)
-        else:
-            told = _told(self._info, self._options, self._span)
-            options = self._options
-            self._journal.open(told, resume=options.resume, overwrite=options.overwrite)
-            self._hidden = self._journal.folder / f"joined{self._target.suffix}"
-        try:
-            with self._errors():
-                self._muxer.open(self._hidden)
-            if self._segments is not None:  # the target is made of the segments at the end
-                self._segments.flags = self._muxer.stream.codec_context.flags
-                self._muxer.close()
-                discard(self._hidden)
-        except BaseException:
-            self._abandon()
-            raise
+    def complete(self) -> None:
+        """Complete the target and give it its name.
 
-    def _begin(self, first_pts: int) -> None:
-        self._first_pts = first_pts
-        if self._segments is None:
-            self._muxer.begin(first_pts)
-        else:
-            self._journal.agree({"first_pts": first_pts})
-
-    @property
-    def _origin_pts(self) -> int:
-        """What is time zero of the target."""
-        return self._first_pts or 0 if self._muxer.from_first_frame else 0
-
-    def _complete(self) -> None:
+        Raises:
+            OutputError: there was no frame, or the target cannot be completed.
+        """
         if self.frames_written == 0:
             raise OutputError(f"{self._target}: there was no frame to write")
-        with self._errors():
-            if self._segments is None:
-                self._muxer.mux(self._muxer.stream.encode(None))
-            else:
-                self._join(self._segments)
-            self._muxer.finish()
-        settle(self._hidden, self._target)
-        publish({self._target: self._hidden}, overwrite=self._options.overwrite)
-        if self._segments is not None:
-            self._journal.remove()
-
-    def _join(self, segments: Segments) -> None:
-        segments.finish()
         assert self._first_pts is not None
-        self._muxer.open(self._hidden)
-        self._muxer.begin(self._first_pts)
-        with closing(segments.packets(self._muxer.stream)) as packets:
-            self._muxer.mux(packets)
+        with output_errors(self._target):
+            self._sink.complete(self._first_pts)
 
-    def _abandon(self) -> None:
-        """Close all, and leave nothing behind but finished segments."""
-        discard(self._hidden)  # first: closing may otherwise spend minutes on finishing it
-        self._muxer.close()
-        discard(self._hidden)
-        if self._held is not None:
-            self._held.close()
-        if self._segments is not None:
-            self._segments.abandon()
-            self._journal.close()
+    def abandon(self) -> None:
+        """Close everything, and remove all but the target and the finished segments."""
+        self._sink.abandon()
 
-    def _is_long(self) -> bool:
-        """Whether it pays to be able to go on after an interruption."""
+    def _choose_sink(self, rate: Fraction) -> Sink:
+        """Choose segments where it pays to be able to resume, or where a run is to be resumed."""
         expected = self._info.expected_frames(self._span)
-        return expected is None or expected > LONG_FRAMES
+        is_long = expected is None or expected > LONG_FRAMES
+        if is_long or Journal(self._target).folder.is_dir():
+            manifest = _run_manifest(self._info, self._options, self._span)
+            return SegmentedSink(
+                self._target,
+                self._muxer,
+                self._encoder,
+                self._options,
+                rate=rate,
+                manifest=manifest,
+            )
+        return DirectSink(self._target, self._muxer, overwrite=self._options.overwrite)
 
-    def _rate(self) -> Fraction:
-        """The stream's, for what wants to know one."""
+    def _choose_rate(self) -> Fraction:
+        """Choose the frame rate for containers and codecs that want to know one."""
         rate = self._options.frame_rate or self._info.average_rate or IMAGE_RATE
-        if self._kind in CONSTANT_RATE or self._encoder.needs_rate:
+        if self._container_name in CONSTANT_RATE_CONTAINERS or self._encoder.needs_rate:
             return self._encoder.keep_rate(rate)
         return IMAGE_RATE if rate > MAX_RATE else rate
 
-    def _pts(self, source_pts: int) -> int:
-        """The same time on the encoder's clock; that is the source's wherever rates may vary."""
-        clock, time_s = self._encoder.time_base, source_pts * self._clock
-        pts = round(time_s / clock)
-        if self._last_pts is not None:  # where a frame has no tick of its own, it takes the next
+    def _next_pts(self, source_pts: int) -> int:
+        """Find the next frame's pts in the encoder's time base, which is the source's by default.
+
+        At a constant rate, one tick of the encoder is one frame. A frame whose tick is taken gets
+        the next one, so that none is lost.
+        """
+        tick_s = self._encoder.time_base
+        time_s = source_pts * self._source_time_base
+        pts = round(time_s / tick_s)
+        if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
-        if abs(pts * clock - time_s) > clock / 4:
-            self._warn_of_moves()
+        if abs(pts * tick_s - time_s) > tick_s / 4:
+            self._warn_of_constant_rate()
         self._last_pts = pts
         return pts
 
-    def _duration(self, source_duration: int) -> int:
-        return round(source_duration * self._clock / self._encoder.time_base)
+    def _to_encoder_ticks(self, source_ticks: int) -> int:
+        return round(source_ticks * self._source_time_base / self._encoder.time_base)
 
-    def _warn_of_moves(self) -> None:
-        if self._kind in CONSTANT_RATE:
+    def _warn_of_constant_rate(self) -> None:
+        if self._container_name in CONSTANT_RATE_CONTAINERS:
             self._warn("has a constant rate, so frames are moved; use .mp4 or .mkv")
         else:
             codec = self._encoder.codec.name
             self._warn(f"{codec} has a constant rate, so frames are moved; use another codec")
 
-    def _check_alike(self, frame: Frame) -> None:
-        """Pictures may differ from each other, the frames of a video may not."""
+    def _check_format(self, frame: Frame) -> None:
+        """Refuse a frame unlike the first: images may differ from each other, video frames not."""
         info = frame.info or self._info
         found = (frame.width, frame.height, frame.format, info.rotation, info.flip)
         first = self._info
         if found != (first.width, first.height, first.format, first.rotation, first.flip):
             raise OutputError(
                 f"{frame.name or 'a frame'}: is {frame.width}x{frame.height} {frame.format.name} "
-                f"turned by {info.rotation}, the first {first.width}x{first.height} "
-                f"{first.format.name} turned by {first.rotation}; make them alike, or write to a "
+                f"rotated by {info.rotation}, the first {first.width}x{first.height} "
+                f"{first.format.name} rotated by {first.rotation}; make them alike, or write to a "
                 f"folder"
             )
 
     def _warn(self, note: str) -> None:
-        """Each once."""
-        warning = f"{self._target}: {note}"
-        if warning not in self.warnings:
-            self.warnings.append(warning)
-            LOGGER.warning("%s", warning)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except FFmpegError as error:
-            raise OutputError(
-                f"{self._target}: cannot be written: {ffmpeg_words(error)}"
-            ) from error
-        except OSError as error:
-            raise OutputError(f"{self._target}: cannot be written: {error.strerror}") from error
+        self.warnings.add(self._target, note)
 
 
-def _container_of(target: Path) -> str:
-    """FFmpeg's name of the muxer for this ending; OutputError if it is none for videos."""
+def _find_container(target: Path) -> str:
+    """Find FFmpeg's name of the muxer for the target's ending; OutputError if it has none."""
     try:
-        kind = av.open(target.name, "w").format.name  # only now does it guess; nothing is written
+        # Without a stream or header, FFmpeg only guesses the format; nothing is written.
+        container = av.open(target.name, "w").format.name
     except ValueError as error:
         raise OutputError(
             f"{target}: FFmpeg writes no video of this kind; end the name in .mp4 or .mkv"
         ) from error
-    if kind not in CONTAINERS:
+    if container not in CONTAINERS:
         raise OutputError(
-            f"{target}: {kind} does not make one file that plays; end the name in .mp4 or .mkv"
+            f"{target}: {container} does not make one file that plays; end the name in .mp4 or .mkv"
         )
-    return kind
+    return container
 
 
-def _fitting(options: EncodeOptions, kind: str) -> EncodeOptions:
-    """AVI keeps neither times nor the order in which frames are shown, so there are no B-frames."""
-    if kind != "avi":
+def _adapt_options(options: EncodeOptions, container: str) -> EncodeOptions:
+    """Leave out B-frames in AVI, which keeps neither times nor the order of presentation."""
+    if container != "avi":
         return options
     return replace(options, codec_options={"bf": "0", **options.codec_options})
 
 
-def _told(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
-    """What a run on this source is, as JSON has it."""
+def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:
+    """Choose the time base of the frames' pts: the source's, or for images the rate asked for."""
+    if options.frame_rate is None:
+        return info.time_base
+    if not info.from_images:
+        raise OptionError(
+            f"frame rate: {info.path} is a video and keeps its own timestamps; leave it out"
+        )
+    return 1 / options.frame_rate
+
+
+def _run_manifest(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
+    """Describe a run by all that its encoded frames depend on, as JSON values."""
     encode = {name: str(value) for name, value in asdict(options).items() if value is not None}
     for name in ("overwrite", "resume"):
         encode.pop(name)
     source: Any = {"pictures": info.frame_count}
     if info.path.is_file():
-        source = fingerprint(info.path)
+        source = fingerprint_file(info.path)
     if info.deinterlaced:
         source["deinterlaced"] = True
     return {"source": source, "encoding": encode, "span": asdict(span)}
-
-
-def _timed(info: VideoInfo, options: EncodeOptions) -> VideoInfo:
-    """The source's clock; for pictures the clock that was asked for."""
-    if options.frame_rate is None:
-        return info
-    if not info.from_images:
-        raise OptionError(
-            f"frame rate: {info.path} is a video and keeps its own timestamps; leave it out"
-        )
-    return replace(info, time_base=1 / options.frame_rate, average_rate=options.frame_rate)

@@ -1,53 +1,59 @@
-"""Encoders and their options: what cannot be is said before the first frame."""
+"""Encoders and their options: what cannot work is refused before the first frame."""
 
-from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import pytest
 from av.video.codeccontext import VideoCodecContext
 
 from lfdn_video.errors import OptionError
-from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
+from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import EncodeOptions
-from lfdn_video.output.encoder import Encoder, find_codec, resolve_options
+from lfdn_video.output.encoder import Encoder, find_codec
+from lfdn_video.output.encoder_options import resolve_options
 from lfdn_video.planes import planes_of
 from tests.support.clips import noise
 
+TIME_BASE = Fraction(1, 25)
 
-def info(name: str, *, size: tuple[int, int] = (64, 48), colour: Colour | None = None) -> VideoInfo:
-    return VideoInfo(
-        path=Path("in.mkv"),
-        container="matroska",
-        codec="ffv1",
-        width=size[0],
-        height=size[1],
-        format=PixelFormat.parse(name),
-        source_format=name,
-        colour=colour or Colour(),
-        time_base=Fraction(1, 25),
+
+def frame_format(
+    name: str, *, size: tuple[int, int] = (64, 48), colour: Colour | None = None
+) -> FrameFormat:
+    width, height = size
+    return FrameFormat(
+        width=width, height=height, format=PixelFormat.parse(name), colour=colour or Colour()
     )
 
 
-def opened(encoder: Encoder) -> VideoCodecContext:
+def make_encoder(
+    frames: FrameFormat,
+    options: EncodeOptions | None = None,
+    *,
+    codec: str | None = None,
+    time_base: Fraction = TIME_BASE,
+) -> Encoder:
+    return Encoder(frames, options or EncodeOptions(), time_base=time_base, codec=codec)
+
+
+def open_context(encoder: Encoder) -> VideoCodecContext:
     context = av.CodecContext.create(encoder.codec, "w")
     assert isinstance(context, VideoCodecContext)
     encoder.configure(context, rate=Fraction(25))
     return context
 
 
-def test_an_unknown_codec_is_refused_with_the_closest_one() -> None:
+def test_unknown_codec_is_refused_with_the_closest_name() -> None:
     with pytest.raises(OptionError, match=r"'libx246' is no encoder .* did you mean 'libx26"):
         find_codec("libx246")
 
 
-def test_a_codec_for_sound_is_refused() -> None:
+def test_audio_codec_is_refused() -> None:
     with pytest.raises(OptionError, match="'aac' encodes audio, not video"):
         find_codec("aac")
 
 
-def test_a_misspelt_option_is_refused_with_the_closest_one() -> None:
+def test_misspelt_option_is_refused_with_the_closest_name() -> None:
     options = EncodeOptions(codec_options={"aq-stength": "1"})
     with pytest.raises(
         OptionError, match="no such option: 'aq-stength'; did you mean 'aq-strength'"
@@ -56,54 +62,54 @@ def test_a_misspelt_option_is_refused_with_the_closest_one() -> None:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "libvpx-vp9"])
-def test_crf_goes_to_the_codecs_that_have_it(codec: str) -> None:
+def test_crf_is_passed_to_codecs_that_have_it(codec: str) -> None:
     resolved = resolve_options(find_codec(codec), EncodeOptions(codec=codec, crf=21.5))
     assert resolved["crf"] == "21.5"
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "prores_ks", "mjpeg"])
-def test_crf_is_refused_where_there_is_none(codec: str) -> None:
+def test_crf_is_refused_by_codecs_without_it(codec: str) -> None:
     with pytest.raises(OptionError, match=f"crf: {codec} has no constant-quality mode"):
         resolve_options(find_codec(codec), EncodeOptions(codec=codec, crf=20))
 
 
-def test_a_preset_is_refused_where_there_is_none() -> None:
+def test_preset_is_refused_by_codecs_without_presets() -> None:
     with pytest.raises(OptionError, match="preset: ffv1 has no presets"):
         resolve_options(find_codec("ffv1"), EncodeOptions(preset="slow"))
 
 
-def test_a_bit_rate_by_name_replaces_the_default_quality() -> None:
+def test_bit_rate_option_replaces_the_default_quality() -> None:
     resolved = resolve_options(find_codec("libx264"), EncodeOptions(codec_options={"b": "2M"}))
     assert resolved.items() >= {"preset": "medium", "b": "2M"}.items()
     assert "crf" not in resolved
 
 
-def test_x264_leaves_its_unrepeatable_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lfdn_video.output.encoder._has_avx512", lambda: True)
+def test_x264_is_limited_to_avx2_on_a_cpu_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfdn_video.output.encoder_options._has_avx512", lambda: True)
     own = EncodeOptions(codec_options={"x264-params": "aq-mode=3"})
     assert resolve_options(find_codec("libx264"), EncodeOptions())["x264-params"] == "asm=avx2"
     assert resolve_options(find_codec("libx264"), own)["x264-params"] == "asm=avx2:aq-mode=3"
     assert "x264-params" not in resolve_options(find_codec("libx265"), EncodeOptions())
 
 
-def test_x264_may_use_whatever_a_processor_without_avx512_has(
+def test_x264_is_not_limited_on_a_cpu_without_avx512(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lfdn_video.output.encoder._has_avx512", lambda: False)
+    monkeypatch.setattr("lfdn_video.output.encoder_options._has_avx512", lambda: False)
     assert "x264-params" not in resolve_options(find_codec("libx264"), EncodeOptions())
 
 
-def test_own_x265_parameters_are_added_to_ours() -> None:
+def test_user_x265_params_are_appended_to_the_default_ones() -> None:
     options = EncodeOptions(codec="libx265", codec_options={"x265-params": "bframes=2"})
     resolved = resolve_options(find_codec("libx265"), options)
     assert resolved["x265-params"] == "log-level=error:bframes=2"
 
 
 @pytest.mark.parametrize(("option", "value"), [("preset", "swift"), ("crf", "low")])
-def test_a_wrong_value_is_said_in_ffmpegs_words(option: str, value: str) -> None:
-    encoder = Encoder(info("yuv420p"), EncodeOptions(codec_options={option: value}))
+def test_wrong_option_value_is_reported_in_ffmpegs_words(option: str, value: str) -> None:
+    encoder = make_encoder(frame_format("yuv420p"), EncodeOptions(codec_options={option: value}))
     with pytest.raises(OptionError, match=f"Error setting .*{value}"):
-        opened(encoder)
+        open_context(encoder)
 
 
 @pytest.mark.parametrize(
@@ -124,87 +130,91 @@ def test_a_wrong_value_is_said_in_ffmpegs_words(option: str, value: str) -> None
         ("mjpeg", "yuv422p", "yuvj422p"),
     ],
 )
-def test_the_closest_format_is_chosen(codec: str, source: str, chosen: str) -> None:
-    encoder = Encoder(info(source, size=(256, 128)), EncodeOptions(codec=codec))
-    assert opened(encoder).pix_fmt == chosen
+def test_closest_pixel_format_is_chosen(codec: str, source: str, chosen: str) -> None:
+    encoder = make_encoder(frame_format(source, size=(256, 128)), EncodeOptions(codec=codec))
+    assert open_context(encoder).pix_fmt == chosen
 
 
-def test_an_odd_size_gets_whole_chroma_samples_in_h264() -> None:
-    encoder = Encoder(info("yuv420p", size=(63, 47)), EncodeOptions())
-    assert opened(encoder).pix_fmt == "yuv444p"
+def test_odd_size_gets_444_in_h264() -> None:
+    encoder = make_encoder(frame_format("yuv420p", size=(63, 47)))
+    assert open_context(encoder).pix_fmt == "yuv444p"
     assert encoder.warnings == ["libx264 gets yuv444p made from yuv420p"]
 
 
-def test_a_change_of_format_is_named_with_what_it_loses() -> None:
-    encoder = Encoder(info("yuva420p"), EncodeOptions())
+def test_pixel_format_change_is_warned_of_with_its_loss() -> None:
+    encoder = make_encoder(frame_format("yuva420p"))
     assert encoder.warnings == ["libx264 gets yuv420p made from yuva420p, losing transparency"]
 
 
 @pytest.mark.parametrize(("codec", "source"), [("ffv1", "gbrp"), ("libsvtav1", "yuvj420p")])
-def test_samples_that_are_only_rearranged_need_no_warning(codec: str, source: str) -> None:
-    assert Encoder(info(source), EncodeOptions(codec=codec)).warnings == []
+def test_repacked_samples_need_no_warning(codec: str, source: str) -> None:
+    assert make_encoder(frame_format(source), EncodeOptions(codec=codec)).warnings == []
 
 
-def test_a_format_the_encoder_lacks_is_refused_with_those_it_has() -> None:
+def test_unsupported_pixel_format_is_refused_with_the_supported_ones() -> None:
     options = EncodeOptions(codec="libsvtav1", pixel_format="yuv444p")
     with pytest.raises(OptionError, match="does not take yuv444p, only yuv420p, yuv420p10le"):
-        Encoder(info("yuv420p"), options)
+        make_encoder(frame_format("yuv420p"), options)
 
 
-def test_a_misspelt_format_is_refused_with_the_closest_one() -> None:
+def test_misspelt_pixel_format_is_refused_with_the_closest_name() -> None:
     with pytest.raises(OptionError, match="knows no 'yuv42p'; did you mean 'yuv422p'"):
-        Encoder(info("yuv420p"), EncodeOptions(pixel_format="yuv42p"))
+        make_encoder(frame_format("yuv420p"), EncodeOptions(pixel_format="yuv42p"))
 
 
-def test_the_tags_of_the_source_are_written() -> None:
-    context = opened(Encoder(info("yuv420p", colour=Colour(9, 1, 9, 16)), EncodeOptions()))
+def test_colour_tags_of_the_source_are_written() -> None:
+    context = open_context(make_encoder(frame_format("yuv420p", colour=Colour(9, 1, 9, 16))))
     tags = (context.colorspace, context.color_range, context.color_primaries, context.color_trc)
     assert tags == (9, 1, 9, 16)
 
 
-def test_reserved_tags_are_left_out() -> None:
-    context = opened(Encoder(info("yuv420p", colour=Colour(3, 1, 0, 3)), EncodeOptions()))
+def test_reserved_colour_tags_are_left_out() -> None:
+    context = open_context(make_encoder(frame_format("yuv420p", colour=Colour(3, 1, 0, 3))))
     assert (context.colorspace, context.color_primaries, context.color_trc) == (2, 2, 2)
 
 
-def test_video_made_of_rgb_is_tagged_with_the_matrix_it_was_made_by() -> None:
-    sources = [info("gbrp"), info("gbrp", size=(1280, 720)), info("gbrp", size=(1920, 544))]
-    found = [opened(Encoder(each, EncodeOptions())).colorspace for each in sources]
+def test_video_made_of_rgb_is_tagged_with_the_matrix_used() -> None:
+    sources = [
+        frame_format("gbrp"),
+        frame_format("gbrp", size=(1280, 720)),
+        frame_format("gbrp", size=(1920, 544)),
+    ]
+    found = [open_context(make_encoder(each)).colorspace for each in sources]
     assert found == [6, 1, 1]
 
 
-def test_full_range_under_another_name_is_tagged() -> None:
-    encoder = Encoder(info("yuvj420p"), EncodeOptions(codec="ffv1"))
-    assert opened(encoder).color_range == 2
+def test_yuvj_source_is_tagged_full_range() -> None:
+    encoder = make_encoder(frame_format("yuvj420p"), EncodeOptions(codec="ffv1"))
+    assert open_context(encoder).color_range == 2
 
 
-def test_ffmpegs_log_is_silent_again_after_opening() -> None:
-    opened(Encoder(info("yuv420p"), EncodeOptions()))
+def test_ffmpeg_log_is_silent_again_after_opening() -> None:
+    open_context(make_encoder(frame_format("yuv420p")))
     assert av.logging.get_level() is None
 
 
-def test_the_encoder_keeps_the_sources_clock() -> None:
-    source = replace(info("yuv420p"), time_base=Fraction(1, 90_000))
-    assert opened(Encoder(source, EncodeOptions())).time_base == Fraction(1, 90_000)
+def test_encoder_keeps_the_source_time_base() -> None:
+    encoder = make_encoder(frame_format("yuv420p"), time_base=Fraction(1, 90_000))
+    assert open_context(encoder).time_base == Fraction(1, 90_000)
 
 
 @pytest.mark.parametrize(("codec", "crf"), [("libx264", 52), ("libsvtav1", 64), ("libx265", -1)])
-def test_a_quality_off_the_scale_is_refused(codec: str, crf: float) -> None:
+def test_crf_out_of_range_is_refused(codec: str, crf: float) -> None:
     with pytest.raises(OptionError, match=f"crf: {codec} takes 0"):
         resolve_options(find_codec(codec), EncodeOptions(codec=codec, crf=crf))
 
 
 @pytest.mark.parametrize(("codec", "name"), [("mjpeg", "yuvj420p"), ("libwebp", "yuv420p")])
-def test_jpeg_and_webp_are_bt601_whatever_the_source(codec: str, name: str) -> None:
-    encoder = Encoder(info(name, colour=Colour(1, 0, 1, 1)), EncodeOptions(), codec=codec)
-    assert opened(encoder).colorspace == 5
-    assert encoder.warnings == [f"{codec} gets {name}, colours coded as BT.601"]
+def test_jpeg_and_webp_are_always_bt601(codec: str, name: str) -> None:
+    encoder = make_encoder(frame_format(name, colour=Colour(1, 0, 1, 1)), codec=codec)
+    assert open_context(encoder).colorspace == 5
+    assert encoder.warnings == [f"{codec} gets {name}, converted to the BT.601 matrix"]
 
 
 @pytest.mark.parametrize("matrix", [5, 6])
-def test_what_is_bt601_already_goes_into_a_jpeg_bit_by_bit(matrix: int) -> None:
+def test_bt601_planes_go_into_a_jpeg_unchanged(matrix: int) -> None:
     colour = Colour(matrix, 2, 2, 2)
-    encoder = Encoder(info("yuvj420p", colour=colour), EncodeOptions(), codec="mjpeg")
+    encoder = make_encoder(frame_format("yuvj420p", colour=colour), codec="mjpeg")
     planes = planes_of(noise(1, "yuvj420p", (64, 48)), PixelFormat.parse("yuvj420p"))
     prepared = encoder.prepare(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
     after = planes_of(prepared, PixelFormat.parse("yuvj420p"))
@@ -220,20 +230,20 @@ def test_what_is_bt601_already_goes_into_a_jpeg_bit_by_bit(matrix: int) -> None:
         ("mpeg2video", "1000", "240"),
     ],
 )
-def test_a_rate_is_one_that_the_encoder_knows(codec: str, rate: str, kept: str) -> None:
-    encoder = Encoder(info("yuv420p"), EncodeOptions(codec=codec))
+def test_constant_rate_is_one_that_the_encoder_supports(codec: str, rate: str, kept: str) -> None:
+    encoder = make_encoder(frame_format("yuv420p"), EncodeOptions(codec=codec))
     assert encoder.keep_rate(Fraction(rate)) == Fraction(kept)
 
 
-def test_a_clock_too_fine_for_mpeg4_is_known() -> None:
-    fine = replace(info("yuv420p"), time_base=Fraction(1, 90_000))
-    assert Encoder(fine, EncodeOptions(codec="mpeg4")).needs_rate
-    assert not Encoder(info("yuv420p"), EncodeOptions(codec="mpeg4")).needs_rate
+def test_time_base_too_fine_for_mpeg4_needs_a_rate() -> None:
+    frames = frame_format("yuv420p")
+    assert make_encoder(frames, codec="mpeg4", time_base=Fraction(1, 90_000)).needs_rate
+    assert not make_encoder(frames, codec="mpeg4", time_base=TIME_BASE).needs_rate
 
 
-def test_with_frames_in_flight_ffmpegs_log_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ffmpeg_log_is_not_captured_with_frames_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av.logging, "Capture", lambda: pytest.fail("captured"))
-    encoder = Encoder(info("yuv420p"), EncodeOptions())
+    encoder = make_encoder(frame_format("yuv420p"))
     context = av.CodecContext.create(encoder.codec, "w")
     assert isinstance(context, VideoCodecContext)
     encoder.configure(context, rate=Fraction(25), frames_in_flight=True)

@@ -1,4 +1,4 @@
-"""Pictures in and out: files, folders, patterns, and between pictures and videos."""
+"""Images in and out: files, folders, patterns, and between images and videos."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -13,7 +13,7 @@ from lfdn_video.errors import InputError, OptionError, OutputError
 from lfdn_video.input.reader import open_reader
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output.images import ImageWriter
-from lfdn_video.output.writer import open_writer
+from lfdn_video.output.open import open_writer
 from tests.support.clips import Clip, bt709, times
 from tests.support.pictures import picture
 
@@ -53,13 +53,13 @@ def same(first: Path, second: Path) -> bool:
     [(ending, mode) for ending in ("png", "tif") for mode in ("RGB", "L", "RGBA", "LA")]
     + [("bmp", "RGB"), ("bmp", "L"), ("webp", "RGB")],
 )
-def test_lossless_pictures_stay_as_they_are(tmp_path: Path, ending: str, mode: str) -> None:
+def test_lossless_images_are_unchanged(tmp_path: Path, ending: str, mode: str) -> None:
     source = save(tmp_path / "in.png", mode)
     assert copy(source, tmp_path / f"out.{ending}") == []
     assert same(source, tmp_path / f"out.{ending}")
 
 
-def test_transparency_stays_in_webp(tmp_path: Path) -> None:
+def test_webp_keeps_transparency(tmp_path: Path) -> None:
     image = Image.fromarray(picture(1))
     image.putalpha(Image.fromarray(picture(2)).convert("L"))
     image.save(tmp_path / "in.png")
@@ -67,14 +67,14 @@ def test_transparency_stays_in_webp(tmp_path: Path) -> None:
     assert same(tmp_path / "in.png", tmp_path / "out.webp")
 
 
-def test_a_palette_keeps_its_colours(tmp_path: Path) -> None:
+def test_palette_image_keeps_its_colours(tmp_path: Path) -> None:
     Image.fromarray(picture(1)).quantize(32).save(tmp_path / "in.png")
     copy(tmp_path / "in.png", tmp_path / "out.png")
     before, after = (Image.open(tmp_path / name).convert("RGB") for name in ("in.png", "out.png"))
     assert before.tobytes() == after.tobytes()
 
 
-def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
+def test_sixteen_bit_samples_are_unchanged(tmp_path: Path) -> None:
     deep = (np.arange(48 * 64, dtype=np.uint16) * 21).reshape(48, 64)
     Image.fromarray(deep).save(tmp_path / "in.png")
     copy(tmp_path / "in.png", tmp_path / "out.png")
@@ -84,7 +84,9 @@ def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("subsampling", "name"), [(2, "yuvj420p"), (1, "yuvj422p"), (0, "yuvj444p")]
 )
-def test_a_jpegs_planes_become_a_jpegs_planes(tmp_path: Path, subsampling: int, name: str) -> None:
+def test_jpeg_planes_are_encoded_without_conversion(
+    tmp_path: Path, subsampling: int, name: str
+) -> None:
     source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
     Image.fromarray(picture(1)).save(source, quality=95, subsampling=subsampling)
     assert copy(source, target) == []
@@ -98,7 +100,7 @@ def test_a_jpegs_planes_become_a_jpegs_planes(tmp_path: Path, subsampling: int, 
 
 @pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
-def test_a_turned_photo_is_shown_as_before(tmp_path: Path, number: int, ending: str) -> None:
+def test_rotated_photo_is_shown_as_before(tmp_path: Path, number: int, ending: str) -> None:
     image = Image.fromarray(picture(1))
     exif = image.getexif()
     exif[0x0112] = number
@@ -111,7 +113,7 @@ def test_a_turned_photo_is_shown_as_before(tmp_path: Path, number: int, ending: 
     assert np.abs(shown[0] - shown[1]).mean() < 4
 
 
-def test_a_photo_says_how_it_is_turned(tmp_path: Path) -> None:
+def test_photo_rotation_is_read_from_exif(tmp_path: Path) -> None:
     image = Image.fromarray(picture(1))
     exif = image.getexif()
     exif[0x0112] = 6
@@ -122,7 +124,7 @@ def test_a_photo_says_how_it_is_turned(tmp_path: Path) -> None:
     assert (frame.info.rotation, frame.info.flip) == (90, False)
 
 
-def test_exif_stays_with_a_jpeg_and_is_missed_elsewhere(tmp_path: Path) -> None:
+def test_exif_is_copied_to_jpeg_and_its_loss_elsewhere_is_warned_of(tmp_path: Path) -> None:
     image = Image.fromarray(picture(1))
     exif = image.getexif()
     exif[0x010E] = "rain"
@@ -133,7 +135,7 @@ def test_exif_stays_with_a_jpeg_and_is_missed_elsewhere(tmp_path: Path) -> None:
     assert "EXIF" in copy(tmp_path / "in.jpg", tmp_path / "out.png")[0]
 
 
-def test_a_folder_is_read_by_number_and_written_under_its_names(tmp_path: Path) -> None:
+def test_folder_is_read_by_number_and_written_under_the_same_names(tmp_path: Path) -> None:
     source, target = folder(tmp_path / "in"), tmp_path / "out"
     copy(source, target)
     names = ["frame_8.png", "frame_9.png", "frame_10.png"]
@@ -143,7 +145,7 @@ def test_a_folder_is_read_by_number_and_written_under_its_names(tmp_path: Path) 
     assert len(list(target.iterdir())) == 3
 
 
-def test_a_folder_of_all_sorts_goes_into_a_folder(tmp_path: Path) -> None:
+def test_folder_of_different_kinds_and_sizes_is_written_to_a_folder(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", "RGBA", (40, 30))
     save(tmp_path / "in" / "b.jpg", "RGB", (63, 47))
     save(tmp_path / "in" / "c.bmp", "L", (8, 90))
@@ -153,7 +155,7 @@ def test_a_folder_of_all_sorts_goes_into_a_folder(tmp_path: Path) -> None:
     assert sizes == {"a.png": (40, 30), "b.jpg": (63, 47), "c.bmp": (8, 90)}
 
 
-def test_a_name_with_a_slash_at_the_end_is_a_new_folder_of_pictures(tmp_path: Path) -> None:
+def test_target_with_a_trailing_slash_is_a_new_folder(tmp_path: Path) -> None:
     source, target = folder(tmp_path / "in"), f"{tmp_path}/v1.2/"
     with open_reader(source) as reader, open_writer(target, reader.info) as writer:
         for frame in reader.frames():
@@ -162,30 +164,28 @@ def test_a_name_with_a_slash_at_the_end_is_a_new_folder_of_pictures(tmp_path: Pa
 
 
 @pytest.mark.parametrize("pattern", ["frame_%d.png", "frame_*.png", "*.png"])
-def test_a_pattern_finds_its_pictures(tmp_path: Path, pattern: str) -> None:
+def test_pattern_finds_its_images(tmp_path: Path, pattern: str) -> None:
     source = folder(tmp_path / "in")
     save(source / "other.jpg")
     with open_reader(source / pattern) as reader:
         assert [frame.pts for frame in reader.frames()] == [0, 1, 2]
 
 
-def test_a_pattern_counts_from_one(tmp_path: Path) -> None:
+def test_pattern_target_numbers_from_one(tmp_path: Path) -> None:
     copy(folder(tmp_path / "in"), tmp_path / "out_%04d.png")
     names = sorted(file.name for file in tmp_path.glob("out_*"))
     assert names == ["out_0001.png", "out_0002.png", "out_0003.png"]
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(None, 25), (Fraction(30000, 1001), None)])
-def test_pictures_become_a_video(
-    tmp_path: Path, rate: Fraction | None, expected: int | None
-) -> None:
+def test_images_become_a_video(tmp_path: Path, rate: Fraction | None, expected: int | None) -> None:
     options = EncodeOptions(codec="ffv1", frame_rate=rate)
     copy(folder(tmp_path / "in"), tmp_path / "out.mov", replace(options, codec="libx264"))
     step = 1 / (rate or Fraction(expected or 0))
     assert times(tmp_path / "out.mov") == [0, step, 2 * step]
 
 
-def test_a_turned_photo_makes_a_turned_video(tmp_path: Path) -> None:
+def test_rotated_photo_makes_a_rotated_video(tmp_path: Path) -> None:
     image = Image.fromarray(picture(1))
     exif = image.getexif()
     exif[0x0112] = 5
@@ -195,7 +195,7 @@ def test_a_turned_photo_makes_a_turned_video(tmp_path: Path) -> None:
         assert (reader.info.rotation, reader.info.flip) == (90, True)
 
 
-def test_pictures_of_several_sizes_make_no_video(tmp_path: Path) -> None:
+def test_images_of_different_sizes_are_refused_as_a_video(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png")
     save(tmp_path / "in" / "b.png", side=(32, 32))
     with pytest.raises(OutputError, match=r"b\.png: is 32x32 gbrp .* make them alike"):
@@ -203,7 +203,7 @@ def test_pictures_of_several_sizes_make_no_video(tmp_path: Path) -> None:
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_a_video_becomes_pictures(tmp_path: Path) -> None:
+def test_video_becomes_images(tmp_path: Path) -> None:
     clip = Clip(rotation=90, codec="libx264").make(tmp_path / "in.mp4")
     copy(clip, tmp_path / "out_%02d.png")
     names = sorted(file.name for file in tmp_path.glob("out*"))
@@ -211,24 +211,22 @@ def test_a_video_becomes_pictures(tmp_path: Path) -> None:
     assert size(tmp_path / names[0]) == (48, 64)
 
 
-def test_what_pictures_do_not_keep_of_a_video_is_named(tmp_path: Path) -> None:
+def test_contents_of_a_video_lost_in_images_are_warned_of(tmp_path: Path) -> None:
     clip = Clip(audio="aac", subtitles=True, chapters=True, metadata={"title": "Regen"})
     source, target = clip.make(tmp_path / "in.mkv"), tmp_path / "out_%d.png"
     lost = "2 audio streams, 1 subtitle stream, chapters, tags and timestamps"
-    assert copy(source, target)[0] == f"{target}: {lost} are not kept in pictures"
+    assert copy(source, target)[0] == f"{target}: {lost} are not kept in images"
 
 
 @pytest.mark.parametrize("name", ["out", "out/", "out.png"])
-def test_many_frames_need_a_pattern(tmp_path: Path, name: str) -> None:
+def test_video_without_a_pattern_as_target_is_refused(tmp_path: Path, name: str) -> None:
     info = open_reader(Clip().make(tmp_path / "in.mkv")).info
     with pytest.raises(OptionError, match=r"a pattern.* like frame_%05d\.png"):
         ImageWriter(f"{tmp_path}/{name}", info)
 
 
 @pytest.mark.parametrize(("kind", "worst"), [("jpg", 4), ("webp", 4)])
-def test_the_colours_of_hd_video_are_right_in_pictures(
-    tmp_path: Path, kind: str, worst: int
-) -> None:
+def test_colours_of_hd_video_are_right_in_images(tmp_path: Path, kind: str, worst: int) -> None:
     bars = np.repeat(np.repeat(np.array([BARS], np.uint8), 96, 0), 32, 1)
     clip = tmp_path / "in.mkv"
     bt709(clip, bars)
@@ -238,15 +236,15 @@ def test_the_colours_of_hd_video_are_right_in_pictures(
     assert np.abs(shown - bars)[:, 16::32].max() <= worst
 
 
-def test_a_warning_is_given_once_for_all_pictures(tmp_path: Path) -> None:
+def test_warning_is_given_once_for_all_images(tmp_path: Path) -> None:
     warnings = copy(Clip().make(tmp_path / "in.mkv"), tmp_path / "out_%d.png")
     assert warnings == [
-        f"{tmp_path}/out_%d.png: timestamps are not kept in pictures",
+        f"{tmp_path}/out_%d.png: timestamps are not kept in images",
         f"{tmp_path}/out_1.png: png gets rgb24 made from yuv420p",
     ]
 
 
-def test_a_damaged_picture_of_many_is_left_out_and_named(tmp_path: Path) -> None:
+def test_corrupt_image_among_others_is_left_out_and_warned_of(tmp_path: Path) -> None:
     source = folder(tmp_path / "in")
     (source / "frame_9.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     warnings = copy(source, tmp_path / "out")
@@ -254,7 +252,7 @@ def test_a_damaged_picture_of_many_is_left_out_and_named(tmp_path: Path) -> None
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_a_damaged_first_picture_is_left_out_too(tmp_path: Path) -> None:
+def test_corrupt_first_image_is_left_out(tmp_path: Path) -> None:
     source = folder(tmp_path / "in")
     (source / "frame_8.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     copy(source, tmp_path / "out")
@@ -262,14 +260,14 @@ def test_a_damaged_first_picture_is_left_out_too(tmp_path: Path) -> None:
     assert names == ["frame_10.png", "frame_9.png"]
 
 
-def test_a_picture_that_is_left_out_leaves_its_number_out(tmp_path: Path) -> None:
+def test_number_of_a_corrupt_image_is_left_out(tmp_path: Path) -> None:
     source = folder(tmp_path / "in")
     (source / "frame_9.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     copy(source, tmp_path / "out_%d.png")
     assert sorted(file.name for file in tmp_path.glob("out*")) == ["out_1.png", "out_3.png"]
 
 
-def test_a_folder_of_damaged_pictures_is_refused_by_the_first(tmp_path: Path) -> None:
+def test_folder_of_corrupt_images_is_refused_naming_the_first(tmp_path: Path) -> None:
     source = folder(tmp_path / "in")
     for file in source.iterdir():
         file.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
@@ -278,7 +276,7 @@ def test_a_folder_of_damaged_pictures_is_refused_by_the_first(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("target", ["out", "out_%d.jpg"])
-def test_ffmpegs_log_is_not_captured_while_pictures_come(
+def test_ffmpeg_log_is_not_captured_while_images_are_written(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -290,7 +288,7 @@ def test_ffmpegs_log_is_not_captured_while_pictures_come(
             writer.write(frame)
 
 
-def test_wrong_options_are_refused_before_the_first_picture(tmp_path: Path) -> None:
+def test_wrong_options_are_refused_before_the_first_image(tmp_path: Path) -> None:
     options = EncodeOptions(codec_options={"pred": "none such"})
     info = open_reader(folder(tmp_path / "in")).info
     with pytest.raises(OptionError, match="pred"):
@@ -299,14 +297,14 @@ def test_wrong_options_are_refused_before_the_first_picture(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["webp", "tif"])
-def test_exif_of_other_kinds_is_missed(tmp_path: Path, kind: str) -> None:
+def test_lost_exif_of_webp_and_tiff_is_warned_of(tmp_path: Path, kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "rain"
     Image.fromarray(picture(1)).save(tmp_path / f"in.{kind}", exif=exif)
     assert "EXIF" in copy(tmp_path / f"in.{kind}", tmp_path / f"out.{kind}")[0]
 
 
-def test_a_span_of_pictures_counts_them_as_a_video(tmp_path: Path) -> None:
+def test_span_of_images_counts_them_at_the_default_rate(tmp_path: Path) -> None:
     with open_reader(folder(tmp_path / "in", 9), SpanOptions(start_s=0.08, end_s=0.2)) as reader:
         names = [frame.name for frame in reader.frames()]
     assert names == ["frame_10.png", "frame_11.png", "frame_12.png"]
@@ -323,7 +321,7 @@ def test_a_span_of_pictures_counts_them_as_a_video(tmp_path: Path) -> None:
         ("text.png", "not a picture that can be read"),
     ],
 )
-def test_what_is_no_picture_is_named(tmp_path: Path, name: str, message: str) -> None:
+def test_missing_or_unreadable_image_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("not a picture")
@@ -331,13 +329,13 @@ def test_what_is_no_picture_is_named(tmp_path: Path, name: str, message: str) ->
         open_reader(tmp_path / name)
 
 
-def test_many_frames_do_not_fit_into_one_picture(tmp_path: Path) -> None:
+def test_folder_into_one_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"give a folder, or a pattern like frame_%05d\.png"):
         copy(folder(tmp_path / "in"), tmp_path / "out.png")
 
 
 @pytest.mark.parametrize("name", ["standing", "standing/frame_%d.png", "standing/frame_8.png"])
-def test_standing_pictures_need_permission_to_be_overwritten(tmp_path: Path, name: str) -> None:
+def test_existing_images_are_overwritten_only_with_permission(tmp_path: Path, name: str) -> None:
     source = folder(tmp_path / "in", 1)
     folder(tmp_path / "standing", 1)
     with pytest.raises(OutputError, match="exists already"):
@@ -346,7 +344,7 @@ def test_standing_pictures_need_permission_to_be_overwritten(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("name", ["in", "in/frame_%d.png"])
-def test_the_source_is_never_overwritten(tmp_path: Path, name: str) -> None:
+def test_source_images_are_never_overwritten(tmp_path: Path, name: str) -> None:
     source = folder(tmp_path / "in", 5, first=2)
     before = [file.read_bytes() for file in sorted(source.iterdir())]
     with pytest.raises(OutputError):
@@ -354,7 +352,7 @@ def test_the_source_is_never_overwritten(tmp_path: Path, name: str) -> None:
     assert [file.read_bytes() for file in sorted(source.iterdir())] == before
 
 
-def test_an_interrupted_run_leaves_no_picture_and_no_folder(tmp_path: Path) -> None:
+def test_interrupted_run_leaves_no_image_and_no_folder(tmp_path: Path) -> None:
     source = folder(tmp_path / "in")
     with pytest.raises(KeyboardInterrupt):
         _copy_one(source, tmp_path / "out")

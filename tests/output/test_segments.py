@@ -1,4 +1,4 @@
-"""Long runs: segments, the journal, and going on after an interruption."""
+"""Long runs: segments, the journal, and resuming after an interruption."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from lfdn_video.pipeline import Summary, restore
 from tests.support.fakes import NetworkFailureError, fail_after, identity
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-CLIP = SAMPLES / "variable_rate.mp4"  # 60 frames at a wavering rate, B-frames, sound
+CLIP = SAMPLES / "variable_rate.mp4"  # 60 frames at a variable rate, B-frames, audio
 FAST = EncodeOptions(codec="libx264", preset="ultrafast")
 RESUME = EncodeOptions(codec="libx264", preset="ultrafast", resume=True)
 
@@ -50,7 +50,7 @@ def frames(path: Path) -> list[tuple[Fraction, bytes]]:
         ]
 
 
-def sound(path: Path) -> list[tuple[int | None, bytes]]:
+def audio_packets(path: Path) -> list[tuple[int | None, bytes]]:
     with av.open(path) as container:
         return [(p.pts, bytes(p)) for p in container.demux(audio=0) if p.size]
 
@@ -60,7 +60,9 @@ def left_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "mov", "ts"])
-def test_segments_make_the_frames_and_the_sound_of_one_piece(tmp_path: Path, ending: str) -> None:
+def test_segmented_run_gives_the_frames_and_audio_of_a_direct_one(
+    tmp_path: Path, ending: str
+) -> None:
     lossless = EncodeOptions(codec="libx264", crf=0, preset="ultrafast", codec_options={"bf": "3"})
     whole, joined = tmp_path / f"whole.{ending}", tmp_path / f"joined.{ending}"
     with pytest.MonkeyPatch.context() as patch:
@@ -68,12 +70,14 @@ def test_segments_make_the_frames_and_the_sound_of_one_piece(tmp_path: Path, end
         run(whole, lossless)
     run(joined, lossless)
     assert frames(joined) == frames(whole)
-    assert sound(joined) == sound(whole)
+    assert audio_packets(joined) == audio_packets(whole)
     assert left_in(tmp_path) == [joined.name, whole.name]
 
 
 @pytest.mark.parametrize("fail", [14, 26, 41, 59])
-def test_a_resumed_run_gives_what_one_without_interruption_gives(tmp_path: Path, fail: int) -> None:
+def test_resumed_run_gives_the_frames_and_audio_of_an_uninterrupted_one(
+    tmp_path: Path, fail: int
+) -> None:
     target, straight = tmp_path / "out.mp4", tmp_path / "straight.mp4"
     with pytest.raises(NetworkFailureError) as failed:
         run(target, fail=fail)
@@ -84,21 +88,21 @@ def test_a_resumed_run_gives_what_one_without_interruption_gives(tmp_path: Path,
     run(straight)
     assert summary.frames == 60
     assert frames(target) == frames(straight)
-    assert sound(target) == sound(straight)
+    assert audio_packets(target) == audio_packets(straight)
     assert left_in(tmp_path) == ["out.mp4", "straight.mp4"]
 
 
-def test_a_span_is_resumed_too(tmp_path: Path) -> None:
+def test_run_on_a_span_is_resumed(tmp_path: Path) -> None:
     target, straight, span = tmp_path / "out.mkv", tmp_path / "straight.mkv", SpanOptions(start_s=1)
     with pytest.raises(NetworkFailureError):
         run(target, fail=20, span=span)
     run(target, RESUME, span=span)
     run(straight, span=span)
     assert frames(target) == frames(straight)
-    assert sound(target) == sound(straight)
+    assert audio_packets(target) == audio_packets(straight)
 
 
-def test_nothing_is_left_of_a_run_that_finished_no_segment(tmp_path: Path) -> None:
+def test_run_without_a_finished_segment_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(NetworkFailureError) as failed:
         run(tmp_path / "out.mp4", fail=5)
     assert not hasattr(failed.value, "__notes__")
@@ -111,7 +115,7 @@ def interrupted(target: Path) -> Path:
     return Journal(target).folder
 
 
-def test_an_unfinished_run_is_not_lost_by_mistake(tmp_path: Path) -> None:
+def test_interrupted_run_is_not_overwritten_without_permission(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     folder = interrupted(target)
     with pytest.raises(OutputError, match="an interrupted run left 26 finished frames beside it"):
@@ -119,7 +123,7 @@ def test_an_unfinished_run_is_not_lost_by_mistake(tmp_path: Path) -> None:
     assert left_in(folder) == ["00000.packets", "00001.packets", "journal.json", "lock"]
 
 
-def test_overwrite_begins_again(tmp_path: Path) -> None:
+def test_overwrite_starts_afresh(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     interrupted(target)
     options = EncodeOptions(codec="libx264", preset="ultrafast", overwrite=True)
@@ -127,7 +131,7 @@ def test_overwrite_begins_again(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["out.mp4"]
 
 
-def test_resume_without_anything_to_resume_is_a_run(tmp_path: Path) -> None:
+def test_resume_with_nothing_to_resume_is_a_normal_run(tmp_path: Path) -> None:
     assert run(tmp_path / "out.mp4", RESUME).frames == 60
 
 
@@ -139,7 +143,9 @@ def test_resume_without_anything_to_resume_is_a_run(tmp_path: Path) -> None:
         ({"source": SAMPLES / "rainy_dashcam.mp4"}, "source"),
     ],
 )
-def test_another_run_is_not_resumed(tmp_path: Path, change: dict[str, object], named: str) -> None:
+def test_run_with_another_manifest_is_not_resumed(
+    tmp_path: Path, change: dict[str, object], named: str
+) -> None:
     target = tmp_path / "out.mp4"
     folder = interrupted(target)
     with pytest.raises(OutputError, match=f"the interrupted run had another {named}"):
@@ -147,7 +153,7 @@ def test_another_run_is_not_resumed(tmp_path: Path, change: dict[str, object], n
     assert "00001.packets" in left_in(folder)
 
 
-def test_another_network_does_not_resume(tmp_path: Path) -> None:
+def test_run_with_another_network_is_not_resumed(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     interrupted(target)
     with (
@@ -157,7 +163,7 @@ def test_another_network_does_not_resume(tmp_path: Path) -> None:
         restore(CLIP, target, encode=RESUME, engine=engine)
 
 
-def test_a_damaged_segment_is_made_again(tmp_path: Path) -> None:
+def test_corrupt_segment_is_encoded_again(tmp_path: Path) -> None:
     target, straight = tmp_path / "out.mp4", tmp_path / "straight.mp4"
     folder = interrupted(target)
     content = bytearray((folder / "00001.packets").read_bytes())
@@ -168,7 +174,7 @@ def test_a_damaged_segment_is_made_again(tmp_path: Path) -> None:
     assert frames(target) == frames(straight)
 
 
-def test_two_runs_do_not_write_one_target(tmp_path: Path) -> None:
+def test_second_run_on_the_same_target_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     first, second = Journal(target), Journal(target)
     first.open({}, resume=False, overwrite=False)
@@ -180,7 +186,7 @@ def test_two_runs_do_not_write_one_target(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
-def test_a_journal_that_cannot_be_read_begins_again(tmp_path: Path) -> None:
+def test_unreadable_journal_starts_afresh(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     folder = interrupted(target)
     (folder / "journal.json").write_text('{"format": 1, "told"')
@@ -188,11 +194,12 @@ def test_a_journal_that_cannot_be_read_begins_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    """From the command line, with the network; the script in benchmarks/ does it twenty times."""
+def test_killed_run_is_resumed(tmp_path: Path) -> None:
+    """From the command line, with the network; `benchmarks/kills.py` does it twenty times."""
     target = tmp_path / "out.mp4"
     script = (
-        "from lfdn_video import segments, writer, cli\n"
+        "from lfdn_video import cli\n"
+        "from lfdn_video.output import segments, writer\n"
         "segments.SEGMENT_FRAMES, writer.LONG_FRAMES = 4, 8\n"
         "cli.main()"
     )
@@ -215,7 +222,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["out.mp4"]
 
 
-def test_times_go_on_over_borders(tmp_path: Path) -> None:
+def test_timestamps_are_continuous_over_segments(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     run(target)
     assert [time for time, _ in frames(target)] == [time for time, _ in frames(CLIP)]
@@ -223,7 +230,7 @@ def test_times_go_on_over_borders(tmp_path: Path) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Generator[Path]:
-    """A small disk of its own."""
+    """Mount a small disk."""
     place = tmp_path / "disk"
     place.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
@@ -234,10 +241,8 @@ def disk(tmp_path: Path) -> Generator[Path]:
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
-def test_a_disk_that_is_full_costs_no_finished_frame(
-    tmp_path: Path, disk: Path, share: float
-) -> None:
-    """In a segment, between segments, or while they are joined, which takes as much once more."""
+def test_full_disk_costs_no_finished_frame(tmp_path: Path, disk: Path, share: float) -> None:
+    """In a segment, between segments, or while they are joined, which needs twice the space."""
     straight, target = tmp_path / "straight.mp4", disk / "out.mp4"
     run(straight)
     leave_free(disk, round(share * straight.stat().st_size))
@@ -252,11 +257,11 @@ def test_a_disk_that_is_full_costs_no_finished_frame(
     (disk / "filler").unlink()
     run(target, RESUME)
     assert frames(target) == frames(straight)
-    assert sound(target) == sound(straight)
+    assert audio_packets(target) == audio_packets(straight)
     assert left_in(disk) == ["out.mp4"]
 
 
-def test_a_disk_that_is_full_from_the_start_is_said(tmp_path: Path, disk: Path) -> None:
+def test_disk_full_from_the_start_is_reported(tmp_path: Path, disk: Path) -> None:
     leave_free(disk, 0)
     with pytest.raises(OutputError, match="No space left on device"):
         run(disk / "out.mp4")

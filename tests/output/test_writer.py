@@ -1,4 +1,4 @@
-"""Frames out: what went in comes back bit by bit and at its time, or nothing is left at all."""
+"""Frames out: they come back bit by bit and at their times, or no target is left at all."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from lfdn_video.input.reader import Reader
 from lfdn_video.media import Colour, VideoInfo
 from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions, SpanOptions
 from lfdn_video.output.muxer import Muxer
+from lfdn_video.output.open import open_writer
 from lfdn_video.output.passthrough import Passthrough
-from lfdn_video.output.writer import Writer, open_writer
+from lfdn_video.output.writer import Writer
 from tests.support.clips import Clip, packets, planes, times, wall_clock
 
 LOSSLESS = EncodeOptions(codec="ffv1")
@@ -50,7 +51,7 @@ VARIABLE_RATE = Path(__file__).parents[2] / "samples" / "variable_rate.mp4"
 def copy(
     source: Path, target: Path, options: EncodeOptions = LOSSLESS, span: SpanOptions | None = None
 ) -> list[str]:
-    """Every frame, untouched, from a reader to a writer. Gives the writer's warnings."""
+    """Copy every frame from a reader to a writer; return the writer's warnings."""
     with Reader(source, span) as reader, Writer(target, reader.info, options, span) as writer:
         for frame in reader.frames():
             writer.write(frame)
@@ -116,19 +117,19 @@ def test_every_pts_is_kept(
 
 
 @pytest.mark.parametrize("base", ["1/90000", "1001/30000", "1001/24000", "1/48", "1/1000000"])
-def test_mp4_takes_the_sources_time_base(tmp_path: Path, base: str) -> None:
+def test_mp4_keeps_the_source_time_base(tmp_path: Path, base: str) -> None:
     clip = Clip(codec="libx264", pts=range(0, 70, 7), time_base=Fraction(base))
     source, target = clip.make(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     copy(source, target, FAST)
     assert times(target) == times(source)
 
 
-def test_frames_too_close_for_matroska_are_named(tmp_path: Path) -> None:
+def test_frames_too_close_for_matroska_are_warned_of(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", time_base=Fraction(1, 90_000)).make(tmp_path / "in.mp4")
-    assert "closer than it can tell" in copy(clip, tmp_path / "out.mkv")[0]
+    assert "closer to each other than its time base can tell" in copy(clip, tmp_path / "out.mkv")[0]
 
 
-def test_rounded_timestamps_are_named_once(tmp_path: Path) -> None:
+def test_rounded_timestamps_are_warned_of_once(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=range(0, 9 * 3000, 3000), time_base=Fraction(1, 90_000))
     source, target = clip.make(tmp_path / "in.mp4"), tmp_path / "out.mkv"
     note = "timestamps are rounded to 1/1000 s by matroska; .mp4 keeps them exactly"
@@ -140,7 +141,7 @@ def test_rounded_timestamps_are_named_once(tmp_path: Path) -> None:
     ("pts", "base"), [((0, 10, 40, 80), "1/1000"), ((0, 1, 2, 3, 4, 5, 90, 91), "1/600")]
 )
 @pytest.mark.parametrize(("ending", "codec"), [("avi", "libx264"), ("mkv", "mpeg2video")])
-def test_frames_closer_than_a_constant_rate_follow_each_other(
+def test_frames_closer_than_a_constant_rate_get_consecutive_ticks(
     tmp_path: Path, pts: tuple[int, ...], base: str, ending: str, codec: str
 ) -> None:
     clip = Clip(codec="libx264", pts=pts, time_base=Fraction(base)).make(tmp_path / "in.mp4")
@@ -152,23 +153,23 @@ def test_frames_closer_than_a_constant_rate_follow_each_other(
 
 
 @pytest.mark.parametrize("ending", ["avi", "flv", "mkv", "mov", "mpg", "nut", "ts", "wmv"])
-def test_a_variable_rate_is_kept_or_the_change_is_named(tmp_path: Path, ending: str) -> None:
+def test_variable_rate_is_kept_or_its_change_is_warned_of(tmp_path: Path, ending: str) -> None:
     options = AVI if ending == "avi" else FAST
     warnings = copy(VARIABLE_RATE, tmp_path / f"out.{ending}", options)
     before, after = times(VARIABLE_RATE), times(tmp_path / f"out.{ending}")
     moves = {now - was for now, was in zip(after, before, strict=True)}
     named = any("constant rate" in note or "are rounded" in note for note in warnings)
-    assert named == (len(moves) > 1)  # all may start a little later, for the sound
+    assert named == (len(moves) > 1)  # all may start a little later, for the audio
 
 
-def test_a_high_rate_is_no_slow_motion_in_avi(tmp_path: Path) -> None:
+def test_high_rate_does_not_become_slow_motion_in_avi(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=range(200), time_base=Fraction(1, 300))
     source, target = clip.make(tmp_path / "in.mp4"), tmp_path / "out.avi"
     copy(source, target, AVI)
     assert times(target)[-1] == pytest.approx(times(source)[-1], rel=0.1)
 
 
-def test_a_duration_is_on_the_encoders_clock(tmp_path: Path) -> None:
+def test_frame_duration_is_in_the_encoder_time_base(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=range(0, 36_000, 3600), time_base=Fraction(1, 90_000))
     writer = Writer(
         tmp_path / "out.mkv",
@@ -176,10 +177,10 @@ def test_a_duration_is_on_the_encoders_clock(tmp_path: Path) -> None:
         EncodeOptions(codec="mpeg2video"),
     )
     with pytest.raises(OutputError, match="no frame"), writer:
-        assert writer._duration(7200) == 2
+        assert writer._to_encoder_ticks(7200) == 2
 
 
-def test_a_constant_rate_container_says_that_it_moves_frames(tmp_path: Path) -> None:
+def test_constant_rate_container_warns_that_frames_are_moved(tmp_path: Path) -> None:
     even = Clip(codec="libx264").make(tmp_path / "even.mp4")
     assert copy(even, tmp_path / "even.avi", AVI) == []
     uneven = Clip(codec="libx264", pts=(0, 3, 4, 10)).make(tmp_path / "uneven.mp4")
@@ -187,7 +188,7 @@ def test_a_constant_rate_container_says_that_it_moves_frames(tmp_path: Path) -> 
     assert len(times(tmp_path / "uneven.avi")) == 4
 
 
-def test_the_last_frames_duration_is_kept(tmp_path: Path) -> None:
+def test_duration_of_the_last_frame_is_kept(tmp_path: Path) -> None:
     clip = Clip(pts=(0, 1, 2, 10)).make(tmp_path / "in.mkv")
     copy(clip, tmp_path / "out.mp4", FAST)
     assert described(tmp_path / "out.mp4").duration_s == pytest.approx(11 / 25)
@@ -195,7 +196,7 @@ def test_the_last_frames_duration_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
 @pytest.mark.parametrize("flip", [False, True])
-def test_the_file_keeps_its_turn(tmp_path: Path, ending: str, flip: bool) -> None:
+def test_rotation_and_flip_are_kept(tmp_path: Path, ending: str, flip: bool) -> None:
     clip = Clip(codec="libx264", rotation=90, flip=flip).make(tmp_path / f"in.{ending}")
     copy(clip, tmp_path / f"out.{ending}", FAST)
     after = described(tmp_path / f"out.{ending}")
@@ -204,26 +205,26 @@ def test_the_file_keeps_its_turn(tmp_path: Path, ending: str, flip: bool) -> Non
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "libx264", "libx265", "libsvtav1", "libvpx-vp9"])
-def test_colour_is_tagged_as_in_the_source(tmp_path: Path, codec: str) -> None:
+def test_colour_tags_are_kept(tmp_path: Path, codec: str) -> None:
     clip = Clip(colour=(9, 1, 9, 16)).make(tmp_path / "in.mkv")
     copy(clip, tmp_path / "out.mkv", EncodeOptions(codec=codec))
     assert described(tmp_path / "out.mkv").colour == Colour(9, 1, 9, 16)
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_the_shape_of_pixels_is_kept(tmp_path: Path, ending: str) -> None:
+def test_sample_aspect_ratio_is_kept(tmp_path: Path, ending: str) -> None:
     clip = Clip(codec="libx264", sample_aspect_ratio=Fraction(4, 3)).make(tmp_path / "in.mp4")
     copy(clip, tmp_path / f"out.{ending}", FAST)
     assert described(tmp_path / f"out.{ending}").sample_aspect_ratio == Fraction(4, 3)
 
 
-def test_a_lost_shape_of_pixels_is_named(tmp_path: Path) -> None:
+def test_lost_sample_aspect_ratio_is_warned_of(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", sample_aspect_ratio=Fraction(4, 3)).make(tmp_path / "in.mp4")
     warnings = copy(clip, tmp_path / "out.mkv", LOSSLESS)
-    assert [warning for warning in warnings if "the shape of its pixels (4/3) is lost" in warning]
+    assert [warning for warning in warnings if "the sample aspect ratio 4/3 is lost" in warning]
 
 
-def test_rgb_becomes_yuv_where_it_must_and_that_is_named(tmp_path: Path) -> None:
+def test_rgb_becomes_yuv_with_a_warning(tmp_path: Path) -> None:
     clip = Clip(pixel_format="bgr0").make(tmp_path / "in.mkv")
     warnings = copy(clip, tmp_path / "out.mp4", FAST)
     assert warnings == [f"{tmp_path}/out.mp4: libx264 gets yuv444p made from gbrp, losing RGB"]
@@ -234,7 +235,7 @@ def test_rgb_becomes_yuv_where_it_must_and_that_is_named(tmp_path: Path) -> None
     COMMON,
 )
 @pytest.mark.parametrize("base", ["1/1000", "1/90000", "1/12800"])
-def test_every_common_codec_works_as_it_is(
+def test_common_codecs_keep_all_timestamps(
     tmp_path: Path, codec: str, ending: str, base: str
 ) -> None:
     time_base = Fraction(base)
@@ -246,7 +247,7 @@ def test_every_common_codec_works_as_it_is(
     assert [time - start for time in times(target)] == times(source)
 
 
-def test_every_codec_with_defaults_is_a_common_one() -> None:
+def test_codecs_with_default_options_are_the_common_ones() -> None:
     video = {codec for codec in CODEC_DEFAULTS if not codec.endswith("_nvenc")}
     assert video - {"png", "tiff", "libwebp"} == {codec for codec, _ in COMMON}
 
@@ -255,16 +256,14 @@ def test_every_codec_with_defaults_is_a_common_one() -> None:
     ("ending", "codec"),
     [("mp4", "h264"), ("mkv", "h264"), ("webm", "vp9"), ("ogv", "vp8"), ("ogg", "vp8")],
 )
-def test_without_a_choice_a_container_gets_what_it_holds(
-    tmp_path: Path, ending: str, codec: str
-) -> None:
+def test_default_codec_depends_on_the_container(tmp_path: Path, ending: str, codec: str) -> None:
     source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / f"out.{ending}"
     copy(source, target, EncodeOptions())
     assert described(target).codec == codec
     assert times(target) == times(source)
 
 
-def test_a_hidden_file_grows_until_the_target_is_complete(tmp_path: Path) -> None:
+def test_target_is_a_temporary_file_until_it_is_complete(tmp_path: Path) -> None:
     source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     with Reader(source) as reader, Writer(target, reader.info, LOSSLESS) as writer:
         for frame in reader.frames():
@@ -277,7 +276,7 @@ def test_a_hidden_file_grows_until_the_target_is_complete(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_an_interrupted_run_leaves_nothing(
+def test_interrupted_run_leaves_nothing(
     tmp_path: Path, ending: str, error: type[BaseException]
 ) -> None:
     source = Clip(codec="libx264", audio="aac", pts=range(99)).make(tmp_path / "in.mp4")
@@ -308,7 +307,7 @@ def _small_disk() -> Generator[None]:
 
 @pytest.mark.usefixtures("_small_disk")
 @pytest.mark.parametrize("ending", ["mkv", "mov"])
-def test_a_full_disk_is_said_in_ffmpegs_words_and_leaves_nothing(
+def test_full_disk_is_reported_in_ffmpegs_words_and_leaves_nothing(
     tmp_path: Path, ending: str
 ) -> None:
     source = Clip(codec="libx264", pts=range(40), options={"crf": "45"}).make(tmp_path / "in.mkv")
@@ -331,7 +330,7 @@ def test_a_full_disk_is_said_in_ffmpegs_words_and_leaves_nothing(
         ("in.mkv", EncodeOptions(overwrite=True), "is the source itself"),
     ],
 )
-def test_an_impossible_target_is_refused(
+def test_impossible_target_is_refused(
     tmp_path: Path, name: str, options: EncodeOptions, message: str
 ) -> None:
     source = Clip().make(tmp_path / "in.mkv")
@@ -349,7 +348,7 @@ def test_an_impossible_target_is_refused(
         ("out.mp4", EncodeOptions(codec="h265"), "is no encoder"),
     ],
 )
-def test_an_impossible_request_is_refused_and_leaves_nothing(
+def test_impossible_options_are_refused_and_leave_nothing(
     tmp_path: Path, name: str, options: EncodeOptions, message: str
 ) -> None:
     source = Clip().make(tmp_path / "in.mkv")
@@ -358,7 +357,7 @@ def test_an_impossible_request_is_refused_and_leaves_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["in.mkv"]
 
 
-def test_an_existing_target_is_kept_unless_it_may_be_overwritten(tmp_path: Path) -> None:
+def test_existing_target_is_kept_without_overwrite(tmp_path: Path) -> None:
     source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     target.write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists already"):
@@ -368,7 +367,7 @@ def test_an_existing_target_is_kept_unless_it_may_be_overwritten(tmp_path: Path)
     assert planes(target) == planes(source)
 
 
-def test_a_target_without_frames_is_refused(tmp_path: Path) -> None:
+def test_target_without_frames_is_refused(tmp_path: Path) -> None:
     info = described(Clip().make(tmp_path / "in.mkv"))
     with (
         pytest.raises(OutputError, match="no frame to write"),
@@ -378,7 +377,7 @@ def test_a_target_without_frames_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_a_span_starts_at_zero_with_picture_and_sound_in_step(tmp_path: Path) -> None:
+def test_span_starts_at_zero_with_video_and_audio_in_sync(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", audio="pcm_s16le", pts=range(75), options={"g": "10"})
     source, target = clip.make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     copy(source, target, LOSSLESS, SpanOptions(start_s=1, end_s=2))
@@ -390,8 +389,8 @@ def test_a_span_starts_at_zero_with_picture_and_sound_in_step(tmp_path: Path) ->
     assert after[-1][0] <= 1
 
 
-def test_a_clock_of_the_day_is_no_end_of_the_sound(tmp_path: Path) -> None:
-    """Recorders count from 1970, in seconds that is beyond 10**9."""
+def test_wall_clock_timestamps_do_not_end_the_audio(tmp_path: Path) -> None:
+    """Recorders count from 1970, which is more than 10**9 seconds ago."""
     now = 1_790_000_000
     source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
     wall_clock(Clip(codec="libx264", audio="pcm_s16le").make(tmp_path / "zero.mkv"), source, now)
@@ -400,14 +399,14 @@ def test_a_clock_of_the_day_is_no_end_of_the_sound(tmp_path: Path) -> None:
     assert [len(track) > 3 for track in packets(target, "audio")] == [True, True]
 
 
-def test_the_factory_knows_pictures_from_videos(tmp_path: Path) -> None:
+def test_open_writer_tells_images_from_videos(tmp_path: Path) -> None:
     info = described(Clip().make(tmp_path / "in.mkv"))
     assert isinstance(open_writer(tmp_path / "out.mp4", info), Writer)
     assert not isinstance(open_writer(tmp_path / "out_%03d.png", info), Writer)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_into_a_folder_a_video_goes_under_its_own_name(tmp_path: Path, slash: str) -> None:
+def test_video_written_to_a_folder_keeps_its_name(tmp_path: Path, slash: str) -> None:
     info = described(Clip().make(tmp_path / "in.mkv"))
     (tmp_path / "results").mkdir()
     writer = open_writer(f"{tmp_path}/results{slash}", info, LOSSLESS)
@@ -415,32 +414,32 @@ def test_into_a_folder_a_video_goes_under_its_own_name(tmp_path: Path, slash: st
     assert writer.target == tmp_path / "results" / "in.mkv"
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
     info = described(Clip().make(tmp_path / "in.mkv"))
     with pytest.raises(OutputError, match=r"the folder .*results does not exist"):
         open_writer(f"{tmp_path}/results/", info)
 
 
-def test_the_sources_own_folder_is_no_target(tmp_path: Path) -> None:
+def test_folder_of_the_source_is_refused(tmp_path: Path) -> None:
     info = described(Clip().make(tmp_path / "in.mkv"))
     with pytest.raises(OutputError, match="is the source itself"):
         open_writer(tmp_path, info, EncodeOptions(overwrite=True))
 
 
-def test_a_finished_file_that_cannot_be_checked_is_kept(
+def test_complete_file_that_cannot_be_checked_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreadable(others: Passthrough, path: Path) -> None:
         raise av.error.InvalidDataError(1, "broken", str(path))
 
-    monkeypatch.setattr(Passthrough, "lost_in", unreadable)
+    monkeypatch.setattr(Passthrough, "find_losses", unreadable)
     source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     assert "could not be checked" in copy(source, target)[0]
     assert planes(target) == planes(source)
 
 
 @pytest.mark.parametrize(("codec", "ending"), COMMON)
-def test_a_frame_that_the_container_lost_is_an_error(
+def test_frame_lost_by_the_container_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
 ) -> None:
     mux, lost = Muxer.mux, [1]

@@ -16,7 +16,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -28,7 +27,7 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words
-from lfdn_video.media import Frame, PixelFormat, VideoInfo
+from lfdn_video.media import Frame, FrameFormat, PixelFormat, VideoInfo
 from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder, find_codec
 from lfdn_video.stream.wire import SoundHeader, SoundPacket
@@ -111,7 +110,7 @@ class Outlet:
     ) -> None:
         """`name`, `kind`: as FFmpeg has them. `began_at`: to be told as the time of creation."""
         self._kind = kind
-        self._info = replace(info, time_base=MILLISECOND)
+        self._info = info
         self._encoder = live_encoder(self._info, encode, kind)
         for warning in self._encoder.warnings:
             _log.info("%s: %s", kind, warning)
@@ -206,7 +205,7 @@ class Outlet:
         _log.warning("the sound is left out: %s cannot hold it (%s)", self._kind, words)
 
 
-def live_encoder(info: VideoInfo, options: EncodeOptions, kind: str) -> Encoder:
+def live_encoder(frames: FrameFormat, options: EncodeOptions, kind: str) -> Encoder:
     """The encoder for a container, fast and without delay. OptionError for what cannot be."""
     codec = find_codec(options.codec or CONTAINER_CODECS.get(kind, DEFAULT_CODEC))
     usual = dict(CODEC_OPTIONS.get(codec.name, {}))
@@ -216,23 +215,14 @@ def live_encoder(info: VideoInfo, options: EncodeOptions, kind: str) -> Encoder:
         usual.pop("preset", None)
     chosen = replace(options, codec_options={**usual, **options.codec_options})
     takes = {known.name for known in codec.video_formats or ()}
-    if options.pixel_format is None and PLAYABLE_FORMAT in takes and _is_even(info):
+    if options.pixel_format is None and PLAYABLE_FORMAT in takes and _is_even(frames):
         chosen = replace(chosen, pixel_format=PLAYABLE_FORMAT)
-    return Encoder(info, chosen, codec=codec.name)
+    return Encoder(frames, chosen, time_base=MILLISECOND, codec=codec.name)
 
 
 def check_encoding(options: EncodeOptions, kind: str) -> None:
     """OptionError for what cannot be, whatever the pictures; before there are any."""
-    some = VideoInfo(
-        path=Path("live"),
-        container="",
-        codec="",
-        width=64,
-        height=64,
-        format=PixelFormat.parse(PLAYABLE_FORMAT),
-        source_format=PLAYABLE_FORMAT,
-        time_base=MILLISECOND,
-    )
+    some = FrameFormat(width=64, height=64, format=PixelFormat.parse(PLAYABLE_FORMAT))
     encoder = live_encoder(some, options, kind)
     try:
         with av.open(io.BytesIO(), "w", format=kind) as container:
@@ -250,8 +240,8 @@ def shape(info: VideoInfo) -> tuple[object, ...]:
     return (info.width, info.height, info.format, info.colour, info.rotation, info.flip)
 
 
-def _is_even(info: VideoInfo) -> bool:
-    return info.width % 2 == 0 and info.height % 2 == 0
+def _is_even(frames: FrameFormat) -> bool:
+    return frames.width % 2 == 0 and frames.height % 2 == 0
 
 
 def _reopened(header: SoundHeader) -> InputContainer:

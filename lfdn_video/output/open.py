@@ -1,0 +1,49 @@
+"""`open_writer`: the one place that chooses what writes a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lfdn_video.frame_io import FrameWriter
+from lfdn_video.image_files import ENCODERS
+from lfdn_video.media import VideoInfo
+from lfdn_video.options import EncodeOptions, SpanOptions
+from lfdn_video.output.images import ImageWriter, is_folder_target
+from lfdn_video.output.writer import Writer
+
+
+def open_writer(
+    target: str | Path,
+    info: VideoInfo,
+    options: EncodeOptions | None = None,
+    span: SpanOptions | None = None,
+) -> FrameWriter:
+    """Choose a writer by the target's name: for a video, or for images.
+
+    Args:
+        target: a video file; an image file or a pattern of them such as `frame_%05d.png`; or a
+            folder, in which images and videos keep their own names.
+        info: the source, as `open_reader(...).info` has it.
+        options: how to encode; None: the defaults.
+        span: which part of the source the frames are; None: all of it.
+
+    Returns:
+        A writer that has checked the request but made no file. Enter it as a context manager to
+        open the target, `write` the frames in order, and leave it to complete the target.
+
+    Raises:
+        OutputError: the target cannot be made, or exists and may not be overwritten.
+        OptionError: the encoder does not accept the options.
+    """
+    if _is_image_target(target, info):
+        return ImageWriter(target, info, options)
+    file = Path(target) / info.path.name if is_folder_target(target) else Path(target)
+    return Writer(file, info, options, span)
+
+
+def _is_image_target(target: str | Path, info: VideoInfo) -> bool:
+    """Return True for the name of an image, and if the source is images, for that of a folder."""
+    if is_folder_target(target):
+        return info.from_images
+    suffix = Path(target).suffix.lower()
+    return suffix in ENCODERS or (info.from_images and not suffix)

@@ -1,0 +1,236 @@
+"""Sinks: the two ways in which a run's frames become the target.
+
+    DirectSink      frames ─ encoder ─▶ temporary file ─ rename ─▶ target
+    SegmentedSink   frames ─ encoder ─▶ segments ─ mux ─▶ temporary file ─ rename ─▶ target
+
+A short run is encoded straight into the target's temporary file. A long one is encoded into
+segments (`segments.py`), which a journal keeps if the run is interrupted, so that the next run can
+resume it. `writer.py` chooses, and does not know which of the two it writes to.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+from av.video.frame import VideoFrame
+
+from lfdn_video.options import EncodeOptions
+from lfdn_video.output.encoder import Encoder
+from lfdn_video.output.journal import Journal
+from lfdn_video.output.muxer import Muxer
+from lfdn_video.output.segments import SegmentEncoder
+from lfdn_video.output.target import (
+    create_temporary,
+    lock_temporary,
+    remove_stale_temporaries,
+    remove_temporary,
+    rename_into_place,
+    sync_to_disk,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where an interrupted run stopped."""
+
+    frames: int
+    """Frames in its finished segments."""
+    first_pts: int
+    """Of its first frame, in the source's time base."""
+    last_pts: int
+    """Of the last finished frame, in ticks of the encoder."""
+
+
+class Sink(ABC):
+    """Takes a run's frames: `claim`, `open`, `set_first_pts`, `encode`, `complete`.
+
+    `abandon` comes last in any case, after success too. Methods that write raise FFmpegError and
+    OSError as they come; the writer names the target in them.
+    """
+
+    def __init__(self, target: Path, muxer: Muxer, *, overwrite: bool) -> None:
+        self._target = target
+        self._muxer = muxer
+        self._overwrite = overwrite
+
+    @property
+    def kept_frames(self) -> int:
+        """Number of frames that outlast the run's failure and need not be made again."""
+        return 0
+
+    @abstractmethod
+    def claim(self) -> None:
+        """Take the place beside the target where this run works.
+
+        Raises:
+            OutputError: it cannot be written to, or belongs to another run.
+        """
+
+    @abstractmethod
+    def open(self) -> None:
+        """Find out whether container and encoder accept what is to be written."""
+
+    def resume(self, network: Mapping[str, str]) -> Resumed | None:  # noqa: ARG002
+        """Take up an interrupted run.
+
+        Args:
+            network: what the restored frames depend on (`Runner.identity`).
+
+        Returns:
+            Where the interrupted run stopped; None if there is none.
+
+        Raises:
+            OutputError: its frames were restored by another network.
+        """
+        return None
+
+    @abstractmethod
+    def set_first_pts(self, first_pts: int) -> None:
+        """Say where the video starts, in the source's time base, before the first frame."""
+
+    @abstractmethod
+    def encode(self, video: VideoFrame) -> None:
+        """Encode the next frame."""
+
+    @abstractmethod
+    def complete(self, first_pts: int) -> None:
+        """Complete the target and rename it into place.
+
+        Args:
+            first_pts: as for `set_first_pts`; a resumed run may have no frame of its own.
+        """
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Close everything, and remove all that is neither the target nor worth keeping."""
+
+    def _rename(self, temporary: Path) -> None:
+        sync_to_disk(temporary, self._target)
+        rename_into_place({self._target: temporary}, overwrite=self._overwrite)
+
+    def _close_muxer(self, temporary: Path) -> None:
+        remove_temporary(temporary)  # first, or closing may take minutes to complete the file
+        self._muxer.close()
+        remove_temporary(temporary)  # again: where open files cannot be removed
+
+
+class DirectSink(Sink):
+    """Encodes into the target's temporary file. Nothing is kept of an interrupted run."""
+
+    def __init__(self, target: Path, muxer: Muxer, *, overwrite: bool) -> None:
+        super().__init__(target, muxer, overwrite=overwrite)
+        self._temporary: Path | None = None
+        self._lock: IO[bytes] | None = None
+
+    def claim(self) -> None:
+        remove_stale_temporaries(self._target)
+        self._temporary = create_temporary(self._target)
+        self._lock = lock_temporary(self._temporary)
+
+    def open(self) -> None:
+        assert self._temporary is not None
+        self._muxer.open(self._temporary)
+
+    def set_first_pts(self, first_pts: int) -> None:
+        self._muxer.set_first_pts(first_pts)
+
+    def encode(self, video: VideoFrame) -> None:
+        self._muxer.mux(self._muxer.stream.encode(video))
+
+    def complete(self, first_pts: int) -> None:  # noqa: ARG002
+        assert self._temporary is not None
+        self._muxer.mux(self._muxer.stream.encode(None))
+        self._muxer.finish()
+        self._rename(self._temporary)
+
+    def abandon(self) -> None:
+        assert self._temporary is not None
+        self._close_muxer(self._temporary)
+        if self._lock is not None:
+            self._lock.close()
+
+
+class SegmentedSink(Sink):
+    """Encodes into segments, and makes the target of them at the end.
+
+    Finished segments are kept if the run is interrupted. While they are joined, they and the target
+    take twice the space.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        muxer: Muxer,
+        encoder: Encoder,
+        options: EncodeOptions,
+        *,
+        rate: Fraction,
+        manifest: Mapping[str, Any],
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            target: the file to be written.
+            muxer: opened once to try, and once more to join the segments.
+            encoder: sets up a fresh encoder for each segment.
+            options: whether an interrupted run is resumed or overwritten.
+            rate: frames per second, for the encoders.
+            manifest: the run manifest, as JSON values.
+        """
+        super().__init__(target, muxer, overwrite=options.overwrite)
+        self._resume = options.resume
+        self._manifest = manifest
+        self._journal = Journal(target)
+        self._segments = SegmentEncoder(self._journal, encoder, rate=rate)
+        self._temporary = self._journal.folder / f"joined{target.suffix}"
+
+    @property
+    def kept_frames(self) -> int:
+        return self._journal.frames
+
+    def claim(self) -> None:
+        self._journal.open(self._manifest, resume=self._resume, overwrite=self._overwrite)
+
+    def open(self) -> None:
+        # The container is needed only at the end, but what it refuses is to be known now.
+        self._muxer.open(self._temporary)
+        self._segments.flags = self._muxer.stream.codec_context.flags
+        self._muxer.close()
+        remove_temporary(self._temporary)
+
+    def resume(self, network: Mapping[str, str]) -> Resumed | None:
+        self._journal.extend_manifest({"network": dict(network)})
+        if not self._journal.segments:
+            return None
+        return Resumed(
+            frames=self._journal.frames,
+            first_pts=self._journal.manifest["first_pts"],
+            last_pts=self._journal.segments[-1].last_pts,
+        )
+
+    def set_first_pts(self, first_pts: int) -> None:
+        self._journal.extend_manifest({"first_pts": first_pts})
+
+    def encode(self, video: VideoFrame) -> None:
+        self._segments.encode(video)
+
+    def complete(self, first_pts: int) -> None:
+        self._segments.finish()
+        self._muxer.open(self._temporary)
+        self._muxer.set_first_pts(first_pts)
+        with closing(self._segments.join_packets(self._muxer.stream)) as packets:
+            self._muxer.mux(packets)
+        self._muxer.finish()
+        self._rename(self._temporary)
+        self._journal.remove()
+
+    def abandon(self) -> None:
+        self._close_muxer(self._temporary)
+        self._segments.abandon()
+        self._journal.close()

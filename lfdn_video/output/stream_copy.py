@@ -1,0 +1,200 @@
+"""One stream copied from a source into a target: whether the container takes it, and its packets.
+
+FFmpeg's muxers are asked in memory whether they hold a stream. Text subtitles are re-encoded if the
+container takes only another kind (`subtitles.py`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+import av
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.format import Flags
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words, has_flag, is_cover
+from lfdn_video.output.joined_clock import SPARSE_TYPES
+from lfdn_video.output.subtitles import (
+    TEXT_SUBTITLES,
+    add_reencoded_subtitle,
+    is_text_subtitle,
+    reencode_subtitle,
+)
+from lfdn_video.output.tags import stream_label, stream_tags
+
+
+@dataclass(slots=True)
+class StreamCopy:
+    """A stream of the source and its copy in the target."""
+
+    source: Stream
+    target: Stream
+    reencodes: bool = False
+    """A text subtitle of another kind than the source's."""
+    strict: bool = False
+    """The muxer refuses packets of equal dts."""
+    last_dts: int | None = None
+    packets_read: int = 0
+    packets_written: int = 0
+    """Fewer than were read if some could not be re-encoded or muxed."""
+
+    def prepare_packet(self, packet: Packet[Stream]) -> Packet[Stream] | None:
+        """Bring a packet of the source into the form that the muxer takes.
+
+        Args:
+            packet: a packet of `source`, already at its time in the target. It is changed.
+
+        Returns:
+            A packet of `target`; None if it is a text that is empty or cannot be re-encoded.
+        """
+        self.packets_read += 1
+        if self.reencodes:
+            try:
+                reencoded = reencode_subtitle(packet, self.source, self.target)
+            except FFmpegError:
+                return None
+            if reencoded is None:
+                self.packets_read -= 1  # without text there is nothing to lose
+                return None
+            packet = reencoded
+        self._keep_order(packet)
+        self.packets_written += 1
+        packet.stream = self.target
+        return packet
+
+    def find_lost_packets(self, counted: int) -> Iterator[str]:
+        """Yield a sentence if the target has fewer packets than were read.
+
+        Args:
+            counted: packets in the finished target; 0 if it does not say.
+        """
+        kept = min(self.packets_written, counted) if counted else self.packets_written
+        if kept < self.packets_read:
+            lost = f"{self.packets_read - kept} of {self.packets_read}"
+            yield f"{stream_label(self.source)}: {lost} packets are lost"
+
+    def _keep_order(self, packet: Packet[Stream]) -> None:
+        """Raise the packet's dts to the least one that the muxer takes.
+
+        Muxers refuse packets that go back in time, as those of broken files do, and those of audio
+        that overlaps where recordings were joined.
+        """
+        if packet.dts is None:
+            packet.dts = packet.pts
+        if packet.dts is None:
+            return
+        least = self._least_dts(packet.time_base)
+        if least is not None and packet.dts < least:
+            packet.dts = least
+            packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+        self.last_dts = packet.dts
+
+    def _least_dts(self, time_base: Fraction) -> int | None:
+        """Find the next dts that the muxer takes, in ticks of the packets' time base."""
+        if self.last_dts is None or not self.strict:
+            return self.last_dts
+        # A tick later on the target's clock too, which may be coarser.
+        return self.last_dts + max(1, ceil((self.target.time_base or time_base) / time_base))
+
+
+def add_stream_copy(
+    target: OutputContainer, stream: Stream, warnings: list[str]
+) -> StreamCopy | None:
+    """Add a stream to a target in a form that its container can hold.
+
+    Args:
+        target: an open container without a header so far.
+        stream: a stream of the source.
+        warnings: gets a sentence if the stream is left out or re-encoded.
+
+    Returns:
+        The copy to be made; None if the container cannot hold the stream.
+    """
+    container = target.format.name
+    label = stream_label(stream)
+    if (refusal := _find_refusal(stream, container)) is None:
+        copy = StreamCopy(stream, _add_from_template(target, stream))
+    elif is_text_subtitle(stream) and container in TEXT_SUBTITLES:
+        codec = TEXT_SUBTITLES[container]
+        reencoded = add_reencoded_subtitle(target, stream, codec)
+        copy = StreamCopy(stream, reencoded, reencodes=True)
+        warnings.append(f"{label} becomes {codec} in {container}")
+    else:
+        warnings.append(f"{label} is left out, {container} cannot hold it: {refusal}")
+        return None
+    if stream.type == "video" and not is_cover(stream):
+        warnings.append(f"{label} is copied as it is, only one video stream is restored")
+    copy.target.metadata.update(stream_tags(stream))
+    copy.target.disposition = stream.disposition
+    copy.strict = not has_flag(target, Flags.ts_nonstrict) and stream.type not in SPARSE_TYPES
+    return copy
+
+
+def trim_packet(packet: Packet[Stream], origin_s: Fraction, end_s: Fraction | None) -> bool:
+    """Move a packet to its time in a target made of a span.
+
+    Args:
+        packet: a packet of a copied stream, on the source's clock. It is changed.
+        origin_s: time zero of the target, on the source's clock.
+        end_s: end of the span on the same clock; None: the end of the source.
+
+    Returns:
+        False if the packet lies outside the span and is to be left out.
+    """
+    pts = packet.pts if packet.pts is not None else packet.dts
+    if pts is None:
+        return False
+    if packet.stream.disposition & Disposition.attached_pic:
+        packet.pts = packet.dts = 0
+        return True
+    origin = floor(origin_s / packet.time_base)
+    end = None if end_s is None else floor(end_s / packet.time_base)
+    if pts < origin and packet.stream.type == "subtitle" and packet.duration:
+        packet.duration -= origin - pts  # it is shown already when the span begins
+        packet.pts = packet.dts = pts = origin
+    if pts < origin or (end is not None and pts >= end):
+        return False
+    if packet.duration is not None and packet.duration < 0:
+        return False
+    set_origin(packet, origin)
+    return True
+
+
+def set_origin(packet: Packet[Stream], origin: int) -> None:
+    """Count a packet's time from `origin`, in ticks of its time base."""
+    pts = packet.pts if packet.pts is not None else packet.dts
+    packet.pts = None if pts is None else pts - origin
+    packet.dts = None if packet.dts is None else packet.dts - origin
+
+
+def _find_refusal(stream: Stream, container: str) -> str | None:
+    """Find why a container cannot hold a stream, in FFmpeg's words; None if it can.
+
+    FFmpeg tells only when it writes a header, so one is written in memory.
+    """
+    trial = av.open(io.BytesIO(), "w", format=container)
+    try:
+        with ffmpeg_errors():
+            _add_from_template(trial, stream).metadata.update(stream.metadata)
+            trial.start_encoding()
+    except FFmpegError as error:
+        return ffmpeg_words(error)
+    except ValueError as error:  # PyAV's own check
+        return str(error)
+    finally:
+        with suppress(FFmpegError):  # closing may fail for want of packets, which does not matter
+            trial.close()
+    return None
+
+
+def _add_from_template(target: OutputContainer, stream: Stream) -> Stream:
+    # "Opaque": from the decoder's parameters; there need not be an encoder.
+    return target.add_stream_from_template(stream, opaque=True)

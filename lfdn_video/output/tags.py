@@ -1,0 +1,94 @@
+"""Tags and dispositions: which ones are copied, and what a finished file lacks of its source.
+
+Containers drop tags silently, so each finished file is compared with its source. Knows streams,
+not packets.
+"""
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from lfdn_video.ffmpeg import codec_name, stream_title
+
+# Tags that tell how a file was made, not what is in it. The target gets its own.
+ENCODING_TAGS = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps"}
+    | {"vendor_id", "handler_name", "number_of_frames", "number_of_bytes"}
+)
+ENCODING_PREFIXES = ("_statistics", "bps-", "duration-", "number_of_")
+
+
+def content_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Select the tags that describe the content and are to be copied."""
+    return {tag: value for tag, value in tags.items() if not _is_about_encoding(tag)}
+
+
+def stream_tags(stream: Stream) -> dict[str, str]:
+    """Collect a stream's tags under the names that FFmpeg's muxers expect."""
+    tags = content_tags(stream.metadata)
+    if title := stream_title(stream):
+        tags["title"] = title
+    tags.pop("name", None)  # MP4's name of the title
+    return tags
+
+
+def stream_label(stream: Stream) -> str:
+    """Name a stream for a warning, such as `subtitle stream 3 (ass, eng, Signs)`."""
+    tags = (stream.language, stream_title(stream), stream.metadata.get("filename"))
+    details = ", ".join([codec_name(stream), *(tag for tag in tags if tag)])
+    return f"{stream.type} stream {stream.index} ({details})"
+
+
+def find_lost_tags(
+    subject: str, before: Mapping[str, str], after: Mapping[str, str], elsewhere: set[str]
+) -> Iterator[str]:
+    """Find tags that did not reach a target.
+
+    Args:
+        subject: beginning of each sentence, such as `audio stream 1: `; empty for the container.
+        before: the source's tags.
+        after: the target's tags.
+        elsewhere: values of tags in other places of the target. FFmpeg renames and moves tags.
+
+    Yields:
+        A sentence for each tag of which neither the name nor the value is in the target.
+    """
+    names = {tag.lower() for tag in after}
+    values = elsewhere | set(after.values())
+    for tag, value in content_tags(before).items():
+        undefined = tag == "language" and value == "und"
+        if tag.lower() not in names and value not in values and not undefined:
+            yield f"{subject}the tag {tag} is lost"
+
+
+def find_stream_losses(before: Stream, after: Stream, elsewhere: set[str]) -> Iterator[str]:
+    """Find what a stream lost beside its packets.
+
+    Args:
+        before: the stream in the source.
+        after: the same in the finished target.
+        elsewhere: as in `find_lost_tags`.
+
+    Yields:
+        A sentence for each tag, each disposition and a sample aspect ratio that is lost.
+    """
+    label = stream_label(before)
+    if before.type != after.type:
+        yield f"{label} is kept as {after.type} only"
+        return
+    yield from find_lost_tags(f"{label}: ", stream_tags(before), after.metadata, elsewhere)
+    lost = before.disposition & ~after.disposition
+    if before.index == min(s.index for s in before.container.streams if s.type == before.type):
+        lost &= ~Disposition.default  # players take the first of its type anyway
+    for disposition in lost:
+        yield f"{label}: the disposition {disposition.name} is lost"
+    if isinstance(before, VideoStream) and isinstance(after, VideoStream):
+        ratio = before.sample_aspect_ratio or Fraction(1)
+        if ratio != (after.sample_aspect_ratio or Fraction(1)):
+            yield f"{label}: the sample aspect ratio {ratio} is lost; players show it at 1"
+
+
+def _is_about_encoding(tag: str) -> bool:
+    return tag.lower() in ENCODING_TAGS or tag.lower().startswith(ENCODING_PREFIXES)
