@@ -1,5 +1,7 @@
 """Text subtitles re-encoded for a container that takes text, but not the source's kind of it."""
 
+from __future__ import annotations
+
 from fractions import Fraction
 from typing import cast
 
