@@ -23,7 +23,7 @@ from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_words
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
-from lfdn_video.media import Frame, PixelFormat, Plane, VideoInfo
+from lfdn_video.media import Frame, FrameFormat, PixelFormat, Plane, VideoInfo
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.target import (
@@ -125,7 +125,7 @@ class ImageWriter(FrameWriter):
         file = self._file_of(frame)
         if file in self._temporaries:
             raise OutputError(f"{file}: two images would have this name; use a pattern")
-        source = frame.info.path if frame.info is not None else self._info.path
+        source = frame.info.path if isinstance(frame.info, VideoInfo) else self._info.path
         check_target(file, source, overwrite=self._options.overwrite)
         self._refuse_other_sources(file, source)
         content = self._encode(frame, file)
@@ -203,15 +203,15 @@ class ImageWriter(FrameWriter):
 
     def _encode(self, frame: Frame, file: Path) -> bytes:
         """Encode a frame as an image file, with the tags of its source where they fit."""
-        info = frame.info or self._info
+        frame_format: FrameFormat = frame.info or self._info
         codec = ENCODERS[file.suffix.lower()]
-        source = frame.info.path.read_bytes() if frame.info is not None else b""
+        source = frame.info.path.read_bytes() if isinstance(frame.info, VideoInfo) else b""
         keeps_tags = bool(source) and decoder_of(source) == codec and codec in TAGGED_ENCODERS
         if not keeps_tags:
             if source and image_tags.has_tags(source):
                 self.warnings.add(file, "EXIF, texts and colour profile are left out", once=True)
-            frame, info = _rotate_upright(frame, info)
-        encoder = self._make_encoder(info, codec)
+            frame, frame_format = _rotate_upright(frame, frame_format)
+        encoder = self._make_encoder(frame_format, codec)
         for note in encoder.warnings:
             self.warnings.add(file, note, once=True)
         try:
@@ -220,12 +220,12 @@ class ImageWriter(FrameWriter):
             raise OutputError(f"{file}: cannot be encoded: {ffmpeg_words(error)}") from error
         return image_tags.carried(source, content) if keeps_tags else content
 
-    def _make_encoder(self, info: VideoInfo, codec: str) -> Encoder:
+    def _make_encoder(self, frame_format: FrameFormat, codec: str) -> Encoder:
         options = self._options
-        if codec == "libwebp" and info.format.family != "yuv":
+        if codec == "libwebp" and frame_format.format.family != "yuv":
             # Lossy WebP is YUV 4:2:0; samples of another kind have not had such a loss yet.
             options = replace(options, codec_options={"lossless": "1", **options.codec_options})
-        return Encoder(info, options, time_base=info.time_base, codec=codec)
+        return Encoder(frame_format, options, time_base=self._info.time_base, codec=codec)
 
     def _try_encoder(self) -> None:
         """Open an encoder once: while frames are in flight, FFmpeg's errors are terse."""
@@ -275,18 +275,18 @@ def _encode_frame(encoder: Encoder, frame: Frame) -> bytes:
     return b"".join(bytes(packet) for packet in packets)
 
 
-def _rotate_upright(frame: Frame, info: VideoInfo) -> tuple[Frame, VideoInfo]:
+def _rotate_upright(frame: Frame, shown: FrameFormat) -> tuple[Frame, FrameFormat]:
     """Rotate and flip the samples, where no tag of the target can tell to do so."""
-    if info.rotation == 0 and not info.flip:
-        return frame, info
-    quarters = info.rotation // 90
+    if shown.rotation == 0 and not shown.flip:
+        return frame, shown
+    quarters = shown.rotation // 90
     is_sideways = quarters % 2 == 1
     pixel_format = _rotate_format(frame.format) if is_sideways else frame.format
-    planes = tuple(_rotate_plane(plane, quarters, flip=info.flip) for plane in frame.planes)
+    planes = tuple(_rotate_plane(plane, quarters, flip=shown.flip) for plane in frame.planes)
     upright = replace(frame, planes=planes, format=pixel_format)
-    ratio = info.sample_aspect_ratio
+    ratio = shown.sample_aspect_ratio
     return upright, replace(
-        info,
+        shown,
         width=upright.width,
         height=upright.height,
         format=pixel_format,

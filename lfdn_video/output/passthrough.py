@@ -9,7 +9,7 @@ the source's timestamps jump back, the copied streams follow the video (`joined_
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -24,7 +24,6 @@ from av.stream import Discard, Stream
 from lfdn_video.ffmpeg import (
     KEEP_BYTES,
     MICROSECONDS,
-    codec_name,
     is_cover,
     may_be_joined,
     open_source,
@@ -32,7 +31,13 @@ from lfdn_video.ffmpeg import (
 )
 from lfdn_video.media import VideoInfo
 from lfdn_video.output.joined_clock import JoinedClock, decoding_time_s
-from lfdn_video.output.stream_copy import StreamCopy, add_stream_copy, set_origin, trim_packet
+from lfdn_video.output.stream_copy import (
+    StreamCopy,
+    add_stream_copy,
+    attach_cover,
+    set_origin,
+    trim_packet,
+)
 from lfdn_video.output.tags import (
     content_tags,
     find_lost_tags,
@@ -197,20 +202,12 @@ class Passthrough:
 
     def _add_copy(self, target: OutputContainer, stream: Stream) -> None:
         if is_cover(stream) and target.format.name == "matroska":
-            self._target_index[stream.index] = self._attach_cover(target, stream).index
+            self._target_index[stream.index] = attach_cover(target, stream, self._info.path).index
             return
         copy = add_stream_copy(target, stream, self.warnings)
         if copy is not None:
             self._copies[stream.index] = copy
             self._target_index[stream.index] = copy.target.index
-
-    def _attach_cover(self, target: OutputContainer, stream: Stream) -> Stream:
-        """Add a cover as an attachment, which is how Matroska keeps it."""
-        with closing(open_source(self._info.path)) as source:
-            content = bytes(next(source.demux(source.streams[stream.index])))
-        codec = "jpeg" if codec_name(stream) == "mjpeg" else codec_name(stream)
-        name = stream.metadata.get("filename") or f"cover.{codec.replace('jpeg', 'jpg')}"
-        return target.add_attachment(name, f"image/{codec}", content)
 
     def _converted_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
         """Yield the packets as they go into the target."""

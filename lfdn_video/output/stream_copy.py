@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
+from pathlib import Path
 
 import av
 from av.container import OutputContainer
@@ -20,7 +21,14 @@ from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words, has_flag, is_cover
+from lfdn_video.ffmpeg import (
+    codec_name,
+    ffmpeg_errors,
+    ffmpeg_words,
+    has_flag,
+    is_cover,
+    open_source,
+)
 from lfdn_video.output.joined_clock import SPARSE_TYPES
 from lfdn_video.output.subtitles import (
     TEXT_SUBTITLES,
@@ -136,6 +144,21 @@ def add_stream_copy(
     copy.target.disposition = stream.disposition
     copy.strict = not has_flag(target, Flags.ts_nonstrict) and stream.type not in SPARSE_TYPES
     return copy
+
+
+def attach_cover(target: OutputContainer, stream: Stream, source: Path) -> Stream:
+    """Add a cover as an attachment, which is how Matroska keeps it.
+
+    Args:
+        target: an open container without a header so far.
+        stream: the cover, a stream of one image.
+        source: the file that it is in; it is opened once more to read that image.
+    """
+    with closing(open_source(source)) as container:
+        content = bytes(next(container.demux(container.streams[stream.index])))
+    codec = "jpeg" if codec_name(stream) == "mjpeg" else codec_name(stream)
+    name = stream.metadata.get("filename") or f"cover.{codec.replace('jpeg', 'jpg')}"
+    return target.add_attachment(name, f"image/{codec}", content)
 
 
 def trim_packet(packet: Packet[Stream], origin_s: Fraction, end_s: Fraction | None) -> bool:

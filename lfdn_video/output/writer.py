@@ -168,7 +168,7 @@ class Writer(FrameWriter):
         Raises:
             OutputError: it differs from the frames before, or cannot be written.
         """
-        self._check_format(frame)
+        _check_like_first(frame, self._info)
         with output_errors(self._target):
             if self._first_pts is None:
                 self._first_pts = frame.pts
@@ -245,19 +245,6 @@ class Writer(FrameWriter):
             codec = self._encoder.codec.name
             self._warn(f"{codec} has a constant rate, so frames are moved; use another codec")
 
-    def _check_format(self, frame: Frame) -> None:
-        """Refuse a frame unlike the first: images may differ from each other, video frames not."""
-        info = frame.info or self._info
-        found = (frame.width, frame.height, frame.format, info.rotation, info.flip)
-        first = self._info
-        if found != (first.width, first.height, first.format, first.rotation, first.flip):
-            raise OutputError(
-                f"{frame.name or 'a frame'}: is {frame.width}x{frame.height} {frame.format.name} "
-                f"rotated by {info.rotation}, the first {first.width}x{first.height} "
-                f"{first.format.name} rotated by {first.rotation}; make them alike, or write to a "
-                f"folder"
-            )
-
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
 
@@ -276,6 +263,19 @@ def _find_container(target: Path) -> str:
             f"{target}: {container} does not make one file that plays; end the name in .mp4 or .mkv"
         )
     return container
+
+
+def _check_like_first(frame: Frame, first: VideoInfo) -> None:
+    """Refuse a frame unlike the first: images may differ from each other, video frames may not."""
+    own = frame.info or first
+    found = (frame.width, frame.height, frame.format, own.rotation, own.flip)
+    if found != (first.width, first.height, first.format, first.rotation, first.flip):
+        raise OutputError(
+            f"{frame.name or 'a frame'}: is {frame.width}x{frame.height} {frame.format.name} "
+            f"rotated by {own.rotation}, the first {first.width}x{first.height} "
+            f"{first.format.name} rotated by {first.rotation}; make them alike, or write to a "
+            f"folder"
+        )
 
 
 def _adapt_options(options: EncodeOptions, container: str) -> EncodeOptions:
