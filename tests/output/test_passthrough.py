@@ -3,17 +3,14 @@
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 from av.stream import Disposition
 
 from lfdn_video.input.reader import Reader
 from lfdn_video.options import EncodeOptions, SpanOptions
-from lfdn_video.output.joined_clock import JoinedClock
 from lfdn_video.output.passthrough import Passthrough
 from tests.output.test_writer import FAST, LOSSLESS, copy
 from tests.support.clips import Clip, delayed, joined, packets, times, with_cover
@@ -216,18 +213,6 @@ def test_audio_that_overlaps_at_a_discontinuity_is_put_in_order(
         for found, path in zip((heard, last), (target, tmp_path / "clip.ts"), strict=True)
     ]
     assert float(ends[0]) == pytest.approx(float(ends[1]), abs=0.002)
-
-
-def test_audio_runs_on_from_its_own_last_packet_if_the_video_is_not_followed(
-    tmp_path: Path,
-) -> None:
-    path = Clip(audio="flac", pts=range(30)).make(tmp_path / "in.nut")
-    with av.open(str(path)) as once, av.open(str(path)) as again:
-        both = chain(*(file.demux(file.streams[1]) for file in (once, again)))
-        clock = JoinedClock(Reader(path).info, follow_video=False)
-        moved = [packet.dts for packet in clock.shift_packets(each for each in both if each.size)]
-    assert len(set(np.diff([dts for dts in moved if dts is not None])[:-1])) == 1
-    assert clock.first_discontinuity_s == pytest.approx(1.2, abs=0.1)
 
 
 def test_recording_on_the_wall_clock_keeps_its_audio(tmp_path: Path) -> None:

@@ -174,18 +174,6 @@ def test_corrupt_segment_is_encoded_again(tmp_path: Path) -> None:
     assert frames(target) == frames(straight)
 
 
-def test_second_run_on_the_same_target_is_refused(tmp_path: Path) -> None:
-    target = tmp_path / "out.mp4"
-    first, second = Journal(target), Journal(target)
-    first.open({}, resume=False, overwrite=False)
-    with pytest.raises(OutputError, match="another run is writing it"):
-        second.open({}, resume=True, overwrite=False)
-    first.close()
-    second.open({}, resume=False, overwrite=False)
-    second.close()
-    assert left_in(tmp_path) == []
-
-
 def test_unreadable_journal_starts_afresh(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     folder = interrupted(target)

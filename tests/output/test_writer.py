@@ -18,7 +18,6 @@ from lfdn_video.input.reader import Reader
 from lfdn_video.media import Colour, VideoInfo
 from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions, SpanOptions
 from lfdn_video.output.muxer import Muxer
-from lfdn_video.output.open import open_writer
 from lfdn_video.output.passthrough import Passthrough
 from lfdn_video.output.writer import Writer
 from tests.support.clips import Clip, packets, planes, times, wall_clock
@@ -397,33 +396,6 @@ def test_wall_clock_timestamps_do_not_end_the_audio(tmp_path: Path) -> None:
     copy(source, target, FAST, SpanOptions(start_s=0.1))
     assert times(target)[0] == 0
     assert [len(track) > 3 for track in packets(target, "audio")] == [True, True]
-
-
-def test_open_writer_tells_images_from_videos(tmp_path: Path) -> None:
-    info = described(Clip().make(tmp_path / "in.mkv"))
-    assert isinstance(open_writer(tmp_path / "out.mp4", info), Writer)
-    assert not isinstance(open_writer(tmp_path / "out_%03d.png", info), Writer)
-
-
-@pytest.mark.parametrize("slash", ["", "/"])
-def test_video_written_to_a_folder_keeps_its_name(tmp_path: Path, slash: str) -> None:
-    info = described(Clip().make(tmp_path / "in.mkv"))
-    (tmp_path / "results").mkdir()
-    writer = open_writer(f"{tmp_path}/results{slash}", info, LOSSLESS)
-    assert isinstance(writer, Writer)
-    assert writer.target == tmp_path / "results" / "in.mkv"
-
-
-def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    info = described(Clip().make(tmp_path / "in.mkv"))
-    with pytest.raises(OutputError, match=r"the folder .*results does not exist"):
-        open_writer(f"{tmp_path}/results/", info)
-
-
-def test_folder_of_the_source_is_refused(tmp_path: Path) -> None:
-    info = described(Clip().make(tmp_path / "in.mkv"))
-    with pytest.raises(OutputError, match="is the source itself"):
-        open_writer(tmp_path, info, EncodeOptions(overwrite=True))
 
 
 def test_complete_file_that_cannot_be_checked_is_kept(
