@@ -92,7 +92,7 @@ def test_source_missing_when_segments_are_joined_costs_no_frame(
 
 @not_on_windows
 def test_removed_corrupt_source_is_an_error(source: Path, target: Path) -> None:
-    """A corrupt source is opened once more, for the slow way of reading."""
+    """A corrupt source is opened once more, for the careful pass."""
     damage(source, COUNT - 5)
     with pytest.raises(InputError, match=r"in\.mkv: no such file"):
         run(source, target, source.unlink)

@@ -65,12 +65,12 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
     supported = codec.create("video").supported_options
     private = {option.name: option for option in supported.private}
     generic = {option.name: option for option in supported.generic if _is_for_video_encoder(option)}
-    resolved = {**CODEC_DEFAULTS.get(codec.name, {}), **_repeatable_options(codec)}
+    resolved = {**CODEC_DEFAULTS.get(codec.name, {}), **_find_repeatable_options(codec)}
     if QUALITY_OPTIONS & options.codec_options.keys() and options.crf is None:
         resolved = {key: resolved[key] for key in resolved if key not in QUALITY_OPTIONS}
         resolved.pop("flags", None)  # "+qscale", which belongs to the default quality
     if options.crf is not None:
-        name = _quality_option(codec, private)
+        name = _find_quality_option(codec, private)
         worst = WORST_CRF.get(codec.name, WORST_CRF_ELSEWHERE)
         if not 0 <= options.crf <= worst:
             raise OptionError(f"crf: {codec.name} takes 0 (best) to {worst}, not {options.crf:g}")
@@ -101,14 +101,14 @@ def _check_preset(codec: Codec, private: Mapping[str, CodecOption], preset: str)
         raise OptionError(f"preset: {preset!r} is none of {', '.join(PRESETS)}")
 
 
-def _quality_option(codec: Codec, private: Mapping[str, CodecOption]) -> str:
+def _find_quality_option(codec: Codec, private: Mapping[str, CodecOption]) -> str:
     for name in ("crf", "cq"):
         if name in private:
             return name
     raise OptionError(f"crf: {codec.name} has no constant-quality mode; leave it out")
 
 
-def _repeatable_options(codec: Codec) -> dict[str, str]:
+def _find_repeatable_options(codec: Codec) -> dict[str, str]:
     return X264_REPEATABLE if codec.name.startswith("libx264") and _has_avx512() else {}
 
 

@@ -122,7 +122,7 @@ class ImageWriter(FrameWriter):
         Raises:
             OutputError: its name is taken, or it cannot be encoded or written.
         """
-        file = self._file_of(frame)
+        file = self._choose_file(frame)
         if file in self._temporaries:
             raise OutputError(f"{file}: two images would have this name; use a pattern")
         source = frame.info.path if isinstance(frame.info, VideoInfo) else self._info.path
@@ -193,7 +193,7 @@ class ImageWriter(FrameWriter):
         if has_others and file.exists() and file.parent.samefile(source.parent):
             raise OutputError(f"{file}: is in the source's folder; choose another folder")
 
-    def _file_of(self, frame: Frame) -> Path:
+    def _choose_file(self, frame: Frame) -> Path:
         if self._into_folder:
             assert frame.name is not None, "an image has a name"
             return self._target / frame.name

@@ -127,7 +127,7 @@ class JoinedClock:
             end_s = self._video_end_s + self._shifts_s[-1]
             if self._origin_reached:
                 self._record_discontinuity(end_s)
-            # Parts before the span are not in the target, so nothing runs on from them.
+            # A part before the span is not in the target, so nothing runs on from it.
             self._shifts_s.append(end_s - pts_s if self._origin_reached else Fraction(0))
             self._last_video_s.append(dts_s)
             self._video_end_s = pts_s

@@ -39,11 +39,11 @@ from lfdn_video.output.stream_copy import (
     trim_packet,
 )
 from lfdn_video.output.tags import (
-    content_tags,
+    collect_stream_tags,
+    describe_stream,
     find_lost_tags,
     find_stream_losses,
-    stream_label,
-    stream_tags,
+    select_content_tags,
 )
 
 SUBTITLE_S = 10
@@ -91,7 +91,7 @@ class Passthrough:
             target: an open container without a header so far.
             add_video: adds the stream that takes the place of the restored one.
         """
-        target.metadata.update(content_tags(self._container.metadata))
+        target.metadata.update(select_content_tags(self._container.metadata))
         follows_video = may_be_joined(self._container)
         for stream in self._container.streams:
             is_restored = stream.index == self._info.video_index
@@ -99,7 +99,7 @@ class Passthrough:
             is_chapter_track = stream.discard == Discard.all
             if is_restored:
                 video = add_video(target)
-                video.metadata.update(stream_tags(stream))
+                video.metadata.update(collect_stream_tags(stream))
                 video.disposition = stream.disposition
                 self._target_index[stream.index] = video.index
             elif not is_chapter_track:
@@ -191,7 +191,7 @@ class Passthrough:
             for source_index, target_index in self._target_index.items():
                 before = self._container.streams[source_index]
                 if target_index >= len(target.streams):
-                    yield f"{stream_label(before)} is lost"
+                    yield f"{describe_stream(before)} is lost"
                     continue
                 after = target.streams[target_index]
                 yield from find_stream_losses(before, after, set(target.metadata.values()))

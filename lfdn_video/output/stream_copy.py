@@ -36,7 +36,7 @@ from lfdn_video.output.subtitles import (
     is_text_subtitle,
     reencode_subtitle,
 )
-from lfdn_video.output.tags import stream_label, stream_tags
+from lfdn_video.output.tags import collect_stream_tags, describe_stream
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class StreamCopy:
         kept = min(self.packets_written, counted) if counted else self.packets_written
         if kept < self.packets_read:
             lost = f"{self.packets_read - kept} of {self.packets_read}"
-            yield f"{stream_label(self.source)}: {lost} packets are lost"
+            yield f"{describe_stream(self.source)}: {lost} packets are lost"
 
     def _keep_order(self, packet: Packet[Stream]) -> None:
         """Raise the packet's dts to the least one that the muxer takes.
@@ -127,7 +127,7 @@ def add_stream_copy(
         The copy to be made; None if the container cannot hold the stream.
     """
     container = target.format.name
-    label = stream_label(stream)
+    label = describe_stream(stream)
     if (refusal := _find_refusal(stream, container)) is None:
         copy = StreamCopy(stream, _add_from_template(target, stream))
     elif is_text_subtitle(stream) and container in TEXT_SUBTITLES:
@@ -140,7 +140,7 @@ def add_stream_copy(
         return None
     if stream.type == "video" and not is_cover(stream):
         warnings.append(f"{label} is copied as it is, only one video stream is restored")
-    copy.target.metadata.update(stream_tags(stream))
+    copy.target.metadata.update(collect_stream_tags(stream))
     copy.target.disposition = stream.disposition
     copy.strict = not has_flag(target, Flags.ts_nonstrict) and stream.type not in SPARSE_TYPES
     return copy

@@ -20,22 +20,22 @@ ENCODING_TAGS = frozenset(
 ENCODING_PREFIXES = ("_statistics", "bps-", "duration-", "number_of_")
 
 
-def content_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def select_content_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Select the tags that describe the content and are to be copied."""
     return {tag: value for tag, value in tags.items() if not _is_about_encoding(tag)}
 
 
-def stream_tags(stream: Stream) -> dict[str, str]:
+def collect_stream_tags(stream: Stream) -> dict[str, str]:
     """Collect a stream's tags under the names that FFmpeg's muxers expect."""
-    tags = content_tags(stream.metadata)
+    tags = select_content_tags(stream.metadata)
     if title := stream_title(stream):
         tags["title"] = title
     tags.pop("name", None)  # MP4's name of the title
     return tags
 
 
-def stream_label(stream: Stream) -> str:
-    """Name a stream for a warning, such as `subtitle stream 3 (ass, eng, Signs)`."""
+def describe_stream(stream: Stream) -> str:
+    """Describe a stream in a warning, such as `subtitle stream 3 (ass, eng, Signs)`."""
     tags = (stream.language, stream_title(stream), stream.metadata.get("filename"))
     details = ", ".join([codec_name(stream), *(tag for tag in tags if tag)])
     return f"{stream.type} stream {stream.index} ({details})"
@@ -57,7 +57,7 @@ def find_lost_tags(
     """
     names = {tag.lower() for tag in after}
     values = elsewhere | set(after.values())
-    for tag, value in content_tags(before).items():
+    for tag, value in select_content_tags(before).items():
         undefined = tag == "language" and value == "und"
         if tag.lower() not in names and value not in values and not undefined:
             yield f"{subject}the tag {tag} is lost"
@@ -74,11 +74,11 @@ def find_stream_losses(before: Stream, after: Stream, elsewhere: set[str]) -> It
     Yields:
         A sentence for each tag, each disposition and a sample aspect ratio that is lost.
     """
-    label = stream_label(before)
+    label = describe_stream(before)
     if before.type != after.type:
         yield f"{label} is kept as {after.type} only"
         return
-    yield from find_lost_tags(f"{label}: ", stream_tags(before), after.metadata, elsewhere)
+    yield from find_lost_tags(f"{label}: ", collect_stream_tags(before), after.metadata, elsewhere)
     lost = before.disposition & ~after.disposition
     if before.index == min(s.index for s in before.container.streams if s.type == before.type):
         lost &= ~Disposition.default  # players take the first of its type anyway

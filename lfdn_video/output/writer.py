@@ -201,7 +201,7 @@ class Writer(FrameWriter):
         expected = self._info.expected_frames(self._span)
         is_long = expected is None or expected > LONG_FRAMES
         if is_long or Journal(self._target).folder.is_dir():
-            manifest = _run_manifest(self._info, self._options, self._span)
+            manifest = _build_manifest(self._info, self._options, self._span)
             return SegmentedSink(
                 self._target,
                 self._muxer,
@@ -296,7 +296,7 @@ def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:
     return 1 / options.frame_rate
 
 
-def _run_manifest(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
+def _build_manifest(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
     """Describe a run by all that its encoded frames depend on, as JSON values."""
     encode = {name: str(value) for name, value in asdict(options).items() if value is not None}
     for name in ("overwrite", "resume"):

@@ -334,10 +334,10 @@ def test_folder_into_one_image_is_refused(tmp_path: Path) -> None:
         copy(folder(tmp_path / "in"), tmp_path / "out.png")
 
 
-@pytest.mark.parametrize("name", ["standing", "standing/frame_%d.png", "standing/frame_8.png"])
+@pytest.mark.parametrize("name", ["existing", "existing/frame_%d.png", "existing/frame_8.png"])
 def test_existing_images_are_overwritten_only_with_permission(tmp_path: Path, name: str) -> None:
     source = folder(tmp_path / "in", 1)
-    folder(tmp_path / "standing", 1)
+    folder(tmp_path / "existing", 1)
     with pytest.raises(OutputError, match="exists already"):
         copy(source / "frame_8.png", tmp_path / name)
     copy(source / "frame_8.png", tmp_path / name, EncodeOptions(overwrite=True))
