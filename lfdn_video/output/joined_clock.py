@@ -123,7 +123,7 @@ class JoinedClock:
             return
         dts_s = decoding_time_s(packet)
         pts_s = dts_s if packet.pts is None else packet.pts * packet.time_base
-        if self._video_parts.at(dts_s) == len(self._shifts_s):  # the first packet of a new part
+        if self._video_parts.at(dts_s) == len(self._shifts_s):  # a new part begins
             end_s = self._video_end_s + self._shifts_s[-1]
             if self._origin_reached:
                 self._record_discontinuity(end_s)

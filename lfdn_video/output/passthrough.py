@@ -139,7 +139,8 @@ class Passthrough:
         """
         self._origin_s = origin_s
         self._end_s = end_s
-        if trim and not may_be_joined(self._container):  # in those, times may be in no order
+        # Where recordings may be joined, times are in no order, so seeking may find a wrong place.
+        if trim and not may_be_joined(self._container):
             with suppress(FFmpegError):  # where seeking fails, the source is read from its start
                 self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._packets = self._converted_packets(trim=trim)
@@ -229,7 +230,8 @@ class Passthrough:
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
             streams.append(self._container.streams[self._info.video_index])
-        for packet in clock.shift_packets(readable(self._container, streams, self._warn_of_damage)):
+        demuxed = readable(self._container, streams, self._warn_of_damage)
+        for packet in clock.shift_packets(demuxed):
             # Packets of different streams are not in order of time: read on a little.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
                 break
