@@ -69,7 +69,9 @@ class Passthrough:
         self._info = info
         self._container = open_source(info.path, metadata_errors=KEEP_BYTES)
         self._copies: dict[int, StreamCopy] = {}
+        """By the index of the source's stream."""
         self._target_index: dict[int, int] = {}
+        """Index of each stream in the target, covers and video included, by that in the source."""
         self._has_chapters = False
         self._origin_s = Fraction(0)
         self._end_s: Fraction | None = None
