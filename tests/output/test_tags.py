@@ -1,0 +1,26 @@
+"""Tags: which ones are copied, and which count as lost."""
+
+from lfdn_video.output.tags import find_lost_tags, select_content_tags
+
+
+def lost(before: dict[str, str], after: dict[str, str], *elsewhere: str) -> list[str]:
+    return list(find_lost_tags("", before, after, set(elsewhere)))
+
+
+def test_tags_about_the_encoding_are_not_copied() -> None:
+    tags = {"title": "Rain", "ENCODER": "Lavf", "_STATISTICS_TAGS": "x", "BPS-eng": "1"}
+    assert select_content_tags(tags) == {"title": "Rain"}
+
+
+def test_missing_tag_is_lost() -> None:
+    assert lost({"title": "Rain"}, {}) == ["the tag title is lost"]
+
+
+def test_tag_under_another_name_or_elsewhere_is_not_lost() -> None:
+    assert lost({"title": "Rain", "date": "2026"}, {"TITLE": "", "year": "2026"}) == []
+    assert lost({"title": "Rain"}, {}, "Rain") == []
+
+
+def test_undefined_language_is_not_lost() -> None:
+    assert lost({"language": "und"}, {}) == []
+    assert lost({"language": "deu"}, {}) == ["the tag language is lost"]
