@@ -22,7 +22,7 @@ PACKAGES = ("lfdn_video", "lfdn", "lfdn.degrade")
 PAGE = Path(__file__).with_name("api.md")
 LIST_SECTIONS = ("Args", "Attributes", "Raises")
 SECTIONS = (*LIST_SECTIONS, "Returns", "Yields", "Example", "Examples", "Note", "Notes")
-SIGNATURE_CHARS = 88  # a longer signature has one argument per line
+SIGNATURE_CHARS = 80  # a longer signature has one argument per line
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 

@@ -49,7 +49,7 @@ def test_pages_agree_with_the_results(page: Path) -> None:
     assert render(text, load_reports()) == text
 
 
-@pytest.mark.parametrize(("page", "kind"), zip(PAGES, ("speed", "suite"), strict=True))
+@pytest.mark.parametrize(("page", "kind"), [*zip(PAGES, ("speed", "suite"), strict=True)])
 def test_pages_have_a_marker_for_each_device(page: Path, kind: str) -> None:
     text = page.read_text(encoding="utf-8")
     assert all(f"<!-- {kind}:{device} -->" in text for device in ("cpu", "cuda"))
