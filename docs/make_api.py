@@ -85,7 +85,7 @@ def render_object(value: Any) -> Iterator[str]:
         return
     definition = definition_of(value)
     if issubclass(value, BaseException):
-        yield f"Exception, a subclass of `{value.__base__.__name__}`."
+        yield f"Exception, a subclass of `{value.__bases__[0].__name__}`."
     elif init := _own_init(definition):
         yield render_signature(init, name=value.__name__)
     yield render_docstring(value.__doc__ or "")
