@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,16 @@ def render_object(value: Any) -> Iterator[str]:
         yield render_docstring(value.__doc__ or "")
         return
     definition = definition_of(value)
+    text, documented = value.__doc__ or "", dict[str, str]()
     if issubclass(value, BaseException):
         yield f"Exception, a subclass of `{value.__bases__[0].__name__}`."
     elif init := _own_init(definition):
         yield render_signature(init, name=value.__name__)
-    yield render_docstring(value.__doc__ or "")
-    yield "\n".join(_fields(value))
-    yield "\n".join(_properties(value))
+    else:
+        text, documented = _split_fields(text)
+    yield render_docstring(text)
+    yield _titled_list("Fields", _fields(value, documented))
+    yield _titled_list("Properties", _properties(value))
     for member in _members(value):
         if not _is_property(member):
             yield f"#### {value.__name__}.{member.name}"
@@ -158,13 +161,33 @@ def _own_init(node: Definition) -> ast.FunctionDef | None:
 
 
 def _ancestors(value: type) -> list[type]:
-    """The class and its bases in our packages, base first."""
-    ours = [each for each in value.__mro__ if each.__module__.partition(".")[0] in PACKAGES]
+    """The class and its bases in the same package, base first."""
+    package = value.__module__.partition(".")[0]
+    ours = [each for each in value.__mro__ if each.__module__.partition(".")[0] == package]
     return [each for each in reversed(ours) if each is value or not issubclass(each, Exception)]
 
 
-def _fields(value: type) -> Iterator[str]:
-    """One list item for each public field, with the string below it as its description."""
+def _titled_list(title: str, items: Iterable[str]) -> str:
+    lines = "\n".join(items)
+    return f"**{title}**\n\n{lines}" if lines else ""
+
+
+def _split_fields(text: str) -> tuple[str, dict[str, str]]:
+    """Take the fields that a class's docstring describes out of it; return both."""
+    sections = r"^(?:Args|Attributes):\n(.*?)(?=^\S|\Z)"
+    text, fields = inspect.cleandoc(text), dict[str, str]()
+    for section in re.findall(sections, text, re.DOTALL | re.MULTILINE):
+        for entry in re.split(r"\n(?=\S)", textwrap.dedent(section).strip("\n")):
+            name, _, fields[name] = entry.partition(":")
+    return re.sub(sections, "", text, flags=re.DOTALL | re.MULTILINE), fields
+
+
+def _fields(value: type, documented: dict[str, str]) -> Iterator[str]:
+    """One list item for each public field, with its description.
+
+    That is the string below the field, or its entry in the class's docstring. What is left of the
+    latter comes last.
+    """
     for each in _ancestors(value):
         body = definition_of(each).body
         for node, following in zip(body, [*body[1:], None], strict=True):
@@ -173,8 +196,11 @@ def _fields(value: type) -> Iterator[str]:
             if node.target.id.startswith("_") or "ClassVar" in ast.unparse(node.annotation):
                 continue
             text = f"- `{node.target.id}: {_annotation(node.annotation)}{_default(node.value)}`"
-            note = _string(following)
-            yield f"{text}: {_join_lines(note)}" if note else text
+            note = documented.pop(node.target.id, "")
+            note = _join_lines(_string(following) or note)
+            yield f"{text}: {note}" if note else text
+    for name, note in documented.items():
+        yield f"- `{name}`: {_join_lines(note)}"
 
 
 def _default(node: ast.expr | None) -> str:
@@ -210,7 +236,7 @@ def _properties(value: type) -> Iterator[str]:
     for node in filter(_is_property, _members(value)):
         kind = f": {_annotation(node.returns)}" if node.returns else ""
         note = _join_lines(ast.get_docstring(node) or "")
-        yield f"- `{node.name}{kind}` (property)" + (f": {note}" if note else "")
+        yield f"- `{node.name}{kind}`" + (f": {note}" if note else "")
 
 
 def render_docstring(text: str) -> str:

@@ -1,5 +1,7 @@
 """`docs/api.md` is made from the docstrings of today, and the command that makes it works."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from tests.support.scripts import ROOT, load
@@ -42,6 +44,41 @@ def test_google_sections_become_lists() -> None:
         "What was done.",
         "**Raises**",
         "- `ValueError`: never.",
+    ]
+
+
+@dataclass
+class Size:
+    """The size of a tile.
+
+    Args:
+        width_px: its width,
+            in pixels.
+        height_px: replaced by the string below the field.
+
+    Raises:
+        ValueError: never.
+    """
+
+    width_px: int
+    height_px: int = 2
+    """Its height."""
+
+    @property
+    def area_px(self) -> int:
+        """Width times height."""
+        return self.width_px * self.height_px
+
+
+def test_fields_have_their_descriptions() -> None:
+    assert "\n\n".join(filter(None, make_api.render_object(Size))).split("\n\n") == [
+        "The size of a tile.",
+        "**Raises**",
+        "- `ValueError`: never.",
+        "**Fields**",
+        "- `width_px: int`: its width, in pixels.\n- `height_px: int = 2`: Its height.",
+        "**Properties**",
+        "- `area_px: int`: Width times height.",
     ]
 
 
