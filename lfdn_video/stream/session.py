@@ -26,7 +26,7 @@ from lfdn_video.stream.adaptation import SCALES, Adaptation
 from lfdn_video.stream.addresses import Source, parse_source
 from lfdn_video.stream.capture.capture import Capture, Captured, Patience
 from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
-from lfdn_video.stream.wire import Request, SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket, Request
 
 if TYPE_CHECKING:
     from lfdn_video.inference.scheduler import Runner
@@ -50,8 +50,8 @@ class Sink(Protocol):
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """A restored frame; its `info` is set."""
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
-        """Sound of the source, from another thread and ahead of its pictures."""
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
+        """Audio of the source, from another thread and ahead of its pictures."""
 
 
 class LiveFrame:
@@ -106,11 +106,11 @@ class Session:
             source=source,
             loop=self._options.loop,
             patience_s=self._options.stall_timeout_s,
-            sound=bool(sinks),
+            audio=bool(sinks),
             options=self._options.input_options,
         )
         patience = Patience(stall_s=self._options.stall_timeout_s, retries=self._options.retries)
-        self._capture = Capture(request, patience, report=self._report, sound=self._pass_sound)
+        self._capture = Capture(request, patience, report=self._report, audio=self._pass_audio)
         self._meter = _Meter()
         self._under_way: Captured | None = None
 
@@ -269,9 +269,9 @@ class Session:
         self._report(state, message)
         self._board.close()
 
-    def _pass_sound(self, message: SoundHeader | SoundPacket) -> None:
+    def _pass_audio(self, message: AudioHeader | AudioPacket) -> None:
         for sink in self._sinks:
-            sink.sound(message)
+            sink.add_audio(message)
 
 
 def live(

@@ -55,14 +55,14 @@ def test_a_picture_of_another_size_says_so(tmp_path: Path) -> None:
     ]
 
 
-def test_sound_comes_with_a_header_and_on_the_clock_of_the_pictures(tmp_path: Path) -> None:
+def test_audio_comes_with_a_header_and_on_the_clock_of_the_pictures(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=tuple(range(10)), audio="aac").make(tmp_path / "clip.mp4")
-    messages = grabbed(clip, sound=True)
-    assert [type(each) for each in messages].count(wire.SoundHeader) == 1
-    sound = [each for each in messages if isinstance(each, wire.SoundPacket)]
+    messages = grabbed(clip, audio=True)
+    assert [type(each) for each in messages].count(wire.AudioHeader) == 1
+    audio = [each for each in messages if isinstance(each, wire.AudioPacket)]
     first = pictures(messages)[0].stamp_s
-    assert sound
-    assert all(-0.5 < packet.stamp_s - first < 5 for packet in sound)
+    assert audio
+    assert all(-0.5 < packet.stamp_s - first < 5 for packet in audio)
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,10 @@ class Capture:
         patience: Patience,
         *,
         report: Report,
-        sound: Callable[[wire.SoundHeader | wire.SoundPacket], None] | None = None,
+        audio: Callable[[wire.AudioHeader | wire.AudioPacket], None] | None = None,
     ) -> None:
         self._request, self._patience = request, patience
-        self._report, self._sound = report, sound
+        self._report, self._audio = report, audio
         self._changed = threading.Condition()
         self._newest: Captured | None = None
         self._counts = Counts()
@@ -218,8 +218,8 @@ class Capture:
                         return message
                     elif isinstance(message, wire.Note):
                         _log.warning("%s: %s", source, message.text)
-                    elif self._sound is not None:
-                        self._sound(message)
+                    elif self._audio is not None:
+                        self._audio(message)
             except (EOFError, BrokenPipeError):
                 if watchdog.barked_after_s is not None:
                     return wire.Ended(f"{source}: no frame for {watchdog.barked_after_s:g} s")

@@ -63,7 +63,7 @@ DRIFT = 0.001
 """Seconds per second by which a camera's clock may be slow."""
 
 SILENCE_BYTES = 16
-"""Of a packet that stands for the sound where only its kind is told."""
+"""Of a packet that stands for the audio where only its kind is told."""
 
 LATEST_S = 0.5
 """What could not be given out in time by more than this delays all that follows."""
@@ -196,8 +196,8 @@ class _Grab:
         self._video.thread_type = ThreadType.SLICE  # by frames, each would come some frames late
         self._video.codec_context.options = decoding_limits()
         self._pictures = _Pictures(request.source.hide, send)
-        self._sound = _sound(container, send) if request.sound else None
-        wanted = [self._video, *([self._sound.stream] if self._sound is not None else [])]
+        self._audio = _audio(container, send) if request.audio else None
+        wanted = [self._video, *([self._audio.stream] if self._audio is not None else [])]
         for stream in container.streams:
             if stream not in wanted:
                 stream.discard = Discard.all
@@ -216,9 +216,9 @@ class _Grab:
     def run(self) -> None:
         """InputError or FFmpegError if it ends before its time."""
         for packet in self._packets():
-            if self._sound is not None and packet.stream == self._sound.stream:
+            if self._audio is not None and packet.stream == self._audio.stream:
                 self._pace.until(_time_s(packet))
-                self._sound.give(packet, time.monotonic())
+                self._audio.give(packet, time.monotonic())
             else:
                 self._decode(packet)
         self._decode(None)
@@ -298,8 +298,8 @@ class _Pictures:
         return self._info
 
 
-class _Sound:
-    """Packets of sound, put on the clock of the pictures.
+class _AudioCopier:
+    """Packets of audio, put on the clock of the pictures.
 
     The first one is heard when it comes, and the others as far from it as they say; where they
     drift away from when they come, that is begun again.
@@ -317,11 +317,11 @@ class _Sound:
         if self._ahead_s is None or abs(time_s + self._ahead_s - came_s) > 1:
             self._ahead_s = came_s - time_s
         duration_s = float((packet.duration or 0) * packet.time_base)
-        self._send(wire.SoundPacket(bytes(packet), time_s + self._ahead_s, duration_s))
+        self._send(wire.AudioPacket(bytes(packet), time_s + self._ahead_s, duration_s))
 
 
-def _sound(container: InputContainer, send: Send) -> _Sound | None:
-    """The first stream of sound, if there is one that can be copied; its header is sent."""
+def _audio(container: InputContainer, send: Send) -> _AudioCopier | None:
+    """The first stream of audio, if there is one that can be copied; its header is sent."""
     if not container.streams.audio:
         return None
     stream = container.streams.audio[0]
@@ -334,10 +334,10 @@ def _sound(container: InputContainer, send: Send) -> _Sound | None:
             empty.mux(silence)
     except (FFmpegError, ValueError) as error:
         words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
-        send(wire.Note(f"the sound ({stream.name}) cannot be copied and is left out: {words}"))
+        send(wire.Note(f"the audio ({stream.name}) cannot be copied and is left out: {words}"))
         return None
-    send(wire.SoundHeader(header.getvalue()))
-    return _Sound(stream, send)
+    send(wire.AudioHeader(header.getvalue()))
+    return _AudioCopier(stream, send)
 
 
 class _Backlog:

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
 from lfdn_video.planes import Coding, Converter, planes_of, working_format
 from lfdn_video.stream.watch.board import Picture
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 Format = Literal["y4m", "raw"]
 
@@ -54,7 +54,7 @@ class Pipe:
         if sys.platform != "win32":
             os.set_blocking(self._descriptor, self._blocks)
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """There is no place for it."""
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002

@@ -20,7 +20,7 @@ from lfdn_video.options import EncodeOptions
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import masked, scheme_of
 from lfdn_video.stream.child import Child
-from lfdn_video.stream.sinks.outlet import Sound, check_encoding
+from lfdn_video.stream.sinks.outlet import AudioQueue, check_encoding
 from lfdn_video.stream.sinks.pusher import KINDS
 
 QUEUE_FRAMES = 4
@@ -44,7 +44,7 @@ class Push:
             raise OptionError(f"out: {self._name} is no place to push to; give one of {known}")
         self._request = wire.Push(target=target, encode=encode or EncodeOptions())
         check_encoding(self._request.encode, _checked_kind(scheme_of(target)))
-        self._sound = Sound()
+        self._audio = AudioQueue()
         self._queue: deque[wire.Picture] = deque(maxlen=QUEUE_FRAMES)
         self._changed = threading.Condition()
         self._closing = False
@@ -75,8 +75,8 @@ class Push:
             self._thread.join(WAKE_S)
             self._kill()
 
-    def sound(self, message: wire.SoundHeader | wire.SoundPacket) -> None:
-        self._sound.add(message)
+    def add_audio(self, message: wire.AudioHeader | wire.AudioPacket) -> None:
+        self._audio.add(message)
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
         """Queue a frame; never waits. OutputError if there is no way to push at all."""
@@ -118,7 +118,7 @@ class Push:
             self.connections += 1
             try:
                 child.send(self._request)
-                header = self._sound.header
+                header = self._audio.header
                 if header is not None:
                     child.send(header)
                 while (picture := self._next()) is not None:
@@ -136,7 +136,7 @@ class Push:
         with self._changed:
             self._sending_since_s = time.monotonic()
         try:
-            for packet in self._sound.until(picture.stamp_s):
+            for packet in self._audio.until(picture.stamp_s):
                 child.send(packet)
             child.send(picture)
         finally:

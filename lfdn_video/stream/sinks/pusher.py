@@ -1,7 +1,7 @@
 """The process that passes a live stream on to a server: encodes what it is sent, and pushes it.
 
 A process of its own for the reasons of `grabber.py`: FFmpeg has no way to end a write that hangs.
-It is told where to by `wire.Push`, then gets frames and sound; `push.py` starts it.
+It is told where to by `wire.Push`, then gets frames and audio; `push.py` starts it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def address(target: str) -> str:
 
 def _push(request: wire.Push, the_parent: Parent) -> None:
     """Until there is nothing more to be had from the parent."""
-    header: wire.SoundHeader | None = None
+    header: wire.AudioHeader | None = None
     outlet: Outlet | None = None
     current: VideoInfo | None = None
     try:
@@ -77,11 +77,11 @@ def _push(request: wire.Push, the_parent: Parent) -> None:
                 message = the_parent.receive()
             except EOFError:
                 break
-            if isinstance(message, wire.SoundHeader):
+            if isinstance(message, wire.AudioHeader):
                 header = message
-            elif isinstance(message, wire.SoundPacket):
+            elif isinstance(message, wire.AudioPacket):
                 if outlet is not None:
-                    outlet.write_sound(message)
+                    outlet.write_audio(message)
             else:
                 info = message.frame.info
                 if outlet is None or current is None or shape(info) != shape(current):
@@ -95,7 +95,7 @@ def _push(request: wire.Push, the_parent: Parent) -> None:
                 outlet.close()
 
 
-def _outlet(request: wire.Push, info: VideoInfo, header: wire.SoundHeader | None) -> Outlet:
+def _outlet(request: wire.Push, info: VideoInfo, header: wire.AudioHeader | None) -> Outlet:
     kind = KINDS[scheme_of(request.target)]
     return Outlet(
         address(request.target),
@@ -103,7 +103,7 @@ def _outlet(request: wire.Push, info: VideoInfo, header: wire.SoundHeader | None
         info,
         request.encode,
         container_options=_OPTIONS[kind],
-        sound=header,
+        audio=header,
     )
 
 
