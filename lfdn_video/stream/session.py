@@ -20,13 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lfdn_video.media import Frame
+from lfdn_video.media import Frame, Image
 from lfdn_video.options import InferenceOptions, LiveOptions
 from lfdn_video.stream.adaptation import SCALES, Adaptation
 from lfdn_video.stream.addresses import Source, parse_source
-from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Status, StreamState, View
 from lfdn_video.stream.capture.capture import Capture, Captured, Patience
-from lfdn_video.stream.wire import AudioHeader, AudioPacket, Request
+from lfdn_video.stream.wire import AudioHeader, AudioPacket, CaptureRequest
 
 if TYPE_CHECKING:
     from lfdn_video.inference.scheduler import Runner
@@ -73,12 +73,12 @@ class LiveFrame:
         return self._captured.captured_at
 
     @cached_property
-    def image(self) -> Picture:
+    def image(self) -> Image:
         """`[H, W, 3]`, uint8, RGB, upright: restored."""
         return _image(self._restored)
 
     @cached_property
-    def raw(self) -> Picture:
+    def raw(self) -> Image:
         """The same as it was captured."""
         return _image(self._captured.frame)
 
@@ -102,7 +102,7 @@ class Session:
         self._adaptation = Adaptation(
             self._options.max_latency_s, fixed=None if isinstance(scale, str) else scale
         )
-        request = Request(
+        request = CaptureRequest(
             source=source,
             loop=self._options.loop,
             patience_s=self._options.stall_timeout_s,
@@ -141,10 +141,10 @@ class Session:
             with self._capture:
                 yield from self._restored(ScaledRunner(runner), inference)
         except BaseException as error:
-            state: State = (
+            state: StreamState = (
                 "ended" if isinstance(error, GeneratorExit | KeyboardInterrupt) else "failed"
             )
-            self._end(state, "" if state == "ended" else self._source.hide(str(error)))
+            self._end(state, "" if state == "ended" else self._source.redact(str(error)))
             raise
         self._end("ended")
 
@@ -256,12 +256,12 @@ class Session:
             **more,
         )
 
-    def _report(self, state: State, message: str = "") -> None:
+    def _report(self, state: StreamState, message: str = "") -> None:
         if state != self._board.status.state:
             self._board.update(changed_at=time.time())
         self._board.update(state=state, message=message)
 
-    def _end(self, state: State, message: str = "") -> None:
+    def _end(self, state: StreamState, message: str = "") -> None:
         if self._under_way is not None:
             self._under_way = None
             self._meter.dropped += 1
@@ -366,7 +366,7 @@ def _upright_size(frame: Frame) -> tuple[int, int]:
     return (frame.height, frame.width) if turned else (frame.width, frame.height)
 
 
-def _image(frame: Frame) -> Picture:
+def _image(frame: Frame) -> Image:
     from lfdn_video.inference.colour import PlaneConverter
 
     assert frame.info is not None

@@ -19,7 +19,7 @@ _SIZE = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class CaptureRequest:
     """What to read, and how."""
 
     source: Source
@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
+class PushRequest:
     """Where to pass a stream on to, and how it is encoded. Frames and audio follow."""
 
     target: str = field(repr=False)
@@ -42,7 +42,7 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class StampedFrame:
     """A decoded frame; its `info` is set, its pts left to the receiver."""
 
     frame: Frame

@@ -16,9 +16,8 @@ from typing import Literal, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
+from lfdn_video.media import FALLBACK_RATE, Frame, Image, Plane, VideoInfo
 from lfdn_video.planes import Coding, Converter, planes_of, working_format
-from lfdn_video.stream.board import Picture
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 Format = Literal["y4m", "raw"]
@@ -26,7 +25,8 @@ Format = Literal["y4m", "raw"]
 CHROMA = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444", "gray": "mono"}
 """Formats that YUV4MPEG2 takes as they are, by its names; others become the first."""
 
-WAKE_S = 0.25
+POLL_S = 0.25
+"""Between two looks at whether the session was stopped, while the reader takes nothing."""
 
 
 class Pipe:
@@ -83,7 +83,7 @@ class Pipe:
             words.append("XCOLORRANGE=FULL")
         self._put(" ".join(words).encode() + b"\n")
 
-    def _planes(self, frame: Frame) -> tuple[Plane | Picture, ...]:
+    def _planes(self, frame: Frame) -> tuple[Plane | Image, ...]:
         from lfdn_video.inference.colour import PlaneConverter
 
         info = frame.info
@@ -114,7 +114,7 @@ class Pipe:
         view = memoryview(content)
         while len(view) and not self._stopped():
             if sys.platform != "win32":
-                _, ready, _ = select.select([], [self._descriptor], [], WAKE_S)
+                _, ready, _ = select.select([], [self._descriptor], [], POLL_S)
                 if not ready:
                     continue
             try:
