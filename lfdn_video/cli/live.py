@@ -231,7 +231,8 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
             # A token that was made here has to be told; one that was given is known.
             url = page.url.partition("?")[0] if chosen["token"] else page.url
             reporter.say(f"watch it at {url}")
-        from lfdn_video.stream.session import Session, live_engine
+        from lfdn_video.stream.live import live_engine
+        from lfdn_video.stream.session import Session
 
         shows = watch is not None or bool(chosen["web"])
         session = Session(source, board, options, sinks=sinks, shows=shows)

@@ -153,15 +153,15 @@ def test_what_cannot_work_is_refused_before_the_first_frame(
 
 def audio_of(clip: Path) -> list[AudioHeader | AudioPacket]:
     """As it comes from a source, in no time."""
-    from lfdn_video.stream.capture import grabber
+    from lfdn_video.stream.capture.audio import forward_audio
 
     audio: list[AudioHeader | AudioPacket] = []
     with av.open(str(clip)) as container:
-        heard = grabber._audio(container, audio.append)  # type: ignore[arg-type]
-        assert heard is not None
-        for packet in container.demux(heard.stream):
+        forwarder = forward_audio(container, audio.append)  # type: ignore[arg-type]
+        assert forwarder is not None
+        for packet in container.demux(forwarder.stream):
             if packet.size:
-                heard.give(packet, 100 + float(packet.pts or 0) * float(packet.time_base))
+                forwarder.forward(packet, 100 + float(packet.pts or 0) * float(packet.time_base))
     return audio
 
 
