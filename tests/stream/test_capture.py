@@ -13,7 +13,7 @@ from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import Source, parse_source
 from lfdn_video.stream.capture import capture
 from lfdn_video.stream.capture.capture import Capture, CapturedFrame
-from lfdn_video.stream.capture.reconnect import Outage, Patience
+from lfdn_video.stream.capture.reconnect import Patience
 from tests.support.clips import Clip
 from tests.support.waiting import threads, wait_until
 
@@ -141,12 +141,3 @@ def test_a_killed_grabber_is_started_again(state_log: StateLog) -> None:
         wait_until(lambda: source.counts.reconnects == 1, "a reconnect")
     assert state_log.states[:3] == ["live", "reconnecting", "live"]
     assert "ended by itself" in state_log.messages[1]
-
-
-def test_waits_between_tries_grow_up_to_five_seconds_then_to_thirty(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    outage = Outage()
-    assert [outage.add_failure() for _ in range(5)] == [1, 2, 4, 5, 5]
-    monkeypatch.setattr(time, "monotonic", lambda: outage._since_s + 3600)
-    assert outage.add_failure() == 30

@@ -1,6 +1,5 @@
 """Messages of the grabber, called here without its process."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,6 @@ import pytest
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import Source, parse_source
 from lfdn_video.stream.capture import grabber
-from lfdn_video.stream.capture.backlog import Backlog
-from lfdn_video.stream.capture.pacing import RealTimePace
 from tests.support.clips import Clip, changing_size, planes
 
 SHORT = Clip(codec="ffv1", pts=tuple(range(6)))
@@ -94,37 +91,6 @@ def test_a_playlist_may_not_open_other_files(tmp_path: Path) -> None:
     playlist.write_text(f"#EXTM3U\n#EXTINF:1,\n{clip}\n")
     (ended,) = grab_all(playlist)
     assert "is a playlist" in ended.error
-
-
-def test_errors_of_sleep_do_not_add_up() -> None:
-    pace = RealTimePace()
-    began_s = time.monotonic()
-    for number in range(20):
-        pace.wait_until(number / 100)
-    assert time.monotonic() - began_s >= 0.18
-
-
-def test_packets_in_time_are_no_backlog() -> None:
-    """With jitter, a slow clock and a discontinuity."""
-    backlog = Backlog()
-    for number in range(5000):
-        time_s = number / 25 + (100 if number > 2000 else 0)
-        jitter_s = 0.3 * (number % 7 == 0)
-        backlog.add_packet(
-            time_s, 1000 + 1.0005 * number / 25 + jitter_s, keyframe=number % 25 == 0
-        )
-        assert not backlog.piles_up
-
-
-def test_packets_ever_later_are_a_backlog_until_a_keyframe_is_in_time() -> None:
-    backlog = Backlog()
-    for number in range(100):
-        backlog.add_packet(number / 25, number / 15, keyframe=number % 25 == 0)
-    assert backlog.piles_up
-    backlog.add_packet(4.0, 4.1, keyframe=False)
-    assert backlog.piles_up
-    backlog.add_packet(4.04, 4.14, keyframe=True)
-    assert not backlog.piles_up
 
 
 def test_opencv_reads_a_camera_that_ffmpeg_cannot_open(
