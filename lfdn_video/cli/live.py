@@ -189,9 +189,9 @@ def live(
     with reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose, events=events) as reporter:
         if lists:
             from lfdn_video.cli import tables
-            from lfdn_video.stream.capture.cameras import cameras
+            from lfdn_video.stream.capture.cameras import list_cameras
 
-            tables.print_cameras(cameras(), as_json=as_json)
+            tables.print_cameras(list_cameras(), as_json=as_json)
             return
         if as_json and chosen["out"] == PIPE:
             raise OptionError("out: stdout has the stream, and cannot have --json too")

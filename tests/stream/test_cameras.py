@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lfdn_video.stream.capture import cameras
-from lfdn_video.stream.capture.cameras import Camera, ffmpeg_name
+from lfdn_video.stream.capture.cameras import Camera, find_ffmpeg_device
 
 
 def node(folder: Path, name: str, *, text: str, index: int) -> None:
@@ -39,15 +39,15 @@ def test_a_number_becomes_the_device_of_the_system(
     system: str, expected: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)
-    assert ffmpeg_name("1") == expected
+    assert find_ffmpeg_device("1") == expected
 
 
 def test_windows_opens_a_camera_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(cameras, "cameras", lambda: [Camera(0, "Webcam", "@device_pnp")])
-    assert ffmpeg_name("0") == ("dshow", "video=Webcam")
-    assert ffmpeg_name("1") is None
+    monkeypatch.setattr(cameras, "list_cameras", lambda: [Camera(0, "Webcam", "@device_pnp")])
+    assert find_ffmpeg_device("0") == ("dshow", "video=Webcam")
+    assert find_ffmpeg_device("1") is None
 
 
 def test_a_device_path_is_opened_as_given() -> None:
-    assert ffmpeg_name("/dev/video7") == ("v4l2", "/dev/video7") or sys.platform != "linux"
+    assert find_ffmpeg_device("/dev/video7") == ("v4l2", "/dev/video7") or sys.platform != "linux"

@@ -98,7 +98,7 @@ def test_opencv_reads_a_camera_that_ffmpeg_cannot_open(
 ) -> None:
     """A file stands in for the camera: OpenCV reads those too."""
     clip = Clip(codec="mpeg4", pts=tuple(range(5))).make(tmp_path / "clip.mp4")
-    monkeypatch.setattr(grabber, "ffmpeg_name", lambda _: None)
+    monkeypatch.setattr(grabber, "find_ffmpeg_device", lambda _: None)
     source = Source("camera", str(clip))
     messages: list[Any] = []
     grabber.grab(wire.CaptureRequest(source=source), messages.append)

@@ -32,7 +32,7 @@ class Camera:
     device: str
 
 
-def cameras() -> list[Camera]:
+def list_cameras() -> list[Camera]:
     """Those that this machine has, by their numbers."""
     kind = DEVICE_FORMATS.get(_system())
     if kind == "v4l2":
@@ -45,7 +45,7 @@ def cameras() -> list[Camera]:
     return [Camera(number, one.description, one.name) for number, one in enumerate(videos)]
 
 
-def ffmpeg_name(camera: str) -> tuple[str, str] | None:
+def find_ffmpeg_device(camera: str) -> tuple[str, str] | None:
     """The format and the name that FFmpeg opens a camera by; None if it cannot on this system."""
     kind = DEVICE_FORMATS.get(_system())
     if kind is None:
@@ -56,11 +56,11 @@ def ffmpeg_name(camera: str) -> tuple[str, str] | None:
         return kind, f"/dev/video{camera}"
     if kind == "avfoundation":
         return kind, f"{camera}:none"
-    found = cameras()
+    found = list_cameras()
     return (kind, f"video={found[int(camera)].name}") if int(camera) < len(found) else None
 
 
-def opencv_frames(camera: str) -> Generator[VideoFrame]:
+def read_opencv_frames(camera: str) -> Generator[VideoFrame]:
     """What OpenCV gets of a camera, as FFmpeg's frames. InputError if that is nothing."""
     capture = cv2.VideoCapture(int(camera) if camera.isdecimal() else camera)
     try:
@@ -80,7 +80,7 @@ def _system() -> str:
 
 
 def _advice() -> str:
-    names = [f"{one.number} ({one.name})" for one in cameras()]
+    names = [f"{one.number} ({one.name})" for one in list_cameras()]
     if not names:
         return ": this machine shows no camera; plug one in, or give an address or a file"
     return f"; there is {', '.join(names)}"

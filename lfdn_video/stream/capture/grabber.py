@@ -37,7 +37,7 @@ from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets
 from lfdn_video.stream.capture.audio import forward_audio, packet_time_s
 from lfdn_video.stream.capture.backlog import Backlog
-from lfdn_video.stream.capture.cameras import ffmpeg_name, opencv_frames
+from lfdn_video.stream.capture.cameras import find_ffmpeg_device, read_opencv_frames
 from lfdn_video.stream.capture.pacing import NoPace, Pace, RealTimePace
 from lfdn_video.stream.capture.sources import is_finite, open_container
 from lfdn_video.stream.child import connect_to_parent
@@ -86,7 +86,7 @@ def grab(request: wire.CaptureRequest, send: Send) -> None:
 def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
     """By FFmpeg, or by OpenCV where FFmpeg cannot open it. Always ends with an InputError."""
     camera = request.source.address
-    found = ffmpeg_name(camera)
+    found = find_ffmpeg_device(camera)
     words = "is not known to FFmpeg"
     if found is not None:
         device_format, name = found
@@ -100,7 +100,7 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
             raise InputError(f"{request.source}: gives no pictures any more; is it plugged in?")
     try:
         sender = _FrameSender(send)
-        with closing(opencv_frames(camera)) as frames:
+        with closing(read_opencv_frames(camera)) as frames:
             for video in frames:
                 sender.send_frame(video, None, time.monotonic())
     except InputError as error:
