@@ -89,7 +89,7 @@ def decoding_limits() -> dict[str, str]:
     return {"max_pixels": str(MOST_PIXELS)}
 
 
-def readable(
+def demux_packets(
     container: InputContainer, streams: list[Stream], on_error: Callable[[str], None]
 ) -> Generator[Packet[Stream]]:
     """Every packet that can be read, with data; `on_error` gets FFmpeg's words on what cannot."""

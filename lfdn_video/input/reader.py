@@ -33,7 +33,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.ffmpeg import decoding_limits, discard_others, may_be_joined, open_source, readable
+from lfdn_video.ffmpeg import (
+    decoding_limits,
+    demux_packets,
+    discard_others,
+    may_be_joined,
+    open_source,
+)
 from lfdn_video.input.deinterlace import Deinterlacer
 from lfdn_video.input.images import ImageReader, is_image_source
 from lfdn_video.input.probe import describe
@@ -217,7 +223,7 @@ class _Pass:
         def damaged(words: str) -> None:
             self._reader.warn(f"is damaged: {words}; it is read as far as it goes")
 
-        packets, early_enough = readable(container, [stream], damaged), self._early_enough()
+        packets, early_enough = demux_packets(container, [stream], damaged), self._early_enough()
         if early_enough is not None and may_be_joined(container):
             yield from _before(packets, early_enough)
         yield from packets

@@ -34,6 +34,7 @@ from lfdn_video.ffmpeg import (
     KEEP_BYTES,
     MICROSECONDS,
     codec_name,
+    demux_packets,
     ffmpeg_errors,
     ffmpeg_words,
     has_decoder,
@@ -41,7 +42,6 @@ from lfdn_video.ffmpeg import (
     is_cover,
     may_be_joined,
     open_source,
-    readable,
     stream_title,
 )
 from lfdn_video.media import VideoInfo
@@ -371,7 +371,7 @@ class Passthrough:
         clock = _JoinedClock(self._info, watched=watched, origin_s=self._origin_s)
         if clock.watched:
             streams.append(self._container.streams[self._info.video_index])
-        for packet in clock.follow(readable(self._container, streams, damaged)):
+        for packet in clock.follow(demux_packets(self._container, streams, damaged)):
             if self._end_s is not None and _dts_s(packet) >= self._end_s + SUBTITLE_S:
                 break
             yield packet
