@@ -42,7 +42,7 @@ KEEP_BYTES = "surrogateescape"
 """Tags that are no UTF-8 leave as they came."""
 
 
-def ffmpeg_words(error: FFmpegError) -> str:
+def ffmpeg_message(error: FFmpegError) -> str:
     """What FFmpeg says is wrong, with its log line where one was caught."""
     words = error.strerror or str(error)
     log = cast("tuple[int, str, str] | None", error.log)  # level, who, what; the stubs differ
@@ -102,7 +102,7 @@ def demux_packets(
             return
         except FFmpegError as error:
             failures += 1
-            on_error(ffmpeg_words(error))
+            on_error(ffmpeg_message(error))
             packets = container.demux(streams)  # an error ends PyAV's iterator, not the file
             continue
         failures = 0
@@ -169,5 +169,5 @@ def _refusal(path: Path, error: FFmpegError) -> str:
         head = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(PLAYLIST_MARKS) or b"<MPD" in head:
         return "is a playlist, not a video; a file may not open other files, so give those"
-    words = ffmpeg_words(error)
+    words = ffmpeg_message(error)
     return f"not a video that FFmpeg can read: {words}; it may be damaged, cut short, or no video"

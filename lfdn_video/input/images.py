@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 
 from lfdn_video import image_tags
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.ffmpeg import decoding_limits, ffmpeg_words
+from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
 from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
 from lfdn_video.media import IMAGES, Colour, Frame, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, SpanOptions
@@ -194,7 +194,7 @@ def _decoded(content: bytes, file: Path) -> VideoFrame:
     try:
         frames = [*context.decode(Packet(content)), *context.decode(None)]
     except FFmpegError as error:
-        raise InputError(f"{file}: cannot be decoded: {ffmpeg_words(error)}") from error
+        raise InputError(f"{file}: cannot be decoded: {ffmpeg_message(error)}") from error
     if not frames:
         raise InputError(f"{file}: cannot be decoded: there is no picture in it")
     return frames[0]

@@ -31,7 +31,7 @@ from lfdn_video.ffmpeg import (
     codec_name,
     decoding_limits,
     discard_others,
-    ffmpeg_words,
+    ffmpeg_message,
     has_decoder,
     is_cover,
     open_source,
@@ -146,7 +146,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
         except StopIteration:
             break
         except FFmpegError as error:
-            failures, words = failures + 1, ffmpeg_words(error)
+            failures, words = failures + 1, ffmpeg_message(error)
             packets = container.demux(stream)
             continue
         if frames:

@@ -25,7 +25,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OptionError
-from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, PixelFormat, VideoInfo
 from lfdn_video.options import CODEC_DEFAULTS, DEFAULT_CODEC, EncodeOptions
 from lfdn_video.planes import Coding, Converter, video_frame, working_format
@@ -143,7 +143,7 @@ class Encoder:
                 context.open()
         except FFmpegError as error:
             raise OptionError(
-                f"{self.codec.name}: cannot be used like this: {ffmpeg_words(error)}; "
+                f"{self.codec.name}: cannot be used like this: {ffmpeg_message(error)}; "
                 f"change its options, or the codec"
             ) from error
         if context.options:  # FFmpeg leaves what it did not understand

@@ -23,7 +23,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from lfdn_video import image_tags as image_tags
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
 from lfdn_video.media import Frame, PixelFormat, Plane, VideoInfo
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
@@ -190,7 +190,7 @@ class ImageWriter:
         try:
             content = _encode(encoder, frame)
         except FFmpegError as error:
-            raise OutputError(f"{file}: cannot be encoded: {ffmpeg_words(error)}") from error
+            raise OutputError(f"{file}: cannot be encoded: {ffmpeg_message(error)}") from error
         return image_tags.carried(source, content) if keeps_tags else content
 
     def _picture_options(self, codec: str, info: VideoInfo) -> EncodeOptions:

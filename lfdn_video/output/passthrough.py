@@ -36,7 +36,7 @@ from lfdn_video.ffmpeg import (
     codec_name,
     demux_packets,
     ffmpeg_errors,
-    ffmpeg_words,
+    ffmpeg_message,
     has_decoder,
     has_flag,
     is_cover,
@@ -435,7 +435,7 @@ def _refusal(stream: Stream, container: str) -> str | None:
             _added(trial, stream).metadata.update(stream.metadata)
             trial.start_encoding()
     except FFmpegError as error:
-        return ffmpeg_words(error)
+        return ffmpeg_message(error)
     except ValueError as error:  # PyAV's own check
         return str(error)
     finally:

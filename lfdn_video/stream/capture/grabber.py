@@ -29,7 +29,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
-from lfdn_video.ffmpeg import REFERRING_FORMATS, decoding_limits, ffmpeg_words, open_source
+from lfdn_video.ffmpeg import REFERRING_FORMATS, decoding_limits, ffmpeg_message, open_source
 from lfdn_video.input.probe import main_stream, picture_info
 from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
 from lfdn_video.planes import planes_of
@@ -91,7 +91,7 @@ def grab(request: wire.Request, send: Send) -> None:
     except ProtocolNotFoundError:
         send(wire.Ended(f"{request.source}: {no_protocol(request.source.scheme)}", final=True))
     except FFmpegError as error:
-        words = request.source.hide(ffmpeg_words(error))
+        words = request.source.hide(ffmpeg_message(error))
         send(wire.Ended(f"{request.source}: {words}"))
     else:
         send(wire.Ended())
@@ -105,7 +105,7 @@ def _grab_camera(request: wire.Request, send: Send) -> None:
         try:
             container = av.open(name, format=kind, options=dict(request.options))
         except (FFmpegError, ValueError) as error:  # ValueError: no such format in this build
-            words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
+            words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         else:
             with closing(container):
                 _Grab(container, request, send, _Unhurried()).run()
@@ -239,7 +239,7 @@ class _Grab:
         except FFmpegError as error:
             self._damaged += 1
             if packet is not None and self._damaged >= DAMAGED_PACKETS:
-                words = ffmpeg_words(error)
+                words = ffmpeg_message(error)
                 raise InputError(f"{self._name}: cannot be decoded any more: {words}") from error
             return
         decode_s = time.monotonic() - came_s
@@ -333,7 +333,7 @@ def _sound(container: InputContainer, send: Send) -> _Sound | None:
             silence.stream, silence.time_base, silence.pts, silence.dts = copy, Fraction(1), 0, 0
             empty.mux(silence)
     except (FFmpegError, ValueError) as error:
-        words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
+        words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         send(wire.Note(f"the sound ({stream.name}) cannot be copied and is left out: {words}"))
         return None
     send(wire.SoundHeader(header.getvalue()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from av.error import FFmpegError, ProtocolNotFoundError
 
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import masked, no_protocol, scheme_of, without_secrets
 from lfdn_video.stream.child import Parent, parent
@@ -50,7 +50,7 @@ def main() -> None:
             words = no_protocol(scheme_of(request.target))
             the_parent.send(wire.Ended(f"{masked(request.target)}: {words}", final=True))
         except FFmpegError as error:
-            words = without_secrets(ffmpeg_words(error), request.target)
+            words = without_secrets(ffmpeg_message(error), request.target)
             the_parent.send(wire.Ended(f"{masked(request.target)}: {words}"))
         except LfdnVideoError as error:
             words = without_secrets(str(error), request.target)
