@@ -117,7 +117,7 @@ def discard_others(container: InputContainer, wanted: Stream) -> None:
             stream.discard = Discard.all
 
 
-def may_be_joined(container: InputContainer) -> bool:
+def allows_discontinuities(container: InputContainer) -> bool:
     """Whether the clock may start again inside such a file, so that a time comes twice."""
     return has_flag(container, Flags.ts_discont)
 

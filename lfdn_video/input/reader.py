@@ -34,10 +34,10 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.ffmpeg import (
+    allows_discontinuities,
     decoding_limits,
     demux_packets,
     discard_others,
-    may_be_joined,
     open_source,
 )
 from lfdn_video.input.deinterlace import Deinterlacer
@@ -202,7 +202,7 @@ class _Pass:
     def _seek(self, container: InputContainer, stream: VideoStream) -> None:
         """To a key frame from which what is wanted can be decoded, or stay at the start."""
         early_enough = self._early_enough()
-        if may_be_joined(container):
+        if allows_discontinuities(container):
             self._joined = True  # FFmpeg seeks by halves, as if times were in order
         elif early_enough is not None:
             with suppress(FFmpegError):  # not every format can; then all before is decoded
@@ -224,7 +224,7 @@ class _Pass:
             self._reader.warn(f"is damaged: {words}; it is read as far as it goes")
 
         packets, early_enough = demux_packets(container, [stream], damaged), self._early_enough()
-        if early_enough is not None and may_be_joined(container):
+        if early_enough is not None and allows_discontinuities(container):
             yield from _before(packets, early_enough)
         yield from packets
         yield None

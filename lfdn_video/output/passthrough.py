@@ -33,6 +33,7 @@ from av.video.stream import VideoStream
 from lfdn_video.ffmpeg import (
     KEEP_BYTES,
     MICROSECONDS,
+    allows_discontinuities,
     codec_name,
     demux_packets,
     ffmpeg_errors,
@@ -40,7 +41,6 @@ from lfdn_video.ffmpeg import (
     has_decoder,
     has_flag,
     is_cover,
-    may_be_joined,
     open_source,
     stream_title,
 )
@@ -238,7 +238,9 @@ class Passthrough:
                 self._target_index[stream.index] = made.index
             elif not hidden:
                 self._add(target, stream)
-            watched = stream.index == self._info.video_index and may_be_joined(self._container)
+            watched = stream.index == self._info.video_index and allows_discontinuities(
+                self._container
+            )
             if stream.index not in self._copies and not watched:
                 stream.discard = Discard.all
 
@@ -263,7 +265,7 @@ class Passthrough:
         No end is the end of the file.
         """
         self._origin_s, self._end_s = origin_s, end_s
-        if cut and not may_be_joined(self._container):  # there, times may be in no order
+        if cut and not allows_discontinuities(self._container):  # there, times may be in no order
             with suppress(FFmpegError):  # then it is read from the start
                 self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._ready = self._packets(cut=cut)
@@ -367,7 +369,7 @@ class Passthrough:
         if not self._copies:
             return
         streams = [copy.source for copy in self._copies.values()]
-        watched = may_be_joined(self._container)
+        watched = allows_discontinuities(self._container)
         clock = _JoinedClock(self._info, watched=watched, origin_s=self._origin_s)
         if clock.watched:
             streams.append(self._container.streams[self._info.video_index])
