@@ -46,7 +46,7 @@ from lfdn_video.input.probe import describe
 from lfdn_video.media import Colour, Frame, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.planes import Coding, Converter, is_lossless, planes_of, working_format
-from lfdn_video.timestamps import REORDER_FRAMES, Parts
+from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
 LOGGER = logging.getLogger(__name__)
 
@@ -309,7 +309,10 @@ class _Decoder:
     def __init__(self, stream: VideoStream, *, careful: bool, set_back: int) -> None:
         self._stream, self._careful = stream, careful
         self._lost: list[Place] = []
-        self._sent_parts, self._shown_parts = Parts(set_back), Parts(set_back)
+        self._sent_parts, self._shown_parts = (
+            DiscontinuityCounter(set_back),
+            DiscontinuityCounter(set_back),
+        )
         self._newest_sent: Place | None = None
         self._newest_shown: Place | None = None
         self.corrupt = 0
@@ -319,7 +322,7 @@ class _Decoder:
     @property
     def parts(self) -> int:
         """Of a joined recording, as far as it was read; 1 if the clock was never set back."""
-        return self._sent_parts.current + 1
+        return self._sent_parts.count + 1
 
     def decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that are ready. _DamageError on the fast way if one could not be decoded."""
@@ -340,7 +343,7 @@ class _Decoder:
         """The lost frames, in order, to be shown before the decoded one of this pts (None: all)."""
         before = None
         if before_pts is not None:
-            before = self._newest_shown = self._shown_parts.at(before_pts), before_pts
+            before = self._newest_shown = self._shown_parts.observe(before_pts), before_pts
         taken = sorted(place for place in self._lost if before is None or place < before)
         self._lost = [place for place in self._lost if place not in taken]
         return taken
@@ -356,10 +359,10 @@ class _Decoder:
         """Where the packet's frame is to be shown; None if it is not, or does not say."""
         ticks = packet.dts if packet.dts is not None else packet.pts
         if ticks is not None:
-            self._sent_parts.at(ticks)
+            self._sent_parts.observe(ticks)
         if packet.pts is None or packet.is_discard:
             return None
-        place = self._sent_parts.current, packet.pts
+        place = self._sent_parts.count, packet.pts
         self._newest_sent = max(place, self._newest_sent or place)
         return place
 

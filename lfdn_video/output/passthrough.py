@@ -45,7 +45,7 @@ from lfdn_video.ffmpeg import (
     stream_title,
 )
 from lfdn_video.media import VideoInfo
-from lfdn_video.timestamps import REORDER_FRAMES, Parts
+from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
 SUBTITLE_S = 10
 """A subtitle that began so long before a span may still be shown in it."""
@@ -115,7 +115,7 @@ class _JoinedClock:
         self._video_index = info.video_index
         self._step_s = info.frame_ticks * info.time_base
         self._least_s = REORDER_FRAMES * self._step_s
-        self._video_parts = Parts(self._least_s)
+        self._video_parts = DiscontinuityCounter(self._least_s)
         self._video_end_s = Fraction(0)
         self._shifts_s, self._last_s = [Fraction(0)], [Fraction(0)]  # of the pictures, by part
         self._tracks: dict[int, _Track] = {}
@@ -140,7 +140,7 @@ class _JoinedClock:
             return
         dts_s = _dts_s(packet)
         pts_s = dts_s if packet.pts is None else packet.pts * packet.time_base
-        if self._video_parts.at(dts_s) == len(self._shifts_s):
+        if self._video_parts.observe(dts_s) == len(self._shifts_s):
             end_s = self._video_end_s + self._shifts_s[-1]
             if self._begun:
                 self._note(end_s)
