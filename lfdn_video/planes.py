@@ -58,7 +58,7 @@ def is_lossless(name: str) -> bool:
     return not (_FLOAT.search(name) or name.startswith("xyz") or VideoFormat(name).is_bayer)
 
 
-def planes_of(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
+def extract_planes(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
     """Copies of a decoded frame's samples, in its working format, without line padding."""
     if video.format.name != pixel_format.name:
         video = _rearranged(video, pixel_format.name)

@@ -26,7 +26,7 @@ from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
 from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
 from lfdn_video.media import IMAGES, Colour, Frame, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, SpanOptions
-from lfdn_video.planes import planes_of, working_format
+from lfdn_video.planes import extract_planes, working_format
 
 LOGGER = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def _read(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
         flip=flip,
         streams=(stream,),
     )
-    return info, planes_of(picture, pixel_format)
+    return info, extract_planes(picture, pixel_format)
 
 
 def _decoded(content: bytes, file: Path) -> VideoFrame:

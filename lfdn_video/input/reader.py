@@ -45,7 +45,7 @@ from lfdn_video.input.images import ImageReader, is_image_source
 from lfdn_video.input.probe import describe
 from lfdn_video.media import Colour, Frame, VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.planes import Coding, Converter, is_lossless, planes_of, working_format
+from lfdn_video.planes import Coding, Converter, extract_planes, is_lossless, working_format
 from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
 LOGGER = logging.getLogger(__name__)
@@ -259,7 +259,7 @@ class _Pass:
             yield self._frame(video, pts, duration)
 
     def _frame(self, video: VideoFrame, pts: int, duration: int) -> Frame:
-        planes = planes_of(video, self._info.format)
+        planes = extract_planes(video, self._info.format)
         self._last = Frame(planes, self._info.format, pts, duration)
         return self._last
 

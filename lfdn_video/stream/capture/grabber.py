@@ -32,7 +32,7 @@ from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import REFERRING_FORMATS, decoding_limits, ffmpeg_message, open_source
 from lfdn_video.input.probe import main_stream, picture_info
 from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
-from lfdn_video.planes import planes_of
+from lfdn_video.planes import extract_planes
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import LAVFI, PROTOCOLS, Source, masked, no_protocol
 from lfdn_video.stream.capture.cameras import ffmpeg_name, opencv_frames
@@ -282,7 +282,7 @@ class _Pictures:
         decode_s: float = 0.0,
     ) -> None:
         info = self._info_of(video, stream)
-        frame = Frame(planes_of(video, info.format), info.format, pts=0, info=info)
+        frame = Frame(extract_planes(video, info.format), info.format, pts=0, info=info)
         self._send(wire.Picture(frame, stamp_s, decode_s))
         self.count += 1
 

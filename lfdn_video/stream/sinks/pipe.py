@@ -17,7 +17,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
-from lfdn_video.planes import Coding, Converter, planes_of, working_format
+from lfdn_video.planes import Coding, Converter, extract_planes, working_format
 from lfdn_video.stream.watch.board import Picture
 from lfdn_video.stream.wire import SoundHeader, SoundPacket
 
@@ -103,7 +103,7 @@ class Pipe:
             width=self._size[0],
             height=self._size[1],
         )
-        return (video.to_ndarray(),) if full else planes_of(video, working_format(there.name))
+        return (video.to_ndarray(),) if full else extract_planes(video, working_format(there.name))
 
     def _fits(self, frame: Frame) -> bool:
         info = frame.info
