@@ -68,7 +68,7 @@ def extract_planes(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane,
     return tuple(_samples(video, index, pixel_format).copy() for index in range(len(video.planes)))
 
 
-def video_frame(frame: Frame) -> VideoFrame:
+def build_video_frame(frame: Frame) -> VideoFrame:
     """FFmpeg's frame with the same samples; pts and time base are left to the caller."""
     video = VideoFrame(frame.width, frame.height, frame.format.name)
     if frame.format.name.startswith("ya"):

@@ -15,7 +15,7 @@ from lfdn_video.media import (
     PixelFormat,
     Plane,
 )
-from lfdn_video.planes import Coding, Converter, extract_planes, video_frame, working_format
+from lfdn_video.planes import Coding, Converter, build_video_frame, extract_planes, working_format
 from tests.support.clips import noise
 
 REARRANGED = {
@@ -67,7 +67,9 @@ def test_rearranging_loses_nothing(name: str, working: str, matrix: int, tag: in
     packed = noise(1, name, (64, 48))  # big-endian, it exceeds depths below 16 bits
     packed.colorspace, packed.color_range = matrix, tag
     planes = extract_planes(packed, PixelFormat.parse(working))
-    again = video_frame(Frame(planes, PixelFormat.parse(working), pts=0)).reformat(format=name)
+    again = build_video_frame(Frame(planes, PixelFormat.parse(working), pts=0)).reformat(
+        format=name
+    )
     assert [bytes(plane) for plane in again.planes] == [bytes(plane) for plane in packed.planes]
 
 
@@ -86,7 +88,7 @@ def test_the_other_byte_order_has_the_same_samples(name: str, tag: int) -> None:
 def test_planes_survive_ffmpegs_frame(name: str, size: tuple[int, int]) -> None:
     planes = extract_planes(noise(2, name, size), PixelFormat.parse(name))
     again = extract_planes(
-        video_frame(Frame(planes, PixelFormat.parse(name), 0)), working_format(name)
+        build_video_frame(Frame(planes, PixelFormat.parse(name), 0)), working_format(name)
     )
     assert all(np.array_equal(*pair) for pair in zip(planes, again, strict=True))
 
@@ -105,7 +107,7 @@ def test_rgb_is_converted_by_the_matrix_and_range_that_are_said(matrix: int, ful
     red, green, blue = 200, 100, 50
     target = Coding("yuv444p", matrix, full)
     colours = tuple(np.full((16, 16), value, np.uint8) for value in (green, blue, red))
-    video = video_frame(Frame(colours, PixelFormat.parse("gbrp"), 0))
+    video = build_video_frame(Frame(colours, PixelFormat.parse("gbrp"), 0))
     converted = Converter(Coding("gbrp", matrix, True), target).convert(video)
     luma = extract_planes(converted, PixelFormat.parse("yuv444p"))[0]
     (kr, kb), _ = Colour(matrix=matrix).resolved(16, PixelFormat.parse("yuv444p"))
@@ -118,7 +120,7 @@ def test_rgb_is_converted_by_the_matrix_and_range_that_are_said(matrix: int, ful
 @pytest.mark.parametrize("name", ["yuv420p", "yuv444p"])
 def test_gray_keeps_its_levels_in_a_format_with_chroma(full: bool, name: str) -> None:
     ramp: Plane = np.tile(np.arange(64, 128, dtype=np.uint8), (48, 1))
-    video = video_frame(Frame((ramp,), PixelFormat.parse("gray"), 0))
+    video = build_video_frame(Frame((ramp,), PixelFormat.parse("gray"), 0))
     converted = Converter(Coding("gray", 6, full), Coding(name, 6, full)).convert(video)
     luma, *chroma = extract_planes(converted, PixelFormat.parse(name))
     assert np.array_equal(luma, ramp)
@@ -127,7 +129,7 @@ def test_gray_keeps_its_levels_in_a_format_with_chroma(full: bool, name: str) ->
 
 def test_full_range_is_made_limited() -> None:
     planes = tuple(np.full(shape, 255, np.uint8) for shape in ((16, 16), (8, 8), (8, 8)))
-    video = video_frame(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
+    video = build_video_frame(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
     source, target = Coding("yuvj420p", 6, True), Coding("yuv420p", 6, False)
     converted = Converter(source, target).convert(video)
     assert extract_planes(converted, PixelFormat.parse("yuv420p"))[0][0, 0] == 235

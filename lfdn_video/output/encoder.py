@@ -28,7 +28,7 @@ from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, PixelFormat, VideoInfo
 from lfdn_video.options import CODEC_DEFAULTS, DEFAULT_CODEC, EncodeOptions
-from lfdn_video.planes import Coding, Converter, video_frame, working_format
+from lfdn_video.planes import Coding, Converter, build_video_frame, working_format
 
 # What the standards define; FFmpeg itself fails on the reserved values in between.
 VALID_MATRICES = frozenset({0, 1, 2, *range(4, 15)})
@@ -151,7 +151,7 @@ class Encoder:
 
     def prepare(self, frame: Frame) -> VideoFrame:
         """FFmpeg's frame in the encoder's format; its pts and duration are as in the source."""
-        video = video_frame(frame)
+        video = build_video_frame(frame)
         if self._converter is not None:
             video = self._converter.convert(video)
         video.pts, video.duration, video.time_base = frame.pts, frame.duration, self.time_base
