@@ -81,7 +81,7 @@ def build_video_frame(frame: Frame) -> VideoFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Coding:
+class PixelEncoding:
     """What it takes to read a frame's samples: its format, YUV matrix (AVCOL_SPC) and range."""
 
     name: str
@@ -89,7 +89,9 @@ class Coding:
     full_range: bool
 
     @classmethod
-    def of(cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0) -> "Coding":
+    def of(
+        cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0
+    ) -> "PixelEncoding":
         matrix = colour.resolved_matrix(height, width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 
@@ -103,7 +105,7 @@ class Coding:
 class Converter:
     """Brings frames from one coding to another; keeps FFmpeg's scaler between frames."""
 
-    def __init__(self, source: Coding, target: Coding) -> None:
+    def __init__(self, source: PixelEncoding, target: PixelEncoding) -> None:
         self._source, self._target = source, target
         self._reformatter = VideoReformatter()
 

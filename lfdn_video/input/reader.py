@@ -45,7 +45,7 @@ from lfdn_video.input.images import ImageReader, is_image_source
 from lfdn_video.input.probe import describe
 from lfdn_video.media import Colour, Frame, VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.planes import Coding, Converter, extract_planes, is_lossless, working_format
+from lfdn_video.planes import Converter, PixelEncoding, extract_planes, is_lossless, working_format
 from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
 LOGGER = logging.getLogger(__name__)
@@ -422,8 +422,10 @@ class _Uniform:
         colour = Colour(video.colorspace, video.color_range, video.color_primaries, video.color_trc)
         key = (video.format.name, colour)
         if key not in self._converters:
-            here = Coding.of(working_format(video.format.name), colour, video.height, video.width)
-            there = Coding.of(
+            here = PixelEncoding.of(
+                working_format(video.format.name), colour, video.height, video.width
+            )
+            there = PixelEncoding.of(
                 self._info.format, self._info.colour, self._info.height, self._info.width
             )
             self._converters[key] = Converter(here, there)

@@ -17,7 +17,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
-from lfdn_video.planes import Coding, Converter, extract_planes, working_format
+from lfdn_video.planes import Converter, PixelEncoding, extract_planes, working_format
 from lfdn_video.stream.watch.board import Picture
 from lfdn_video.stream.wire import SoundHeader, SoundPacket
 
@@ -96,8 +96,8 @@ class Pipe:
             return (image,)
         matrix = info.colour.resolved_matrix(info.height, info.width)
         full = self._kind == "raw"
-        here = Coding("rgb24", matrix, True)
-        there = Coding("rgb24" if full else self._name, matrix, full)
+        here = PixelEncoding("rgb24", matrix, True)
+        there = PixelEncoding("rgb24" if full else self._name, matrix, full)
         video = Converter(here, there).convert(
             VideoFrame.from_ndarray(image, format=here.name),
             width=self._size[0],
