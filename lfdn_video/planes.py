@@ -109,7 +109,7 @@ class Converter:
         self._source, self._target = source, target
         self._reformatter = VideoReformatter()
 
-    def convert(
+    def convert_frame(
         self, video: VideoFrame, *, width: int | None = None, height: int | None = None
     ) -> VideoFrame:
         source, target = self._source, self._target

@@ -114,7 +114,7 @@ def test_rgb_is_converted_by_the_matrix_and_range_that_are_said(matrix: int, ful
     target = PixelEncoding("yuv444p", matrix, full)
     colours = tuple(np.full((16, 16), value, np.uint8) for value in (green, blue, red))
     video = build_video_frame(Frame(colours, PixelFormat.parse("gbrp"), 0))
-    converted = Converter(PixelEncoding("gbrp", matrix, True), target).convert(video)
+    converted = Converter(PixelEncoding("gbrp", matrix, True), target).convert_frame(video)
     luma = extract_planes(converted, PixelFormat.parse("yuv444p"))[0]
     (kr, kb), _ = Colour(matrix=matrix).resolved(16, PixelFormat.parse("yuv444p"))
     bright = kr * red + (1 - kr - kb) * green + kb * blue
@@ -127,9 +127,9 @@ def test_rgb_is_converted_by_the_matrix_and_range_that_are_said(matrix: int, ful
 def test_gray_keeps_its_levels_in_a_format_with_chroma(full: bool, name: str) -> None:
     ramp: Plane = np.tile(np.arange(64, 128, dtype=np.uint8), (48, 1))
     video = build_video_frame(Frame((ramp,), PixelFormat.parse("gray"), 0))
-    converted = Converter(PixelEncoding("gray", 6, full), PixelEncoding(name, 6, full)).convert(
-        video
-    )
+    converted = Converter(
+        PixelEncoding("gray", 6, full), PixelEncoding(name, 6, full)
+    ).convert_frame(video)
     luma, *chroma = extract_planes(converted, PixelFormat.parse(name))
     assert np.array_equal(luma, ramp)
     assert {int(value) for plane in chroma for value in np.unique(plane)} == {128}
@@ -139,5 +139,5 @@ def test_full_range_is_made_limited() -> None:
     planes = tuple(np.full(shape, 255, np.uint8) for shape in ((16, 16), (8, 8), (8, 8)))
     video = build_video_frame(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
     source, target = PixelEncoding("yuvj420p", 6, True), PixelEncoding("yuv420p", 6, False)
-    converted = Converter(source, target).convert(video)
+    converted = Converter(source, target).convert_frame(video)
     assert extract_planes(converted, PixelFormat.parse("yuv420p"))[0][0, 0] == 235

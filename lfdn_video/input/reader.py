@@ -416,7 +416,7 @@ class _Uniform:
             f"changes to {found[0]}x{found[1]} {found[2]} on the way; such frames are brought to "
             f"{info.width}x{info.height} {info.format.name} like the first"
         )
-        return self._converter(video).convert(video, width=info.width, height=info.height)
+        return self._converter(video).convert_frame(video, width=info.width, height=info.height)
 
     def _converter(self, video: VideoFrame) -> Converter:
         colour = Colour(video.colorspace, video.color_range, video.color_primaries, video.color_trc)

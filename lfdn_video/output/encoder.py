@@ -153,7 +153,7 @@ class Encoder:
         """FFmpeg's frame in the encoder's format; its pts and duration are as in the source."""
         video = build_video_frame(frame)
         if self._converter is not None:
-            video = self._converter.convert(video)
+            video = self._converter.convert_frame(video)
         video.pts, video.duration, video.time_base = frame.pts, frame.duration, self.time_base
         video.colorspace, video.color_range = self._colour.matrix, self._colour.range
         video.color_primaries, video.color_trc = self._colour.primaries, self._colour.transfer

@@ -98,7 +98,7 @@ class Pipe:
         full = self._kind == "raw"
         here = PixelEncoding("rgb24", matrix, True)
         there = PixelEncoding("rgb24" if full else self._name, matrix, full)
-        video = Converter(here, there).convert(
+        video = Converter(here, there).convert_frame(
             VideoFrame.from_ndarray(image, format=here.name),
             width=self._size[0],
             height=self._size[1],
