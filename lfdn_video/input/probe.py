@@ -73,7 +73,7 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def describe(path: Path) -> VideoInfo:
+def probe_video(path: Path) -> VideoInfo:
     """Read what there is to know of a video, down to its first frame."""
     with closing(open_source(path)) as container:
         stream = main_stream(container, path)
@@ -85,7 +85,7 @@ def describe(path: Path) -> VideoInfo:
         rate = stream.average_rate or stream.guessed_rate or None
         count = stream.frames or (round(duration_s * rate) if duration_s and rate else None)
         return replace(
-            picture_info(first, stream, path),
+            probe_frame(first, stream, path),
             container=container.format.name,
             time_base=time_base,
             start_pts=_first_not_none(first.pts, first.dts, stream.start_time, 0),
@@ -100,7 +100,7 @@ def describe(path: Path) -> VideoInfo:
         )
 
 
-def picture_info(first: VideoFrame, stream: VideoStream | None, path: Path) -> VideoInfo:
+def probe_frame(first: VideoFrame, stream: VideoStream | None, path: Path) -> VideoInfo:
     """What a decoded frame alone says of its stream; InputError if that is not supported.
 
     Without a `stream` the frames do not come from a decoder of FFmpeg's.

@@ -42,7 +42,7 @@ from lfdn_video.ffmpeg import (
 )
 from lfdn_video.input.deinterlace import Deinterlacer
 from lfdn_video.input.images import ImageReader, is_image_source
-from lfdn_video.input.probe import describe
+from lfdn_video.input.probe import probe_video
 from lfdn_video.media import Colour, Frame, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.planes import Converter, PixelEncoding, extract_planes, is_lossless, working_format
@@ -84,7 +84,7 @@ class Reader:
     ) -> None:
         self._path = Path(source)
         self.span = span or SpanOptions()
-        self.info: VideoInfo = replace(describe(self._path), deinterlaced=deinterlace)
+        self.info: VideoInfo = replace(probe_video(self._path), deinterlaced=deinterlace)
         self.warnings: list[str] = []
         """What a user should know about the source, in the order it was noticed."""
         self.corrupt_packets = 0

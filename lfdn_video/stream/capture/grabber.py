@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import REFERRING_FORMATS, decoding_limits, ffmpeg_message, open_source
-from lfdn_video.input.probe import main_stream, picture_info
+from lfdn_video.input.probe import main_stream, probe_frame
 from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
 from lfdn_video.planes import extract_planes
 from lfdn_video.stream import wire
@@ -290,7 +290,7 @@ class _Pictures:
         """Asked for anew only when it may have changed."""
         seen = (video.width, video.height, video.format.name, video.colorspace, video.color_range)
         if self._info is None or seen != self._seen:
-            info = picture_info(video, stream, Path("live"))
+            info = probe_frame(video, stream, Path("live"))
             rate = None
             if stream is not None:
                 rate = stream.average_rate or stream.guessed_rate or None
