@@ -30,11 +30,11 @@ PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b
 READ_ERRORS = 8
 """So many failed reads in a row are the end of the file."""
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Of a picture; 12K film has 80 million. Larger ones are refused before they take memory."""
 
 MOST_PROBED = 64
-"""Streams that FFmpeg is told `MOST_PIXELS` for while it finds out what is in a file."""
+"""Streams that FFmpeg is told `MAX_PIXELS` for while it finds out what is in a file."""
 
 MICROSECONDS = 1_000_000  # AV_TIME_BASE
 
@@ -86,7 +86,7 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
 
 def decoding_limits() -> dict[str, str]:
     """Options for every decoder of what may have been made to harm."""
-    return {"max_pixels": str(MOST_PIXELS)}
+    return {"max_pixels": str(MAX_PIXELS)}
 
 
 def demux_packets(

@@ -26,8 +26,8 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import (
+    MAX_PIXELS,
     MICROSECONDS,
-    MOST_PIXELS,
     codec_name,
     decoding_limits,
     discard_others,
@@ -129,10 +129,10 @@ def probe_frame(first: VideoFrame, stream: VideoStream | None, path: Path) -> Vi
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    if stream.width * stream.height > MOST_PIXELS:
+    if stream.width * stream.height > MAX_PIXELS:
         raise InputError(
             f"{path}: its pictures are {stream.width}x{stream.height}, more than the "
-            f"{MOST_PIXELS / 1e6:g} million pixels that are decoded; scale it down first"
+            f"{MAX_PIXELS / 1e6:g} million pixels that are decoded; scale it down first"
         )
     stream.thread_count = 1  # no frame is left behind in a thread
     stream.codec_context.options = decoding_limits()
@@ -153,7 +153,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
             return frames[0]
     raise InputError(
         f"{path}: no frame can be decoded: {words}; it may be damaged, cut short, or of more than "
-        f"{MOST_PIXELS / 1e6:g} million pixels"
+        f"{MAX_PIXELS / 1e6:g} million pixels"
     )
 
 
