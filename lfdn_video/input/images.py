@@ -150,7 +150,7 @@ def _read(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
         raise InputError(f"{file}: the file is empty")
     picture, codec = _decoded(content, file), decoder_of(content)
     pixel_format = working_format(picture.format.name)
-    rotation, flip = image_tags.orientation(content)
+    rotation, flip = image_tags.read_orientation(content)
     colour = Colour(
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc
     )

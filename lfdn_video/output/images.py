@@ -191,7 +191,7 @@ class ImageWriter:
             content = _encode(encoder, frame)
         except FFmpegError as error:
             raise OutputError(f"{file}: cannot be encoded: {ffmpeg_message(error)}") from error
-        return image_tags.carried(source, content) if keeps_tags else content
+        return image_tags.copy_tags(source, content) if keeps_tags else content
 
     def _picture_options(self, codec: str, info: VideoInfo) -> EncodeOptions:
         options = self._options
