@@ -110,7 +110,7 @@ def demux_packets(
             yield packet
 
 
-def discard_others(container: InputContainer, wanted: Stream) -> None:
+def discard_other_streams(container: InputContainer, wanted: Stream) -> None:
     """Spare the demuxer the streams that are not read here."""
     for stream in container.streams:
         if stream.index != wanted.index:

@@ -30,7 +30,7 @@ from lfdn_video.ffmpeg import (
     MICROSECONDS,
     codec_name,
     decoding_limits,
-    discard_others,
+    discard_other_streams,
     ffmpeg_message,
     has_decoder,
     is_cover,
@@ -136,7 +136,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
         )
     stream.thread_count = 1  # no frame is left behind in a thread
     stream.codec_context.options = decoding_limits()
-    discard_others(container, stream)
+    discard_other_streams(container, stream)
     failures, words = 0, "it has no frames"
     packets = container.demux(stream)
     while failures < PROBE_ERRORS:

@@ -37,7 +37,7 @@ from lfdn_video.ffmpeg import (
     allows_discontinuities,
     decoding_limits,
     demux_packets,
-    discard_others,
+    discard_other_streams,
     open_source,
 )
 from lfdn_video.input.deinterlace import Deinterlacer
@@ -175,7 +175,7 @@ class _Pass:
             stream = container.streams.video[self._video_number(container)]
             stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
             stream.codec_context.options = decoding_limits()
-            discard_others(container, stream)
+            discard_other_streams(container, stream)
             self._seek(container, stream)
             self._in_span = self._from_pts is None
             set_back = REORDER_FRAMES * self._clock.step
