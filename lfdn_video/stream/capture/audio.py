@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.stream import wire
 
 SILENCE_BYTES = 16
@@ -66,7 +66,7 @@ def forward_audio(
     try:
         header = _make_header(stream)
     except (FFmpegError, ValueError) as error:
-        words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
+        words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         send(wire.Note(f"the audio ({stream.name}) cannot be copied and is left out: {words}"))
         return None
     send(wire.AudioHeader(header))

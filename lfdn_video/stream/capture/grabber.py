@@ -29,10 +29,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
-from lfdn_video.ffmpeg import decoding_limits, ffmpeg_words
-from lfdn_video.input.probe import main_stream, picture_info
+from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
+from lfdn_video.input.probe import main_stream, probe_frame
 from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
-from lfdn_video.planes import planes_of
+from lfdn_video.planes import extract_planes
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets
 from lfdn_video.stream.capture.audio import forward_audio, packet_time_s
@@ -78,7 +78,7 @@ def grab(request: wire.CaptureRequest, send: Send) -> None:
     except ProtocolNotFoundError:
         send(wire.Ended(f"{source}: {describe_missing_protocol(source.scheme)}", final=True))
     except FFmpegError as error:
-        send(wire.Ended(f"{source}: {source.redact(ffmpeg_words(error))}"))
+        send(wire.Ended(f"{source}: {source.redact(ffmpeg_message(error))}"))
     else:
         send(wire.Ended())
 
@@ -93,7 +93,7 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
         try:
             container = av.open(name, format=device_format, options=dict(request.options))
         except (FFmpegError, ValueError) as error:  # ValueError: no such format in this build
-            words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
+            words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         else:
             with closing(container):
                 _ContainerGrabber(container, request, send, NoPace()).run()
@@ -181,7 +181,7 @@ class _ContainerGrabber:
         except FFmpegError as error:
             self._corrupt_in_a_row += 1
             if packet is not None and self._corrupt_in_a_row >= MOST_CORRUPT_PACKETS:
-                words = ffmpeg_words(error)
+                words = ffmpeg_message(error)
                 raise InputError(f"{self._name}: cannot be decoded any more: {words}") from error
             return
         decode_s = time.monotonic() - arrival_s
@@ -226,7 +226,7 @@ class _FrameSender:
     ) -> None:
         """Send a frame; `stream` is None if it was not decoded by FFmpeg."""
         info = self._info_of(video, stream)
-        frame = Frame(planes_of(video, info.format), info.format, pts=0, info=info)
+        frame = Frame(extract_planes(video, info.format), info.format, pts=0, info=info)
         self._send(wire.StampedFrame(frame, stamp_s, decode_s))
         self.count += 1
 
@@ -236,7 +236,7 @@ class _FrameSender:
             rate = None
             if stream is not None:
                 rate = stream.average_rate or stream.guessed_rate or None
-            info = picture_info(video, stream, Path("live"))
+            info = probe_frame(video, stream, Path("live"))
             self._info = replace(info, average_rate=rate or FALLBACK_RATE)
             self._info_key = key
         return self._info

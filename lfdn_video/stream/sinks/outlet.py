@@ -27,7 +27,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import OptionError
-from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import Frame, PixelFormat, VideoInfo
 from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder, find_codec
@@ -126,7 +126,7 @@ class Outlet:
         except FFmpegError as error:
             if audio is None or isinstance(error, OSError):
                 raise
-            self._without_audio(ffmpeg_words(error))
+            self._without_audio(ffmpeg_message(error))
             self._open(None)
 
     def _open(self, audio: AudioHeader | None) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from lfdn_video.media import FALLBACK_RATE, Frame, Image, Plane, VideoInfo
-from lfdn_video.planes import Coding, Converter, planes_of, working_format
+from lfdn_video.planes import Converter, PixelEncoding, extract_planes, working_format
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 Format = Literal["y4m", "raw"]
@@ -96,14 +96,14 @@ class Pipe:
             return (image,)
         matrix = info.colour.resolved_matrix(info.height, info.width)
         full = self._kind == "raw"
-        here = Coding("rgb24", matrix, True)
-        there = Coding("rgb24" if full else self._name, matrix, full)
-        video = Converter(here, there).convert(
+        here = PixelEncoding("rgb24", matrix, True)
+        there = PixelEncoding("rgb24" if full else self._name, matrix, full)
+        video = Converter(here, there).convert_frame(
             VideoFrame.from_ndarray(image, format=here.name),
             width=self._size[0],
             height=self._size[1],
         )
-        return (video.to_ndarray(),) if full else planes_of(video, working_format(there.name))
+        return (video.to_ndarray(),) if full else extract_planes(video, working_format(there.name))
 
     def _fits(self, frame: Frame) -> bool:
         info = frame.info

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from av.error import FFmpegError, ProtocolNotFoundError
 
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets, redact, scheme_of
 from lfdn_video.stream.child import Parent, connect_to_parent
@@ -50,7 +50,7 @@ def main() -> None:
             words = describe_missing_protocol(scheme_of(request.target))
             the_parent.send(wire.Ended(f"{mask_secrets(request.target)}: {words}", final=True))
         except FFmpegError as error:
-            words = redact(ffmpeg_words(error), request.target)
+            words = redact(ffmpeg_message(error), request.target)
             the_parent.send(wire.Ended(f"{mask_secrets(request.target)}: {words}"))
         except LfdnVideoError as error:
             words = redact(str(error), request.target)

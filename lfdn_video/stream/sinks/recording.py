@@ -23,7 +23,7 @@ from typing import Self
 from av.error import FFmpegError
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.sinks.outlet import AudioQueue, Outlet, check_encoding, shape
@@ -235,6 +235,6 @@ def _errors(path: Path) -> Generator[None]:
     try:
         yield
     except FFmpegError as error:
-        raise OutputError(f"{path}: cannot be written: {ffmpeg_words(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {ffmpeg_message(error)}") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
