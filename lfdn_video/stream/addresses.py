@@ -133,12 +133,12 @@ def redact(text: str, address: str) -> str:
         address: the address it is about, credentials included.
     """
     text = text.replace(address, mask_secrets(address))
-    for secret in sorted(_secrets(address), key=len, reverse=True):
+    for secret in sorted(_find_secrets(address), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", text))
 
 
-def _secrets(address: str) -> set[str]:
+def _find_secrets(address: str) -> set[str]:
     """Passwords and tokens of the address, percent-encoded as given and decoded."""
     found = {match[0].partition("=")[2] for match in _SECRET_FIELD.finditer(address)}
     if credentials := _CREDENTIALS.search(address):

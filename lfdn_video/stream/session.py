@@ -170,7 +170,7 @@ class Session:
         )
         try:
             with self._capture:
-                yield from self._restored_frames(ScaledRunner(runner), inference)
+                yield from self._restore_newest(ScaledRunner(runner), inference)
         except BaseException as error:
             left_early = isinstance(error, GeneratorExit | KeyboardInterrupt)
             if left_early:
@@ -180,17 +180,17 @@ class Session:
             raise
         self._finish("ended")
 
-    def _restored_frames(
+    def _restore_newest(
         self, runner: "ScaledRunner", inference: InferenceOptions | None
     ) -> Generator[LiveFrame]:
-        captured = self._captured_frames(runner, inference)
+        captured = self._fetch_frames(runner, inference)
         if (first := next(captured, None)) is None:
             return
         with closing(_restore(_chain(first, captured), first, runner, inference)) as restored:
             for frame in restored:
                 yield self._deliver(frame)
 
-    def _captured_frames(
+    def _fetch_frames(
         self, runner: "ScaledRunner", inference: InferenceOptions | None
     ) -> Generator[Frame]:
         """The newest frame each time one is asked for, which is when the last one is delivered."""
@@ -255,26 +255,8 @@ class Session:
 
     def _publish(self, **changes: object) -> None:
         """Update the board's status with all counts, and with `changes`."""
-        counts = self._capture.counts
-        meter = self._meter
-        meter.update_rates(counts.frames_in)
-        self._board.update(
-            frames_in=counts.frames_in,
-            frames_out=meter.frames_out,
-            frames_dropped=counts.dropped + meter.dropped,
-            reconnects=counts.reconnects,
-            fps_in=meter.fps_in,
-            fps_out=meter.fps_out,
-            inference_scale=self._adaptation.scale,
-            latency_counts=tuple(meter.latency_counts),
-            latency_sum_s=meter.latency_sum_s,
-            stage_s={
-                "decode": counts.decode_s,
-                "model": meter.model_s,
-                "encode": meter.encode_s,
-            },
-            **changes,
-        )
+        counts = self._meter.read(self._capture.counts)
+        self._board.update(inference_scale=self._adaptation.scale, **counts, **changes)
 
     def _set_state(self, state: StreamState, message: str = "") -> None:
         if state != self._board.status.state:

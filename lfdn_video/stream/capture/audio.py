@@ -66,8 +66,8 @@ def forward_audio(
     try:
         header = _make_header(stream)
     except (FFmpegError, ValueError) as error:
-        words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
-        send(wire.Note(f"the audio ({stream.name}) cannot be copied and is left out: {words}"))
+        reason = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
+        send(wire.Note(f"the audio ({stream.name}) cannot be copied and is left out: {reason}"))
         return None
     send(wire.AudioHeader(header))
     return AudioForwarder(stream, send)

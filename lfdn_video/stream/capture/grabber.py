@@ -87,13 +87,13 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
     """By FFmpeg, or by OpenCV where FFmpeg cannot open it. Always ends with an InputError."""
     camera = request.source.address
     found = find_ffmpeg_device(camera)
-    words = "is not known to FFmpeg"
+    reason = "is not known to FFmpeg"
     if found is not None:
         device_format, name = found
         try:
             container = av.open(name, format=device_format, options=dict(request.options))
         except (FFmpegError, ValueError) as error:  # ValueError: no such format in this build
-            words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
+            reason = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         else:
             with closing(container):
                 _ContainerGrabber(container, request, send, NoPace()).run()
@@ -104,7 +104,7 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
             for video in frames:
                 sender.send_frame(video, None, time.monotonic())
     except InputError as error:
-        raise InputError(f"{error} (FFmpeg: {words})") from error
+        raise InputError(f"{error} (FFmpeg: {reason})") from error
 
 
 def _grab_container(request: wire.CaptureRequest, send: Send) -> None:
@@ -181,8 +181,8 @@ class _ContainerGrabber:
         except FFmpegError as error:
             self._corrupt_in_a_row += 1
             if packet is not None and self._corrupt_in_a_row >= MOST_CORRUPT_PACKETS:
-                words = ffmpeg_message(error)
-                raise InputError(f"{self._name}: cannot be decoded any more: {words}") from error
+                reason = ffmpeg_message(error)
+                raise InputError(f"{self._name}: cannot be decoded any more: {reason}") from error
             return
         decode_s = time.monotonic() - arrival_s
         for video in frames:
