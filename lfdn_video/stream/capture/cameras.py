@@ -93,7 +93,7 @@ def read_opencv_frames(camera: str) -> Generator[VideoFrame]:
         while True:
             is_read, image = capture.read()
             if not is_read:
-                raise InputError(f"camera {camera}: gives no pictures any more; is it plugged in?")
+                raise InputError(f"camera {camera}: gives no frames any more; is it plugged in?")
             yield VideoFrame.from_ndarray(image.astype(np.uint8, copy=False), format="bgr24")
     finally:
         capture.release()

@@ -38,7 +38,7 @@ from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets
 from lfdn_video.stream.capture.audio import forward_audio, packet_time_s
 from lfdn_video.stream.capture.backlog import Backlog
 from lfdn_video.stream.capture.cameras import find_ffmpeg_device, read_opencv_frames
-from lfdn_video.stream.capture.pacing import NoPace, Pace, RealTimePace
+from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace
 from lfdn_video.stream.capture.sources import is_finite, open_container
 from lfdn_video.stream.child import connect_to_parent
 
@@ -96,8 +96,8 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
             reason = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         else:
             with closing(container):
-                _ContainerGrabber(container, request, send, NoPace()).run()
-            raise InputError(f"{request.source}: gives no pictures any more; is it plugged in?")
+                _ContainerGrabber(container, request, send, LivePace()).run()
+            raise InputError(f"{request.source}: gives no frames any more; is it plugged in?")
     try:
         sender = _FrameSender(send)
         with closing(read_opencv_frames(camera)) as frames:
@@ -114,7 +114,7 @@ def _grab_container(request: wire.CaptureRequest, send: Send) -> None:
         with closing(open_container(request)) as container:
             finite = is_finite(request.source, container)
             if pace is None:
-                pace = RealTimePace() if finite else NoPace()
+                pace = RealTimePace() if finite else LivePace()
             grabber = _ContainerGrabber(container, request, send, pace)
             grabber.run()
             if not finite:
@@ -147,7 +147,7 @@ class _ContainerGrabber:
                 stream.discard = Discard.all
         self._corrupt_in_a_row = 0
         # A file that is held back by its pace has no backlog, and HTTP may bring seconds at once.
-        is_steady = isinstance(pace, NoPace) and not request.source.scheme.startswith("http")
+        is_steady = isinstance(pace, LivePace) and not request.source.scheme.startswith("http")
         self._backlog = Backlog() if is_steady else None
 
     @property

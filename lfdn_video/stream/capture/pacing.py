@@ -1,6 +1,7 @@
 """Real time for sources that have none of their own: a file is read as if it were live."""
 
 import time
+from typing import Protocol
 
 LARGEST_GAP_S = 5.0
 """A larger step between two timestamps is a discontinuity: the clock starts anew there."""
@@ -9,19 +10,35 @@ LATEST_S = 0.5
 """A frame later than this delays all later ones, instead of making them come in a burst."""
 
 
-class NoPace:
-    """For live sources: nothing waits, frames are stamped when they arrive."""
+class Pace(Protocol):
+    """Decides when the packets and frames of a source are due."""
 
-    def wait_until(self, _: float | None) -> float | None:
-        """Return None at once: the time of presentation is unknown."""
+    def wait_until(self, time_s: float | None) -> float | None:
+        """Wait until a timestamp of the source is due.
+
+        Args:
+            time_s: the timestamp in seconds; None if unknown, then nothing waits.
+
+        Returns:
+            The time now by `time.monotonic`; None if nothing was to be waited for.
+        """
+
+    def restart(self) -> None:
+        """Start the clock anew at the next timestamp, as when a file is played again."""
+
+
+class LivePace:
+    """For live sources, which have a pace of their own: nothing waits."""
+
+    def wait_until(self, time_s: float | None) -> float | None:  # noqa: ARG002
         return None
 
     def restart(self) -> None:
-        """Do nothing."""
+        pass
 
 
 class RealTimePace:
-    """For files and test sources: each packet or frame waits until its time has come."""
+    """For files and test sources: sleeps, so that timestamps are due in real time."""
 
     def __init__(self) -> None:
         self._start_s: float | None = None
@@ -29,14 +46,6 @@ class RealTimePace:
         self._last_s: float | None = None
 
     def wait_until(self, time_s: float | None) -> float | None:
-        """Sleep until a timestamp of the source is due.
-
-        Args:
-            time_s: the timestamp in seconds; None if unknown, then nothing waits.
-
-        Returns:
-            The time now by `time.monotonic`; None if `time_s` is.
-        """
         if time_s is None:
             return None
         now_s = time.monotonic()
@@ -51,11 +60,7 @@ class RealTimePace:
         return time.monotonic()
 
     def restart(self) -> None:
-        """Let the next timestamp be due at once, as when a file is played again."""
         self._start_s = None
 
     def _is_discontinuity(self, time_s: float) -> bool:
         return self._last_s is not None and abs(time_s - self._last_s) > LARGEST_GAP_S
-
-
-Pace = NoPace | RealTimePace
