@@ -54,7 +54,7 @@ class Adaptation:
         self._fixed = fixed
         self.scale = fixed or 1.0
         self.saturated = False
-        """Whether even the smallest scale is too slow."""
+        """True if even the smallest scale is too slow."""
         self._average_cost_s = 0.0
         """Moving average at this scale; 0: none yet."""
         self._frames_above_high = 0
@@ -106,7 +106,7 @@ class Adaptation:
             self._try_to_go_up(latency_s, now_s)
 
     def _go_down(self, cost_s: float, now_s: float) -> None:
-        """As far as needed: below the low watermark, so that the next frame is in time."""
+        """Go down as far as needed: below the low watermark, so that the next frame is in time."""
         smaller = [scale for scale in SCALES if scale < self.scale]
         if not smaller:
             self.saturated = True
@@ -118,7 +118,7 @@ class Adaptation:
         self._set_scale(min(predicted, smaller[-1]), now_s)
 
     def _try_to_go_up(self, latency_s: float, now_s: float) -> None:
-        """By one step, if the latency then is predicted to stay below the low watermark."""
+        """Go up by one step, if the latency is predicted to stay below the low watermark."""
         larger = next((scale for scale in SCALES if scale > self.scale), None)
         if larger is None:
             return

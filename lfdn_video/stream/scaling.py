@@ -38,7 +38,7 @@ class ScaledRunner:
 
     @property
     def lookahead(self) -> int:
-        """0, since a frame in flight would be shown only when the next one arrives."""
+        """Always 0: a frame in flight would be shown only when the next one arrives."""
         return 0
 
     @property

@@ -141,7 +141,7 @@ class Session:
 
     @property
     def stopped(self) -> bool:
-        """Whether `stop` was called, or `frames` has ended."""
+        """True once `stop` was called or `frames` has ended."""
         return self._capture.closing
 
     def frames(
@@ -193,7 +193,7 @@ class Session:
     def _fetch_frames(
         self, runner: "ScaledRunner", inference: InferenceOptions | None
     ) -> Generator[Frame]:
-        """The newest frame each time one is asked for, which is when the last one is delivered."""
+        """Yield the newest frame each time: one is asked for when the last one was delivered."""
         end_s = time.monotonic() + (self._options.duration_s or float("inf"))
         size: tuple[int, int] | None = None
         while not self._capture.ended and (left_s := end_s - time.monotonic()) > 0:
@@ -282,7 +282,7 @@ class Session:
 def _restore(
     frames: Generator[Frame], first: Frame, runner: "Runner", inference: InferenceOptions | None
 ) -> Generator[Frame]:
-    """`frames` restored; `first` only tells their format."""
+    """Restore `frames`; `first` only tells their format."""
     from lfdn_video.inference.colour import PlaneConverter
     from lfdn_video.inference.scheduler import restore_frames
 
@@ -296,7 +296,7 @@ def _measure(
     inference: InferenceOptions | None,
     max_latency_s: float,
 ) -> dict[float, float]:
-    """Seconds in the network by scale; a scale above the bound ends the trial."""
+    """Measure seconds in the network by scale; one above the bound ends the trial."""
     costs_s: dict[float, float] = {}
     for runner.scale in TRIAL_SCALES:
         began_s = time.monotonic()

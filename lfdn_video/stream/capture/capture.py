@@ -77,7 +77,7 @@ class Capture:
 
         Args:
             request: the source, and how to read it.
-            patience: how long it is waited for.
+            patience: limits of the wait for it.
             on_state: called from the capture's thread when the source is live or failed.
             on_audio: called from that thread with the audio, if the request asks for it.
         """
@@ -115,12 +115,12 @@ class Capture:
 
     @property
     def closing(self) -> bool:
-        """Whether `close` was called."""
+        """True once `close` was called."""
         return self._closing
 
     @property
     def ended(self) -> bool:
-        """Whether `wait_for_frame` will give no more frames, nor raise."""
+        """True if `wait_for_frame` will neither return a frame nor raise any more."""
         with self._changed:
             return self._closing or (self._ended and self._newest is None and self._error is None)
 

@@ -5,8 +5,8 @@ in FFmpeg, a driver or a name server, a leak at every reconnect, a decoder that 
 network brought. The parent says what to read (`wire.CaptureRequest`); `capture.py` starts the
 process and watches over it.
 
-    sources.py / cameras.py -> packets -> decoder -> pacing.py -> frames -> parent
-                                       \\-> audio.py ----------------------/
+    video   sources.py or cameras.py -> packets -> decoder -> pacing.py -> frames -> parent
+    audio   sources.py -> packets -> pacing.py -> audio.py -> packets -> parent
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def grab(request: wire.CaptureRequest, send: Send) -> None:
 
 
 def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
-    """By FFmpeg, or by OpenCV where FFmpeg cannot open it. Always ends with an InputError."""
+    """Read a camera with FFmpeg, or with OpenCV where FFmpeg cannot. Always ends in InputError."""
     camera = request.source.address
     found = find_ffmpeg_device(camera)
     reason = "is not known to FFmpeg"
@@ -108,7 +108,7 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
 
 
 def _grab_container(request: wire.CaptureRequest, send: Send) -> None:
-    """Once, or again and again if the request says so and the source is finite."""
+    """Read a source to its end; in a loop if the request says so and the source is finite."""
     pace: Pace | None = None
     while True:
         with closing(open_container(request)) as container:
@@ -155,7 +155,7 @@ class _ContainerGrabber:
         return self._sender.count
 
     def run(self) -> None:
-        """Send everything up to the end. InputError or FFmpegError if that comes early."""
+        """Send everything to the end. Raises InputError or FFmpegError if that comes early."""
         for packet in self._packets():
             if self._audio is not None and packet.stream == self._audio.stream:
                 self._pace.wait_until(packet_time_s(packet))

@@ -1,4 +1,4 @@
-"""When to give a silent source up, and how long to wait before it is opened again."""
+"""Timeout of a source that falls silent, and waits before a failed one is opened again."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ LONG_OUTAGE_WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long a source is waited for."""
+    """Limits of the wait for a source."""
 
     stall_s: float = 10.0
     """Without a frame for this long, the source is opened again."""

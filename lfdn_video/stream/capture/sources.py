@@ -57,7 +57,7 @@ def open_container(request: wire.CaptureRequest) -> InputContainer:
 
 
 def is_finite(source: Source, container: InputContainer) -> bool:
-    """Whether the end of a source is its normal end, and it has no pace of its own.
+    """Return True for a source that ends normally, and so has no pace of its own.
 
     An HTTP address that tells its duration is a file.
     """
