@@ -133,7 +133,7 @@ class Session:
         self._meter = Meter()
         self._in_flight: CapturedFrame | None = None
         self._submitted_s = 0.0
-        """When the frame in flight was given to the network, by `time.monotonic`."""
+        """Time when the frame in flight was given to the network, by `time.monotonic`."""
 
     def stop(self) -> None:
         """Let `frames` end after the frame in flight. Safe from any thread."""
@@ -220,7 +220,8 @@ class Session:
         model_s = time.monotonic() - self._submitted_s
         result = LiveFrame(captured, frame)
         if self._shows:
-            image, raw = result.image, result.raw
+            image = result.image
+            raw = result.raw
             result.latency_s = time.monotonic() - captured.stamp_s
             self._board.show(
                 View(captured.number, raw, image, captured.captured_at, result.latency_s)

@@ -26,7 +26,7 @@ raise SystemExit(any(Gst.ElementFactory.find(name) is None for name in needed))
 
 
 def is_there() -> bool:
-    """Whether this machine has what the server needs."""
+    """Look for what the server needs on this machine."""
     if shutil.which(SYSTEM_PYTHON) is None:
         return False
     trial = subprocess.run([SYSTEM_PYTHON, "-c", TRIAL], capture_output=True, check=False)

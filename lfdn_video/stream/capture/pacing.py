@@ -42,7 +42,7 @@ class RealTimePace:
 
     def __init__(self) -> None:
         self._start_s: float | None = None
-        """What timestamp 0 is by `time.monotonic`; None before the first one."""
+        """Timestamp 0 on the clock of `time.monotonic`; None before the first one."""
         self._last_s: float | None = None
 
     def wait_until(self, time_s: float | None) -> float | None:

@@ -14,7 +14,7 @@ from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import LAVFI_PREFIX, PROTOCOLS, Source
 
 PROBE_US = 1_000_000
-"""How much of a stream, in microseconds, FFmpeg may read to find out what is in it."""
+"""Length of a stream, in microseconds, that FFmpeg may read to find out what is in it."""
 
 REFERRING_NETWORK_FORMATS = {
     "http": {"hls", "dash"},
@@ -66,7 +66,7 @@ def is_finite(source: Source, container: InputContainer) -> bool:
 
 
 def _network_options(scheme: str, patience_s: float) -> dict[str, str]:
-    """Low delay, and errors instead of endless waits."""
+    """Choose options for low delay, and for errors instead of endless waits."""
     patience_us = str(round(patience_s * 1e6))
     options = {
         "fflags": "+discardcorrupt+genpts+nobuffer",
