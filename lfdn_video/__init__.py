@@ -36,7 +36,8 @@ if TYPE_CHECKING:
         restore,
         restored_frames,
     )
-    from lfdn_video.stream.session import LiveFrame, live
+    from lfdn_video.stream.live import live
+    from lfdn_video.stream.session import LiveFrame
 
 __all__ = [
     "Colour",
@@ -88,7 +89,7 @@ _HOME = {
     "Summary": "pipeline",
     "VideoInfo": "media",
     "WeightsError": "errors",
-    "live": "stream.session",
+    "live": "stream.live",
     "load_engine": "inference.engine",
     "open_reader": "input.reader",
     "open_writer": "output.writer",

@@ -30,11 +30,11 @@ PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b
 READ_ERRORS = 8
 """So many failed reads in a row are the end of the file."""
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Of a picture; 12K film has 80 million. Larger ones are refused before they take memory."""
 
 MOST_PROBED = 64
-"""Streams that FFmpeg is told `MOST_PIXELS` for while it finds out what is in a file."""
+"""Streams that FFmpeg is told `MAX_PIXELS` for while it finds out what is in a file."""
 
 MICROSECONDS = 1_000_000  # AV_TIME_BASE
 
@@ -42,7 +42,7 @@ KEEP_BYTES = "surrogateescape"
 """Tags that are no UTF-8 leave as they came."""
 
 
-def ffmpeg_words(error: FFmpegError) -> str:
+def ffmpeg_message(error: FFmpegError) -> str:
     """What FFmpeg says is wrong, with its log line where one was caught."""
     words = error.strerror or str(error)
     log = cast("tuple[int, str, str] | None", error.log)  # level, who, what; the stubs differ
@@ -86,10 +86,10 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
 
 def decoding_limits() -> dict[str, str]:
     """Options for every decoder of what may have been made to harm."""
-    return {"max_pixels": str(MOST_PIXELS)}
+    return {"max_pixels": str(MAX_PIXELS)}
 
 
-def readable(
+def demux_packets(
     container: InputContainer, streams: list[Stream], on_error: Callable[[str], None]
 ) -> Generator[Packet[Stream]]:
     """Every packet that can be read, with data; `on_error` gets FFmpeg's words on what cannot."""
@@ -102,7 +102,7 @@ def readable(
             return
         except FFmpegError as error:
             failures += 1
-            on_error(ffmpeg_words(error))
+            on_error(ffmpeg_message(error))
             packets = container.demux(streams)  # an error ends PyAV's iterator, not the file
             continue
         failures = 0
@@ -110,14 +110,14 @@ def readable(
             yield packet
 
 
-def discard_others(container: InputContainer, wanted: Stream) -> None:
+def discard_other_streams(container: InputContainer, wanted: Stream) -> None:
     """Spare the demuxer the streams that are not read here."""
     for stream in container.streams:
         if stream.index != wanted.index:
             stream.discard = Discard.all
 
 
-def may_be_joined(container: InputContainer) -> bool:
+def allows_discontinuities(container: InputContainer) -> bool:
     """Whether the clock may start again inside such a file, so that a time comes twice."""
     return has_flag(container, Flags.ts_discont)
 
@@ -169,5 +169,5 @@ def _refusal(path: Path, error: FFmpegError) -> str:
         head = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(PLAYLIST_MARKS) or b"<MPD" in head:
         return "is a playlist, not a video; a file may not open other files, so give those"
-    words = ffmpeg_words(error)
+    words = ffmpeg_message(error)
     return f"not a video that FFmpeg can read: {words}; it may be damaged, cut short, or no video"

@@ -28,7 +28,7 @@ def is_image_file(file: Path) -> bool:
     return named and file.is_file()
 
 
-def numbered_files(pattern: Path) -> list[Path]:
+def list_numbered_files(pattern: Path) -> list[Path]:
     """The files that a pattern with `%d` stands for."""
     before, _, after = FRAME_NUMBER.split(pattern.name, maxsplit=1)
     name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
@@ -36,7 +36,7 @@ def numbered_files(pattern: Path) -> list[Path]:
     return [file for file in standing if name.fullmatch(file.name) and file.is_file()]
 
 
-def decoder_of(content: bytes) -> str:
+def find_decoder(content: bytes) -> str:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     return next((name for magic, name in DECODERS.items() if content.startswith(magic)), "")

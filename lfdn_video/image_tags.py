@@ -37,12 +37,12 @@ ORIENTATIONS: dict[int, tuple[Literal[0, 90, 180, 270], bool]] = {
 }
 
 
-def orientation(content: bytes) -> tuple[Literal[0, 90, 180, 270], bool]:
+def read_orientation(content: bytes) -> tuple[Literal[0, 90, 180, 270], bool]:
     """Clockwise turn and mirror after it that make a picture file upright, by its EXIF."""
     return ORIENTATIONS.get(_orientation_number(_exif(content)), (0, False))
 
 
-def carried(source: bytes, target: bytes) -> bytes:
+def copy_tags(source: bytes, target: bytes) -> bytes:
     """`target` with what `source` says beside its samples. Both are of the same kind."""
     return _carried_jpeg(source, target) if _is_jpeg(source) else _carried_png(source, target)
 

@@ -58,7 +58,7 @@ def is_lossless(name: str) -> bool:
     return not (_FLOAT.search(name) or name.startswith("xyz") or VideoFormat(name).is_bayer)
 
 
-def planes_of(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
+def extract_planes(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
     """Copies of a decoded frame's samples, in its working format, without line padding."""
     if video.format.name != pixel_format.name:
         video = _rearranged(video, pixel_format.name)
@@ -68,7 +68,7 @@ def planes_of(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]
     return tuple(_samples(video, index, pixel_format).copy() for index in range(len(video.planes)))
 
 
-def video_frame(frame: Frame) -> VideoFrame:
+def build_video_frame(frame: Frame) -> VideoFrame:
     """FFmpeg's frame with the same samples; pts and time base are left to the caller."""
     video = VideoFrame(frame.width, frame.height, frame.format.name)
     if frame.format.name.startswith("ya"):
@@ -81,7 +81,7 @@ def video_frame(frame: Frame) -> VideoFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Coding:
+class PixelEncoding:
     """What it takes to read a frame's samples: its format, YUV matrix (AVCOL_SPC) and range."""
 
     name: str
@@ -89,7 +89,9 @@ class Coding:
     full_range: bool
 
     @classmethod
-    def of(cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0) -> "Coding":
+    def of(
+        cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0
+    ) -> "PixelEncoding":
         matrix = colour.resolved_matrix(height, width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 
@@ -103,11 +105,11 @@ class Coding:
 class Converter:
     """Brings frames from one coding to another; keeps FFmpeg's scaler between frames."""
 
-    def __init__(self, source: Coding, target: Coding) -> None:
+    def __init__(self, source: PixelEncoding, target: PixelEncoding) -> None:
         self._source, self._target = source, target
         self._reformatter = VideoReformatter()
 
-    def convert(
+    def convert_frame(
         self, video: VideoFrame, *, width: int | None = None, height: int | None = None
     ) -> VideoFrame:
         source, target = self._source, self._target

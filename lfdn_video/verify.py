@@ -18,7 +18,7 @@ from typing import Any
 
 from lfdn_video.checks import Check
 from lfdn_video.errors import InputError
-from lfdn_video.ffmpeg import open_source, readable
+from lfdn_video.ffmpeg import demux_packets, open_source
 from lfdn_video.input.images import ImageReader
 from lfdn_video.input.reader import Reader, open_reader
 from lfdn_video.media import StreamInfo, VideoInfo
@@ -185,7 +185,7 @@ def _contents(info: VideoInfo) -> dict[int, _Content]:
     contents: dict[int, _Content] = defaultdict(_Content)
     with closing(open_source(info.path)) as container:
         others = [stream for stream in container.streams if stream.index != info.video_index]
-        for packet in readable(container, others, lambda _: None) if others else ():
+        for packet in demux_packets(container, others, lambda _: None) if others else ():
             if packet.stream.type == "subtitle" and bytes(packet) == NO_TEXT:
                 continue
             time = packet.pts if packet.pts is not None else packet.dts

@@ -194,7 +194,7 @@ def test_pictures_that_are_too_large_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
 ) -> None:
     clip = Clip(codec=codec).make(tmp_path / f"clip.{ending}")
-    monkeypatch.setattr(source, "MOST_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(source, "MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(InputError, match=r"64x48, more than|or of more than 0\.003071 million pix"):
         Reader(clip)
 
@@ -203,7 +203,7 @@ def test_a_stream_that_becomes_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = changing_size(tmp_path / "clip.ts", first=(32, 64), then=(64, 48))
-    monkeypatch.setattr(source, "MOST_PIXELS", 2500)
+    monkeypatch.setattr(source, "MAX_PIXELS", 2500)
     with pytest.raises(InputError, match=r"its pictures are 64x48, more than .* scale it down"):
         Reader(path)
 
@@ -212,7 +212,7 @@ def test_a_picture_that_is_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Clip(codec="png", pixel_format="rgb24", pts=[0]).make(tmp_path / "picture.png")
-    monkeypatch.setattr(source, "MOST_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(source, "MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(InputError, match=r"picture\.png: cannot be decoded"):
         ImageReader(tmp_path / "picture.png")
 

@@ -28,7 +28,7 @@ def picture(kind: str, orientation: int | None = None, **options: object) -> byt
 def test_every_orientation_is_understood(kind: str, number: int) -> None:
     content = picture(kind, number, **({"lossless": True} if kind == "WEBP" else {}))
     stored = np.asarray(Image.open(io.BytesIO(content)))
-    turn, flip = image_tags.orientation(content)
+    turn, flip = image_tags.read_orientation(content)
     upright = np.rot90(stored, -turn // 90)
     upright = upright[:, ::-1] if flip else upright
     assert np.array_equal(
@@ -38,18 +38,18 @@ def test_every_orientation_is_understood(kind: str, number: int) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
 def test_without_exif_a_picture_is_upright(kind: str) -> None:
-    assert image_tags.orientation(picture(kind)) == (0, False)
+    assert image_tags.read_orientation(picture(kind)) == (0, False)
 
 
 def test_a_broken_exif_is_no_error() -> None:
     content = picture("JPEG", 6).replace(b"Exif\0\0II", b"Exif\0\0XX")
-    assert image_tags.orientation(content) in image_tags.ORIENTATIONS.values()
+    assert image_tags.read_orientation(content) in image_tags.ORIENTATIONS.values()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_exif_and_profile_are_carried(kind: str) -> None:
     source = picture(kind, 6, icc_profile=b"profile" * 20_000)
-    carried = Image.open(io.BytesIO(image_tags.carried(source, picture(kind))))
+    carried = Image.open(io.BytesIO(image_tags.copy_tags(source, picture(kind))))
     assert carried.getexif()[ORIENTATION] == 6
     assert carried.info["icc_profile"] == b"profile" * 20_000
 
@@ -58,14 +58,14 @@ def test_texts_of_a_png_are_carried() -> None:
     texts = PngInfo()
     texts.add_text("Title", "Regen")
     source = picture("PNG", pnginfo=texts)
-    carried = Image.open(io.BytesIO(image_tags.carried(source, picture("PNG"))))
+    carried = Image.open(io.BytesIO(image_tags.copy_tags(source, picture("PNG"))))
     assert carried.info["Title"] == "Regen"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_samples_are_the_targets(kind: str) -> None:
     target = picture(kind)
-    carried = image_tags.carried(picture(kind, 3), target)
+    carried = image_tags.copy_tags(picture(kind, 3), target)
     before, after = (Image.open(io.BytesIO(content)) for content in (target, carried))
     assert before.tobytes() == after.tobytes()
 

@@ -31,11 +31,11 @@ from lfdn_video.options import SMALLEST_SCALE, EncodeOptions, InferenceOptions, 
 if TYPE_CHECKING:
     from lfdn_video.cli.console import Reporter
     from lfdn_video.stream.addresses import Source
+    from lfdn_video.stream.board import Board
     from lfdn_video.stream.session import Session, Sink
     from lfdn_video.stream.sinks.pipe import Pipe
     from lfdn_video.stream.sinks.push import Push
     from lfdn_video.stream.sinks.recording import Recording
-    from lfdn_video.stream.watch.board import Board
 
 LIVE = LiveOptions()
 WAKE_S = 0.25
@@ -189,9 +189,9 @@ def live(
     with reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose, events=events) as reporter:
         if lists:
             from lfdn_video.cli import tables
-            from lfdn_video.stream.capture.cameras import cameras
+            from lfdn_video.stream.capture.cameras import list_cameras
 
-            tables.print_cameras(cameras(), as_json=as_json)
+            tables.print_cameras(list_cameras(), as_json=as_json)
             return
         if as_json and chosen["out"] == PIPE:
             raise OptionError("out: stdout has the stream, and cannot have --json too")
@@ -211,7 +211,7 @@ def _source(text: str | None, camera: int | None) -> "Source":
 
 def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> None:
     """From the words to a session, and through it."""
-    from lfdn_video.stream.watch.board import Board, Status
+    from lfdn_video.stream.board import Board, Status
 
     options = LiveOptions(**taken(LiveOptions, chosen))
     inference = InferenceOptions(**taken(InferenceOptions, chosen))
@@ -231,7 +231,8 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
             # A token that was made here has to be told; one that was given is known.
             url = page.url.partition("?")[0] if chosen["token"] else page.url
             reporter.say(f"watch it at {url}")
-        from lfdn_video.stream.session import Session, live_engine
+        from lfdn_video.stream.live import live_engine
+        from lfdn_video.stream.session import Session
 
         shows = watch is not None or bool(chosen["web"])
         session = Session(source, board, options, sinks=sinks, shows=shows)
@@ -256,9 +257,9 @@ def _window() -> Callable[["Board"], None]:
 
 def _targets(chosen: dict[str, Any]) -> str:
     """Where it goes, in words; nothing secret."""
-    from lfdn_video.stream.addresses import masked
+    from lfdn_video.stream.addresses import mask_secrets
 
-    targets = [chosen["record"], chosen["out"] and masked(chosen["out"])]
+    targets = [chosen["record"], chosen["out"] and mask_secrets(chosen["out"])]
     return ", ".join(target for target in targets if target) or "nothing is written"
 
 

@@ -22,11 +22,17 @@ from av.video.frame import VideoFrame
 
 from lfdn_video import image_tags
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.ffmpeg import decoding_limits, ffmpeg_words
-from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
+from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
+from lfdn_video.image_files import (
+    ENCODERS,
+    FRAME_NUMBER,
+    find_decoder,
+    is_image_file,
+    list_numbered_files,
+)
 from lfdn_video.media import IMAGES, Colour, Frame, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, SpanOptions
-from lfdn_video.planes import planes_of, working_format
+from lfdn_video.planes import extract_planes, working_format
 
 LOGGER = logging.getLogger(__name__)
 
@@ -95,7 +101,9 @@ def _found(source: Path) -> list[Path]:
     elif source.exists() or not _is_pattern(source.name):
         return [source]
     else:
-        files = numbered_files(source) if FRAME_NUMBER.search(source.name) else _matching(source)
+        files = (
+            list_numbered_files(source) if FRAME_NUMBER.search(source.name) else _matching(source)
+        )
         none = "matches no file; check the pattern"
     if not files:
         raise InputError(f"{source}: {none}")
@@ -148,9 +156,9 @@ def _read(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
     if not content:
         raise InputError(f"{file}: the file is empty")
-    picture, codec = _decoded(content, file), decoder_of(content)
+    picture, codec = _decoded(content, file), find_decoder(content)
     pixel_format = working_format(picture.format.name)
-    rotation, flip = image_tags.orientation(content)
+    rotation, flip = image_tags.read_orientation(content)
     colour = Colour(
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc
     )
@@ -179,11 +187,11 @@ def _read(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
         flip=flip,
         streams=(stream,),
     )
-    return info, planes_of(picture, pixel_format)
+    return info, extract_planes(picture, pixel_format)
 
 
 def _decoded(content: bytes, file: Path) -> VideoFrame:
-    name = decoder_of(content)
+    name = find_decoder(content)
     if not name:
         kinds = ", ".join(sorted({suffix[1:] for suffix in ENCODERS}))
         raise InputError(f"{file}: not a picture that can be read ({kinds})")
@@ -194,7 +202,7 @@ def _decoded(content: bytes, file: Path) -> VideoFrame:
     try:
         frames = [*context.decode(Packet(content)), *context.decode(None)]
     except FFmpegError as error:
-        raise InputError(f"{file}: cannot be decoded: {ffmpeg_words(error)}") from error
+        raise InputError(f"{file}: cannot be decoded: {ffmpeg_message(error)}") from error
     if not frames:
         raise InputError(f"{file}: cannot be decoded: there is no picture in it")
     return frames[0]

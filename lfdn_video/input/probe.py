@@ -26,12 +26,12 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import (
+    MAX_PIXELS,
     MICROSECONDS,
-    MOST_PIXELS,
     codec_name,
     decoding_limits,
-    discard_others,
-    ffmpeg_words,
+    discard_other_streams,
+    ffmpeg_message,
     has_decoder,
     is_cover,
     open_source,
@@ -73,7 +73,7 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def describe(path: Path) -> VideoInfo:
+def probe_video(path: Path) -> VideoInfo:
     """Read what there is to know of a video, down to its first frame."""
     with closing(open_source(path)) as container:
         stream = main_stream(container, path)
@@ -85,7 +85,7 @@ def describe(path: Path) -> VideoInfo:
         rate = stream.average_rate or stream.guessed_rate or None
         count = stream.frames or (round(duration_s * rate) if duration_s and rate else None)
         return replace(
-            picture_info(first, stream, path),
+            probe_frame(first, stream, path),
             container=container.format.name,
             time_base=time_base,
             start_pts=_first_not_none(first.pts, first.dts, stream.start_time, 0),
@@ -100,7 +100,7 @@ def describe(path: Path) -> VideoInfo:
         )
 
 
-def picture_info(first: VideoFrame, stream: VideoStream | None, path: Path) -> VideoInfo:
+def probe_frame(first: VideoFrame, stream: VideoStream | None, path: Path) -> VideoInfo:
     """What a decoded frame alone says of its stream; InputError if that is not supported.
 
     Without a `stream` the frames do not come from a decoder of FFmpeg's.
@@ -129,14 +129,14 @@ def picture_info(first: VideoFrame, stream: VideoStream | None, path: Path) -> V
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    if stream.width * stream.height > MOST_PIXELS:
+    if stream.width * stream.height > MAX_PIXELS:
         raise InputError(
             f"{path}: its pictures are {stream.width}x{stream.height}, more than the "
-            f"{MOST_PIXELS / 1e6:g} million pixels that are decoded; scale it down first"
+            f"{MAX_PIXELS / 1e6:g} million pixels that are decoded; scale it down first"
         )
     stream.thread_count = 1  # no frame is left behind in a thread
     stream.codec_context.options = decoding_limits()
-    discard_others(container, stream)
+    discard_other_streams(container, stream)
     failures, words = 0, "it has no frames"
     packets = container.demux(stream)
     while failures < PROBE_ERRORS:
@@ -146,14 +146,14 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
         except StopIteration:
             break
         except FFmpegError as error:
-            failures, words = failures + 1, ffmpeg_words(error)
+            failures, words = failures + 1, ffmpeg_message(error)
             packets = container.demux(stream)
             continue
         if frames:
             return frames[0]
     raise InputError(
         f"{path}: no frame can be decoded: {words}; it may be damaged, cut short, or of more than "
-        f"{MOST_PIXELS / 1e6:g} million pixels"
+        f"{MAX_PIXELS / 1e6:g} million pixels"
     )
 
 

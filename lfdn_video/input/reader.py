@@ -33,14 +33,20 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.ffmpeg import decoding_limits, discard_others, may_be_joined, open_source, readable
+from lfdn_video.ffmpeg import (
+    allows_discontinuities,
+    decoding_limits,
+    demux_packets,
+    discard_other_streams,
+    open_source,
+)
 from lfdn_video.input.deinterlace import Deinterlacer
 from lfdn_video.input.images import ImageReader, is_image_source
-from lfdn_video.input.probe import describe
+from lfdn_video.input.probe import probe_video
 from lfdn_video.media import Colour, Frame, VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.planes import Coding, Converter, is_lossless, planes_of, working_format
-from lfdn_video.timestamps import REORDER_FRAMES, Parts
+from lfdn_video.planes import Converter, PixelEncoding, extract_planes, is_lossless, working_format
+from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
 LOGGER = logging.getLogger(__name__)
 
@@ -78,7 +84,7 @@ class Reader:
     ) -> None:
         self._path = Path(source)
         self.span = span or SpanOptions()
-        self.info: VideoInfo = replace(describe(self._path), deinterlaced=deinterlace)
+        self.info: VideoInfo = replace(probe_video(self._path), deinterlaced=deinterlace)
         self.warnings: list[str] = []
         """What a user should know about the source, in the order it was noticed."""
         self.corrupt_packets = 0
@@ -169,7 +175,7 @@ class _Pass:
             stream = container.streams.video[self._video_number(container)]
             stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
             stream.codec_context.options = decoding_limits()
-            discard_others(container, stream)
+            discard_other_streams(container, stream)
             self._seek(container, stream)
             self._in_span = self._from_pts is None
             set_back = REORDER_FRAMES * self._clock.step
@@ -196,7 +202,7 @@ class _Pass:
     def _seek(self, container: InputContainer, stream: VideoStream) -> None:
         """To a key frame from which what is wanted can be decoded, or stay at the start."""
         early_enough = self._early_enough()
-        if may_be_joined(container):
+        if allows_discontinuities(container):
             self._joined = True  # FFmpeg seeks by halves, as if times were in order
         elif early_enough is not None:
             with suppress(FFmpegError):  # not every format can; then all before is decoded
@@ -217,8 +223,8 @@ class _Pass:
         def damaged(words: str) -> None:
             self._reader.warn(f"is damaged: {words}; it is read as far as it goes")
 
-        packets, early_enough = readable(container, [stream], damaged), self._early_enough()
-        if early_enough is not None and may_be_joined(container):
+        packets, early_enough = demux_packets(container, [stream], damaged), self._early_enough()
+        if early_enough is not None and allows_discontinuities(container):
             yield from _before(packets, early_enough)
         yield from packets
         yield None
@@ -253,7 +259,7 @@ class _Pass:
             yield self._frame(video, pts, duration)
 
     def _frame(self, video: VideoFrame, pts: int, duration: int) -> Frame:
-        planes = planes_of(video, self._info.format)
+        planes = extract_planes(video, self._info.format)
         self._last = Frame(planes, self._info.format, pts, duration)
         return self._last
 
@@ -303,7 +309,10 @@ class _Decoder:
     def __init__(self, stream: VideoStream, *, careful: bool, set_back: int) -> None:
         self._stream, self._careful = stream, careful
         self._lost: list[Place] = []
-        self._sent_parts, self._shown_parts = Parts(set_back), Parts(set_back)
+        self._sent_parts, self._shown_parts = (
+            DiscontinuityCounter(set_back),
+            DiscontinuityCounter(set_back),
+        )
         self._newest_sent: Place | None = None
         self._newest_shown: Place | None = None
         self.corrupt = 0
@@ -313,7 +322,7 @@ class _Decoder:
     @property
     def parts(self) -> int:
         """Of a joined recording, as far as it was read; 1 if the clock was never set back."""
-        return self._sent_parts.current + 1
+        return self._sent_parts.count + 1
 
     def decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         """The frames that are ready. _DamageError on the fast way if one could not be decoded."""
@@ -334,7 +343,7 @@ class _Decoder:
         """The lost frames, in order, to be shown before the decoded one of this pts (None: all)."""
         before = None
         if before_pts is not None:
-            before = self._newest_shown = self._shown_parts.at(before_pts), before_pts
+            before = self._newest_shown = self._shown_parts.observe(before_pts), before_pts
         taken = sorted(place for place in self._lost if before is None or place < before)
         self._lost = [place for place in self._lost if place not in taken]
         return taken
@@ -350,10 +359,10 @@ class _Decoder:
         """Where the packet's frame is to be shown; None if it is not, or does not say."""
         ticks = packet.dts if packet.dts is not None else packet.pts
         if ticks is not None:
-            self._sent_parts.at(ticks)
+            self._sent_parts.observe(ticks)
         if packet.pts is None or packet.is_discard:
             return None
-        place = self._sent_parts.current, packet.pts
+        place = self._sent_parts.count, packet.pts
         self._newest_sent = max(place, self._newest_sent or place)
         return place
 
@@ -407,14 +416,16 @@ class _Uniform:
             f"changes to {found[0]}x{found[1]} {found[2]} on the way; such frames are brought to "
             f"{info.width}x{info.height} {info.format.name} like the first"
         )
-        return self._converter(video).convert(video, width=info.width, height=info.height)
+        return self._converter(video).convert_frame(video, width=info.width, height=info.height)
 
     def _converter(self, video: VideoFrame) -> Converter:
         colour = Colour(video.colorspace, video.color_range, video.color_primaries, video.color_trc)
         key = (video.format.name, colour)
         if key not in self._converters:
-            here = Coding.of(working_format(video.format.name), colour, video.height, video.width)
-            there = Coding.of(
+            here = PixelEncoding.of(
+                working_format(video.format.name), colour, video.height, video.width
+            )
+            there = PixelEncoding.of(
                 self._info.format, self._info.colour, self._info.height, self._info.width
             )
             self._converters[key] = Converter(here, there)

@@ -25,10 +25,10 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OptionError
-from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, PixelFormat, VideoInfo
 from lfdn_video.options import CODEC_DEFAULTS, DEFAULT_CODEC, EncodeOptions
-from lfdn_video.planes import Coding, Converter, video_frame, working_format
+from lfdn_video.planes import Converter, PixelEncoding, build_video_frame, working_format
 
 # What the standards define; FFmpeg itself fails on the reserved values in between.
 VALID_MATRICES = frozenset({0, 1, 2, *range(4, 15)})
@@ -98,7 +98,7 @@ class Encoder:
         """What the encoding cannot keep of the frames."""
         self.time_base = info.time_base
         self._info = info
-        self._source = Coding.of(info.format, info.colour, info.height, info.width)
+        self._source = PixelEncoding.of(info.format, info.colour, info.height, info.width)
         self._target = self._choose_coding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
@@ -143,7 +143,7 @@ class Encoder:
                 context.open()
         except FFmpegError as error:
             raise OptionError(
-                f"{self.codec.name}: cannot be used like this: {ffmpeg_words(error)}; "
+                f"{self.codec.name}: cannot be used like this: {ffmpeg_message(error)}; "
                 f"change its options, or the codec"
             ) from error
         if context.options:  # FFmpeg leaves what it did not understand
@@ -151,15 +151,15 @@ class Encoder:
 
     def prepare(self, frame: Frame) -> VideoFrame:
         """FFmpeg's frame in the encoder's format; its pts and duration are as in the source."""
-        video = video_frame(frame)
+        video = build_video_frame(frame)
         if self._converter is not None:
-            video = self._converter.convert(video)
+            video = self._converter.convert_frame(video)
         video.pts, video.duration, video.time_base = frame.pts, frame.duration, self.time_base
         video.colorspace, video.color_range = self._colour.matrix, self._colour.range
         video.color_primaries, video.color_trc = self._colour.primaries, self._colour.transfer
         return video
 
-    def _choose_coding(self, wanted: str | None) -> Coding:
+    def _choose_coding(self, wanted: str | None) -> PixelEncoding:
         source, loss = self._info.format, PixFmtLoss.NONE
         takes = self._formats()
         if wanted is not None:
@@ -187,7 +187,7 @@ class Encoder:
         across, down = (1 << shift for shift in pixel_format.chroma_shift)
         return self._info.width % across == 0 and self._info.height % down == 0
 
-    def _coding(self, target: PixelFormat, name: str) -> Coding:
+    def _coding(self, target: PixelFormat, name: str) -> PixelEncoding:
         if target.family == "rgb" or target.full_range_name:
             full = True
         elif self.codec.canonical_name == "webp" or self._info.format.family == "rgb":
@@ -197,9 +197,9 @@ class Encoder:
         matrix = self._source.matrix
         if self.codec.canonical_name in BT601_CODECS and matrix not in BT601_MATRICES:
             matrix = BT601_MATRICES[0]
-        return Coding(name, matrix, full)
+        return PixelEncoding(name, matrix, full)
 
-    def _warn_of_change(self, coding: Coding, loss: PixFmtLoss) -> None:
+    def _warn_of_change(self, coding: PixelEncoding, loss: PixFmtLoss) -> None:
         before, after = self._source, working_format(coding.name)
         opaque_added = _stem(after.name) == before.name.replace("gbrp", "gbrap")
         if _stem(after.name) != _stem(before.name) and not opaque_added:

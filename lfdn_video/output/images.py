@@ -23,8 +23,14 @@ from av.video.codeccontext import VideoCodecContext
 
 from lfdn_video import image_tags as image_tags
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
-from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
+from lfdn_video.ffmpeg import ffmpeg_message
+from lfdn_video.image_files import (
+    ENCODERS,
+    FRAME_NUMBER,
+    find_decoder,
+    is_image_file,
+    list_numbered_files,
+)
 from lfdn_video.media import Frame, PixelFormat, Plane, VideoInfo
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder
@@ -145,7 +151,7 @@ class ImageWriter:
             check_target(target, info.path, overwrite=False)
         elif FRAME_NUMBER.search(target.name):
             check_target(target, info.path, overwrite=True)
-            self._refuse_standing(numbered_files(target))
+            self._refuse_standing(list_numbered_files(target))
         else:
             check_target(target, info.path, overwrite=self._options.overwrite)
             if not (info.from_images and info.frame_count == 1):
@@ -179,7 +185,7 @@ class ImageWriter:
         info = frame.info or self._info
         codec = ENCODERS[file.suffix.lower()]
         source = frame.info.path.read_bytes() if frame.info is not None else b""
-        keeps_tags = bool(source) and decoder_of(source) == codec and codec in ("png", "mjpeg")
+        keeps_tags = bool(source) and find_decoder(source) == codec and codec in ("png", "mjpeg")
         if not keeps_tags:
             if source and image_tags.has_tags(source):
                 self._warn("EXIF, texts and colour profile are left out", file)
@@ -190,8 +196,8 @@ class ImageWriter:
         try:
             content = _encode(encoder, frame)
         except FFmpegError as error:
-            raise OutputError(f"{file}: cannot be encoded: {ffmpeg_words(error)}") from error
-        return image_tags.carried(source, content) if keeps_tags else content
+            raise OutputError(f"{file}: cannot be encoded: {ffmpeg_message(error)}") from error
+        return image_tags.copy_tags(source, content) if keeps_tags else content
 
     def _picture_options(self, codec: str, info: VideoInfo) -> EncodeOptions:
         options = self._options

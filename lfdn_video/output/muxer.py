@@ -20,7 +20,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import KEEP_BYTES, discard_others, ffmpeg_errors, ffmpeg_words
+from lfdn_video.ffmpeg import KEEP_BYTES, discard_other_streams, ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.encoder import Encoder
@@ -126,7 +126,7 @@ class Muxer:
             for note in others.lost_in(self._file):
                 self._warn(note)
         except FFmpegError as error:  # that is no reason to lose it
-            words = ffmpeg_words(error)
+            words = ffmpeg_message(error)
             self._warn(f"is complete, but what it kept could not be checked: {words}")
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ class Muxer:
         """Read the file again, without decoding, and count."""
         with av.open(f"file:{self._file}", metadata_errors=KEEP_BYTES) as container:
             stream = container.streams[self.stream.index]
-            discard_others(container, stream)
+            discard_other_streams(container, stream)
             found = sum(packet.size > 0 for packet in container.demux(stream))
         if found != self.muxed_frames:
             counts = f"{found} of {self.muxed_frames}"

@@ -33,19 +33,19 @@ from av.video.stream import VideoStream
 from lfdn_video.ffmpeg import (
     KEEP_BYTES,
     MICROSECONDS,
+    allows_discontinuities,
     codec_name,
+    demux_packets,
     ffmpeg_errors,
-    ffmpeg_words,
+    ffmpeg_message,
     has_decoder,
     has_flag,
     is_cover,
-    may_be_joined,
     open_source,
-    readable,
     stream_title,
 )
 from lfdn_video.media import VideoInfo
-from lfdn_video.timestamps import REORDER_FRAMES, Parts
+from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
 SUBTITLE_S = 10
 """A subtitle that began so long before a span may still be shown in it."""
@@ -115,7 +115,7 @@ class _JoinedClock:
         self._video_index = info.video_index
         self._step_s = info.frame_ticks * info.time_base
         self._least_s = REORDER_FRAMES * self._step_s
-        self._video_parts = Parts(self._least_s)
+        self._video_parts = DiscontinuityCounter(self._least_s)
         self._video_end_s = Fraction(0)
         self._shifts_s, self._last_s = [Fraction(0)], [Fraction(0)]  # of the pictures, by part
         self._tracks: dict[int, _Track] = {}
@@ -140,7 +140,7 @@ class _JoinedClock:
             return
         dts_s = _dts_s(packet)
         pts_s = dts_s if packet.pts is None else packet.pts * packet.time_base
-        if self._video_parts.at(dts_s) == len(self._shifts_s):
+        if self._video_parts.observe(dts_s) == len(self._shifts_s):
             end_s = self._video_end_s + self._shifts_s[-1]
             if self._begun:
                 self._note(end_s)
@@ -238,7 +238,9 @@ class Passthrough:
                 self._target_index[stream.index] = made.index
             elif not hidden:
                 self._add(target, stream)
-            watched = stream.index == self._info.video_index and may_be_joined(self._container)
+            watched = stream.index == self._info.video_index and allows_discontinuities(
+                self._container
+            )
             if stream.index not in self._copies and not watched:
                 stream.discard = Discard.all
 
@@ -263,7 +265,7 @@ class Passthrough:
         No end is the end of the file.
         """
         self._origin_s, self._end_s = origin_s, end_s
-        if cut and not may_be_joined(self._container):  # there, times may be in no order
+        if cut and not allows_discontinuities(self._container):  # there, times may be in no order
             with suppress(FFmpegError):  # then it is read from the start
                 self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._ready = self._packets(cut=cut)
@@ -367,11 +369,11 @@ class Passthrough:
         if not self._copies:
             return
         streams = [copy.source for copy in self._copies.values()]
-        watched = may_be_joined(self._container)
+        watched = allows_discontinuities(self._container)
         clock = _JoinedClock(self._info, watched=watched, origin_s=self._origin_s)
         if clock.watched:
             streams.append(self._container.streams[self._info.video_index])
-        for packet in clock.follow(readable(self._container, streams, damaged)):
+        for packet in clock.follow(demux_packets(self._container, streams, damaged)):
             if self._end_s is not None and _dts_s(packet) >= self._end_s + SUBTITLE_S:
                 break
             yield packet
@@ -435,7 +437,7 @@ def _refusal(stream: Stream, container: str) -> str | None:
             _added(trial, stream).metadata.update(stream.metadata)
             trial.start_encoding()
     except FFmpegError as error:
-        return ffmpeg_words(error)
+        return ffmpeg_message(error)
     except ValueError as error:  # PyAV's own check
         return str(error)
     finally:

@@ -24,7 +24,7 @@ import av
 from av.error import FFmpegError
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import (
     CONTAINER_CODECS,
@@ -305,7 +305,7 @@ class Writer:
             yield
         except FFmpegError as error:
             raise OutputError(
-                f"{self._target}: cannot be written: {ffmpeg_words(error)}"
+                f"{self._target}: cannot be written: {ffmpeg_message(error)}"
             ) from error
         except OSError as error:
             raise OutputError(f"{self._target}: cannot be written: {error.strerror}") from error

@@ -1,9 +1,8 @@
-"""The network on a smaller picture: it looks at less, and the whole picture keeps its detail.
+"""The network at a smaller scale: it sees less detail, and frames keep all of theirs.
 
-A runner around another (`scheduler.Runner`). What goes into the network is shrunk, and what the
-network changes in it is enlarged again; that is then added to the picture as it was decoded, at its
-full size. So a smaller scale costs the finest of the restoration, and nothing of the picture. How
-large it is to be is decided in `adaptation.py`.
+A runner around another (`scheduler.Runner`). It shrinks the input of the network and enlarges the
+residual, which is then added to the decoded frame at full size. So a smaller scale costs the finest
+detail of the restoration and none of the frame. `adaptation.py` chooses the scale.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +18,19 @@ from lfdn_video.media import Plane
 T = TypeVar("T")
 
 SMALLEST_PX = 16
-"""Side of what the network is given at least."""
+"""Shortest side of the network's input."""
 
 
 class ScaledRunner:
-    """`runner` at `scale`, which may change from frame to frame; one frame at a time."""
+    """`runner` at `scale`, which may change from frame to frame.
+
+    One frame is in flight at a time. Closing it closes `runner`.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self.scale = 1.0
-        """Of the sides, up to 1."""
+        """Share of the input's sides, up to 1."""
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -36,7 +38,7 @@ class ScaledRunner:
 
     @property
     def lookahead(self) -> int:
-        """None: a frame under way would be shown only when the next one comes."""
+        """Always 0: a frame in flight would be shown only when the next one arrives."""
         return 0
 
     @property

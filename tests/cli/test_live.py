@@ -20,8 +20,8 @@ from click.testing import CliRunner, Result
 from lfdn_video.cli import commands as cli
 from lfdn_video.inference import engine
 from lfdn_video.input.reader import open_reader
+from lfdn_video.stream.board import Board
 from lfdn_video.stream.capture.cameras import Camera
-from lfdn_video.stream.watch.board import Board
 from tests.support.clips import Clip
 from tests.support.fakes import identity_engine
 from tests.support.programs import tiny_weights
@@ -114,7 +114,8 @@ def test_without_anything_else_a_window_shows_it(monkeypatch: pytest.MonkeyPatch
 
 def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lfdn_video.stream.capture.cameras.cameras", lambda: [Camera(2, "Webcam", "/dev/video2")]
+        "lfdn_video.stream.capture.cameras.list_cameras",
+        lambda: [Camera(2, "Webcam", "/dev/video2")],
     )
     assert "Webcam" in run("--list").stdout
     assert json.loads(run("--list", "--json").stdout) == {
@@ -123,7 +124,7 @@ def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_machine_without_cameras_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lfdn_video.stream.capture.cameras.cameras", list)
+    monkeypatch.setattr("lfdn_video.stream.capture.cameras.list_cameras", list)
     assert "no camera" in run("--list").stdout
 
 

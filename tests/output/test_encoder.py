@@ -12,7 +12,7 @@ from lfdn_video.errors import OptionError
 from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
 from lfdn_video.options import EncodeOptions
 from lfdn_video.output.encoder import Encoder, find_codec, resolve_options
-from lfdn_video.planes import planes_of
+from lfdn_video.planes import extract_planes
 from tests.support.clips import noise
 
 
@@ -205,9 +205,9 @@ def test_jpeg_and_webp_are_bt601_whatever_the_source(codec: str, name: str) -> N
 def test_what_is_bt601_already_goes_into_a_jpeg_bit_by_bit(matrix: int) -> None:
     colour = Colour(matrix, 2, 2, 2)
     encoder = Encoder(info("yuvj420p", colour=colour), EncodeOptions(), codec="mjpeg")
-    planes = planes_of(noise(1, "yuvj420p", (64, 48)), PixelFormat.parse("yuvj420p"))
+    planes = extract_planes(noise(1, "yuvj420p", (64, 48)), PixelFormat.parse("yuvj420p"))
     prepared = encoder.prepare(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
-    after = planes_of(prepared, PixelFormat.parse("yuvj420p"))
+    after = extract_planes(prepared, PixelFormat.parse("yuvj420p"))
     assert [plane.tobytes() for plane in after] == [plane.tobytes() for plane in planes]
 
 

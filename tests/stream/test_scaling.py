@@ -1,4 +1,4 @@
-"""The network on a smaller picture, and the whole picture with its detail."""
+"""The network at a smaller scale, and frames that keep their detail."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ def scaled(runner: FakeRunner, scale: float) -> ScaledRunner:
     return around
 
 
-def change_of(runner: ScaledRunner, batch: torch.Tensor) -> torch.Tensor:
+def residual_of(runner: ScaledRunner, batch: torch.Tensor) -> torch.Tensor:
     height, width = batch.shape[2:]
-    return runner.run(lambda: batch, lambda change: change, height=height, width=width).result()
+    return runner.run(lambda: batch, lambda residual: residual, height=height, width=width).result()
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1.0])
-def test_a_picture_that_is_left_alone_keeps_every_sample(scale: float) -> None:
+def test_a_frame_the_network_leaves_alone_keeps_every_sample(scale: float) -> None:
     info = video_info(height=48, width=64)
     (frame,) = noise_frames(info, 1)
     (restored,) = restore_frames([frame], PlaneConverter(info), scaled(FakeRunner(), scale))
@@ -30,23 +30,25 @@ def test_a_picture_that_is_left_alone_keeps_every_sample(scale: float) -> None:
         assert np.array_equal(before, after)
 
 
-def test_the_network_is_given_a_smaller_picture() -> None:
+def test_the_network_gets_a_smaller_input() -> None:
     runner, info = FakeRunner(), video_info(height=64, width=96)
     list(restore_frames(noise_frames(info, 1), PlaneConverter(info), scaled(runner, 0.5)))
     assert runner.batches == [(1, 3, 32, 48)]
 
 
-def test_what_the_network_changes_is_changed_in_the_whole_picture() -> None:
+def test_the_residual_is_enlarged_to_full_size() -> None:
     runner = scaled(FakeRunner(brighten(0.1)), 0.25)
     batch = torch.rand(1, 3, 64, 96) * 0.5
-    change = change_of(runner, batch)
-    assert change.shape == batch.shape
-    assert torch.allclose(change, torch.full_like(change, 0.1), atol=1e-6)  # of interpolation
+    residual = residual_of(runner, batch)
+    assert residual.shape == batch.shape
+    assert torch.allclose(
+        residual, torch.full_like(residual, 0.1), atol=1e-6
+    )  # interpolation rounds
 
 
-def test_no_picture_becomes_smaller_than_the_network_takes() -> None:
+def test_no_side_becomes_smaller_than_the_network_takes() -> None:
     runner = FakeRunner()
-    change_of(scaled(runner, 0.25), torch.rand(1, 3, 20, 300))
+    residual_of(scaled(runner, 0.25), torch.rand(1, 3, 20, 300))
     assert runner.batches == [(1, 3, 16, 75)]
 
 

@@ -16,17 +16,17 @@ from typing import Literal, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
-from lfdn_video.planes import Coding, Converter, planes_of, working_format
-from lfdn_video.stream.watch.board import Picture
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.media import FALLBACK_RATE, Frame, Image, Plane, VideoInfo
+from lfdn_video.planes import Converter, PixelEncoding, extract_planes, working_format
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 Format = Literal["y4m", "raw"]
 
 CHROMA = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444", "gray": "mono"}
 """Formats that YUV4MPEG2 takes as they are, by its names; others become the first."""
 
-WAKE_S = 0.25
+POLL_S = 0.25
+"""Between two looks at whether the session was stopped, while the reader takes nothing."""
 
 
 class Pipe:
@@ -54,7 +54,7 @@ class Pipe:
         if sys.platform != "win32":
             os.set_blocking(self._descriptor, self._blocks)
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """There is no place for it."""
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
@@ -83,7 +83,7 @@ class Pipe:
             words.append("XCOLORRANGE=FULL")
         self._put(" ".join(words).encode() + b"\n")
 
-    def _planes(self, frame: Frame) -> tuple[Plane | Picture, ...]:
+    def _planes(self, frame: Frame) -> tuple[Plane | Image, ...]:
         from lfdn_video.inference.colour import PlaneConverter
 
         info = frame.info
@@ -96,14 +96,14 @@ class Pipe:
             return (image,)
         matrix = info.colour.resolved_matrix(info.height, info.width)
         full = self._kind == "raw"
-        here = Coding("rgb24", matrix, True)
-        there = Coding("rgb24" if full else self._name, matrix, full)
-        video = Converter(here, there).convert(
+        here = PixelEncoding("rgb24", matrix, True)
+        there = PixelEncoding("rgb24" if full else self._name, matrix, full)
+        video = Converter(here, there).convert_frame(
             VideoFrame.from_ndarray(image, format=here.name),
             width=self._size[0],
             height=self._size[1],
         )
-        return (video.to_ndarray(),) if full else planes_of(video, working_format(there.name))
+        return (video.to_ndarray(),) if full else extract_planes(video, working_format(there.name))
 
     def _fits(self, frame: Frame) -> bool:
         info = frame.info
@@ -114,7 +114,7 @@ class Pipe:
         view = memoryview(content)
         while len(view) and not self._stopped():
             if sys.platform != "win32":
-                _, ready, _ = select.select([], [self._descriptor], [], WAKE_S)
+                _, ready, _ = select.select([], [self._descriptor], [], POLL_S)
                 if not ready:
                     continue
             try:

@@ -6,13 +6,13 @@ notices. So who watches also looks at the clock: a live stream without a new pic
 
 from typing import Literal, TypeAlias, get_args
 
-from lfdn_video.stream.watch.board import State, Status
+from lfdn_video.stream.board import Status, StreamState
 
 FRESH_S = 5.0
 """A picture that came longer ago does not count as live."""
 
-Condition: TypeAlias = State | Literal["stalled"]
-CONDITIONS: tuple[Condition, ...] = (*get_args(State), "stalled")
+Condition: TypeAlias = StreamState | Literal["stalled"]
+CONDITIONS: tuple[Condition, ...] = (*get_args(StreamState), "stalled")
 
 
 def condition(status: Status, silent_s: float | None) -> Condition:

@@ -8,14 +8,11 @@ newer ones. Values and one lock; knows no FFmpeg, no network, no window.
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-import numpy as np
+from lfdn_video.media import Image
 
-Picture: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
-"""`[H, W, 3]`, RGB, upright; nobody writes to it after it was shown."""
-
-State = Literal["connecting", "live", "reconnecting", "ended", "failed"]
+StreamState = Literal["connecting", "live", "reconnecting", "ended", "failed"]
 
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Upper bounds of the latency histogram's buckets; one more has what is above the last."""
@@ -27,8 +24,9 @@ class View:
 
     number: int
     """Of the captured frame, from 1; what is missing in between was dropped."""
-    raw: Picture
-    restored: Picture
+    raw: Image
+    restored: Image
+    """Neither is written to after it was shown."""
     captured_at: float
     """When the frame left the source, in seconds since the epoch (`time.time`)."""
     latency_s: float
@@ -42,7 +40,7 @@ class Status:
     source: str
     """Its address, without credentials."""
     task: str
-    state: State = "connecting"
+    state: StreamState = "connecting"
     message: str = ""
     """The last trouble, in a line, without credentials; empty while all is well."""
     started_at: float = 0.0
