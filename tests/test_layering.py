@@ -65,8 +65,17 @@ LAYERS = (
         "lfdn_video.planes",
         "lfdn_video.inference.colour",
         "lfdn_video.inference.tiles",
-        "lfdn_video.inference.engine",
+        "lfdn_video.inference.devices",
+        "lfdn_video.inference.runner",
     },
+    {"lfdn_video.inference.transfers"},
+    {"lfdn_video.inference.device_runner"},
+    {
+        "lfdn_video.inference.cpu",
+        "lfdn_video.inference.cuda",
+        "lfdn_video.inference.mps",
+    },
+    {"lfdn_video.inference.engine"},
     {
         "lfdn_video.output.packets",
         "lfdn_video.stream.watch.health",
@@ -187,7 +196,7 @@ FOREIGN = {
         "lfdn_video.stream.sinks.recording",
         "lfdn_video.stream.watch.web",
     },
-    "torch.cuda": {"lfdn_video.inference.engine"},
+    "torch.cuda": {"lfdn_video.inference.devices", "lfdn_video.inference.transfers"},
 }
 """What only these modules may import; `lfdn` is about imports from the other package."""
 
@@ -268,7 +277,7 @@ def test_foreign_libraries_stay_in_their_place(module: str) -> None:
     assert astray == set()
 
 
-def test_torch_cuda_is_used_in_the_engine_alone() -> None:
+def test_torch_cuda_is_used_in_its_own_modules_alone() -> None:
     """It need not be imported to be used."""
     users = {
         module

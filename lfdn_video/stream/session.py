@@ -29,7 +29,7 @@ from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Board, Picture, Stat
 from lfdn_video.stream.wire import Request, SoundHeader, SoundPacket
 
 if TYPE_CHECKING:
-    from lfdn_video.inference.scheduler import Runner
+    from lfdn_video.inference.runner import Runner
     from lfdn_video.stream.scaling import ScaledRunner
 
 TICK_S = 0.5
