@@ -13,6 +13,8 @@ from torch import Tensor
 from lfdn_video import restore
 from lfdn_video.errors import DeviceMemoryError
 from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.inference.cpu import CpuRunner
+from lfdn_video.inference.cuda import CudaRunner
 from lfdn_video.inference.engine import Engine
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.media import Frame
@@ -152,6 +154,32 @@ def test_an_engine_on_a_gpu_falls_back_to_float16_then_to_the_cpu() -> None:
     assert (engine.device.type, engine.precision) == ("cpu", "float32")
     assert engine.compute_residual(torch.rand(1, 3, 8, 8)).result().abs().max() == 0
     assert engine.step_down() is None
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_a_run_goes_on_when_the_engine_falls_back_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the runner for CUDA and fake streams."""
+    monkeypatch.setattr("lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 1 << 30)
+
+    def network(batch: Tensor) -> Tensor:
+        if isinstance(engine._runner, CudaRunner):
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate 9 GiB.")
+        return batch
+
+    frames = noise_frames(SMALL, 5)
+    with Engine(network) as engine:
+        engine._runner = CudaRunner(network, torch.device("cpu"))
+        assert _same(list(restore_frames(frames, PlaneConverter(SMALL), engine)), frames)
+        assert isinstance(engine._runner, CpuRunner)
+    said = [record.getMessage().partition("going on ")[2] for record in caplog.records]
+    assert [text for text in said if text] == [
+        *(f"with at most {count} tiles at a time" for count in (4, 2, 1)),
+        "in float16",
+        *(f"with at most {count} tiles at a time" for count in (4, 2, 1)),
+        "on the CPU",
+    ]
 
 
 @pytest.mark.needs_cuda
