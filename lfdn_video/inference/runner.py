@@ -80,7 +80,7 @@ class Runner(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What the results depend on; two runners with equal identities restore alike."""
+        """The settings that results depend on; runners with equal identities restore alike."""
 
     @property
     def max_batches_in_flight(self) -> int:
@@ -135,18 +135,34 @@ class Runner(Protocol):
     def compute_context(self) -> AbstractContextManager[None]:
         """Return the context for work on the device's tensors: its stream, and no gradients.
 
-        Never hold it across a `yield`: stream and inference mode belong to the thread, so whoever
-        resumes the generator elsewhere, or not at all, would be left with them.
+        Never hold it across a `yield`: stream and inference mode are settings of the thread, and
+        would stay on in the code that runs while the generator is suspended.
 
         Raises:
             DeviceMemoryError: from within the block, if the device runs out of memory.
         """
 
     def choose_tile_px(self, height: int, width: int) -> int | None:
-        """Return the largest side of a tile in px for frames of that size; None: no tiles."""
+        """Choose the tiles for frames of one size.
+
+        Args:
+            height: of a frame, upright, in px.
+            width: of a frame, upright, in px.
+
+        Returns:
+            The largest side of a tile in px; None: do not split the frame.
+        """
 
     def choose_batch(self, height: int, width: int) -> int:
-        """Return how many tiles of `height` × `width` px to run at a time, 1 or more."""
+        """Choose the batch for tiles of one size.
+
+        Args:
+            height: of a tile, in px.
+            width: of a tile, in px.
+
+        Returns:
+            The number of tiles to run at a time, 1 or more.
+        """
 
     def step_down(self) -> str | None:
         """Use less memory from now on, at a price.
@@ -156,7 +172,10 @@ class Runner(Protocol):
         """
 
     def close(self) -> None:
-        """Wait for what is in flight and release the buffers. Called by whoever made the runner."""
+        """Wait for what is in flight and release the buffers; safe to call again.
+
+        Only the maker of a runner closes it.
+        """
 
 
 class RunnerWrapper:
