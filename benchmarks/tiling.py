@@ -75,8 +75,8 @@ def first_picture(source: Path) -> Tensor:
 def residual_by_tiles(engine: Engine, picture: Tensor, grid: Grid) -> Tensor:
     """On the CPU, whatever the engine's device."""
     on_device = picture.to(engine.device)
-    residuals = [engine.residual(tile).result() for tile in grid.split(on_device)]
-    with engine.computing():
+    residuals = [engine.compute_residual(tile).result() for tile in grid.split(on_device)]
+    with engine.compute_context():
         merged = grid.merge(residuals)
     return torch.from_numpy(engine.download((merged,)).result()[0])
 

@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias, get_args
 
 from lfdn_video.errors import OptionError
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+ResolvedPrecision: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
+Precision: TypeAlias = Literal["auto", ResolvedPrecision]
 
 IMAGE_RATE = Fraction(25)
 """Frames per second of a video made of pictures."""

@@ -26,7 +26,7 @@ from lfdn_video.output.writer import open_writer
 from lfdn_video.trace import Trace
 
 if TYPE_CHECKING:
-    from lfdn_video.inference.scheduler import Runner
+    from lfdn_video.inference.runner import Runner
 
 Stage = Literal["decode", "model", "encode"]
 
@@ -112,9 +112,9 @@ def restore(
         _Clocks(Path(trace) if trace is not None else None) as clocks,
         open_reader(source, span, deinterlace=deinterlace) as reader,
         open_writer(target, reader.info, encode, span) as writer,
-        _network(reader.info, engine, task, weights, inference, span) as network,
+        _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
-        kept = writer.start(network.identity)
+        kept = writer.start(restorer.identity)
         meter = _Meter(reader.info.expected_frames(span), clocks, kept)
         decoded = background(
             _after(kept, reader.frames()),
@@ -124,7 +124,7 @@ def restore(
             feeds=clocks.model,
         )
         restored = background(
-            network.restore(decoded),
+            restorer.restore(decoded),
             depth=WRITE_BEHIND_FRAMES,
             name="model",
             clock=clocks.model,
@@ -168,49 +168,51 @@ def restored_frames(
     """
     with (
         open_reader(source, span, deinterlace=deinterlace) as reader,
-        _network(reader.info, engine, task, weights, inference, span) as network,
+        _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
         decoded = background(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
-        restored = background(network.restore(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
+        restored = background(restorer.restore(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
         with closing(restored):
             for frame in restored:
                 yield _picture(frame, reader.info)
 
 
 @dataclass(frozen=True, slots=True)
-class _Network:
-    """What restores frames, and what its results depend on."""
+class _Restorer:
+    """A network that restores the frames of one source."""
 
     restore: Callable[[Iterable[Frame]], Generator[Frame]]
     identity: Mapping[str, str]
+    """What the restored frames depend on: the network, its precision, the tiles."""
 
 
 @contextmanager
-def _network(
+def _open_restorer(
     info: VideoInfo,
     engine: "Runner | None",
     task: str,
     weights: str | Path | None,
     inference: InferenceOptions | None,
     span: SpanOptions | None,
-) -> Generator["_Network"]:
-    """What restores frames; an engine made here is closed here."""
+) -> Generator[_Restorer]:
+    """Load an engine unless there is one. One that is loaded here is closed here."""
     # Torch takes seconds to load. By now the files are known to be good.
     from lfdn_video.inference.colour import PlaneConverter
     from lfdn_video.inference.engine import MOST_LANES, load_engine
     from lfdn_video.inference.scheduler import restore_frames
 
     options = inference or InferenceOptions()
-    alone = info.expected_frames(span or SpanOptions()) == 1
+    # A single frame is done soonest with all the cores to itself.
+    single = info.expected_frames(span or SpanOptions()) == 1
     runner = engine or load_engine(
         task,
         weights=Path(weights) if weights else None,
         options=options,
-        lanes=1 if alone else MOST_LANES,
+        lanes=1 if single else MOST_LANES,
     )
     try:
         tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}
-        yield _Network(
+        yield _Restorer(
             lambda frames: restore_frames(frames, PlaneConverter(info), runner, options),
             {**runner.identity, **tiling},
         )

@@ -11,7 +11,7 @@ from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import LiveFrame, Session
 
 if TYPE_CHECKING:
-    from lfdn_video.inference.scheduler import Runner
+    from lfdn_video.inference.runner import Runner
 
 
 def live(

@@ -28,7 +28,7 @@ from lfdn_video.stream.meter import Meter
 from lfdn_video.stream.wire import AudioHeader, AudioPacket, CaptureRequest
 
 if TYPE_CHECKING:
-    from lfdn_video.inference.scheduler import Runner
+    from lfdn_video.inference.runner import Runner
     from lfdn_video.stream.scaling import ScaledRunner
 
 STATUS_INTERVAL_S = 0.5
