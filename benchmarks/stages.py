@@ -39,7 +39,7 @@ from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, Pending, load_engine
 from lfdn_video.inference.scheduler import choose_grid, restore_frames
 from lfdn_video.inference.tiles import Grid
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.output.writer import open_writer
 from lfdn_video.pipeline import Summary, restore

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from lfdn_video.background import StageClock, Worker, background
+from lfdn_video.background import StageClock, Worker, prefetch
 
 PATIENCE_S = 5.0
 
@@ -28,21 +28,21 @@ def _wait_until(condition: threading.Event) -> None:
 
 
 def test_items_come_in_order() -> None:
-    assert list(background(range(100), depth=3)) == list(range(100))
+    assert list(prefetch(range(100), depth=3)) == list(range(100))
 
 
 def test_an_empty_source_gives_nothing() -> None:
-    assert list(background([], depth=1)) == []
+    assert list(prefetch([], depth=1)) == []
 
 
 def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
-    background(range(3), depth=1, name="tested")
+    prefetch(range(3), depth=1, name="tested")
     assert _threads() == []
 
 
 def test_a_depth_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        background([], depth=0)
+        prefetch([], depth=0)
 
 
 def test_an_error_before_the_first_item_is_raised() -> None:
@@ -50,7 +50,7 @@ def test_an_error_before_the_first_item_is_raised() -> None:
         yield from _failing("at once")
 
     with pytest.raises(LookupError, match="at once"):
-        next(background(source(), depth=2))
+        next(prefetch(source(), depth=2))
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -58,7 +58,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield from (1, 2)
         raise LookupError("later")
 
-    items = background(source(), depth=4)
+    items = prefetch(source(), depth=4)
     taken: list[int] = []
     with pytest.raises(LookupError, match="later"):
         taken.extend(items)
@@ -71,12 +71,12 @@ def test_an_error_that_is_no_exception_crosses_too() -> None:
         raise _InterruptedError
 
     with pytest.raises(_InterruptedError):
-        list(background(source(), depth=1))
+        list(prefetch(source(), depth=1))
 
 
 def test_an_error_says_where_in_the_source_it_was_raised() -> None:
     with pytest.raises(LookupError) as caught:
-        list(background(map(_failing, ["there"]), depth=1))
+        list(prefetch(map(_failing, ["there"]), depth=1))
     assert caught.traceback[-1].name == "_failing"
 
 
@@ -89,7 +89,7 @@ def test_the_source_is_never_more_than_depth_items_ahead() -> None:
             made += 1
             yield item
 
-    for taken in background(source(), depth=3):
+    for taken in prefetch(source(), depth=3):
         time.sleep(0.002)
         ahead.append(made - taken - 1)
     assert max(ahead) == 3
@@ -105,27 +105,27 @@ def test_leaving_early_closes_the_source_in_its_own_thread() -> None:
         finally:
             closed_in.append(threading.current_thread().name)
 
-    items = background(source(), depth=2, name="tested")
+    items = prefetch(source(), depth=2, name="tested")
     next(items)
     items.close()
     assert closed_in == ["tested"]
 
 
 def test_leaving_early_leaves_no_thread() -> None:
-    items = background(iter(int, 1), depth=2, name="tested")
+    items = prefetch(iter(int, 1), depth=2, name="tested")
     next(items)
     items.close()
     assert _threads() == []
 
 
 def test_the_end_leaves_no_thread() -> None:
-    list(background(range(3), depth=1, name="tested"))
+    list(prefetch(range(3), depth=1, name="tested"))
     assert _threads() == []
 
 
 def test_a_failing_consumer_leaves_no_thread() -> None:
     def consume() -> None:
-        items = background(iter(int, 1), depth=2, name="tested")
+        items = prefetch(iter(int, 1), depth=2, name="tested")
         try:
             next(items)
             raise LookupError("the consumer")
@@ -147,7 +147,7 @@ def test_closing_waits_for_the_item_in_the_making() -> None:
         done.append(True)
         yield 1
 
-    items = background(source(), depth=1)
+    items = prefetch(source(), depth=1)
     next(items)
     _wait_until(started)
     threading.Timer(0.02, finish.set).start()
@@ -164,8 +164,8 @@ def test_closing_the_last_of_a_chain_closes_them_all() -> None:
         finally:
             closed.append(name)
 
-    first = background(stage(iter(int, 1), "first"), depth=1, name="tested")
-    second = background(stage(first, "second"), depth=1, name="tested")
+    first = prefetch(stage(iter(int, 1), "first"), depth=1, name="tested")
+    second = prefetch(stage(first, "second"), depth=1, name="tested")
     next(second)
     second.close()
     assert (closed, _threads()) == (["first", "second"], [])
@@ -179,15 +179,15 @@ def test_a_stage_is_not_charged_for_waiting_on_its_input() -> None:
             time.sleep(0.02)
             yield item
 
-    decoded = background(source(), depth=1, clock=slow, feeds=quick)
-    list(background((item for item in decoded), depth=1, clock=quick))
+    decoded = prefetch(source(), depth=1, clock=slow, consumer_clock=quick)
+    list(prefetch((item for item in decoded), depth=1, clock=quick))
     assert slow.times.busy_s > 0.09
     assert quick.times.input_wait_s > quick.times.busy_s
 
 
 def test_a_stage_is_not_charged_for_waiting_to_hand_on() -> None:
     clock = StageClock()
-    for _ in background(range(5), depth=1, clock=clock):
+    for _ in prefetch(range(5), depth=1, clock=clock):
         time.sleep(0.02)
     assert clock.times.output_wait_s > clock.times.busy_s
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from lfdn_video import ffmpeg
 from lfdn_video.cli import commands as cli
 from lfdn_video.errors import InputError
 from lfdn_video.inference import engine
-from lfdn_video.input import probe as source
+from lfdn_video.input import probe
 from lfdn_video.input.images import ImageReader
 from lfdn_video.input.reader import Reader
 from tests.support.clips import Clip, changing_size
@@ -188,13 +189,19 @@ def referring(movie: Path, what: str) -> None:
     movie.write_bytes(grown)
 
 
+def limit_pixels(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+    """Lower the limit for the first look at a file and for the decoders."""
+    monkeypatch.setattr(probe, "MAX_PIXELS", pixels)
+    monkeypatch.setattr(ffmpeg, "MAX_PIXELS", pixels)
+
+
 @pytest.mark.parametrize("codec", ["libx264", "ffv1", "mpeg4", "libvpx-vp9"])
 @pytest.mark.parametrize("ending", ["mkv", "avi", "nut"])
 def test_pictures_that_are_too_large_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
 ) -> None:
     clip = Clip(codec=codec).make(tmp_path / f"clip.{ending}")
-    monkeypatch.setattr(source, "MAX_PIXELS", 64 * 48 - 1)
+    limit_pixels(monkeypatch, 64 * 48 - 1)
     with pytest.raises(InputError, match=r"64x48, more than|or of more than 0\.003071 million pix"):
         Reader(clip)
 
@@ -203,8 +210,8 @@ def test_a_stream_that_becomes_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = changing_size(tmp_path / "clip.ts", first=(32, 64), then=(64, 48))
-    monkeypatch.setattr(source, "MAX_PIXELS", 2500)
-    with pytest.raises(InputError, match=r"its pictures are 64x48, more than .* scale it down"):
+    limit_pixels(monkeypatch, 2500)
+    with pytest.raises(InputError, match=r"its frames are 64x48, more than .* scale it down"):
         Reader(path)
 
 
@@ -212,7 +219,7 @@ def test_a_picture_that_is_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Clip(codec="png", pixel_format="rgb24", pts=[0]).make(tmp_path / "picture.png")
-    monkeypatch.setattr(source, "MAX_PIXELS", 64 * 48 - 1)
+    limit_pixels(monkeypatch, 64 * 48 - 1)
     with pytest.raises(InputError, match=r"picture\.png: cannot be decoded"):
         ImageReader(tmp_path / "picture.png")
 

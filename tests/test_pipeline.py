@@ -17,7 +17,7 @@ from torch import Tensor
 from lfdn_video.errors import InputError, OutputError, WeightsError
 from lfdn_video.inference import engine as engine_module
 from lfdn_video.inference.engine import Engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import (

@@ -67,13 +67,13 @@ def test_lost_frames_are_seen(tmp_path: Path) -> None:
     source = Clip(pts=range(20)).make(tmp_path / "in.mkv")
     target = Clip(pts=[pts for pts in range(20) if pts != 12]).make(tmp_path / "out.mkv")
     frames = next(verify(source, target))
-    assert frames.text == "19 of 20 frames; they part at 0.480 s"
+    assert frames.text == "19 of 20 frames; the first difference is at 0.480 s"
 
 
 def test_moved_frames_are_seen(tmp_path: Path) -> None:
     source = Clip(pts=range(10)).make(tmp_path / "in.mkv")
     target = Clip(pts=[0, 1, 2, 3, 5, 6, 7, 8, 9, 10]).make(tmp_path / "out.mkv")
-    assert next(verify(source, target)).text == "10 of 10 frames, but up to 0.040 s moved"
+    assert next(verify(source, target)).text == "10 of 10 frames, but up to 0.040 s off"
 
 
 def test_a_lost_stream_is_seen(tmp_path: Path) -> None:
@@ -113,7 +113,9 @@ def test_sound_that_is_apart_from_the_pictures_is_seen(tmp_path: Path) -> None:
                 packet.stream = streams[packet.stream.index]
                 after.mux(packet)
     texts = [check.text for check in verify(source, target) if check.state == "failed"]
-    assert [text.rpartition(": ")[2] for text in texts] == ["+0.200 s apart from the pictures"] * 2
+    assert [text.rpartition(": ")[2] for text in texts] == [
+        "+0.200 s out of sync with the video"
+    ] * 2
 
 
 def run(*words: object) -> Result:

@@ -54,7 +54,9 @@ def test_interlaced_video_is_named(tmp_path: Path, codec: str) -> None:
         frames = list(reader.frames())
     assert reader.info.interlaced
     assert len(frames) == len(PTS)
-    assert [w for w in reader.warnings if "is interlaced and treated as if it were not" in w]
+    assert [
+        w for w in reader.warnings if "is interlaced but restored as if it were progressive" in w
+    ]
 
 
 def test_on_request_it_is_made_whole(tmp_path: Path) -> None:

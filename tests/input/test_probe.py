@@ -94,7 +94,7 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
 def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
     song = tmp_path / "song.mp4"
     with_cover(sound_only(tmp_path / "sound.mp4"), song)
-    with pytest.raises(InputError, match="no video in it, only audio; give a file with pictures"):
+    with pytest.raises(InputError, match="no video in it, only audio; give a file with video"):
         probe_video(song)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.input.images import ImageReader
-from lfdn_video.input.reader import NONE_BEFORE, Reader, open_reader
+from lfdn_video.input.open import open_reader
+from lfdn_video.input.reader import NONE_BEFORE, Reader
 from lfdn_video.media import Frame
 from lfdn_video.options import SpanOptions
 from tests.support.clips import (

@@ -30,8 +30,8 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import REFERRING_FORMATS, decoding_limits, ffmpeg_message, open_source
-from lfdn_video.input.probe import main_stream, probe_frame
-from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
+from lfdn_video.input.probe import find_main_stream, probe_frame
+from lfdn_video.media import FALLBACK_RATE, Frame, FrameFormat
 from lfdn_video.planes import extract_planes
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import LAVFI, PROTOCOLS, Source, masked, no_protocol
@@ -192,7 +192,7 @@ class _Grab:
     ) -> None:
         self._container, self._pace = container, pace
         self._name = Path(masked(request.source.address))
-        self._video = main_stream(container, self._name)
+        self._video = find_main_stream(container, self._name)
         self._video.thread_type = ThreadType.SLICE  # by frames, each would come some frames late
         self._video.codec_context.options = decoding_limits()
         self._pictures = _Pictures(request.source.hide, send)
@@ -270,7 +270,7 @@ class _Pictures:
 
     def __init__(self, hide: Callable[[str], str], send: Send) -> None:
         self._hide, self._send = hide, send
-        self._info: VideoInfo | None = None
+        self._format: FrameFormat | None = None
         self._seen: tuple[object, ...] = ()
         self.count = 0
 
@@ -281,21 +281,19 @@ class _Pictures:
         stamp_s: float,
         decode_s: float = 0.0,
     ) -> None:
-        info = self._info_of(video, stream)
-        frame = Frame(extract_planes(video, info.format), info.format, pts=0, info=info)
+        found = self._format_of(video, stream)
+        frame = Frame(extract_planes(video, found.format), found.format, pts=0, info=found)
         self._send(wire.Picture(frame, stamp_s, decode_s))
         self.count += 1
 
-    def _info_of(self, video: VideoFrame, stream: VideoStream | None) -> VideoInfo:
-        """Asked for anew only when it may have changed."""
+    def _format_of(self, video: VideoFrame, stream: VideoStream | None) -> FrameFormat:
+        """Probe the frame only when its format may have changed."""
         seen = (video.width, video.height, video.format.name, video.colorspace, video.color_range)
-        if self._info is None or seen != self._seen:
-            info = probe_frame(video, stream, Path("live"))
-            rate = None
-            if stream is not None:
-                rate = stream.average_rate or stream.guessed_rate or None
-            self._info, self._seen = replace(info, average_rate=rate or FALLBACK_RATE), seen
-        return self._info
+        if self._format is None or seen != self._seen:
+            found = probe_frame(video, stream, Path("live"))
+            self._format = replace(found, average_rate=found.average_rate or FALLBACK_RATE)
+            self._seen = seen
+        return self._format
 
 
 class _Sound:
