@@ -236,7 +236,7 @@ def run(source: Path, target: Path, options: EncodeOptions) -> Summary:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_frame_its_time_and_its_tags(tmp_path: Path, name: str) -> None:
+def test_restore_keeps_frames_times_and_tags(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     source = case.make(tmp_path / f"in.{case.ending}")
     target = tmp_path / f"out.{case.target}"
@@ -272,7 +272,7 @@ IN = {
 
 @pytest.mark.parametrize("there", IN)
 @pytest.mark.parametrize("here", IN)
-def test_every_container_into_every_other(tmp_path: Path, here: str, there: str) -> None:
+def test_restore_from_every_container_to_every_other(tmp_path: Path, here: str, there: str) -> None:
     """Frames and times come along; a sound that does not fit is named."""
     source = Clip(pts=range(20), **IN[here]).make(tmp_path / f"in.{here}")  # type: ignore[arg-type]
     target = tmp_path / f"out.{there}"
@@ -289,7 +289,7 @@ def test_every_container_into_every_other(tmp_path: Path, here: str, there: str)
 
 
 @pytest.mark.parametrize("ending", ["mkv", "ts", "mp4"])
-def test_a_file_that_is_still_written_is_taken_as_far_as_it_goes(
+def test_file_still_being_written_is_restored_as_far_as_possible(
     tmp_path: Path, ending: str
 ) -> None:
     """MP4 can only if it is written in fragments; its index comes last otherwise."""

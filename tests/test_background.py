@@ -27,25 +27,25 @@ def _wait_until(condition: threading.Event) -> None:
     assert condition.wait(PATIENCE_S)
 
 
-def test_items_come_in_order() -> None:
+def test_prefetch_keeps_the_order() -> None:
     assert list(prefetch(range(100), depth=3)) == list(range(100))
 
 
-def test_an_empty_source_gives_nothing() -> None:
+def test_prefetch_of_nothing_is_empty() -> None:
     assert list(prefetch([], depth=1)) == []
 
 
-def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
+def test_prefetch_starts_its_thread_at_the_first_item() -> None:
     prefetch(range(3), depth=1, name="tested")
     assert _threads() == []
 
 
-def test_a_depth_below_one_is_refused() -> None:
+def test_prefetch_refuses_a_depth_below_one() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         prefetch([], depth=0)
 
 
-def test_an_error_before_the_first_item_is_raised() -> None:
+def test_prefetch_raises_an_error_before_the_first_item() -> None:
     def source() -> Generator[int]:
         yield from _failing("at once")
 
@@ -53,7 +53,7 @@ def test_an_error_before_the_first_item_is_raised() -> None:
         next(prefetch(source(), depth=2))
 
 
-def test_an_error_comes_after_the_items_before_it() -> None:
+def test_prefetch_raises_an_error_after_the_items_before_it() -> None:
     def source() -> Generator[int]:
         yield from (1, 2)
         raise LookupError("later")
@@ -65,7 +65,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
     assert taken == [1, 2]
 
 
-def test_an_error_that_is_no_exception_crosses_too() -> None:
+def test_prefetch_passes_on_base_exceptions() -> None:
     def source() -> Generator[int]:
         yield 1
         raise _InterruptedError
@@ -74,13 +74,13 @@ def test_an_error_that_is_no_exception_crosses_too() -> None:
         list(prefetch(source(), depth=1))
 
 
-def test_an_error_says_where_in_the_source_it_was_raised() -> None:
+def test_prefetch_keeps_the_traceback_of_the_source() -> None:
     with pytest.raises(LookupError) as caught:
         list(prefetch(map(_failing, ["there"]), depth=1))
     assert caught.traceback[-1].name == "_failing"
 
 
-def test_the_source_is_never_more_than_depth_items_ahead() -> None:
+def test_prefetch_is_at_most_depth_items_ahead() -> None:
     made, ahead = 0, []
 
     def source() -> Generator[int]:
@@ -95,7 +95,7 @@ def test_the_source_is_never_more_than_depth_items_ahead() -> None:
     assert max(ahead) == 3
 
 
-def test_leaving_early_closes_the_source_in_its_own_thread() -> None:
+def test_closing_prefetch_early_closes_the_source_in_its_thread() -> None:
     closed_in: list[str] = []
 
     def source() -> Generator[int]:
@@ -111,19 +111,19 @@ def test_leaving_early_closes_the_source_in_its_own_thread() -> None:
     assert closed_in == ["tested"]
 
 
-def test_leaving_early_leaves_no_thread() -> None:
+def test_closing_prefetch_early_ends_its_thread() -> None:
     items = prefetch(iter(int, 1), depth=2, name="tested")
     next(items)
     items.close()
     assert _threads() == []
 
 
-def test_the_end_leaves_no_thread() -> None:
+def test_exhausting_prefetch_ends_its_thread() -> None:
     list(prefetch(range(3), depth=1, name="tested"))
     assert _threads() == []
 
 
-def test_a_failing_consumer_leaves_no_thread() -> None:
+def test_failing_consumer_leaves_no_thread() -> None:
     def consume() -> None:
         items = prefetch(iter(int, 1), depth=2, name="tested")
         try:
@@ -137,7 +137,7 @@ def test_a_failing_consumer_leaves_no_thread() -> None:
     assert _threads() == []
 
 
-def test_closing_waits_for_the_item_in_the_making() -> None:
+def test_closing_prefetch_waits_for_the_item_in_progress() -> None:
     started, finish, done = threading.Event(), threading.Event(), []
 
     def source() -> Generator[int]:
@@ -155,7 +155,7 @@ def test_closing_waits_for_the_item_in_the_making() -> None:
     assert done == [True]
 
 
-def test_closing_the_last_of_a_chain_closes_them_all() -> None:
+def test_closing_the_last_of_chained_prefetches_closes_all() -> None:
     closed = []
 
     def stage(source: Iterator[int], name: str) -> Generator[int]:
@@ -171,7 +171,7 @@ def test_closing_the_last_of_a_chain_closes_them_all() -> None:
     assert (closed, _threads()) == (["first", "second"], [])
 
 
-def test_a_stage_is_not_charged_for_waiting_on_its_input() -> None:
+def test_waiting_for_input_is_not_counted_as_work() -> None:
     slow, quick = StageClock(), StageClock()
 
     def source() -> Generator[int]:
@@ -185,14 +185,14 @@ def test_a_stage_is_not_charged_for_waiting_on_its_input() -> None:
     assert quick.times.input_wait_s > quick.times.busy_s
 
 
-def test_a_stage_is_not_charged_for_waiting_to_hand_on() -> None:
+def test_waiting_for_output_is_not_counted_as_work() -> None:
     clock = StageClock()
     for _ in prefetch(range(5), depth=1, clock=clock):
         time.sleep(0.02)
     assert clock.times.output_wait_s > clock.times.busy_s
 
 
-def test_a_worker_hands_its_exception_over() -> None:
+def test_worker_result_raises_its_exception() -> None:
     def work() -> None:
         raise ValueError("from the worker")
 
@@ -200,7 +200,7 @@ def test_a_worker_hands_its_exception_over() -> None:
         Worker(work, name="worker").result()
 
 
-def test_a_worker_is_waited_for() -> None:
+def test_worker_result_waits_for_its_end() -> None:
     go_on, done = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -214,7 +214,7 @@ def test_a_worker_is_waited_for() -> None:
     assert done.is_set()
 
 
-def test_a_clock_tells_its_work_without_the_waiting_in_it() -> None:
+def test_clock_reports_stretches_of_work_without_the_waiting_between() -> None:
     told: list[tuple[int, float, float]] = []
     clock = StageClock(lambda *work: told.append(work))
     with clock.working(), clock.waiting_for_input():

@@ -85,7 +85,7 @@ needs_inotify = pytest.mark.skipif(not sys.platform.startswith("linux"), reason=
 
 
 @needs_inotify
-def test_the_watch_sees(tmp_path: Path) -> None:
+def test_watch_notices_opened_files_and_connections(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     with watched(tmp_path) as watch:
         (tmp_path / "secret").read_text()
@@ -143,7 +143,7 @@ REFERENCES = {
 @needs_inotify
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("disguise", DISGUISES)
-def test_a_disguised_list_opens_nothing(tmp_path: Path, disguise: str, reference: str) -> None:
+def test_disguised_playlist_opens_nothing(tmp_path: Path, disguise: str, reference: str) -> None:
     """Refused, with neither the file it names opened nor the address it names called."""
     Clip(pts=range(3)).make(tmp_path / "secret.mkv")
     with watched(tmp_path) as watch:
@@ -160,7 +160,7 @@ def test_a_disguised_list_opens_nothing(tmp_path: Path, disguise: str, reference
 @pytest.mark.parametrize(
     "reference", ["secret.mkv", "{folder}/secret.mkv", "http://127.0.0.1:{port}/"]
 )
-def test_a_movie_that_refers_to_another_file_does_not_open_it(
+def test_data_reference_of_a_movie_is_not_opened(
     tmp_path: Path, reference: str
 ) -> None:
     """QuickTime's data references: the samples lie in another file."""
@@ -197,7 +197,7 @@ def limit_pixels(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
 
 @pytest.mark.parametrize("codec", ["libx264", "ffv1", "mpeg4", "libvpx-vp9"])
 @pytest.mark.parametrize("ending", ["mkv", "avi", "nut"])
-def test_pictures_that_are_too_large_are_refused(
+def test_video_with_too_many_pixels_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
 ) -> None:
     clip = Clip(codec=codec).make(tmp_path / f"clip.{ending}")
@@ -206,7 +206,7 @@ def test_pictures_that_are_too_large_are_refused(
         Reader(clip)
 
 
-def test_a_stream_that_becomes_too_large_is_refused(
+def test_stream_that_grows_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = changing_size(tmp_path / "clip.ts", first=(32, 64), then=(64, 48))
@@ -215,7 +215,7 @@ def test_a_stream_that_becomes_too_large_is_refused(
         Reader(path)
 
 
-def test_a_picture_that_is_too_large_is_refused(
+def test_image_with_too_many_pixels_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Clip(codec="png", pixel_format="rgb24", pts=[0]).make(tmp_path / "picture.png")
@@ -247,7 +247,7 @@ def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_identity")
 @pytest.mark.parametrize("name", NAMES)
-def test_any_name_will_do(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_file_name_works(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Typed as in a shell, in the folder of the file."""
     clip = Clip(pts=range(3), audio="aac").make(tmp_path / "clip.mkv")
     clip.rename(tmp_path / f"{name}.mkv")
@@ -259,7 +259,7 @@ def test_any_name_will_do(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("_identity")
 @pytest.mark.parametrize("name", NAMES)
-def test_an_error_about_any_name_is_one_line(tmp_path: Path, name: str) -> None:
+def test_error_about_any_file_name_is_one_line(tmp_path: Path, name: str) -> None:
     file = tmp_path / f"{name}.mkv"
     file.parent.mkdir(exist_ok=True)
     file.write_text("no video")

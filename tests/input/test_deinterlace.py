@@ -49,7 +49,7 @@ def combs(planes: tuple[np.ndarray, ...]) -> float:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
-def test_interlaced_video_is_named(tmp_path: Path, codec: str) -> None:
+def test_reader_warns_of_interlaced_video(tmp_path: Path, codec: str) -> None:
     with Reader(clip(tmp_path / "clip.mkv", codec)) as reader:
         frames = list(reader.frames())
     assert reader.info.interlaced
@@ -59,7 +59,7 @@ def test_interlaced_video_is_named(tmp_path: Path, codec: str) -> None:
     ]
 
 
-def test_on_request_it_is_made_whole(tmp_path: Path) -> None:
+def test_deinterlacing_removes_combing_and_keeps_pts(tmp_path: Path) -> None:
     path = moving_bar(tmp_path / "bar.mkv")
     with Reader(path) as reader, Reader(path, deinterlace=True) as whole:
         before, after = list(reader.frames()), list(whole.frames())
@@ -69,7 +69,7 @@ def test_on_request_it_is_made_whole(tmp_path: Path) -> None:
         assert combs(other.planes) < 0.2 * combs(one.planes)
 
 
-def test_what_is_not_interlaced_stays_as_it_is_only_in_marked_video(tmp_path: Path) -> None:
+def test_unmarked_video_is_deinterlaced_on_request(tmp_path: Path) -> None:
     """A request for video that bears no marks is taken to know better than the marks."""
     plain = Clip(pts=range(5)).make(tmp_path / "plain.mkv")
     with Reader(plain) as reader, Reader(plain, deinterlace=True) as whole:
@@ -79,7 +79,7 @@ def test_what_is_not_interlaced_stays_as_it_is_only_in_marked_video(tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [0, 3, 6])
-def test_damage_costs_no_frame(tmp_path: Path, number: int) -> None:
+def test_deinterlacing_keeps_all_frames_after_a_corrupt_packet(tmp_path: Path, number: int) -> None:
     path = damage(clip(tmp_path / "clip.mkv"), number)
     with Reader(path) as reader, Reader(path, deinterlace=True) as whole:
         before, after = list(reader.frames()), list(whole.frames())
@@ -87,7 +87,7 @@ def test_damage_costs_no_frame(tmp_path: Path, number: int) -> None:
     assert whole.corrupt_packets == 1
 
 
-def test_a_span_has_the_frames_it_has_otherwise(tmp_path: Path) -> None:
+def test_deinterlacing_keeps_the_frames_of_a_span(tmp_path: Path) -> None:
     path, span = clip(tmp_path / "clip.mkv"), SpanOptions(start_s=0.04, end_s=0.3)
     with Reader(path, span) as reader, Reader(path, span, deinterlace=True) as whole:
         before, after = list(reader.frames()), list(whole.frames())
@@ -96,7 +96,7 @@ def test_a_span_has_the_frames_it_has_otherwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p10le", "gray", "nv12"])
-def test_every_format_stays_what_it_is(tmp_path: Path, name: str) -> None:
+def test_deinterlacing_keeps_the_pixel_format(tmp_path: Path, name: str) -> None:
     codec = "rawvideo" if name == "nv12" else "ffv1"
     path = Clip(codec=codec, pixel_format=name).make(tmp_path / "clip.nut")
     with Reader(path, deinterlace=True) as reader:
@@ -105,7 +105,7 @@ def test_every_format_stays_what_it_is(tmp_path: Path, name: str) -> None:
     assert {frame.format for frame in frames} == {reader.info.format}
 
 
-def test_from_file_to_file(tmp_path: Path) -> None:
+def test_restore_deinterlaces_from_file_to_file(tmp_path: Path) -> None:
     source, target = clip(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     with Engine(identity) as engine:
         options = EncodeOptions(codec="ffv1")
@@ -116,7 +116,7 @@ def test_from_file_to_file(tmp_path: Path) -> None:
         assert not any(frame.interlaced_frame for frame in container.decode(video=0))
 
 
-def test_an_interrupted_run_is_not_resumed_the_other_way(
+def test_resume_refuses_a_run_with_another_deinterlace_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 3)

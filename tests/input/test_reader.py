@@ -40,18 +40,18 @@ def shown(frames: list[Frame], clock: Fraction) -> list[Fraction]:
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "yuv410p"])
 @pytest.mark.parametrize("size", [(64, 48), (63, 47)])
-def test_planes_are_the_decoders(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
+def test_planes_equal_those_of_the_decoder(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     path = Clip(pixel_format=name, size=size).make(tmp_path / "clip.mkv")
     found = [[plane.tobytes() for plane in frame.planes] for frame in read(path)]
     assert found == planes(path)
 
 
-def test_full_range_keeps_its_name(tmp_path: Path) -> None:
+def test_yuvj_format_keeps_its_name(tmp_path: Path) -> None:
     path = Clip(codec="mjpeg", pixel_format="yuvj420p").make(tmp_path / "clip.mkv")
     assert {frame.format.name for frame in read(path)} == {"yuvj420p"}
 
 
-def test_packed_rgb_becomes_planes(tmp_path: Path) -> None:
+def test_packed_rgb_becomes_planar(tmp_path: Path) -> None:
     path = Clip(pixel_format="bgr0").make(tmp_path / "clip.mkv")
     with av.open(str(path)) as container:
         expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -59,13 +59,13 @@ def test_packed_rgb_becomes_planes(tmp_path: Path) -> None:
     assert np.array_equal(found, expected)
 
 
-def test_the_last_frames_come_out_of_the_decoder(tmp_path: Path) -> None:
+def test_last_frames_are_flushed_from_the_decoder(tmp_path: Path) -> None:
     path = Clip(codec="libx264", pts=range(40), options={"bf": "3"}).make(tmp_path / "b.mp4")
     assert len(read(path)) == 40
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_a_variable_rate_is_kept(tmp_path: Path, ending: str) -> None:
+def test_variable_frame_rate_is_kept(tmp_path: Path, ending: str) -> None:
     pts = (0, 30, 40, 100, 110, 300, 310, 330, 700, 710)
     clip = Clip(codec="libx264", pts=pts, time_base=Fraction(1, 1000))
     with Reader(clip.make(tmp_path / f"vfr.{ending}")) as reader:
@@ -74,14 +74,14 @@ def test_a_variable_rate_is_kept(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "mov"])
-def test_a_start_offset_is_kept(tmp_path: Path, ending: str) -> None:
+def test_start_offset_is_kept(tmp_path: Path, ending: str) -> None:
     clip = Clip(codec="libx264", audio="aac", pts=range(30, 40))
     with Reader(clip.make(tmp_path / f"late.{ending}")) as reader:
         found = shown(list(reader.frames()), reader.info.time_base)
     assert found == [Fraction(each, 25) for each in range(30, 40)]
 
 
-def test_pts_that_a_file_lacks_are_invented(tmp_path: Path) -> None:
+def test_missing_pts_are_derived_from_the_frame_rate(tmp_path: Path) -> None:
     path = Clip(codec="libx264", options={"bf": "0"}).make(tmp_path / "raw.h264")
     with Reader(path) as reader:
         steps = np.diff([frame.pts * reader.info.time_base for frame in reader.frames()])
@@ -94,7 +94,7 @@ def test_frames_can_be_read_twice(tmp_path: Path) -> None:
     assert [frame.pts for frame in first] == [frame.pts for frame in second]
 
 
-def test_a_change_of_size_on_the_way_is_brought_to_the_first(tmp_path: Path) -> None:
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path) -> None:
     with Reader(changing_size(tmp_path / "change.ts")) as reader:
         frames = list(reader.frames())
     assert {frame.planes[0].shape for frame in frames} == {(48, 64)}
@@ -104,7 +104,7 @@ def test_a_change_of_size_on_the_way_is_brought_to_the_first(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("number", [0, 1, 12, 23, 24])
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_a_damaged_packet_costs_no_frame(tmp_path: Path, ending: str, number: int) -> None:
+def test_frame_is_repeated_for_a_corrupt_packet(tmp_path: Path, ending: str, number: int) -> None:
     clip = Clip(codec="libx264", pts=range(25), options={"g": "1", **LOSSLESS, "bf": "0"})
     path = clip.make(tmp_path / f"clip.{ending}")
     whole = read(path)
@@ -117,7 +117,7 @@ def test_a_damaged_packet_costs_no_frame(tmp_path: Path, ending: str, number: in
     assert dict(reader.dropped_frames) == ({NONE_BEFORE: 1} if lead else {})
 
 
-def test_the_last_good_frame_stands_for_a_lost_one(tmp_path: Path) -> None:
+def test_repeated_frame_is_a_copy_of_the_last_good_one(tmp_path: Path) -> None:
     path = Clip(codec="mjpeg", pixel_format="yuvj420p", pts=range(9)).make(tmp_path / "clip.mkv")
     with Reader(damage(path, 4)) as reader:
         frames = list(reader.frames())
@@ -126,7 +126,7 @@ def test_the_last_good_frame_stands_for_a_lost_one(tmp_path: Path) -> None:
     assert any("the last good frame is repeated" in warning for warning in reader.warnings)
 
 
-def test_several_damaged_packets_between_b_frames_cost_no_frame(tmp_path: Path) -> None:
+def test_frames_are_repeated_for_corrupt_packets_between_b_frames(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=range(60), options={"g": "12", "bf": "2"})
     path = clip.make(tmp_path / "clip.mkv")
     for number in (20, 21, 40, 59):
@@ -138,13 +138,13 @@ def test_several_damaged_packets_between_b_frames_cost_no_frame(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("ending", ["mkv", "ts"])
-def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, ending: str) -> None:
+def test_truncated_file_is_read_as_far_as_possible(tmp_path: Path, ending: str) -> None:
     path = Clip(codec="libx264", pts=range(50)).make(tmp_path / f"clip.{ending}")
     with Reader(cut_short(path, 0.5)) as reader:
         assert 15 < len(list(reader.frames())) < 35
 
 
-def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
+def test_reader_warns_of_a_truncated_file(tmp_path: Path) -> None:
     path = Clip(codec="libx264", pts=range(50)).make(tmp_path / "clip.mkv")
     with Reader(cut_short(path, 0.5)) as reader:
         list(reader.frames())
@@ -162,7 +162,7 @@ def parts(tmp_path: Path, *counts: int) -> list[Path]:
 
 
 @pytest.mark.parametrize("counts", [(60, 8), (20, 60), (30, 30), (60, 20, 40)])
-def test_frames_of_joined_recordings_come_once_each(
+def test_each_frame_of_joined_recordings_is_read_once(
     tmp_path: Path, counts: tuple[int, ...]
 ) -> None:
     clips = parts(tmp_path, *counts)
@@ -175,7 +175,7 @@ def test_frames_of_joined_recordings_come_once_each(
     assert reader.corrupt_packets == 0
 
 
-def test_a_part_shorter_than_what_reordering_may_move_costs_no_frame(tmp_path: Path) -> None:
+def test_recording_shorter_than_the_reordering_depth_loses_no_frame(tmp_path: Path) -> None:
     frames = read(joined(tmp_path / "joined.ts", *parts(tmp_path, 8, 60)))
     assert len(frames) == 68
     assert all(step > 0 for step in np.diff([frame.pts for frame in frames]))
@@ -183,7 +183,7 @@ def test_a_part_shorter_than_what_reordering_may_move_costs_no_frame(tmp_path: P
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("place", [15, -1])
-def test_damage_in_joined_recordings_costs_no_frame(
+def test_frame_is_repeated_for_a_corrupt_packet_in_joined_recordings(
     tmp_path: Path, number: int, place: int
 ) -> None:
     clips = parts(tmp_path, 60, 20)
@@ -195,7 +195,7 @@ def test_damage_in_joined_recordings_costs_no_frame(
 
 
 @pytest.mark.parametrize("counts", [(60, 20), (60, 60), (60, 20, 40)])
-def test_a_span_of_joined_recordings_goes_on_in_the_next_part(
+def test_span_of_joined_recordings_continues_after_a_discontinuity(
     tmp_path: Path, counts: tuple[int, ...]
 ) -> None:
     clips = parts(tmp_path, *counts)
@@ -205,7 +205,7 @@ def test_a_span_of_joined_recordings_goes_on_in_the_next_part(
     assert np.array_equal(frames[0].planes[0], whole[25].planes[0])
 
 
-def test_damage_in_a_span_of_joined_recordings_costs_no_frame(tmp_path: Path) -> None:
+def test_frame_is_repeated_for_a_corrupt_packet_in_a_span_of_joined_recordings(tmp_path: Path) -> None:
     clips = parts(tmp_path, 60, 40)
     damage_ts(clips[1], 15)
     with Reader(joined(tmp_path / "joined.ts", *clips), SpanOptions(start_s=1.4)) as reader:
@@ -216,7 +216,7 @@ def test_damage_in_a_span_of_joined_recordings_costs_no_frame(tmp_path: Path) ->
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
 @pytest.mark.parametrize("first", [1, 4, 5, 6, 17, 29])
-def test_a_span_starts_at_any_frame(tmp_path: Path, ending: str, first: int) -> None:
+def test_span_can_start_at_any_frame(tmp_path: Path, ending: str, first: int) -> None:
     clip = Clip(codec="libx264", pts=range(10, 40), options={"g": "6", "bf": "2", "crf": "0"})
     path = clip.make(tmp_path / f"clip.{ending}")
     whole = read(path)
@@ -226,19 +226,19 @@ def test_a_span_starts_at_any_frame(tmp_path: Path, ending: str, first: int) -> 
     assert np.array_equal(frames[0].planes[0], expected[0].planes[0])
 
 
-def test_a_span_behind_the_end_is_refused(tmp_path: Path) -> None:
+def test_span_behind_the_end_is_refused(tmp_path: Path) -> None:
     path = Clip().make(tmp_path / "clip.mkv")
     with pytest.raises(OptionError, match="3 s lies behind its end"):
         Reader(path, SpanOptions(start_s=3))
 
 
-def test_a_span_without_frames_is_refused(tmp_path: Path) -> None:
+def test_span_without_frames_is_refused(tmp_path: Path) -> None:
     path = Clip(pts=(0, 1, 20)).make(tmp_path / "clip.mkv")
     with pytest.raises(InputError, match="no frame can be decoded in this span"):
         read(path, SpanOptions(start_s=0.1, end_s=0.3))
 
 
-def test_leaving_early_hangs_nowhere_and_leaves_no_thread(tmp_path: Path) -> None:
+def test_closing_frames_early_neither_hangs_nor_leaves_threads(tmp_path: Path) -> None:
     path = Clip(codec="libx264", pts=range(60), size=(320, 240)).make(tmp_path / "clip.mp4")
     before, start_s = threading.active_count(), time.monotonic()
     for count in range(1, 12):
@@ -250,14 +250,14 @@ def test_leaving_early_hangs_nowhere_and_leaves_no_thread(tmp_path: Path) -> Non
     assert time.monotonic() - start_s < 60
 
 
-def test_the_factory_knows_pictures_from_videos(tmp_path: Path) -> None:
+def test_open_reader_tells_images_from_videos(tmp_path: Path) -> None:
     clip = Clip(codec="png", pixel_format="rgb24", pts=(0,)).make(tmp_path / "clip.mov")
     (tmp_path / "one.png").write_bytes(_first_packet(clip))
     assert isinstance(open_reader(clip), Reader)
     assert isinstance(open_reader(tmp_path / "one.png"), ImageReader)
 
 
-def test_sound_alone_is_refused_at_once(tmp_path: Path) -> None:
+def test_open_reader_refuses_audio_only_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it"):
         open_reader(sound_only(tmp_path / "sound.mp4"))
 
