@@ -160,9 +160,7 @@ def test_disguised_playlist_opens_nothing(tmp_path: Path, disguise: str, referen
 @pytest.mark.parametrize(
     "reference", ["secret.mkv", "{folder}/secret.mkv", "http://127.0.0.1:{port}/"]
 )
-def test_data_reference_of_a_movie_is_not_opened(
-    tmp_path: Path, reference: str
-) -> None:
+def test_data_reference_of_a_movie_is_not_opened(tmp_path: Path, reference: str) -> None:
     """QuickTime's data references: the samples lie in another file."""
     Clip(codec="mpeg4", pts=range(3)).make(tmp_path / "secret.mkv")
     movie = Clip(codec="mpeg4", pts=range(3)).make(tmp_path / "movie.mov")

@@ -167,7 +167,9 @@ def test_interruption_does_not_restore_the_remaining_frames(clip: Path) -> None:
     assert len(runner.batches) <= 1 + WRITE_BEHIND_FRAMES + 1 < COUNT
 
 
-def test_failing_encoder_leaves_no_file_and_no_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_encoder_leaves_no_file_and_no_thread(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write(*_: object) -> None:
         raise OutputError("after.mkv: no space; make room")
 

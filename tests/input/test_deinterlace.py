@@ -13,7 +13,7 @@ from lfdn_video.inference.engine import Engine
 from lfdn_video.input.reader import Reader
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output import segments, writer
-from tests.support.clips import Clip, damage, times
+from tests.support.clips import Clip, corrupt_packet, times
 from tests.support.fakes import NetworkFailureError, fail_after, identity
 
 INTERLACED = {"flags": "+ildct+ilme", "x264-params": "tff=1", "g": "1", "bf": "0", "crf": "1"}
@@ -80,7 +80,7 @@ def test_unmarked_video_is_deinterlaced_on_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 3, 6])
 def test_deinterlacing_keeps_all_frames_after_a_corrupt_packet(tmp_path: Path, number: int) -> None:
-    path = damage(clip(tmp_path / "clip.mkv"), number)
+    path = corrupt_packet(clip(tmp_path / "clip.mkv"), number)
     with Reader(path) as reader, Reader(path, deinterlace=True) as whole:
         before, after = list(reader.frames()), list(whole.frames())
     assert [frame.pts for frame in after] == [frame.pts for frame in before]

@@ -9,7 +9,7 @@ import pytest
 from lfdn_video.errors import InputError
 from lfdn_video.input.probe import probe_video
 from lfdn_video.media import Colour
-from tests.support.clips import Clip, cut_short, sound_only, with_cover
+from tests.support.clips import Clip, audio_only, truncate, with_cover
 
 
 def test_probe_lists_all_streams_and_chapters(tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ def test_text_file_is_an_input_error(tmp_path: Path) -> None:
 
 def test_audio_only_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it, only audio"):
-        probe_video(sound_only(tmp_path / "sound.mp4"))
+        probe_video(audio_only(tmp_path / "sound.mp4"))
 
 
 def test_audio_file_with_a_cover_is_an_input_error(tmp_path: Path) -> None:
     song = tmp_path / "song.mp4"
-    with_cover(sound_only(tmp_path / "sound.mp4"), song)
+    with_cover(audio_only(tmp_path / "sound.mp4"), song)
     with pytest.raises(InputError, match="no video in it, only audio; give a file with video"):
         probe_video(song)
 
@@ -124,4 +124,4 @@ def test_file_truncated_before_its_first_frame_is_refused(
 ) -> None:
     clip = Clip(codec="libx264").make(tmp_path / f"clip.{ending}")
     with pytest.raises(InputError, match="cut short"):
-        probe_video(cut_short(clip, share))
+        probe_video(truncate(clip, share))

@@ -17,13 +17,13 @@ from lfdn_video.media import Frame
 from lfdn_video.options import SpanOptions
 from tests.support.clips import (
     Clip,
+    audio_only,
     changing_size,
-    cut_short,
-    damage,
-    damage_ts,
+    corrupt_packet,
+    corrupt_ts_packet,
     joined,
     planes,
-    sound_only,
+    truncate,
 )
 
 LOSSLESS = {"crf": "0", "g": "5"}
@@ -40,7 +40,9 @@ def shown(frames: list[Frame], clock: Fraction) -> list[Fraction]:
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "yuv410p"])
 @pytest.mark.parametrize("size", [(64, 48), (63, 47)])
-def test_planes_equal_those_of_the_decoder(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
+def test_planes_equal_those_of_the_decoder(
+    tmp_path: Path, name: str, size: tuple[int, int]
+) -> None:
     path = Clip(pixel_format=name, size=size).make(tmp_path / "clip.mkv")
     found = [[plane.tobytes() for plane in frame.planes] for frame in read(path)]
     assert found == planes(path)
@@ -108,7 +110,7 @@ def test_frame_is_repeated_for_a_corrupt_packet(tmp_path: Path, ending: str, num
     clip = Clip(codec="libx264", pts=range(25), options={"g": "1", **LOSSLESS, "bf": "0"})
     path = clip.make(tmp_path / f"clip.{ending}")
     whole = read(path)
-    with Reader(damage(path, number)) as reader:
+    with Reader(corrupt_packet(path, number)) as reader:
         frames = list(reader.frames())
     lead = 1 if number == 0 else 0  # before the first good one there is none to repeat
     assert [frame.pts for frame in frames] == [frame.pts for frame in whole[lead:]]
@@ -119,7 +121,7 @@ def test_frame_is_repeated_for_a_corrupt_packet(tmp_path: Path, ending: str, num
 
 def test_repeated_frame_is_a_copy_of_the_last_good_one(tmp_path: Path) -> None:
     path = Clip(codec="mjpeg", pixel_format="yuvj420p", pts=range(9)).make(tmp_path / "clip.mkv")
-    with Reader(damage(path, 4)) as reader:
+    with Reader(corrupt_packet(path, 4)) as reader:
         frames = list(reader.frames())
     assert np.array_equal(frames[4].planes[0], frames[3].planes[0])
     assert frames[4].planes[0] is not frames[3].planes[0]
@@ -130,7 +132,7 @@ def test_frames_are_repeated_for_corrupt_packets_between_b_frames(tmp_path: Path
     clip = Clip(codec="libx264", pts=range(60), options={"g": "12", "bf": "2"})
     path = clip.make(tmp_path / "clip.mkv")
     for number in (20, 21, 40, 59):
-        damage(path, number)
+        corrupt_packet(path, number)
     with Reader(path) as reader:
         assert len(list(reader.frames())) == 60
     assert (reader.corrupt_packets, reader.repeated_frames) == (4, 4)
@@ -140,13 +142,13 @@ def test_frames_are_repeated_for_corrupt_packets_between_b_frames(tmp_path: Path
 @pytest.mark.parametrize("ending", ["mkv", "ts"])
 def test_truncated_file_is_read_as_far_as_possible(tmp_path: Path, ending: str) -> None:
     path = Clip(codec="libx264", pts=range(50)).make(tmp_path / f"clip.{ending}")
-    with Reader(cut_short(path, 0.5)) as reader:
+    with Reader(truncate(path, 0.5)) as reader:
         assert 15 < len(list(reader.frames())) < 35
 
 
 def test_reader_warns_of_a_truncated_file(tmp_path: Path) -> None:
     path = Clip(codec="libx264", pts=range(50)).make(tmp_path / "clip.mkv")
-    with Reader(cut_short(path, 0.5)) as reader:
+    with Reader(truncate(path, 0.5)) as reader:
         list(reader.frames())
     assert "was it cut short?" in reader.warnings[-1]
 
@@ -187,7 +189,7 @@ def test_frame_is_repeated_for_a_corrupt_packet_in_joined_recordings(
     tmp_path: Path, number: int, place: int
 ) -> None:
     clips = parts(tmp_path, 60, 20)
-    damage_ts(clips[number], place)
+    corrupt_ts_packet(clips[number], place)
     with Reader(joined(tmp_path / "joined.ts", *clips)) as reader:
         frames = list(reader.frames())
     assert set(np.diff([frame.pts for frame in frames])) == {3600}
@@ -205,9 +207,11 @@ def test_span_of_joined_recordings_continues_after_a_discontinuity(
     assert np.array_equal(frames[0].planes[0], whole[25].planes[0])
 
 
-def test_frame_is_repeated_for_a_corrupt_packet_in_a_span_of_joined_recordings(tmp_path: Path) -> None:
+def test_frame_is_repeated_for_a_corrupt_packet_in_a_span_of_joined_recordings(
+    tmp_path: Path,
+) -> None:
     clips = parts(tmp_path, 60, 40)
-    damage_ts(clips[1], 15)
+    corrupt_ts_packet(clips[1], 15)
     with Reader(joined(tmp_path / "joined.ts", *clips), SpanOptions(start_s=1.4)) as reader:
         frames = list(reader.frames())
     assert set(np.diff([frame.pts for frame in frames])) == {3600}
@@ -259,7 +263,7 @@ def test_open_reader_tells_images_from_videos(tmp_path: Path) -> None:
 
 def test_open_reader_refuses_audio_only_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it"):
-        open_reader(sound_only(tmp_path / "sound.mp4"))
+        open_reader(audio_only(tmp_path / "sound.mp4"))
 
 
 def _first_packet(path: Path) -> bytes:

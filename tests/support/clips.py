@@ -223,7 +223,7 @@ def with_cover(path: Path, target: Path) -> Path:
     return target
 
 
-def sound_only(path: Path) -> Path:
+def audio_only(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", SAMPLE_RATE)
         assert isinstance(stream, AudioStream)
@@ -291,14 +291,14 @@ def delayed(path: Path, target: Path, by_s: int) -> Path:
     return target
 
 
-def cut_short(path: Path, share: float) -> Path:
+def truncate(path: Path, share: float) -> Path:
     """Leave only the first part of a file."""
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     return path
 
 
-def damage(path: Path, number: int) -> Path:
+def corrupt_packet(path: Path, number: int) -> Path:
     """Overwrite the packet of this number, of the video, with zeros."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
@@ -309,7 +309,7 @@ def damage(path: Path, number: int) -> Path:
     return path
 
 
-def damage_ts(path: Path, number: int) -> Path:
+def corrupt_ts_packet(path: Path, number: int) -> Path:
     """Leave of this packet, of H.264 in a transport stream, only the start of its first slice."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
