@@ -1,4 +1,4 @@
-"""The thread-run iterator: order, bound, errors both ways, nothing left behind; and the clocks."""
+"""Prefetching in a thread: order, bound, errors, no thread left; workers; stage clocks."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ PATIENCE_S = 5.0
 
 
 class _InterruptedError(BaseException):
-    """Like KeyboardInterrupt: no Exception."""
+    """A BaseException that is no Exception, like KeyboardInterrupt."""
 
 
 def _threads() -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that were made to harm open nothing but themselves, and take no more than their share."""
+"""Hostile files: they open nothing but themselves, and take a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IN_OPEN = 0x20
 
 @dataclass
 class Watch:
-    """What was opened, by its file name, and how many called at the door."""
+    """The names of the files opened, and the number of connections to `port`."""
 
     port: int
     opened: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Watch:
 
 @contextmanager
 def watched(folder: Path) -> Generator[Watch]:
-    """Notice every opening of a file in `folder`, and every call to a port of this machine."""
+    """Record every file opened in `folder`, and every connection to a local port."""
     libc = ctypes.CDLL(None, use_errno=True)
     watcher = libc.inotify_init1(os.O_NONBLOCK)
     assert libc.inotify_add_watch(watcher, os.fsencode(folder), IN_OPEN) >= 0
@@ -144,7 +144,7 @@ REFERENCES = {
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_disguised_playlist_opens_nothing(tmp_path: Path, disguise: str, reference: str) -> None:
-    """Refused, with neither the file it names opened nor the address it names called."""
+    """It is refused; neither the file nor the address that it names is opened."""
     Clip(pts=range(3)).make(tmp_path / "secret.mkv")
     with watched(tmp_path) as watch:
         told = {"folder": tmp_path, "name": tmp_path.name, "port": watch.port}
@@ -161,7 +161,7 @@ def test_disguised_playlist_opens_nothing(tmp_path: Path, disguise: str, referen
     "reference", ["secret.mkv", "{folder}/secret.mkv", "http://127.0.0.1:{port}/"]
 )
 def test_data_reference_of_a_movie_is_not_opened(tmp_path: Path, reference: str) -> None:
-    """QuickTime's data references: the samples lie in another file."""
+    """QuickTime's data references can place the samples in another file."""
     Clip(codec="mpeg4", pts=range(3)).make(tmp_path / "secret.mkv")
     movie = Clip(codec="mpeg4", pts=range(3)).make(tmp_path / "movie.mov")
     with watched(tmp_path) as watch:
@@ -173,7 +173,7 @@ def test_data_reference_of_a_movie_is_not_opened(tmp_path: Path, reference: str)
 
 
 def referring(movie: Path, what: str) -> None:
-    """Let every track's samples lie in the file or at the address `what`."""
+    """Point the data reference of every stream to the file or address `what`."""
     content = movie.read_bytes()
     place = content.rindex(b"dref") - 4
     size = struct.unpack_from(">I", content, place)[0]
@@ -246,7 +246,7 @@ def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_identity")
 @pytest.mark.parametrize("name", NAMES)
 def test_any_file_name_works(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Typed as in a shell, in the folder of the file."""
+    """Names are typed as in a shell, in the file's folder."""
     clip = Clip(pts=range(3), audio="aac").make(tmp_path / "clip.mkv")
     clip.rename(tmp_path / f"{name}.mkv")
     monkeypatch.chdir(tmp_path)

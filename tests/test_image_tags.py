@@ -1,4 +1,4 @@
-"""EXIF and its like: read, and carried byte by byte."""
+"""EXIF and other metadata of images: read, and copied byte by byte."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from lfdn_video import image_tags as image_tags
+from lfdn_video import image_tags
 
 ORIENTATION = 0x0112
 

@@ -1,4 +1,4 @@
-"""Pixel formats by name, colour rules, and a frame that checks itself."""
+"""Pixel formats by name, the defaults of colour tags, and the checks of a frame."""
 
 from dataclasses import replace
 

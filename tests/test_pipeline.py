@@ -1,4 +1,4 @@
-"""The whole way, with networks that do something simple: every frame, every bit, no leftovers."""
+"""`restore` and `restored_frames` from file to file, with simple networks in place of LFDN."""
 
 import subprocess
 import sys
@@ -163,7 +163,7 @@ def test_interruption_does_not_restore_the_remaining_frames(clip: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         restore(clip, clip.with_name("after.mkv"), engine=runner, on_progress=interrupt)
-    # One was taken, some were ahead, one was in the making.
+    # One frame was written, some were ready, and one was in progress.
     assert len(runner.batches) <= 1 + WRITE_BEHIND_FRAMES + 1 < COUNT
 
 

@@ -1,4 +1,4 @@
-"""Samples into planes and back: nothing lost by rearranging, nothing guessed by converting."""
+"""Frames to planes and back: rearranging is lossless, converting follows matrix and range."""
 
 import numpy as np
 import pytest

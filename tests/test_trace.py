@@ -1,4 +1,4 @@
-"""What a trace shows: that the stages run at once, and the same seconds as their clocks."""
+"""The trace of a run: the stages overlap, and their bars match the clocks."""
 
 import json
 import time
@@ -21,7 +21,7 @@ ROUNDING_US = 1.0
 
 
 def slow(batch: Tensor) -> Tensor:
-    """A network on another device: it takes time, but no core."""
+    """Stand in for a network on another device: it takes time, but no CPU core."""
     time.sleep(NETWORK_S)
     return batch
 
@@ -32,7 +32,7 @@ def bars(path: Path) -> list[dict[str, Any]]:
 
 
 def most_at_once(path: Path) -> set[str]:
-    """The stages at work at the moment when most of them are."""
+    """Return the stages at work at the moment when most of them are."""
     found = bars(path)
     at_once = (
         {bar["name"] for bar in found if bar["ts"] <= moment < bar["ts"] + bar["dur"]}

@@ -1,4 +1,4 @@
-"""Whether a target has everything of its source, and whether a difference is seen."""
+"""`verify` passes for a restored video and finds every kind of difference."""
 
 import json
 import shutil

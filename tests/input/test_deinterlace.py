@@ -1,4 +1,4 @@
-"""Interlaced video: named, and made whole on request, a frame for a frame."""
+"""Interlaced video: a warning about it, and deinterlacing that keeps every frame."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ PTS = [0, 1, 2, 4, 5, 9, 10]
 
 
 def clip(path: Path, codec: str = "libx264", **options: str) -> Path:
-    """Of uneven times."""
+    """Make an interlaced clip at a variable frame rate."""
     return Clip(codec=codec, pts=PTS, options={**INTERLACED, **options}).make(path)
 
 
 def moving_bar(path: Path) -> Path:
-    """A bar that moves between the two fields of each frame, so that its edges are combs."""
+    """Make a clip of a bar that moves between the two fields of each frame, so that it combs."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", 25, options=INTERLACED)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "gray"
@@ -43,7 +43,7 @@ def moving_bar(path: Path) -> Path:
 
 
 def combs(planes: tuple[np.ndarray, ...]) -> float:
-    """How much neighbouring lines differ."""
+    """Return the mean difference of neighbouring lines, which combing raises."""
     luma = planes[0].astype(np.int16)
     return float(np.abs(np.diff(luma, axis=0)).mean())
 
@@ -70,7 +70,7 @@ def test_deinterlacing_removes_combing_and_keeps_pts(tmp_path: Path) -> None:
 
 
 def test_unmarked_video_is_deinterlaced_on_request(tmp_path: Path) -> None:
-    """A request for video that bears no marks is taken to know better than the marks."""
+    """Where no frame is marked as interlaced, the marks are not trusted."""
     plain = Clip(pts=range(5)).make(tmp_path / "plain.mkv")
     with Reader(plain) as reader, Reader(plain, deinterlace=True) as whole:
         pairs = list(zip(reader.frames(), whole.frames(), strict=True))

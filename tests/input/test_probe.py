@@ -1,4 +1,4 @@
-"""What is in a file, and every way of not being a video."""
+"""The description of a video file, and the errors for what is not a video."""
 
 import os
 from fractions import Fraction
@@ -16,17 +16,17 @@ def test_probe_lists_all_streams_and_chapters(tmp_path: Path) -> None:
     clip = Clip(audio="aac", subtitles=True, chapters=True, attachment=True)
     info = probe_video(clip.make(tmp_path / "rich.mkv"))
     kinds = [(stream.type, stream.codec) for stream in info.streams]
-    sounds = [("audio", "aac"), ("audio", "aac")]
+    audio = [("audio", "aac"), ("audio", "aac")]
     others = [("subtitle", "ass"), ("attachment", "font/ttf")]
-    assert kinds == [("video", "ffv1"), *sounds, *others]
+    assert kinds == [("video", "ffv1"), *audio, *others]
     assert [chapter.title for chapter in info.chapters] == ["Start", "Ende"]
 
 
 def test_probe_reads_details_of_audio_and_video_streams(tmp_path: Path) -> None:
     info = probe_video(Clip(audio="aac").make(tmp_path / "clip.mkv"))
-    sound = info.streams[1]
-    assert (sound.language, sound.title, sound.default) == ("deu", "Ton deu", True)
-    assert (sound.channels, sound.sample_rate, sound.layout) == (2, 48_000, "stereo")
+    audio = info.streams[1]
+    assert (audio.language, audio.title, audio.default) == ("deu", "Ton deu", True)
+    assert (audio.channels, audio.sample_rate, audio.layout) == (2, 48_000, "stereo")
     assert (info.streams[0].width, info.streams[0].height) == (64, 48)
 
 

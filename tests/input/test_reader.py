@@ -1,4 +1,4 @@
-"""Frames in: all of them, bit by bit, in order, whatever the file is like."""
+"""The reader of videos: all frames, bit by bit, in order, also from corrupt files."""
 
 import threading
 import time
@@ -34,8 +34,8 @@ def read(path: Path, span: SpanOptions | None = None) -> list[Frame]:
         return list(reader.frames())
 
 
-def shown(frames: list[Frame], clock: Fraction) -> list[Fraction]:
-    return [frame.pts * clock for frame in frames]
+def times_of(frames: list[Frame], time_base: Fraction) -> list[Fraction]:
+    return [frame.pts * time_base for frame in frames]
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "yuv410p"])
@@ -71,7 +71,7 @@ def test_variable_frame_rate_is_kept(tmp_path: Path, ending: str) -> None:
     pts = (0, 30, 40, 100, 110, 300, 310, 330, 700, 710)
     clip = Clip(codec="libx264", pts=pts, time_base=Fraction(1, 1000))
     with Reader(clip.make(tmp_path / f"vfr.{ending}")) as reader:
-        found = shown(list(reader.frames()), reader.info.time_base)
+        found = times_of(list(reader.frames()), reader.info.time_base)
     assert found == [Fraction(each, 1000) for each in pts]
 
 
@@ -79,7 +79,7 @@ def test_variable_frame_rate_is_kept(tmp_path: Path, ending: str) -> None:
 def test_start_offset_is_kept(tmp_path: Path, ending: str) -> None:
     clip = Clip(codec="libx264", audio="aac", pts=range(30, 40))
     with Reader(clip.make(tmp_path / f"late.{ending}")) as reader:
-        found = shown(list(reader.frames()), reader.info.time_base)
+        found = times_of(list(reader.frames()), reader.info.time_base)
     assert found == [Fraction(each, 25) for each in range(30, 40)]
 
 
@@ -154,7 +154,7 @@ def test_reader_warns_of_a_truncated_file(tmp_path: Path) -> None:
 
 
 def parts(tmp_path: Path, *counts: int) -> list[Path]:
-    """Clips of so many frames, all on a clock that starts at the same time."""
+    """Make clips with these numbers of frames, whose timestamps start at the same pts."""
     return [
         Clip(codec="libx264", pts=range(count), options={"g": "12", "bf": "2"}).make(
             tmp_path / f"part{number}.ts"
