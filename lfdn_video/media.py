@@ -109,8 +109,14 @@ class PixelFormat:
             return cls(name, "gray", depth, alpha=bool(match["ya"]))
         if match["chroma"] is None:
             return cls(name, "rgb", depth, alpha=bool(match["rgb_alpha"]))
-        kind, shift = match["kind"], _CHROMA_SHIFTS[match["chroma"]]
-        return cls(name, "yuv", depth, shift, alpha=kind == "a", full_range_name=kind == "j")
+        return cls(
+            name,
+            "yuv",
+            depth,
+            _CHROMA_SHIFTS[match["chroma"]],
+            alpha=match["kind"] == "a",
+            full_range_name=match["kind"] == "j",
+        )
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
@@ -224,21 +230,21 @@ class StreamInfo:
     default: bool = False
     """Players choose this stream unless told otherwise."""
     width: int | None = None
-    """Of video, in px."""
+    """Video: width in px, as stored."""
     height: int | None = None
-    """Of video, in px."""
+    """Video: height in px, as stored."""
     pixel_format: str | None = None
-    """Of video, FFmpeg's name."""
+    """Video: FFmpeg's name of the pixel format."""
     frame_rate: Fraction | None = None
-    """Of video, average frames per second."""
+    """Video: average frames per second."""
     sample_rate: int | None = None
-    """Of audio, in Hz."""
+    """Audio: samples per second."""
     channels: int | None = None
-    """Of audio."""
+    """Audio: number of channels."""
     layout: str | None = None
-    """Of audio, FFmpeg's name of the channel layout, such as `stereo`."""
+    """Audio: FFmpeg's name of the channel layout, such as `stereo`."""
     file_name: str | None = None
-    """Of an attachment."""
+    """Attachment: its file name."""
     cover: bool = False
     """A video stream that is only the file's cover image or a thumbnail."""
 

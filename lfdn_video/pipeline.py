@@ -118,7 +118,7 @@ def restore(
             the container.
         task: `derain` or `deblur`; chooses the weights that ship with the package.
         weights: a file with other weights, instead of those for `task`.
-        inference: device, precision, tiles and batch; None chooses them.
+        inference: device, precision, tiles and batch; None uses the defaults.
         encode: codec, quality and overwriting; None uses the defaults.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
@@ -203,7 +203,7 @@ def restored_frames(
         source: a video file, an image file, a folder with images, or a pattern.
         task: `derain` or `deblur`; chooses the weights that ship with the package.
         weights: a file with other weights, instead of those for `task`.
-        inference: device, precision, tiles and batch; None chooses them.
+        inference: device, precision, tiles and batch; None uses the defaults.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
         engine: an engine from `load_engine`, to use for several runs; it stays open, and `task`

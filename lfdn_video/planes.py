@@ -114,7 +114,8 @@ class PixelEncoding:
     @classmethod
     def of(cls, frame_format: FrameFormat) -> "PixelEncoding":
         """Return the encoding of a stream's frames, with the usual defaults where untagged."""
-        colour, pixel_format = frame_format.colour, frame_format.format
+        colour = frame_format.colour
+        pixel_format = frame_format.format
         matrix = colour.resolved_matrix(frame_format.height, frame_format.width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 

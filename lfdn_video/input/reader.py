@@ -104,7 +104,8 @@ class Reader(FrameReader):
         self.warnings.add(self._path, note)
 
     def _check_span(self) -> None:
-        start_s, length_s = self.span.start_s or 0.0, self.info.duration_s
+        start_s = self.span.start_s or 0.0
+        length_s = self.info.duration_s
         if length_s is not None and start_s >= length_s > 0:
             raise OptionError(
                 f"{self._path}: start: {start_s:g} s lies behind its end ({length_s:g} s)"
@@ -289,7 +290,8 @@ class _SpanReader:
 
     def _check_length(self) -> None:
         """Warn if the frames end well before the file's stated length."""
-        info, last_pts = self._info, self._timing.last_pts
+        info = self._info
+        last_pts = self._timing.last_pts
         if last_pts is None or self._last is None:
             raise InputError(f"{info.path}: no frame can be decoded in this span; choose another")
         if info.duration_s is None or self._is_past_end():

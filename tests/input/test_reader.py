@@ -153,7 +153,7 @@ def test_reader_warns_of_a_truncated_file(tmp_path: Path) -> None:
     assert "was it cut short?" in reader.warnings[-1]
 
 
-def parts(tmp_path: Path, *counts: int) -> list[Path]:
+def make_recordings(tmp_path: Path, *counts: int) -> list[Path]:
     """Make clips with these numbers of frames, whose timestamps start at the same pts."""
     return [
         Clip(codec="libx264", pts=range(count), options={"g": "12", "bf": "2"}).make(
@@ -167,7 +167,7 @@ def parts(tmp_path: Path, *counts: int) -> list[Path]:
 def test_each_frame_of_joined_recordings_is_read_once(
     tmp_path: Path, counts: tuple[int, ...]
 ) -> None:
-    clips = parts(tmp_path, *counts)
+    clips = make_recordings(tmp_path, *counts)
     with Reader(joined(tmp_path / "joined.ts", *clips)) as reader:
         frames = list(reader.frames())
     assert [each.planes[0].tobytes() for each in frames] == [
@@ -178,7 +178,7 @@ def test_each_frame_of_joined_recordings_is_read_once(
 
 
 def test_recording_shorter_than_the_reordering_depth_loses_no_frame(tmp_path: Path) -> None:
-    frames = read(joined(tmp_path / "joined.ts", *parts(tmp_path, 8, 60)))
+    frames = read(joined(tmp_path / "joined.ts", *make_recordings(tmp_path, 8, 60)))
     assert len(frames) == 68
     assert all(step > 0 for step in np.diff([frame.pts for frame in frames]))
 
@@ -188,7 +188,7 @@ def test_recording_shorter_than_the_reordering_depth_loses_no_frame(tmp_path: Pa
 def test_frame_is_repeated_for_a_corrupt_packet_in_joined_recordings(
     tmp_path: Path, number: int, place: int
 ) -> None:
-    clips = parts(tmp_path, 60, 20)
+    clips = make_recordings(tmp_path, 60, 20)
     corrupt_ts_packet(clips[number], place)
     with Reader(joined(tmp_path / "joined.ts", *clips)) as reader:
         frames = list(reader.frames())
@@ -200,7 +200,7 @@ def test_frame_is_repeated_for_a_corrupt_packet_in_joined_recordings(
 def test_span_of_joined_recordings_continues_after_a_discontinuity(
     tmp_path: Path, counts: tuple[int, ...]
 ) -> None:
-    clips = parts(tmp_path, *counts)
+    clips = make_recordings(tmp_path, *counts)
     whole = read(joined(tmp_path / "joined.ts", *clips))
     frames = read(tmp_path / "joined.ts", SpanOptions(start_s=1))
     assert [frame.pts for frame in frames] == [frame.pts for frame in whole[25:]]
@@ -210,7 +210,7 @@ def test_span_of_joined_recordings_continues_after_a_discontinuity(
 def test_frame_is_repeated_for_a_corrupt_packet_in_a_span_of_joined_recordings(
     tmp_path: Path,
 ) -> None:
-    clips = parts(tmp_path, 60, 40)
+    clips = make_recordings(tmp_path, 60, 40)
     corrupt_ts_packet(clips[1], 15)
     with Reader(joined(tmp_path / "joined.ts", *clips), SpanOptions(start_s=1.4)) as reader:
         frames = list(reader.frames())
