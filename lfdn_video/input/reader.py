@@ -238,7 +238,7 @@ class _SpanReader:
         self._last_raw_pts = raw_pts
         pts = self._timing.repair(raw_pts, video.duration)
         if self._end_pts is None or pts < self._end_pts:
-            yield from self._finish(self._unifier.unify(video), pts, video.duration)
+            yield from self._deinterlace(self._unifier.unify(video), pts, video.duration)
 
     def _has_reached_span(self, raw_pts: int | None) -> bool:
         # Once reached, the span goes on: behind a discontinuity, pts are small again.
@@ -246,8 +246,8 @@ class _SpanReader:
             self._in_span = True
         return self._in_span
 
-    def _finish(self, video: VideoFrame, pts: int, duration: int) -> Iterator[Frame]:
-        """Deinterlace if asked to, and yield what is ready."""
+    def _deinterlace(self, video: VideoFrame, pts: int, duration: int) -> Iterator[Frame]:
+        """Yield the frame itself, or those that the deinterlacer has ready after it."""
         if self._deinterlacer is not None:
             ready = self._deinterlacer.push(video, (pts, duration))
             yield from self._make_frames(ready)
