@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from lfdn_video.background import StageClock, StageTimes, prefetch
+from lfdn_video.frame_io import FrameReader, FrameWriter
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
@@ -114,8 +115,7 @@ def restore(
     Args:
         source: a video file, an image file, a folder with images, or a pattern such as
             `frame_%05d.png` or `*.jpg`.
-        target: a video file, an image file, a pattern, or for images a folder; the suffix chooses
-            the container.
+        target: a video file, an image file, a pattern, or a folder for images.
         task: `derain` or `deblur`; chooses the weights that ship with the package.
         weights: a file with other weights, instead of those for `task`.
         inference: device, precision, tiles and batch; None uses the defaults.
@@ -139,49 +139,15 @@ def restore(
         DeviceError: the network cannot run on the device, or runs out of memory on it.
     """
     start_s = time.perf_counter()
-    encode = encode or EncodeOptions()
     span = span or SpanOptions()
     with (
         _StageClocks(Path(trace) if trace is not None else None) as clocks,
         open_reader(source, span, deinterlace=deinterlace) as reader,
-        open_writer(target, reader.info, encode, span) as writer,
+        open_writer(target, reader.info, encode or EncodeOptions(), span) as writer,
         _network(reader.info, engine, task, weights, inference, span) as network,
     ):
-        kept = writer.start(network.identity)
-        meter = _ProgressMeter(reader.info.expected_frames(span), clocks, kept)
-        decoded = prefetch(
-            _skip_frames(kept, reader.frames()),
-            depth=READ_AHEAD_FRAMES,
-            name="decode",
-            clock=clocks.decode,
-            consumer_clock=clocks.model,
-        )
-        restored = prefetch(
-            network.restore(decoded),
-            depth=WRITE_BEHIND_FRAMES,
-            name="model",
-            clock=clocks.model,
-            consumer_clock=clocks.encode,
-        )
-        with closing(restored):
-            for frame in restored:
-                with clocks.encode.working():
-                    writer.write(frame)
-                meter.frames_done += 1
-                if on_progress is not None:
-                    on_progress(meter.progress())
-        clocks.note_last_frame()
-    return Summary(
-        frames=meter.frames_done,
-        seconds=time.perf_counter() - start_s,
-        stages=clocks.times,
-        bottleneck=clocks.bottleneck,
-        warnings=(*reader.warnings, *writer.warnings),
-        target=writer.target,
-        corrupt_packets=reader.corrupt_packets,
-        repeated_frames=reader.repeated_frames,
-        dropped_frames=dict(reader.dropped_frames),
-    )
+        frames = _run_stages(reader, network, writer, clocks, on_progress)
+    return _summarize(reader, writer, clocks, frames, start_s)
 
 
 def restored_frames(
@@ -269,6 +235,57 @@ def _network(
     finally:
         if engine is None:
             runner.close()
+
+
+def _run_stages(
+    reader: FrameReader,
+    network: _Network,
+    writer: FrameWriter,
+    clocks: "_StageClocks",
+    on_progress: Callable[[Progress], None] | None,
+) -> int:
+    """Decode and restore in threads, write in this one; return the number of frames written."""
+    kept = writer.start(network.identity)
+    meter = _ProgressMeter(reader.info.expected_frames(reader.span), clocks, kept)
+    decoded = prefetch(
+        _skip_frames(kept, reader.frames()),
+        depth=READ_AHEAD_FRAMES,
+        name="decode",
+        clock=clocks.decode,
+        consumer_clock=clocks.model,
+    )
+    restored = prefetch(
+        network.restore(decoded),
+        depth=WRITE_BEHIND_FRAMES,
+        name="model",
+        clock=clocks.model,
+        consumer_clock=clocks.encode,
+    )
+    with closing(restored):
+        for frame in restored:
+            with clocks.encode.working():
+                writer.write(frame)
+            meter.frames_done += 1
+            if on_progress is not None:
+                on_progress(meter.progress())
+    clocks.note_last_frame()
+    return meter.frames_done
+
+
+def _summarize(
+    reader: FrameReader, writer: FrameWriter, clocks: "_StageClocks", frames: int, start_s: float
+) -> Summary:
+    return Summary(
+        frames=frames,
+        seconds=time.perf_counter() - start_s,
+        stages=clocks.times,
+        bottleneck=clocks.bottleneck,
+        warnings=(*reader.warnings, *writer.warnings),
+        target=writer.target,
+        corrupt_packets=reader.corrupt_packets,
+        repeated_frames=reader.repeated_frames,
+        dropped_frames=dict(reader.dropped_frames),
+    )
 
 
 def _skip_frames(count: int, frames: Generator[Frame]) -> Generator[Frame]:
