@@ -40,7 +40,7 @@ from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.inference.runner import Pending
 from lfdn_video.inference.scheduler import choose_grid, restore_frames
 from lfdn_video.inference.tiles import Grid
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.output.writer import open_writer
 from lfdn_video.pipeline import Summary, restore

@@ -31,7 +31,7 @@ from torch import Tensor
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.inference.tiles import Grid
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import InferenceOptions
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from lfdn_video.inference.engine import load_engine
-    from lfdn_video.input.reader import open_reader
+    from lfdn_video.input.open import open_reader
     from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
     from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions, SpanOptions
     from lfdn_video.output.writer import open_writer
@@ -91,7 +91,7 @@ _HOME = {
     "WeightsError": "errors",
     "live": "stream.live",
     "load_engine": "inference.engine",
-    "open_reader": "input.reader",
+    "open_reader": "input.open",
     "open_writer": "output.writer",
     "restore": "pipeline",
     "restored_frames": "pipeline",

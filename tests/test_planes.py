@@ -1,4 +1,4 @@
-"""Samples into planes and back: nothing lost by rearranging, nothing guessed by converting."""
+"""Frames to planes and back: rearranging is lossless, converting follows matrix and range."""
 
 import numpy as np
 import pytest
@@ -62,14 +62,14 @@ REARRANGED = {
         ("gbrpf32le", "gbrp16le"),
     ],
 )
-def test_every_format_has_a_planar_one(name: str, working: str) -> None:
+def test_working_format_is_the_planar_equivalent(name: str, working: str) -> None:
     assert working_format(name).name == working
 
 
 @pytest.mark.parametrize("tag", [RANGE_UNTAGGED, RANGE_LIMITED, RANGE_FULL])
 @pytest.mark.parametrize("matrix", [MATRIX_UNTAGGED, MATRIX_BT709, MATRIX_BT601])
 @pytest.mark.parametrize(("name", "working"), REARRANGED.items())
-def test_rearranging_loses_nothing(name: str, working: str, matrix: int, tag: int) -> None:
+def test_rearranging_to_planes_is_lossless(name: str, working: str, matrix: int, tag: int) -> None:
     packed = noise(1, name, (64, 48))  # big-endian, it exceeds depths below 16 bits
     packed.colorspace, packed.color_range = matrix, tag
     planes = extract_planes(packed, PixelFormat.parse(working))
@@ -81,7 +81,7 @@ def test_rearranging_loses_nothing(name: str, working: str, matrix: int, tag: in
 
 @pytest.mark.parametrize("tag", [RANGE_UNTAGGED, RANGE_LIMITED, RANGE_FULL])
 @pytest.mark.parametrize("name", ["yuva420p10", "yuv444p12", "gray10", "gbrp10"])
-def test_the_other_byte_order_has_the_same_samples(name: str, tag: int) -> None:
+def test_big_endian_planes_equal_little_endian_ones(name: str, tag: int) -> None:
     little, working = noise(4, f"{name}le", (63, 47)), PixelFormat.parse(f"{name}le")
     big = little.reformat(format=f"{name}be")
     big.color_range = tag
@@ -91,7 +91,7 @@ def test_the_other_byte_order_has_the_same_samples(name: str, tag: int) -> None:
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p10le", "gray", "gbrap", "ya8", "yuv410p"])
 @pytest.mark.parametrize("size", [(63, 47), (1, 1), (64, 48)])
-def test_planes_survive_ffmpegs_frame(name: str, size: tuple[int, int]) -> None:
+def test_planes_survive_a_round_trip_through_ffmpeg(name: str, size: tuple[int, int]) -> None:
     planes = extract_planes(noise(2, name, size), PixelFormat.parse(name))
     again = extract_planes(
         build_video_frame(Frame(planes, PixelFormat.parse(name), 0)), working_format(name)
@@ -99,7 +99,7 @@ def test_planes_survive_ffmpegs_frame(name: str, size: tuple[int, int]) -> None:
     assert all(np.array_equal(*pair) for pair in zip(planes, again, strict=True))
 
 
-def test_planes_are_the_receivers_own() -> None:
+def test_extracted_planes_own_their_memory() -> None:
     video = noise(3, "yuv420p", (63, 47))
     first = extract_planes(video, PixelFormat.parse("yuv420p"))
     video.planes[0].update(bytes(video.planes[0].buffer_size))
@@ -109,7 +109,7 @@ def test_planes_are_the_receivers_own() -> None:
 
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 @pytest.mark.parametrize("full", [False, True])
-def test_rgb_is_converted_by_the_matrix_and_range_that_are_said(matrix: int, full: bool) -> None:
+def test_rgb_is_converted_by_the_stated_matrix_and_range(matrix: int, full: bool) -> None:
     red, green, blue = 200, 100, 50
     target = PixelEncoding("yuv444p", matrix, full)
     colours = tuple(np.full((16, 16), value, np.uint8) for value in (green, blue, red))
@@ -124,7 +124,7 @@ def test_rgb_is_converted_by_the_matrix_and_range_that_are_said(matrix: int, ful
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("name", ["yuv420p", "yuv444p"])
-def test_gray_keeps_its_levels_in_a_format_with_chroma(full: bool, name: str) -> None:
+def test_gray_keeps_its_levels_when_chroma_is_added(full: bool, name: str) -> None:
     ramp: Plane = np.tile(np.arange(64, 128, dtype=np.uint8), (48, 1))
     video = build_video_frame(Frame((ramp,), PixelFormat.parse("gray"), 0))
     converted = Converter(
@@ -135,7 +135,7 @@ def test_gray_keeps_its_levels_in_a_format_with_chroma(full: bool, name: str) ->
     assert {int(value) for plane in chroma for value in np.unique(plane)} == {128}
 
 
-def test_full_range_is_made_limited() -> None:
+def test_full_range_is_converted_to_limited() -> None:
     planes = tuple(np.full(shape, 255, np.uint8) for shape in ((16, 16), (8, 8), (8, 8)))
     video = build_video_frame(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
     source, target = PixelEncoding("yuvj420p", 6, True), PixelEncoding("yuv420p", 6, False)

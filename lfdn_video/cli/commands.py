@@ -202,7 +202,7 @@ def probe(ctx: click.Context, /, source: str, as_json: bool, verbose: bool) -> N
     with reporting(ctx, as_json=as_json, verbose=verbose, events=False):
         _check_local(source)
         from lfdn_video.cli import tables
-        from lfdn_video.input.reader import open_reader
+        from lfdn_video.input.open import open_reader
 
         with open_reader(source) as reader:
             (tables.print_json if as_json else tables.print_info)(reader.info)

@@ -20,7 +20,7 @@ from lfdn.weights import file_sha256, shipped
 from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.devices import DeviceInfo, available_devices
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.pipeline import restore
 
 PACKAGES = ("torch", "av", "numpy", "opencv-python", "kornia", "safetensors", "Pillow", "rich")

@@ -26,7 +26,7 @@ from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
-from lfdn_video.media import MATRIX_RGB, Colour, Frame, PixelFormat, VideoInfo
+from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat, VideoInfo
 from lfdn_video.options import CODEC_DEFAULTS, DEFAULT_CODEC, EncodeOptions
 from lfdn_video.planes import Converter, PixelEncoding, build_video_frame, working_format
 
@@ -91,14 +91,25 @@ class Encoder:
     `configure` sets up FFmpeg's context, `prepare` brings a frame to what that takes.
     """
 
-    def __init__(self, info: VideoInfo, options: EncodeOptions, *, codec: str | None = None):
+    def __init__(
+        self,
+        info: FrameFormat,
+        options: EncodeOptions,
+        *,
+        codec: str | None = None,
+        time_base: Fraction | None = None,
+    ) -> None:
+        """`time_base`: of the frames; needed unless `info` is a `VideoInfo`, which has one."""
         self.codec = find_codec(codec or options.codec or DEFAULT_CODEC)
         self.options = resolve_options(self.codec, options)
         self.warnings: list[str] = []
         """What the encoding cannot keep of the frames."""
-        self.time_base = info.time_base
+        if isinstance(info, VideoInfo):
+            time_base = time_base or info.time_base
+        assert time_base is not None
+        self.time_base = time_base
         self._info = info
-        self._source = PixelEncoding.of(info.format, info.colour, info.height, info.width)
+        self._source = PixelEncoding.of(info)
         self._target = self._choose_coding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None

@@ -31,7 +31,7 @@ from lfdn_video.image_files import (
     is_image_file,
     list_numbered_files,
 )
-from lfdn_video.media import Frame, PixelFormat, Plane, VideoInfo
+from lfdn_video.media import Frame, FrameFormat, PixelFormat, Plane, VideoInfo
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.target import check_target, discard, publish, reserve, settle
@@ -125,7 +125,8 @@ class ImageWriter:
         file = self._file_of(frame)
         if file in self._hidden:
             raise OutputError(f"{file}: two pictures would have this name; use a pattern")
-        source = frame.info.path if frame.info is not None else self._info.path
+        info = frame.info if isinstance(frame.info, VideoInfo) else self._info
+        source = info.path
         check_target(file, source, overwrite=self._options.overwrite)
         self._spare_sources(file, source)
         content = self._encoded(frame, file)
@@ -182,9 +183,9 @@ class ImageWriter:
         return self._target.with_name(name)
 
     def _encoded(self, frame: Frame, file: Path) -> bytes:
-        info = frame.info or self._info
+        info: FrameFormat = frame.info or self._info
         codec = ENCODERS[file.suffix.lower()]
-        source = frame.info.path.read_bytes() if frame.info is not None else b""
+        source = frame.info.path.read_bytes() if isinstance(frame.info, VideoInfo) else b""
         keeps_tags = bool(source) and find_decoder(source) == codec and codec in ("png", "mjpeg")
         if not keeps_tags:
             if source and image_tags.has_tags(source):
@@ -199,7 +200,7 @@ class ImageWriter:
             raise OutputError(f"{file}: cannot be encoded: {ffmpeg_message(error)}") from error
         return image_tags.copy_tags(source, content) if keeps_tags else content
 
-    def _picture_options(self, codec: str, info: VideoInfo) -> EncodeOptions:
+    def _picture_options(self, codec: str, info: FrameFormat) -> EncodeOptions:
         options = self._options
         if codec == "libwebp" and info.format.family != "yuv":
             options = replace(options, codec_options={"lossless": "1", **options.codec_options})
@@ -263,7 +264,7 @@ def _encode(encoder: Encoder, frame: Frame) -> bytes:
     return b"".join(bytes(packet) for packet in packets)
 
 
-def _upright(frame: Frame, info: VideoInfo) -> tuple[Frame, VideoInfo]:
+def _upright(frame: Frame, info: FrameFormat) -> tuple[Frame, FrameFormat]:
     """The picture turned as it is to be seen, where no tag can say so."""
     if info.rotation == 0 and not info.flip:
         return frame, info

@@ -24,7 +24,7 @@ from lfdn_video.cli import commands as cli
 from lfdn_video.cli.doctor import CLIP_TIMES, make_clip
 from lfdn_video.errors import DeviceError
 from lfdn_video.inference import engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import SpanOptions
 from tests.support.fakes import identity_engine
 
@@ -207,7 +207,7 @@ class TestBadInput:
 
     def test_a_folder_of_videos(self, clip: Path) -> None:
         words = ("derain", clip.parent, "-o", f"{clip.parent}-out")
-        assert f"{clip.parent}: holds no pictures" in self.refused(*words, folder=clip.parent)
+        assert f"{clip.parent}: holds no images" in self.refused(*words, folder=clip.parent)
 
     def test_a_name_that_is_not_utf_8(self, tmp_path: Path) -> None:
         path = tmp_path / "caf\udce9.mp4"

@@ -14,7 +14,7 @@ from lfdn_video.cli import commands as cli
 from lfdn_video.cli import doctor
 from lfdn_video.errors import DeviceError
 from lfdn_video.inference import engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from tests.support.fakes import identity_engine
 
 

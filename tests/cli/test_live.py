@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from lfdn_video.cli import commands as cli
 from lfdn_video.inference import engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.stream.board import Board
 from lfdn_video.stream.capture.cameras import Camera
 from tests.support.clips import Clip

@@ -13,7 +13,7 @@ import av
 import pytest
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.sinks.recording import Recording

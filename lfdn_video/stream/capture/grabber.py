@@ -30,8 +30,8 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
-from lfdn_video.input.probe import main_stream, probe_frame
-from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
+from lfdn_video.input.probe import find_main_stream, probe_frame
+from lfdn_video.media import FALLBACK_RATE, Frame, FrameFormat
 from lfdn_video.planes import extract_planes
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets
@@ -136,7 +136,7 @@ class _ContainerGrabber:
         self._pace = pace
         self._send = send
         self._name = Path(mask_secrets(request.source.address))
-        self._video = main_stream(container, self._name)
+        self._video = find_main_stream(container, self._name)
         self._video.thread_type = ThreadType.SLICE  # frame threads would hold frames back
         self._video.codec_context.options = decoding_limits()
         self._sender = _FrameSender(send)
@@ -213,7 +213,7 @@ class _FrameSender:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._info: VideoInfo | None = None
+        self._info: FrameFormat | None = None
         self._info_key: tuple[object, ...] = ()
         self.count = 0
 
@@ -230,14 +230,11 @@ class _FrameSender:
         self._send(wire.StampedFrame(frame, stamp_s, decode_s))
         self.count += 1
 
-    def _info_of(self, video: VideoFrame, stream: VideoStream | None) -> VideoInfo:
+    def _info_of(self, video: VideoFrame, stream: VideoStream | None) -> FrameFormat:
         key = (video.width, video.height, video.format.name, video.colorspace, video.color_range)
         if self._info is None or key != self._info_key:
-            rate = None
-            if stream is not None:
-                rate = stream.average_rate or stream.guessed_rate or None
-            info = probe_frame(video, stream, Path("live"))
-            self._info = replace(info, average_rate=rate or FALLBACK_RATE)
+            found = probe_frame(video, stream, Path("live"))
+            self._info = replace(found, average_rate=found.average_rate or FALLBACK_RATE)
             self._info_key = key
         return self._info
 

@@ -16,7 +16,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -28,7 +27,7 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
-from lfdn_video.media import Frame, PixelFormat, VideoInfo
+from lfdn_video.media import Frame, FrameFormat, PixelFormat
 from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder, find_codec
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
@@ -102,7 +101,7 @@ class Outlet:
         self,
         name: str,
         kind: str,
-        info: VideoInfo,
+        info: FrameFormat,
         encode: EncodeOptions,
         *,
         container_options: Mapping[str, str] | None = None,
@@ -111,7 +110,7 @@ class Outlet:
     ) -> None:
         """`name`, `kind`: as FFmpeg has them. `began_at`: to be told as the time of creation."""
         self._kind = kind
-        self._info = replace(info, time_base=MILLISECOND)
+        self._info = info
         self._encoder = live_encoder(self._info, encode, kind)
         for warning in self._encoder.warnings:
             _log.info("%s: %s", kind, warning)
@@ -206,7 +205,7 @@ class Outlet:
         _log.warning("the audio is left out: %s cannot hold it (%s)", self._kind, words)
 
 
-def live_encoder(info: VideoInfo, options: EncodeOptions, kind: str) -> Encoder:
+def live_encoder(info: FrameFormat, options: EncodeOptions, kind: str) -> Encoder:
     """The encoder for a container, fast and without delay. OptionError for what cannot be."""
     codec = find_codec(options.codec or CONTAINER_CODECS.get(kind, DEFAULT_CODEC))
     usual = dict(CODEC_OPTIONS.get(codec.name, {}))
@@ -218,21 +217,12 @@ def live_encoder(info: VideoInfo, options: EncodeOptions, kind: str) -> Encoder:
     takes = {known.name for known in codec.video_formats or ()}
     if options.pixel_format is None and PLAYABLE_FORMAT in takes and _is_even(info):
         chosen = replace(chosen, pixel_format=PLAYABLE_FORMAT)
-    return Encoder(info, chosen, codec=codec.name)
+    return Encoder(info, chosen, codec=codec.name, time_base=MILLISECOND)
 
 
 def check_encoding(options: EncodeOptions, kind: str) -> None:
     """OptionError for what cannot be, whatever the pictures; before there are any."""
-    some = VideoInfo(
-        path=Path("live"),
-        container="",
-        codec="",
-        width=64,
-        height=64,
-        format=PixelFormat.parse(PLAYABLE_FORMAT),
-        source_format=PLAYABLE_FORMAT,
-        time_base=MILLISECOND,
-    )
+    some = FrameFormat(width=64, height=64, format=PixelFormat.parse(PLAYABLE_FORMAT))
     encoder = live_encoder(some, options, kind)
     try:
         with av.open(io.BytesIO(), "w", format=kind) as container:
@@ -245,12 +235,12 @@ def check_encoding(options: EncodeOptions, kind: str) -> None:
         ) from error
 
 
-def shape(info: VideoInfo) -> tuple[object, ...]:
+def shape(info: FrameFormat) -> tuple[object, ...]:
     """What cannot change within a file or a stream."""
     return (info.width, info.height, info.format, info.colour, info.rotation, info.flip)
 
 
-def _is_even(info: VideoInfo) -> bool:
+def _is_even(info: FrameFormat) -> bool:
     return info.width % 2 == 0 and info.height % 2 == 0
 
 

@@ -16,7 +16,7 @@ from typing import Literal, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lfdn_video.media import FALLBACK_RATE, Frame, Image, Plane, VideoInfo
+from lfdn_video.media import FALLBACK_RATE, Frame, Image, Plane
 from lfdn_video.planes import Converter, PixelEncoding, extract_planes, working_format
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
@@ -67,7 +67,7 @@ class Pipe:
         for plane in planes:
             self._put(np.ascontiguousarray(plane).data.cast("B"))
 
-    def _begin(self, info: VideoInfo) -> None:
+    def _begin(self, info: FrameFormat) -> None:
         turned = info.rotation in (90, 270)
         width, height = (info.height, info.width) if turned else (info.width, info.height)
         self._size = width, height

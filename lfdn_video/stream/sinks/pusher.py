@@ -19,7 +19,7 @@ from lfdn_video.stream.child import Parent, connect_to_parent
 from lfdn_video.stream.sinks.outlet import Outlet, shape
 
 if TYPE_CHECKING:
-    from lfdn_video.media import VideoInfo
+    from lfdn_video.media import FrameFormat
 
 KINDS = {
     "rtmp": "flv",
@@ -70,7 +70,7 @@ def _push(request: wire.PushRequest, the_parent: Parent) -> None:
     """Until there is nothing more to be had from the parent."""
     header: wire.AudioHeader | None = None
     outlet: Outlet | None = None
-    current: VideoInfo | None = None
+    current: FrameFormat | None = None
     try:
         while True:
             try:

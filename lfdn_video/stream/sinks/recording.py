@@ -24,7 +24,7 @@ from av.error import FFmpegError
 
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_message
-from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.sinks.outlet import AudioQueue, Outlet, check_encoding, shape
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
@@ -150,7 +150,7 @@ class Recording:
         local_s = captured_at + (offset.total_seconds() if offset is not None else 0)
         return int(local_s // self._rotate_s)
 
-    def _begin(self, info: VideoInfo, captured_at: float, key: tuple[object, ...]) -> _File:
+    def _begin(self, info: FrameFormat, captured_at: float, key: tuple[object, ...]) -> _File:
         wanted = _named(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
         _make_folder(wanted, self._pattern)
         overwrite = self._encode.overwrite and wanted not in self.files
