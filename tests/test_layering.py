@@ -53,7 +53,7 @@ LAYERS = (
     {
         "lfdn_video.stream.addresses",
         "lfdn_video.background",
-        "lfdn_video.stream.watch.board",
+        "lfdn_video.stream.board",
         "lfdn_video.stream.watch.guard",
         "lfdn_video.media",
         "lfdn_video.options",
@@ -180,7 +180,7 @@ FOREIGN = {
     "threading": {
         "lfdn.winograd",
         "lfdn_video.background",
-        "lfdn_video.stream.watch.board",
+        "lfdn_video.stream.board",
         "lfdn_video.stream.capture.capture",
         "lfdn_video.stream.child",
         "lfdn_video.stream.sinks.push",

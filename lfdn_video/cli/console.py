@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
     from lfdn_video import pipeline
-    from lfdn_video.stream.watch.board import Status
+    from lfdn_video.stream.board import Status
 
 PLAIN_INTERVAL_S = 5.0
 JSON_INTERVAL_S = 0.5

@@ -31,11 +31,11 @@ from lfdn_video.options import SMALLEST_SCALE, EncodeOptions, InferenceOptions, 
 if TYPE_CHECKING:
     from lfdn_video.cli.console import Reporter
     from lfdn_video.stream.addresses import Source
+    from lfdn_video.stream.board import Board
     from lfdn_video.stream.session import Session, Sink
     from lfdn_video.stream.sinks.pipe import Pipe
     from lfdn_video.stream.sinks.push import Push
     from lfdn_video.stream.sinks.recording import Recording
-    from lfdn_video.stream.watch.board import Board
 
 LIVE = LiveOptions()
 WAKE_S = 0.25
@@ -211,7 +211,7 @@ def _source(text: str | None, camera: int | None) -> "Source":
 
 def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> None:
     """From the words to a session, and through it."""
-    from lfdn_video.stream.watch.board import Board, Status
+    from lfdn_video.stream.board import Board, Status
 
     options = LiveOptions(**taken(LiveOptions, chosen))
     inference = InferenceOptions(**taken(InferenceOptions, chosen))

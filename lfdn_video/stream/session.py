@@ -24,8 +24,8 @@ from lfdn_video.media import Frame
 from lfdn_video.options import InferenceOptions, LiveOptions
 from lfdn_video.stream.adaptation import SCALES, Adaptation
 from lfdn_video.stream.addresses import Source, parse_source
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
 from lfdn_video.stream.capture.capture import Capture, Captured, Patience
-from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
 from lfdn_video.stream.wire import Request, SoundHeader, SoundPacket
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from rich.console import Console
 from lfdn_video.background import StageTimes
 from lfdn_video.cli import console
 from lfdn_video.pipeline import Progress, Summary
-from lfdn_video.stream.watch.board import Status
+from lfdn_video.stream.board import Status
 
 
 def progress(done: int = 45, total: int | None = 85, fps: float = 12.34) -> Progress:

@@ -20,8 +20,8 @@ from click.testing import CliRunner, Result
 from lfdn_video.cli import commands as cli
 from lfdn_video.inference import engine
 from lfdn_video.input.reader import open_reader
+from lfdn_video.stream.board import Board
 from lfdn_video.stream.capture.cameras import Camera
-from lfdn_video.stream.watch.board import Board
 from tests.support.clips import Clip
 from tests.support.fakes import identity_engine
 from tests.support.programs import tiny_weights

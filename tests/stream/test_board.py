@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from lfdn_video.stream.watch.board import Board, Status, View
+from lfdn_video.stream.board import Board, Status, View
 
 BLACK = np.zeros((2, 2, 3), np.uint8)
 

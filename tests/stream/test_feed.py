@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lfdn_video.stream.board import Board, Picture
 from lfdn_video.stream.watch import stills
-from lfdn_video.stream.watch.board import Board, Picture
 from lfdn_video.stream.watch.feed import Feed
 from tests.support.sessions import living_board, view
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lfdn_video.stream.watch.board import Status
+from lfdn_video.stream.board import Status
 from lfdn_video.stream.watch.health import CONDITIONS, FRESH_S, condition
 
 LIVE = Status(source="camera", task="derain", state="live")

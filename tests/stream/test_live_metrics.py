@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Board
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board
 from lfdn_video.stream.watch.feed import Feed
 from lfdn_video.stream.watch.metrics import Metrics
 from tests.support.sessions import living_board

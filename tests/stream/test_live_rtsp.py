@@ -13,8 +13,8 @@ import pytest
 from lfdn_video.background import Worker
 from lfdn_video.options import LiveOptions
 from lfdn_video.stream.addresses import masked, parse_source
+from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
-from lfdn_video.stream.watch.board import Board, Status
 from tests.support import rtsp
 from tests.support.fakes import identity_engine
 from tests.support.programs import Program

@@ -15,8 +15,8 @@ import pytest
 from PIL import ImageGrab
 
 from lfdn_video.errors import LfdnVideoError
+from lfdn_video.stream.board import Picture, Status
 from lfdn_video.stream.watch import preview
-from lfdn_video.stream.watch.board import Picture, Status
 from lfdn_video.stream.watch.health import FRESH_S
 from lfdn_video.stream.watch.preview import Look, check_screen, compose, save_new
 from tests.support.sessions import living_board, view

@@ -15,8 +15,8 @@ from lfdn_video.errors import InputError
 from lfdn_video.inference.engine import Engine
 from lfdn_video.media import Frame
 from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
-from lfdn_video.stream.watch.board import Board, Status
 from lfdn_video.stream.wire import SoundHeader, SoundPacket
 from tests.support.clips import Clip
 from tests.support.fakes import NetworkFailureError, brighten, fail_after, identity, identity_engine

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lfdn_video.stream.board import Picture, View
 from lfdn_video.stream.watch import stills
-from lfdn_video.stream.watch.board import Picture, View
 from tests.support.sessions import picture, view
 
 

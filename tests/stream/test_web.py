@@ -12,9 +12,9 @@ import pytest
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.options import LiveOptions
 from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
 from lfdn_video.stream.watch import web
-from lfdn_video.stream.watch.board import Board, Status
 from lfdn_video.stream.watch.web import serve
 from tests.support.fakes import identity_engine
 from tests.support.sessions import living_board

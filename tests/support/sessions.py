@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Board, Picture, Status, View
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, Status, View
 
 HEIGHT_PX, WIDTH_PX = 180, 320
 FPS = 20.0

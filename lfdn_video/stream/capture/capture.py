@@ -20,8 +20,8 @@ from typing import Protocol, Self
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame
 from lfdn_video.stream import wire
+from lfdn_video.stream.board import State
 from lfdn_video.stream.child import Child
-from lfdn_video.stream.watch.board import State
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 5.0
 """Between two tries to open a source: doubled each time, and short enough for a source that comes

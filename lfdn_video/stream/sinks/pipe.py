@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 
 from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
 from lfdn_video.planes import Coding, Converter, planes_of, working_format
-from lfdn_video.stream.watch.board import Picture
+from lfdn_video.stream.board import Picture
 from lfdn_video.stream.wire import SoundHeader, SoundPacket
 
 Format = Literal["y4m", "raw"]

@@ -8,8 +8,8 @@ import asyncio
 import time
 from typing import Literal
 
+from lfdn_video.stream.board import Board, Status, View
 from lfdn_video.stream.watch import stills
-from lfdn_video.stream.watch.board import Board, Status, View
 from lfdn_video.stream.watch.health import Condition, condition
 
 WAIT_S = 0.2

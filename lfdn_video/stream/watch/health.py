@@ -6,7 +6,7 @@ notices. So who watches also looks at the clock: a live stream without a new pic
 
 from typing import Literal, TypeAlias, get_args
 
-from lfdn_video.stream.watch.board import State, Status
+from lfdn_video.stream.board import State, Status
 
 FRESH_S = 5.0
 """A picture that came longer ago does not count as live."""

@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Status
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Status
 from lfdn_video.stream.watch.feed import Feed
 from lfdn_video.stream.watch.health import CONDITIONS
 

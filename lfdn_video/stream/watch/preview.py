@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 
 from lfdn_video.errors import LfdnVideoError
+from lfdn_video.stream.board import Board, Picture, Status, View
 from lfdn_video.stream.watch import stills
-from lfdn_video.stream.watch.board import Board, Picture, Status, View
 from lfdn_video.stream.watch.health import Condition, condition
 
 TITLE = "lfdn-video"

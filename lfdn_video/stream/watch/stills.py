@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import cv2
 import numpy as np
 
-from lfdn_video.stream.watch.board import Picture, View
+from lfdn_video.stream.board import Picture, View
 
 JPEG_QUALITY = 82
 MAX_WIDTH_PX = 1920

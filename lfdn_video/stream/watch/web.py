@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from urllib.parse import quote, urlsplit
 
 from lfdn_video.errors import OptionError
-from lfdn_video.stream.watch.board import Board
+from lfdn_video.stream.board import Board
 from lfdn_video.stream.watch.guard import SHORTEST_TOKEN, Guard, is_loopback, new_token
 
 DEFAULT_HOST = "127.0.0.1"

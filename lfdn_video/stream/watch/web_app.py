@@ -24,8 +24,8 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from lfdn_video.stream.board import Board, View
 from lfdn_video.stream.watch import stills
-from lfdn_video.stream.watch.board import Board, View
 from lfdn_video.stream.watch.feed import Feed
 from lfdn_video.stream.watch.guard import Guard
 from lfdn_video.stream.watch.metrics import Metrics
