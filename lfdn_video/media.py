@@ -19,6 +19,9 @@ from lfdn_video.options import SpanOptions
 Plane: TypeAlias = np.ndarray[tuple[int, int], np.dtype[Any]]
 """`[h, w]`, C-contiguous, uint8 or uint16 (native byte order)."""
 
+Image: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+"""`[H, W, 3]`, RGB, full range, upright."""
+
 Family: TypeAlias = Literal["yuv", "gray", "rgb"]
 
 IMAGES = "images"

@@ -16,16 +16,13 @@ Transfer curves are left as they are: the network sees the picture as it is code
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfdn_video.media import FrameFormat, PixelFormat, Plane
-
-Image: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+from lfdn_video.media import FrameFormat, Image, PixelFormat, Plane
 
 
 class PlaneConverter:

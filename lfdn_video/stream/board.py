@@ -8,12 +8,9 @@ newer ones. Values and one lock; knows no FFmpeg, no network, no window.
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-import numpy as np
-
-Picture: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
-"""`[H, W, 3]`, RGB, upright; nobody writes to it after it was shown."""
+from lfdn_video.media import Image
 
 State = Literal["connecting", "live", "reconnecting", "ended", "failed"]
 
@@ -27,8 +24,8 @@ class View:
 
     number: int
     """Of the captured frame, from 1; what is missing in between was dropped."""
-    raw: Picture
-    restored: Picture
+    raw: Image
+    restored: Image
     captured_at: float
     """When the frame left the source, in seconds since the epoch (`time.time`)."""
     latency_s: float

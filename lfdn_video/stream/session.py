@@ -20,11 +20,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lfdn_video.media import Frame
+from lfdn_video.media import Frame, Image
 from lfdn_video.options import InferenceOptions, LiveOptions
 from lfdn_video.stream.adaptation import SCALES, Adaptation
 from lfdn_video.stream.addresses import Source, parse_source
-from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, State, Status, View
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, State, Status, View
 from lfdn_video.stream.capture.capture import Capture, Captured, Patience
 from lfdn_video.stream.wire import Request, SoundHeader, SoundPacket
 
@@ -73,12 +73,12 @@ class LiveFrame:
         return self._captured.captured_at
 
     @cached_property
-    def image(self) -> Picture:
+    def image(self) -> Image:
         """`[H, W, 3]`, uint8, RGB, upright: restored."""
         return _image(self._restored)
 
     @cached_property
-    def raw(self) -> Picture:
+    def raw(self) -> Image:
         """The same as it was captured."""
         return _image(self._captured.frame)
 
@@ -366,7 +366,7 @@ def _upright_size(frame: Frame) -> tuple[int, int]:
     return (frame.height, frame.width) if turned else (frame.width, frame.height)
 
 
-def _image(frame: Frame) -> Picture:
+def _image(frame: Frame) -> Image:
     from lfdn_video.inference.colour import PlaneConverter
 
     assert frame.info is not None

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lfdn_video.stream.board import Board, Picture
+from lfdn_video.media import Image
+from lfdn_video.stream.board import Board
 from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.feed import Feed
 from tests.support.sessions import living_board, view
@@ -19,11 +20,11 @@ def board() -> Board:
 
 
 @pytest.fixture
-def codings(monkeypatch: pytest.MonkeyPatch) -> list[Picture]:
+def codings(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
     """Every picture that was coded."""
-    coded: list[Picture] = []
+    coded: list[Image] = []
 
-    def code(picture: Picture) -> bytes:
+    def code(picture: Image) -> bytes:
         coded.append(picture)
         return b"jpeg"
 
@@ -54,19 +55,19 @@ def test_who_waits_gets_the_newest(board: Board) -> None:
     assert seen.number == 5
 
 
-def test_viewers_share_one_coding(board: Board, codings: list[Picture]) -> None:
+def test_viewers_share_one_coding(board: Board, codings: list[Image]) -> None:
     feed, one = Feed(board), view(1)
     fed(feed, *(feed.jpeg(one, "raw") for _ in range(5)))
     assert len(codings) == 1
 
 
-def test_each_side_is_coded_for_itself(board: Board, codings: list[Picture]) -> None:
+def test_each_side_is_coded_for_itself(board: Board, codings: list[Image]) -> None:
     feed, one = Feed(board), view(1)
     fed(feed, feed.jpeg(one, "raw"), feed.jpeg(one, "restored"))
     assert len(codings) == 2
 
 
-def test_nothing_is_coded_while_nobody_looks(board: Board, codings: list[Picture]) -> None:
+def test_nothing_is_coded_while_nobody_looks(board: Board, codings: list[Image]) -> None:
     feed = Feed(board)
     board.show(view(1))
     fed(feed, feed.newer(0))

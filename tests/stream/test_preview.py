@@ -15,7 +15,8 @@ import pytest
 from PIL import ImageGrab
 
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.stream.board import Picture, Status
+from lfdn_video.media import Image
+from lfdn_video.stream.board import Status
 from lfdn_video.stream.watch import preview
 from lfdn_video.stream.watch.health import FRESH_S
 from lfdn_video.stream.watch.preview import Look, check_screen, compose, save_new
@@ -40,7 +41,7 @@ with session:
 """A window with a picture that stands still; its source dies at a line on stdin, of that cause."""
 
 
-def colours(picture: Picture) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def colours(picture: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Of a point on the left and one on the right."""
     height, width = picture.shape[:2]
     at = height // 4
@@ -150,7 +151,7 @@ class Window:
     def has_ended(self) -> bool:
         return self.process.wait(PATIENCE_S) == 0
 
-    def picture(self) -> Picture:
+    def picture(self) -> Image:
         return np.asarray(ImageGrab.grab(xdisplay=self.screen).convert("RGB"))
 
     def _colours(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

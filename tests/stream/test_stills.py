@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lfdn_video.stream.board import Picture, View
+from lfdn_video.media import Image
+from lfdn_video.stream.board import View
 from lfdn_video.stream.watch import stills
 from tests.support.sessions import picture, view
 
 
-def _decoded(content: bytes) -> Picture:
+def _decoded(content: bytes) -> Image:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)

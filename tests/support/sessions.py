@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Picture, Status, View
+from lfdn_video.media import Image
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Status, View
 
 HEIGHT_PX, WIDTH_PX = 180, 320
 FPS = 20.0
@@ -20,7 +21,7 @@ DROPPED_EACH = 2  # so many for each that is shown
 LATENCY_S = 0.15
 
 
-def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> Picture:
+def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> Image:
     """A grey bar that wanders over a colour that changes."""
     colour = np.array([(number * 5) % 256, 90, 255 - (number * 5) % 256], np.uint8)
     pixels = np.broadcast_to(colour, (height, width, 3)).copy()
@@ -29,7 +30,7 @@ def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> P
     return pixels
 
 
-def view(number: int, *, raw: Picture | None = None) -> View:
+def view(number: int, *, raw: Image | None = None) -> View:
     """`restored` is `raw` with its colours turned, so that the two cannot be mistaken."""
     pixels = picture(number) if raw is None else raw
     return View(number, pixels, pixels[:, :, ::-1], time.time() - LATENCY_S, LATENCY_S)

@@ -16,9 +16,8 @@ from typing import Literal, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
+from lfdn_video.media import FALLBACK_RATE, Frame, Image, Plane, VideoInfo
 from lfdn_video.planes import Coding, Converter, planes_of, working_format
-from lfdn_video.stream.board import Picture
 from lfdn_video.stream.wire import SoundHeader, SoundPacket
 
 Format = Literal["y4m", "raw"]
@@ -83,7 +82,7 @@ class Pipe:
             words.append("XCOLORRANGE=FULL")
         self._put(" ".join(words).encode() + b"\n")
 
-    def _planes(self, frame: Frame) -> tuple[Plane | Picture, ...]:
+    def _planes(self, frame: Frame) -> tuple[Plane | Image, ...]:
         from lfdn_video.inference.colour import PlaneConverter
 
         info = frame.info

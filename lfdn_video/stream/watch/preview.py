@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.stream.board import Board, Picture, Status, View
+from lfdn_video.media import Image
+from lfdn_video.stream.board import Board, Status, View
 from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.health import Condition, condition
 
@@ -129,7 +130,7 @@ def check_screen() -> None:
 
 def compose(
     view: View | None, status: Status, silent_s: float | None, look: Look, notice: str = ""
-) -> Picture:
+) -> Image:
     """What the window shows, RGB: the picture as chosen, its numbers, and what is wrong.
 
     `silent_s`: seconds since the newest picture came, None if there was none yet.
@@ -194,7 +195,7 @@ class _Window:
         self._view, self._came_at = view, time.monotonic()
         return True
 
-    def _composed(self) -> Picture:
+    def _composed(self) -> Image:
         status = self._board.status
         silent_s = None if self._view is None else time.monotonic() - self._came_at
         notice = self._notice if time.monotonic() < self._notice_until else ""
@@ -254,7 +255,7 @@ class _Window:
         return f"saved {path.name}"
 
 
-def _window_size(picture: Picture) -> tuple[int, int]:
+def _window_size(picture: Image) -> tuple[int, int]:
     height, width = picture.shape[:2]
     shown = min(width, LARGEST_WIDTH_PX)
     return shown, max(1, round(height * shown / width))
@@ -275,7 +276,7 @@ def _names(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
-def _arranged(view: View, look: Look) -> Picture:
+def _arranged(view: View, look: Look) -> Image:
     """A picture of its own, to draw on."""
     if look.mode != "split":
         return _enlarged(stills.chosen(view, look.side), view)
@@ -287,7 +288,7 @@ def _arranged(view: View, look: Look) -> Picture:
     return picture
 
 
-def _enlarged(picture: Picture, view: View) -> Picture:
+def _enlarged(picture: Image, view: View) -> Image:
     """A copy, as many times larger as one side of the view needs."""
     times = -(-SMALLEST_WIDTH_PX // view.raw.shape[1])
     if times == 1:
@@ -295,7 +296,7 @@ def _enlarged(picture: Picture, view: View) -> Picture:
     return np.repeat(np.repeat(picture, times, axis=0), times, axis=1)
 
 
-def _dimmed(picture: Picture) -> Picture:
+def _dimmed(picture: Image) -> Image:
     grey = picture.mean(axis=2, keepdims=True) * DIM
     return np.broadcast_to(grey, picture.shape).astype(np.uint8)
 
@@ -315,7 +316,7 @@ def _numbers(status: Status, now: Condition) -> str:
     return "   ".join(parts)
 
 
-def _write_dead(picture: Picture, status: Status, now: Condition, silent_s: float | None) -> None:
+def _write_dead(picture: Image, status: Status, now: Condition, silent_s: float | None) -> None:
     _write_centred(picture, WORDS[now].upper(), -1)
     if now == "stalled":
         begun_at = time.time() - (silent_s or 0.0)
@@ -327,7 +328,7 @@ def _write_dead(picture: Picture, status: Status, now: Condition, silent_s: floa
     _write_centred(picture, status.message, 1, AMBER)
 
 
-def _write_labels(picture: Picture, look: Look) -> None:
+def _write_labels(picture: Image, look: Look) -> None:
     """Which side is which, in the upper corners."""
     scale = _text_scale(picture)
     for text, hidden in (("raw", "restored"), ("restored", "raw")):
@@ -343,7 +344,7 @@ def _write_labels(picture: Picture, look: Look) -> None:
 
 
 def _write_centred(
-    picture: Picture, text: str, line: int, colour: tuple[int, int, int] = WHITE
+    picture: Image, text: str, line: int, colour: tuple[int, int, int] = WHITE
 ) -> None:
     scale = _text_scale(picture) * (1.6 if line < 0 else 1.0)
     text, scale = _fitted(picture, text, scale)
@@ -353,9 +354,7 @@ def _write_centred(
     cv2.putText(picture, text, place, FONT, scale, colour, _thickness(scale), cv2.LINE_AA)
 
 
-def _write_bar(
-    picture: Picture, text: str, colour: tuple[int, int, int], *, above: int = 0
-) -> None:
+def _write_bar(picture: Image, text: str, colour: tuple[int, int, int], *, above: int = 0) -> None:
     """A line at the bottom, `above` so many others, on a darker strip."""
     text, scale = _fitted(picture, text, _text_scale(picture))
     (_, high), _ = cv2.getTextSize("Ag", FONT, _text_scale(picture), 1)
@@ -367,7 +366,7 @@ def _write_bar(
     cv2.putText(picture, text, place, FONT, scale, colour, _thickness(scale), cv2.LINE_AA)
 
 
-def _fitted(picture: Picture, text: str, scale: float) -> tuple[str, float]:
+def _fitted(picture: Image, text: str, scale: float) -> tuple[str, float]:
     """In letters that the font has, and small enough for the picture's width."""
     plain = text.encode("ascii", "replace").decode()
     (wide, high), _ = cv2.getTextSize(plain, FONT, scale, _thickness(scale))
@@ -375,7 +374,7 @@ def _fitted(picture: Picture, text: str, scale: float) -> tuple[str, float]:
     return plain, scale if wide <= room else scale * room / wide
 
 
-def _text_scale(picture: Picture) -> float:
+def _text_scale(picture: Image) -> float:
     return max(0.45, picture.shape[1] / 1900)
 
 

@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias, get_args
 import cv2
 import numpy as np
 
-from lfdn_video.stream.board import Picture, View
+from lfdn_video.media import Image
+from lfdn_video.stream.board import View
 
 JPEG_QUALITY = 82
 MAX_WIDTH_PX = 1920
@@ -22,7 +23,7 @@ Side: TypeAlias = Literal["raw", "restored", "both"]
 SIDES: tuple[Side, ...] = get_args(Side)
 
 
-def jpeg(picture: Picture) -> bytes:
+def jpeg(picture: Image) -> bytes:
     """For showing: at most `MAX_WIDTH_PX` wide."""
     height, width = picture.shape[:2]
     shown: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = picture
@@ -37,7 +38,7 @@ def png(view: View, side: Side) -> bytes:
     return _coded(".png", chosen(view, side), [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
 
 
-def chosen(view: View, side: Side) -> Picture:
+def chosen(view: View, side: Side) -> Image:
     if side == "both":
         return np.concatenate([view.raw, view.restored], axis=1)
     return view.raw if side == "raw" else view.restored
