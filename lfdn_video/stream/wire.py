@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
+class PushRequest:
     """Where to pass a stream on to, and how it is encoded. Frames and sound follow."""
 
     target: str = field(repr=False)

@@ -42,7 +42,7 @@ def test_half_a_message_is_the_end() -> None:
 def test_a_request_does_not_show_its_password() -> None:
     request = wire.Request(source=parse_source("rtsp://user:secret@host/1"))
     assert "secret" not in repr(request)
-    assert "secret" not in repr(wire.Push(target="rtmp://h/live/secret", encode=None))  # type: ignore[arg-type]
+    assert "secret" not in repr(wire.PushRequest(target="rtmp://h/live/secret", encode=None))  # type: ignore[arg-type]
 
 
 def test_leaving_it_ends_the_process() -> None:

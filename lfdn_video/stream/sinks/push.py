@@ -42,7 +42,7 @@ class Push:
         if scheme_of(target) not in KINDS:
             known = ", ".join(f"{scheme}://" for scheme in KINDS)
             raise OptionError(f"out: {self._name} is no place to push to; give one of {known}")
-        self._request = wire.Push(target=target, encode=encode or EncodeOptions())
+        self._request = wire.PushRequest(target=target, encode=encode or EncodeOptions())
         check_encoding(self._request.encode, _checked_kind(scheme_of(target)))
         self._sound = Sound()
         self._queue: deque[wire.Picture] = deque(maxlen=QUEUE_FRAMES)

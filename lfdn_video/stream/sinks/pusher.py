@@ -1,7 +1,7 @@
 """The process that passes a live stream on to a server: encodes what it is sent, and pushes it.
 
 A process of its own for the reasons of `grabber.py`: FFmpeg has no way to end a write that hangs.
-It is told where to by `wire.Push`, then gets frames and sound; `push.py` starts it.
+It is told where to by `wire.PushRequest`, then gets frames and sound; `push.py` starts it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def address(target: str) -> str:
     return f"{target}{'&' if '?' in target else '?'}pkt_size={UDP_BYTES}"
 
 
-def _push(request: wire.Push, the_parent: Parent) -> None:
+def _push(request: wire.PushRequest, the_parent: Parent) -> None:
     """Until there is nothing more to be had from the parent."""
     header: wire.SoundHeader | None = None
     outlet: Outlet | None = None
@@ -95,7 +95,7 @@ def _push(request: wire.Push, the_parent: Parent) -> None:
                 outlet.close()
 
 
-def _outlet(request: wire.Push, info: VideoInfo, header: wire.SoundHeader | None) -> Outlet:
+def _outlet(request: wire.PushRequest, info: VideoInfo, header: wire.SoundHeader | None) -> Outlet:
     kind = KINDS[scheme_of(request.target)]
     return Outlet(
         address(request.target),
