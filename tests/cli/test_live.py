@@ -102,11 +102,11 @@ def test_without_anything_else_a_window_shows_it(monkeypatch: pytest.MonkeyPatch
     seen: list[str] = []
 
     def watch(board: Board) -> None:
-        while board.wait(0, timeout_s=0.1) is None:
+        while board.wait_for_view(0, timeout_s=0.1) is None:
             pass
         seen.append(threading.current_thread().name)
 
-    monkeypatch.setattr("lfdn_video.stream.watch.preview.check_screen", lambda: None)
+    monkeypatch.setattr("lfdn_video.stream.watch.screen.check_screen", lambda: None)
     monkeypatch.setattr("lfdn_video.stream.watch.preview.watch", watch)
     assert run(TEST_SOURCE).exit_code == 0
     assert seen == ["MainThread"]

@@ -22,19 +22,19 @@ def board() -> Board:
 def test_who_looks_gets_the_newest(board: Board) -> None:
     board.show(view(1))
     board.show(view(3))
-    seen = board.wait(1, timeout_s=0)
+    seen = board.wait_for_view(1, timeout_s=0)
     assert seen is not None
     assert seen.number == 3
 
 
 def test_nothing_newer_is_none_after_the_time(board: Board) -> None:
     board.show(view(3))
-    assert board.wait(3, timeout_s=0) is None
+    assert board.wait_for_view(3, timeout_s=0) is None
 
 
 def test_a_new_view_wakes_who_waits(board: Board) -> None:
     seen: list[View | None] = []
-    waiting = threading.Thread(target=lambda: seen.append(board.wait(0, timeout_s=30)))
+    waiting = threading.Thread(target=lambda: seen.append(board.wait_for_view(0, timeout_s=30)))
     waiting.start()
     board.show(view(1))
     waiting.join(30)
@@ -43,7 +43,7 @@ def test_a_new_view_wakes_who_waits(board: Board) -> None:
 
 def test_the_end_wakes_who_waits(board: Board) -> None:
     seen: list[View | None] = []
-    waiting = threading.Thread(target=lambda: seen.append(board.wait(0, timeout_s=30)))
+    waiting = threading.Thread(target=lambda: seen.append(board.wait_for_view(0, timeout_s=30)))
     waiting.start()
     board.close()
     waiting.join(30)

@@ -28,7 +28,7 @@ def codings(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
         coded.append(picture)
         return b"jpeg"
 
-    monkeypatch.setattr(stills, "jpeg", code)
+    monkeypatch.setattr(stills, "encode_jpeg", code)
     return coded
 
 
@@ -51,26 +51,26 @@ def test_who_waits_gets_the_newest(board: Board) -> None:
     feed = Feed(board)
     board.show(view(1))
     board.show(view(5))
-    (seen,) = fed(feed, feed.newer(0))
+    (seen,) = fed(feed, feed.wait_for_view(0))
     assert seen.number == 5
 
 
 def test_viewers_share_one_coding(board: Board, codings: list[Image]) -> None:
     feed, one = Feed(board), view(1)
-    fed(feed, *(feed.jpeg(one, "raw") for _ in range(5)))
+    fed(feed, *(feed.get_jpeg(one, "raw") for _ in range(5)))
     assert len(codings) == 1
 
 
 def test_each_side_is_coded_for_itself(board: Board, codings: list[Image]) -> None:
     feed, one = Feed(board), view(1)
-    fed(feed, feed.jpeg(one, "raw"), feed.jpeg(one, "restored"))
+    fed(feed, feed.get_jpeg(one, "raw"), feed.get_jpeg(one, "restored"))
     assert len(codings) == 2
 
 
 def test_nothing_is_coded_while_nobody_looks(board: Board, codings: list[Image]) -> None:
     feed = Feed(board)
     board.show(view(1))
-    fed(feed, feed.newer(0))
+    fed(feed, feed.wait_for_view(0))
     assert codings == []
 
 
@@ -78,17 +78,17 @@ def test_a_viewer_who_leaves_does_not_stop_the_others(board: Board) -> None:
     feed, one = Feed(board), view(1)
 
     async def impatient() -> None:
-        leaving = asyncio.create_task(feed.jpeg(one, "raw"))
+        leaving = asyncio.create_task(feed.get_jpeg(one, "raw"))
         await asyncio.sleep(0)
         leaving.cancel()
 
-    _, content = fed(feed, impatient(), feed.jpeg(one, "raw"))
+    _, content = fed(feed, impatient(), feed.get_jpeg(one, "raw"))
     assert content.startswith(b"\xff\xd8")
 
 
 def test_before_the_first_picture_there_is_no_silence(board: Board) -> None:
     feed = Feed(board)
-    assert (feed.silent_s, feed.condition) == (None, "stalled")
+    assert (feed.silent_s, feed.health) == (None, "stalled")
 
 
 def test_the_feed_ends_with_the_board(board: Board) -> None:

@@ -9,7 +9,7 @@ TOKEN = "a word, ä"
 
 def refusal(guard: Guard, **headers: str | None) -> str | None:
     asked: dict[str, str | None] = {"origin": None, "token": None, "cookie": None, **headers}
-    return guard.refusal(
+    return guard.check_request(
         host=headers.get("host") or "localhost:8080",
         origin=asked["origin"],
         token=asked["token"],

@@ -12,7 +12,7 @@ BUCKETS = len(LATENCY_BOUNDS_S) + 1
 
 def samples(board: Board) -> dict[tuple[str, str], float]:
     """Every value, by its name and its one label's value, if it has one."""
-    content, _ = Metrics(Feed(board)).page("text/plain")
+    content, _ = Metrics(Feed(board)).render("text/plain")
     return {
         (sample.name.removeprefix("lfdn_video_"), "".join(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(content.decode())
@@ -55,6 +55,6 @@ def test_an_odd_source_does_not_break_the_format() -> None:
 
 
 def test_openmetrics_is_given_to_who_asks_for_it() -> None:
-    content, content_type = Metrics(Feed(living_board())).page("application/openmetrics-text")
+    content, content_type = Metrics(Feed(living_board())).render("application/openmetrics-text")
     assert content_type.startswith("application/openmetrics-text")
     assert content.endswith(b"# EOF\n")

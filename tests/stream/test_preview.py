@@ -17,9 +17,11 @@ from PIL import ImageGrab
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.media import Image
 from lfdn_video.stream.board import Status
-from lfdn_video.stream.watch import preview
+from lfdn_video.stream.watch import overlay, preview
 from lfdn_video.stream.watch.health import FRESH_S
-from lfdn_video.stream.watch.preview import Look, check_screen, compose, save_new
+from lfdn_video.stream.watch.overlay import ViewOptions, compose
+from lfdn_video.stream.watch.screen import check_screen
+from lfdn_video.stream.watch.stills import save_new
 from tests.support.sessions import living_board, view
 
 ROOT = Path(__file__).parents[2]
@@ -50,24 +52,24 @@ def colours(picture: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("look", "shown"),
+    ("options", "shown"),
     [
-        (Look("split"), (RAW, RESTORED)),
-        (Look("side"), (RAW, RESTORED)),
-        (Look("raw"), (RAW, RAW)),
-        (Look("restored"), (RESTORED, RESTORED)),
-        (Look("split", divider=0.0), (RESTORED, RESTORED)),
-        (Look("split", divider=1.0), (RAW, RAW)),
+        (ViewOptions("split"), (RAW, RESTORED)),
+        (ViewOptions("side"), (RAW, RESTORED)),
+        (ViewOptions("raw"), (RAW, RAW)),
+        (ViewOptions("restored"), (RESTORED, RESTORED)),
+        (ViewOptions("split", divider=0.0), (RESTORED, RESTORED)),
+        (ViewOptions("split", divider=1.0), (RAW, RAW)),
     ],
 )
-def test_it_shows_what_was_chosen(look: Look, shown: tuple[object, object]) -> None:
-    assert colours(compose(ONE, LIVE, 0.1, look)) == shown
+def test_it_shows_what_was_chosen(options: ViewOptions, shown: tuple[object, object]) -> None:
+    assert colours(compose(ONE, LIVE, 0.1, options)) == shown
 
 
 def test_the_picture_on_the_board_is_not_drawn_on() -> None:
     before = ONE.raw.copy(), ONE.restored.copy()
     for mode in ("split", "side", "raw", "restored"):
-        compose(ONE, LIVE, FRESH_S + 1, Look(mode))
+        compose(ONE, LIVE, FRESH_S + 1, ViewOptions(mode))
     assert np.array_equal(ONE.raw, before[0])
     assert np.array_equal(ONE.restored, before[1])
 
@@ -75,24 +77,24 @@ def test_the_picture_on_the_board_is_not_drawn_on() -> None:
 @pytest.mark.parametrize("state", ["connecting", "reconnecting", "ended", "failed"])
 def test_a_dead_source_is_grey_and_dark(state: str) -> None:
     dead = Status(source="camera", task="derain", state=state)  # type: ignore[arg-type]
-    left, right = colours(compose(ONE, dead, 0.1, Look()))
+    left, right = colours(compose(ONE, dead, 0.1, ViewOptions()))
     assert left == right == (46, 46, 46)  # the mean of its colour, at DIM
 
 
 def test_a_source_that_fell_silent_is_grey_too() -> None:
-    assert colours(compose(ONE, LIVE, FRESH_S + 1, Look()))[0] == (46, 46, 46)
+    assert colours(compose(ONE, LIVE, FRESH_S + 1, ViewOptions()))[0] == (46, 46, 46)
 
 
 def test_before_the_first_picture_there_is_something_to_see() -> None:
-    assert compose(None, LIVE, None, Look()).max() == 255
+    assert compose(None, LIVE, None, ViewOptions()).max() == 255
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (16, 900), (900, 16), (1080, 1920)])
 def test_every_size_has_room_for_its_line(shape: tuple[int, int]) -> None:
     odd = view(1, raw=np.zeros((*shape, 3), np.uint8))
     live = Status(source="camera", task="derain", state="live", message="långe " * 50)
-    drawn = compose(odd, live, FRESH_S + 1, Look(), "a notice")
-    assert drawn.shape[1] >= preview.SMALLEST_WIDTH_PX
+    drawn = compose(odd, live, FRESH_S + 1, ViewOptions(), "a notice")
+    assert drawn.shape[1] >= overlay.MIN_WIDTH_PX
 
 
 def test_a_snapshot_overwrites_nothing(tmp_path: Path) -> None:
@@ -266,8 +268,8 @@ def test_qt_has_its_events_for_itself(screen: str, tmp_path: Path) -> None:
     if ctypes.util.find_library("X11-xcb") is None:
         pytest.skip("no libX11-xcb here")
     program = (
-        "import cv2; from lfdn_video.stream.watch.preview import keep_events_for_qt\n"
-        "keep_events_for_qt(); cv2.namedWindow('window')"
+        "import cv2; from lfdn_video.stream.watch.screen import load_system_x11_xcb\n"
+        "load_system_x11_xcb(); cv2.namedWindow('window')"
     )
     told = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "bindings")}
     words = [sys.executable, "-c", program]

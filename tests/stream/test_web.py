@@ -97,7 +97,7 @@ def test_a_short_token_is_refused() -> None:
     ],
 )
 def test_addresses(address: str, found: tuple[str, int]) -> None:
-    assert web._host_and_port(address) == found
+    assert web._parse_address(address) == found
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_addresses(address: str, found: tuple[str, int]) -> None:
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(OptionError, match="is no address; write HOST:PORT"):
-        web._host_and_port(address)
+        web._parse_address(address)
 
 
 def test_a_port_that_is_taken_is_said() -> None:
@@ -153,7 +153,7 @@ def test_what_fails_in_the_thread_is_raised_here(monkeypatch: pytest.MonkeyPatch
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lfdn_video.stream.watch.web_app.run", broken)
+    monkeypatch.setattr("lfdn_video.stream.watch.web_app.serve_until_stopped", broken)
     with pytest.raises(ZeroDivisionError), serve(living_board(), "127.0.0.1:0"):
         pass
 
