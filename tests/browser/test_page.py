@@ -243,7 +243,7 @@ def test_a_source_that_falls_silent_shows_as_dead(
     page: Page, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FRESH_S", -1.0)
-    expect(page.locator("#dead-word")).to_have_text("No picture")
+    expect(page.locator("#dead-word")).to_have_text("No frames")
 
 
 def test_a_dead_source_shows_as_dead(page: Page, session: Session) -> None:
