@@ -53,13 +53,17 @@ LAYERS = (
     {
         "lfdn_video.stream.addresses",
         "lfdn_video.background",
-        "lfdn_video.stream.board",
         "lfdn_video.stream.watch.guard",
         "lfdn_video.media",
         "lfdn_video.options",
         "lfdn_video.trace",
     },
-    {"lfdn_video.stream.adaptation", "lfdn_video.stream.capture.cameras", "lfdn_video.stream.wire"},
+    {
+        "lfdn_video.stream.adaptation",
+        "lfdn_video.stream.board",
+        "lfdn_video.stream.capture.cameras",
+        "lfdn_video.stream.wire",
+    },
     {"lfdn_video.stream.child"},
     {
         "lfdn_video.planes",

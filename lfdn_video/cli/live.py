@@ -256,9 +256,9 @@ def _window() -> Callable[["Board"], None]:
 
 def _targets(chosen: dict[str, Any]) -> str:
     """Where it goes, in words; nothing secret."""
-    from lfdn_video.stream.addresses import masked
+    from lfdn_video.stream.addresses import mask_secrets
 
-    targets = [chosen["record"], chosen["out"] and masked(chosen["out"])]
+    targets = [chosen["record"], chosen["out"] and mask_secrets(chosen["out"])]
     return ", ".join(target for target in targets if target) or "nothing is written"
 
 

@@ -2,7 +2,7 @@
 is secret.
 
 An address may hold a password. It is kept whole in `Source` alone, to be opened with; whatever is
-shown, logged or served goes through `masked` or `Source.hide`. Values only: opening is done in
+shown, logged or served goes through `mask_secrets` or `Source.redact`. Values only: opening is done in
 `grabber.py`, pushing in `push.py`.
 """
 
@@ -15,9 +15,9 @@ from urllib.parse import unquote
 
 from lfdn_video.errors import OptionError
 
-Kind = Literal["camera", "network", "lavfi", "file"]
+SourceKind = Literal["camera", "network", "lavfi", "file"]
 
-LAVFI = "lavfi:"
+LAVFI_PREFIX = "lavfi:"
 
 PROTOCOLS: Mapping[str, str] = MappingProxyType(
     {
@@ -53,12 +53,12 @@ _SECRET_FIELD = re.compile(
 class Source:
     """Where pictures come from. Shows its address without what is secret in it."""
 
-    kind: Kind
+    kind: SourceKind
     address: str = field(repr=False)
     """As FFmpeg wants it: for a camera its number or its device; credentials included."""
 
     def __str__(self) -> str:
-        return f"camera {self.address}" if self.kind == "camera" else masked(self.address)
+        return f"camera {self.address}" if self.kind == "camera" else mask_secrets(self.address)
 
     @property
     def scheme(self) -> str:
@@ -66,13 +66,13 @@ class Source:
         return scheme_of(self.address) if self.kind == "network" else ""
 
     @property
-    def lasts(self) -> bool:
+    def endless(self) -> bool:
         """Whether it goes on for good, so that an end is a failure."""
         return self.kind in ("camera", "network")
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """`text`, which may quote the address, without what is secret."""
-        return without_secrets(text, self.address)
+        return redact(text, self.address)
 
 
 def parse_source(text: str) -> Source:
@@ -82,13 +82,13 @@ def parse_source(text: str) -> Source:
     """
     if text.isdecimal() or text.startswith("/dev/"):
         return Source("camera", text)
-    if text.startswith(LAVFI):
+    if text.startswith(LAVFI_PREFIX):
         return Source("lavfi", text)
     if not (scheme := scheme_of(text)):
         return Source("file", text)
     if scheme not in PROTOCOLS:
         raise OptionError(
-            f"{masked(text)}: {scheme}:// is no stream that can be opened; "
+            f"{mask_secrets(text)}: {scheme}:// is no stream that can be opened; "
             f"give one of {', '.join(f'{name}://' for name in PROTOCOLS)}"
         )
     return Source("network", text)
@@ -100,12 +100,12 @@ def scheme_of(text: str) -> str:
     return match[1].lower() if match else ""
 
 
-def no_protocol(scheme: str) -> str:
+def describe_missing_protocol(scheme: str) -> str:
     """What is wrong where FFmpeg was built without it."""
     return f"this FFmpeg was built without {scheme}://; use another kind of address"
 
 
-def masked(address: str) -> str:
+def mask_secrets(address: str) -> str:
     """The address to show: without user, password, keys and tokens.
 
     Of an RTMP address the last part of the path is a key, too.
@@ -118,9 +118,9 @@ def masked(address: str) -> str:
     return shown
 
 
-def without_secrets(text: str, address: str) -> str:
+def redact(text: str, address: str) -> str:
     """`text` of somebody else about `address`, wherever it quotes it or a part of it."""
-    text = text.replace(address, masked(address))
+    text = text.replace(address, mask_secrets(address))
     for secret in sorted(_secrets(address), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", text))

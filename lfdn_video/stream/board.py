@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from lfdn_video.media import Image
 
-State = Literal["connecting", "live", "reconnecting", "ended", "failed"]
+StreamState = Literal["connecting", "live", "reconnecting", "ended", "failed"]
 
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Upper bounds of the latency histogram's buckets; one more bucket is above the last."""
@@ -34,7 +34,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """State and statistics of a live session.
+    """StreamState and statistics of a live session.
 
     Counts are totals since the start: frames_in = frames_out + frames_dropped + frames in flight.
     """
@@ -42,7 +42,7 @@ class Status:
     source: str
     """The source's address, without credentials."""
     task: str
-    state: State = "connecting"
+    state: StreamState = "connecting"
     message: str = ""
     """The last error in one line, without credentials; empty while there is none."""
     started_at: float = 0.0

@@ -55,7 +55,7 @@ class Child:
             self._process.wait(ENDING_S)
         except subprocess.TimeoutExpired:  # a driver does not let it go
             _log.warning("a process cannot be ended: %s (%d)", self._module, self._process.pid)
-        self.finish()
+        self.close_input()
         self._out.close()
 
     def send(self, message: object) -> None:
@@ -66,7 +66,7 @@ class Child:
         """Its next message, waited for; EOFError if it is gone."""
         return wire.receive(self._out)
 
-    def finish(self) -> None:
+    def close_input(self) -> None:
         """It is told that nothing more comes."""
         with suppress(BrokenPipeError):  # what was not sent yet is not wanted any more
             self._in.close()
@@ -107,7 +107,7 @@ class Parent:
 
 
 @contextmanager
-def parent() -> Generator[Parent]:
+def connect_to_parent() -> Generator[Parent]:
     """In the process itself: its pipes, for messages alone. What libraries print goes nowhere."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it may have been ignored by who started us
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:

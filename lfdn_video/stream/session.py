@@ -24,9 +24,9 @@ from lfdn_video.media import Frame, Image
 from lfdn_video.options import InferenceOptions, LiveOptions
 from lfdn_video.stream.adaptation import SCALES, Adaptation
 from lfdn_video.stream.addresses import Source, parse_source
-from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, State, Status, View
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Status, StreamState, View
 from lfdn_video.stream.capture.capture import Capture, Captured, Patience
-from lfdn_video.stream.wire import Request, SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket, CaptureRequest
 
 if TYPE_CHECKING:
     from lfdn_video.inference.scheduler import Runner
@@ -50,8 +50,8 @@ class Sink(Protocol):
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """A restored frame; its `info` is set."""
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
-        """Sound of the source, from another thread and ahead of its pictures."""
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
+        """Audio of the source, from another thread and ahead of its pictures."""
 
 
 class LiveFrame:
@@ -102,15 +102,15 @@ class Session:
         self._adaptation = Adaptation(
             self._options.max_latency_s, fixed=None if isinstance(scale, str) else scale
         )
-        request = Request(
+        request = CaptureRequest(
             source=source,
             loop=self._options.loop,
             patience_s=self._options.stall_timeout_s,
-            sound=bool(sinks),
+            audio=bool(sinks),
             options=self._options.input_options,
         )
         patience = Patience(stall_s=self._options.stall_timeout_s, retries=self._options.retries)
-        self._capture = Capture(request, patience, report=self._report, sound=self._pass_sound)
+        self._capture = Capture(request, patience, report=self._report, audio=self._pass_audio)
         self._meter = _Meter()
         self._under_way: Captured | None = None
 
@@ -141,10 +141,10 @@ class Session:
             with self._capture:
                 yield from self._restored(ScaledRunner(runner), inference)
         except BaseException as error:
-            state: State = (
+            state: StreamState = (
                 "ended" if isinstance(error, GeneratorExit | KeyboardInterrupt) else "failed"
             )
-            self._end(state, "" if state == "ended" else self._source.hide(str(error)))
+            self._end(state, "" if state == "ended" else self._source.redact(str(error)))
             raise
         self._end("ended")
 
@@ -256,12 +256,12 @@ class Session:
             **more,
         )
 
-    def _report(self, state: State, message: str = "") -> None:
+    def _report(self, state: StreamState, message: str = "") -> None:
         if state != self._board.status.state:
             self._board.update(changed_at=time.time())
         self._board.update(state=state, message=message)
 
-    def _end(self, state: State, message: str = "") -> None:
+    def _end(self, state: StreamState, message: str = "") -> None:
         if self._under_way is not None:
             self._under_way = None
             self._meter.dropped += 1
@@ -269,9 +269,9 @@ class Session:
         self._report(state, message)
         self._board.close()
 
-    def _pass_sound(self, message: SoundHeader | SoundPacket) -> None:
+    def _pass_audio(self, message: AudioHeader | AudioPacket) -> None:
         for sink in self._sinks:
-            sink.sound(message)
+            sink.add_audio(message)
 
 
 def live(

@@ -19,7 +19,7 @@ _SIZE = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class CaptureRequest:
     """What to read, and how."""
 
     source: Source
@@ -27,22 +27,22 @@ class Request:
     """A file begins again at its end."""
     patience_s: float = 10.0
     """FFmpeg is to give up by itself when nothing came for so long."""
-    sound: bool = False
-    """Whether packets of sound are wanted too."""
+    audio: bool = False
+    """Whether packets of audio are wanted too."""
     options: Mapping[str, str] = field(default_factory=dict)
     """FFmpeg's, of the demuxer and the protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushRequest:
-    """Where to pass a stream on to, and how it is encoded. Frames and sound follow."""
+    """Where to pass a stream on to, and how it is encoded. Frames and audio follow."""
 
     target: str = field(repr=False)
     encode: EncodeOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class StampedFrame:
     """A decoded frame; its `info` is set, its pts left to the receiver."""
 
     frame: Frame
@@ -53,15 +53,15 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class SoundHeader:
-    """There is sound: a NUT file with next to nothing in it, which says of what kind it is."""
+class AudioHeader:
+    """There is audio: a NUT file with next to nothing in it, which says of what kind it is."""
 
     header: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class SoundPacket:
-    """A packet of the sound, as it came."""
+class AudioPacket:
+    """A packet of the audio, as it came."""
 
     content: bytes
     stamp_s: float

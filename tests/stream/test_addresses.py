@@ -3,7 +3,7 @@
 import pytest
 
 from lfdn_video.errors import OptionError
-from lfdn_video.stream.addresses import Source, masked, parse_source
+from lfdn_video.stream.addresses import Source, mask_secrets, parse_source
 
 KINDS = {
     "0": "camera",
@@ -32,7 +32,7 @@ def test_a_source_is_told_by_its_name(text: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("address", "shown"), MASKED.items())
 def test_what_is_secret_is_masked(address: str, shown: str) -> None:
-    assert masked(address) == shown
+    assert mask_secrets(address) == shown
 
 
 def test_an_unknown_scheme_is_refused_without_its_password() -> None:
@@ -56,6 +56,6 @@ def test_a_source_does_not_show_its_password() -> None:
     ],
 )
 def test_what_others_say_of_a_source_is_masked_too(text: str) -> None:
-    hidden = Source("network", "rtsp://user:p%40ss@camera/1").hide(text)
+    hidden = Source("network", "rtsp://user:p%40ss@camera/1").redact(text)
     assert not any(secret in hidden for secret in ("p%40ss", "p@ss", "other:words", "abcdef"))
     assert "***" in hidden

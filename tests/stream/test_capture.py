@@ -51,7 +51,7 @@ def silent() -> Generator[str]:
 
 def capturing(source: str | Path | Source, told: Told, **more: Any) -> Capture:
     parsed = source if isinstance(source, Source) else parse_source(str(source))
-    return Capture(wire.Request(source=parsed), Patience(**more), report=told)
+    return Capture(wire.CaptureRequest(source=parsed), Patience(**more), report=told)
 
 
 def taken(open_capture: Capture) -> Generator[Captured]:
@@ -112,7 +112,7 @@ def test_a_source_that_says_nothing_is_opened_again(
 ) -> None:
     """The socket is open all the time; that is not what is watched."""
     monkeypatch.setattr(capture, "OPENING_S", 1.0)
-    request = wire.Request(source=parse_source(silent), patience_s=60)
+    request = wire.CaptureRequest(source=parse_source(silent), patience_s=60)
     with Capture(request, Patience(stall_s=1.0), report=told):
         wait_until(lambda: len(told.messages) >= 2)
     assert "no frame for 1 s" in told.messages[0]

@@ -16,15 +16,15 @@ from tests.support.fakes import noise_frames, video_info
 from tests.support.waiting import wait_until
 
 
-def endless() -> wire.Request:
-    return wire.Request(source=parse_source("lavfi:testsrc2=size=64x48:rate=25"))
+def endless() -> wire.CaptureRequest:
+    return wire.CaptureRequest(source=parse_source("lavfi:testsrc2=size=64x48:rate=25"))
 
 
 def test_messages_arrive_as_they_were_sent() -> None:
     (frame,) = noise_frames(video_info(), 1)
     pipe = io.BytesIO()
     wire.send(pipe, wire.Note("first"))
-    wire.send(pipe, wire.Picture(frame, 1.5, 0.0))
+    wire.send(pipe, wire.StampedFrame(frame, 1.5, 0.0))
     pipe.seek(0)
     assert wire.receive(pipe) == wire.Note("first")
     picture = wire.receive(pipe)
@@ -40,7 +40,7 @@ def test_half_a_message_is_the_end() -> None:
 
 
 def test_a_request_does_not_show_its_password() -> None:
-    request = wire.Request(source=parse_source("rtsp://user:secret@host/1"))
+    request = wire.CaptureRequest(source=parse_source("rtsp://user:secret@host/1"))
     assert "secret" not in repr(request)
     assert "secret" not in repr(wire.PushRequest(target="rtmp://h/live/secret", encode=None))  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ def test_leaving_it_ends_the_process() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_no_password_stands_among_the_arguments() -> None:
     with Child("lfdn_video.stream.capture.grabber") as child:
-        child.send(wire.Request(source=parse_source("rtsp://user:secret@127.0.0.1:9/1")))
+        child.send(wire.CaptureRequest(source=parse_source("rtsp://user:secret@127.0.0.1:9/1")))
         words = Path(f"/proc/{child._process.pid}/cmdline").read_bytes()
         environment = Path(f"/proc/{child._process.pid}/environ").read_bytes()
     assert b"secret" not in words + environment

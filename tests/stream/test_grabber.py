@@ -16,12 +16,12 @@ SHORT = Clip(codec="ffv1", pts=tuple(range(6)))
 
 def grabbed(source: str | Path, **more: Any) -> list[Any]:
     messages: list[Any] = []
-    grabber.grab(wire.Request(source=parse_source(str(source)), **more), messages.append)
+    grabber.grab(wire.CaptureRequest(source=parse_source(str(source)), **more), messages.append)
     return messages
 
 
-def pictures(messages: list[Any]) -> list[wire.Picture]:
-    return [each for each in messages if isinstance(each, wire.Picture)]
+def pictures(messages: list[Any]) -> list[wire.StampedFrame]:
+    return [each for each in messages if isinstance(each, wire.StampedFrame)]
 
 
 def test_every_frame_of_a_file_comes_as_it_is_and_then_the_end(tmp_path: Path) -> None:
@@ -55,14 +55,14 @@ def test_a_picture_of_another_size_says_so(tmp_path: Path) -> None:
     ]
 
 
-def test_sound_comes_with_a_header_and_on_the_clock_of_the_pictures(tmp_path: Path) -> None:
+def test_audio_comes_with_a_header_and_on_the_clock_of_the_pictures(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=tuple(range(10)), audio="aac").make(tmp_path / "clip.mp4")
-    messages = grabbed(clip, sound=True)
-    assert [type(each) for each in messages].count(wire.SoundHeader) == 1
-    sound = [each for each in messages if isinstance(each, wire.SoundPacket)]
+    messages = grabbed(clip, audio=True)
+    assert [type(each) for each in messages].count(wire.AudioHeader) == 1
+    audio = [each for each in messages if isinstance(each, wire.AudioPacket)]
     first = pictures(messages)[0].stamp_s
-    assert sound
-    assert all(-0.5 < packet.stamp_s - first < 5 for packet in sound)
+    assert audio
+    assert all(-0.5 < packet.stamp_s - first < 5 for packet in audio)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,6 @@ def test_opencv_gives_what_ffmpeg_cannot(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(grabber, "ffmpeg_name", lambda _: None)
     source = Source("camera", str(clip))
     messages: list[Any] = []
-    grabber.grab(wire.Request(source=source), messages.append)
+    grabber.grab(wire.CaptureRequest(source=source), messages.append)
     assert [p.frame.format.name for p in pictures(messages)] == ["gbrp"] * 5
     assert "gives no pictures any more" in messages[-1].error

@@ -12,7 +12,7 @@ import pytest
 
 from lfdn_video.background import Worker
 from lfdn_video.options import LiveOptions
-from lfdn_video.stream.addresses import masked, parse_source
+from lfdn_video.stream.addresses import mask_secrets, parse_source
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
 from tests.support import rtsp
@@ -38,7 +38,7 @@ class Watched:
     """A session in a thread."""
 
     def __init__(self, address: str) -> None:
-        self.board = Board(Status(source=masked(address), task="derain"))
+        self.board = Board(Status(source=mask_secrets(address), task="derain"))
         self._session = Session(parse_source(address), self.board, LiveOptions())
         self._worker = Worker(self._run, name="model")
 

@@ -17,7 +17,7 @@ from lfdn_video.input.reader import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.sinks.recording import Recording
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 from tests.support.clips import Clip
 from tests.support.fakes import noise_frames, video_info
 from tests.support.waiting import threads
@@ -151,27 +151,27 @@ def test_what_cannot_work_is_refused_before_the_first_frame(
         Recording(tmp_path / name, encode=EncodeOptions(**options))
 
 
-def sound_of(clip: Path) -> list[SoundHeader | SoundPacket]:
+def audio_of(clip: Path) -> list[AudioHeader | AudioPacket]:
     """As it comes from a source, in no time."""
     from lfdn_video.stream.capture import grabber
 
-    sound: list[SoundHeader | SoundPacket] = []
+    audio: list[AudioHeader | AudioPacket] = []
     with av.open(str(clip)) as container:
-        heard = grabber._sound(container, sound.append)  # type: ignore[arg-type]
+        heard = grabber._audio(container, audio.append)  # type: ignore[arg-type]
         assert heard is not None
         for packet in container.demux(heard.stream):
             if packet.size:
                 heard.give(packet, 100 + float(packet.pts or 0) * float(packet.time_base))
-    return sound
+    return audio
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_sound_is_copied_beside_its_pictures(ending: str, tmp_path: Path) -> None:
+def test_audio_is_copied_beside_its_pictures(ending: str, tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=tuple(range(25)), audio="aac").make(tmp_path / "clip.mp4")
     file = tmp_path / f"out.{ending}"
     with Recording(file) as recording:
-        for message in sound_of(clip):
-            recording.sound(message)
+        for message in audio_of(clip):
+            recording.add_audio(message)
         record(recording, frames(25))
     with av.open(str(file)) as container:
         (stream,) = container.streams.audio
@@ -180,11 +180,11 @@ def test_sound_is_copied_beside_its_pictures(ending: str, tmp_path: Path) -> Non
     assert 0.8 < float(sum(p.duration or 0 for p in found) * found[0].time_base) < 1.1
 
 
-def test_sound_that_the_container_cannot_hold_costs_no_picture(tmp_path: Path) -> None:
+def test_audio_that_the_container_cannot_hold_costs_no_picture(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=tuple(range(5)), audio="pcm_mulaw").make(tmp_path / "c.mov")
     with Recording(tmp_path / "out.mkv") as recording:
-        for message in sound_of(clip):
-            recording.sound(message)
+        for message in audio_of(clip):
+            recording.add_audio(message)
         record(recording, frames(5))
     assert len(times(tmp_path / "out.mkv")) == 5
 

@@ -17,7 +17,7 @@ from lfdn_video.media import Frame
 from lfdn_video.stream.addresses import parse_source
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 from tests.support.clips import Clip
 from tests.support.fakes import NetworkFailureError, brighten, fail_after, identity, identity_engine
 from tests.support.waiting import threads
@@ -148,7 +148,7 @@ def test_sinks_get_every_restored_frame_and_when_it_was_captured(board: Board) -
             assert frame.info is not None
             self.stamps.append(stamp_s)
 
-        def sound(self, message: SoundHeader | SoundPacket) -> None:
+        def add_audio(self, message: AudioHeader | AudioPacket) -> None:
             pass
 
     sink = Sink()

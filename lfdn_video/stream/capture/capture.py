@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
+from lfdn_video.background import WAKE_S
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame
 from lfdn_video.stream import wire
-from lfdn_video.stream.board import State
+from lfdn_video.stream.board import StreamState
 from lfdn_video.stream.child import Child
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 5.0
@@ -32,15 +33,13 @@ LONG_OUTAGE_S, LONG_OUTAGE_WAIT_S = 600.0, 30.0
 OPENING_S = 20.0
 """Before a first frame there may be more silence: names are looked up, key frames waited for."""
 
-WAKE_S = 0.5  # so that Ctrl-C is noticed on every system
-
 _log = logging.getLogger(__name__)
 
 
 class Report(Protocol):
     """Told what becomes of the source, from the capture's thread."""
 
-    def __call__(self, state: State, message: str = "") -> None: ...
+    def __call__(self, state: StreamState, message: str = "") -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +82,14 @@ class Capture:
 
     def __init__(
         self,
-        request: wire.Request,
+        request: wire.CaptureRequest,
         patience: Patience,
         *,
         report: Report,
-        sound: Callable[[wire.SoundHeader | wire.SoundPacket], None] | None = None,
+        audio: Callable[[wire.AudioHeader | wire.AudioPacket], None] | None = None,
     ) -> None:
         self._request, self._patience = request, patience
-        self._report, self._sound = report, sound
+        self._report, self._audio = report, audio
         self._changed = threading.Condition()
         self._newest: Captured | None = None
         self._counts = Counts()
@@ -181,7 +180,7 @@ class Capture:
             if ended.final or not self._goes_on(outage.tries):
                 raise InputError(ended.error)
             _log.info("%s; trying again in %g s", ended.error, wait_s)
-            state: State = "reconnecting" if self._was_live else "connecting"
+            state: StreamState = "reconnecting" if self._was_live else "connecting"
             self._report(state, f"{ended.error}; trying again")
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, wait_s)
@@ -210,7 +209,7 @@ class Capture:
                 grabber.send(self._request)
                 while True:
                     message = grabber.receive()
-                    if isinstance(message, wire.Picture):
+                    if isinstance(message, wire.StampedFrame):
                         watchdog.feed()
                         self._put(message, first=first)
                         first = False
@@ -218,8 +217,8 @@ class Capture:
                         return message
                     elif isinstance(message, wire.Note):
                         _log.warning("%s: %s", source, message.text)
-                    elif self._sound is not None:
-                        self._sound(message)
+                    elif self._audio is not None:
+                        self._audio(message)
             except (EOFError, BrokenPipeError):
                 if watchdog.barked_after_s is not None:
                     return wire.Ended(f"{source}: no frame for {watchdog.barked_after_s:g} s")
@@ -228,7 +227,7 @@ class Capture:
                 with self._changed:
                     self._grabber = None
 
-    def _put(self, picture: wire.Picture, *, first: bool) -> None:
+    def _put(self, picture: wire.StampedFrame, *, first: bool) -> None:
         with self._changed:
             pts = max(self._last_pts + 1, round(picture.stamp_s * 1e6))
             self._last_pts = pts

@@ -2,7 +2,7 @@
 
 A process of its own, because whatever FFmpeg, a driver or a name server does, it can be ended:
 a read that hangs for good, a leak at every reconnect, a decoder that crashes on what a network
-brought. It is told what to read in `wire.Request`. `capture.py` starts it and watches over it.
+brought. It is told what to read in `wire.CaptureRequest`. `capture.py` starts it and watches over it.
 
 What does not come at its own pace (files, test sources) is given out in real time.
 """
@@ -34,9 +34,15 @@ from lfdn_video.input.probe import main_stream, picture_info
 from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
 from lfdn_video.planes import planes_of
 from lfdn_video.stream import wire
-from lfdn_video.stream.addresses import LAVFI, PROTOCOLS, Source, masked, no_protocol
+from lfdn_video.stream.addresses import (
+    LAVFI_PREFIX,
+    PROTOCOLS,
+    Source,
+    describe_missing_protocol,
+    mask_secrets,
+)
 from lfdn_video.stream.capture.cameras import ffmpeg_name, opencv_frames
-from lfdn_video.stream.child import parent
+from lfdn_video.stream.child import connect_to_parent
 
 PROBE_US = 1_000_000
 """So much of a stream FFmpeg may look at before it says what is in it."""
@@ -63,7 +69,7 @@ DRIFT = 0.001
 """Seconds per second by which a camera's clock may be slow."""
 
 SILENCE_BYTES = 16
-"""Of a packet that stands for the sound where only its kind is told."""
+"""Of a packet that stands for the audio where only its kind is told."""
 
 LATEST_S = 0.5
 """What could not be given out in time by more than this delays all that follows."""
@@ -73,13 +79,13 @@ Send = Callable[[object], None]
 
 def main() -> None:
     """Read the request from the parent, and do it."""
-    with parent() as the_parent:
+    with connect_to_parent() as the_parent:
         request = the_parent.receive()
         the_parent.watch()
         grab(request, the_parent.send)
 
 
-def grab(request: wire.Request, send: Send) -> None:
+def grab(request: wire.CaptureRequest, send: Send) -> None:
     """Send what `request` asks for, and at last how it ended. Raises nothing but OSError."""
     try:
         if request.source.kind == "camera":
@@ -87,17 +93,21 @@ def grab(request: wire.Request, send: Send) -> None:
         else:
             _grab_container(request, send)
     except InputError as error:
-        send(wire.Ended(request.source.hide(str(error))))
+        send(wire.Ended(request.source.redact(str(error))))
     except ProtocolNotFoundError:
-        send(wire.Ended(f"{request.source}: {no_protocol(request.source.scheme)}", final=True))
+        send(
+            wire.Ended(
+                f"{request.source}: {describe_missing_protocol(request.source.scheme)}", final=True
+            )
+        )
     except FFmpegError as error:
-        words = request.source.hide(ffmpeg_words(error))
+        words = request.source.redact(ffmpeg_words(error))
         send(wire.Ended(f"{request.source}: {words}"))
     else:
         send(wire.Ended())
 
 
-def _grab_camera(request: wire.Request, send: Send) -> None:
+def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
     camera, found = request.source.address, ffmpeg_name(request.source.address)
     words = "is not known to FFmpeg"
     if found is not None:
@@ -111,7 +121,7 @@ def _grab_camera(request: wire.Request, send: Send) -> None:
                 _Grab(container, request, send, _Unhurried()).run()
             raise InputError(f"{request.source}: gives no pictures any more; is it plugged in?")
     try:
-        pictures = _Pictures(request.source.hide, send)
+        pictures = _Pictures(request.source.redact, send)
         with closing(opencv_frames(camera)) as frames:
             for video in frames:
                 pictures.give(video, None, time.monotonic())
@@ -119,11 +129,11 @@ def _grab_camera(request: wire.Request, send: Send) -> None:
         raise InputError(f"{error} (FFmpeg: {words})") from error
 
 
-def _grab_container(request: wire.Request, send: Send) -> None:
+def _grab_container(request: wire.CaptureRequest, send: Send) -> None:
     pace: _Pace | _Unhurried | None = None
     while True:
         with closing(_open(request)) as container:
-            finite = not request.source.lasts or _is_recorded(request.source, container)
+            finite = not request.source.endless or _is_recorded(request.source, container)
             if pace is None:
                 pace = _Pace() if finite else _Unhurried()
             grab = _Grab(container, request, send, pace)
@@ -137,12 +147,12 @@ def _grab_container(request: wire.Request, send: Send) -> None:
         pace.begin_again()
 
 
-def _open(request: wire.Request) -> InputContainer:
+def _open(request: wire.CaptureRequest) -> InputContainer:
     source = request.source
     if source.kind == "file":
         return open_source(Path(source.address))
     if source.kind == "lavfi":
-        return av.open(source.address.removeprefix(LAVFI), format="lavfi")
+        return av.open(source.address.removeprefix(LAVFI_PREFIX), format="lavfi")
     allowed = (av.formats_available - REFERRING_FORMATS) | NETWORK_FORMATS.get(source.scheme, set())
     return av.open(
         source.address,
@@ -186,18 +196,18 @@ class _Grab:
     def __init__(
         self,
         container: InputContainer,
-        request: wire.Request,
+        request: wire.CaptureRequest,
         send: Send,
         pace: _Pace | _Unhurried,
     ) -> None:
         self._container, self._pace = container, pace
-        self._name = Path(masked(request.source.address))
+        self._name = Path(mask_secrets(request.source.address))
         self._video = main_stream(container, self._name)
         self._video.thread_type = ThreadType.SLICE  # by frames, each would come some frames late
         self._video.codec_context.options = decoding_limits()
-        self._pictures = _Pictures(request.source.hide, send)
-        self._sound = _sound(container, send) if request.sound else None
-        wanted = [self._video, *([self._sound.stream] if self._sound is not None else [])]
+        self._pictures = _Pictures(request.source.redact, send)
+        self._audio = _audio(container, send) if request.audio else None
+        wanted = [self._video, *([self._audio.stream] if self._audio is not None else [])]
         for stream in container.streams:
             if stream not in wanted:
                 stream.discard = Discard.all
@@ -216,9 +226,9 @@ class _Grab:
     def run(self) -> None:
         """InputError or FFmpegError if it ends before its time."""
         for packet in self._packets():
-            if self._sound is not None and packet.stream == self._sound.stream:
+            if self._audio is not None and packet.stream == self._audio.stream:
                 self._pace.until(_time_s(packet))
-                self._sound.give(packet, time.monotonic())
+                self._audio.give(packet, time.monotonic())
             else:
                 self._decode(packet)
         self._decode(None)
@@ -283,7 +293,7 @@ class _Pictures:
     ) -> None:
         info = self._info_of(video, stream)
         frame = Frame(planes_of(video, info.format), info.format, pts=0, info=info)
-        self._send(wire.Picture(frame, stamp_s, decode_s))
+        self._send(wire.StampedFrame(frame, stamp_s, decode_s))
         self.count += 1
 
     def _info_of(self, video: VideoFrame, stream: VideoStream | None) -> VideoInfo:
@@ -298,8 +308,8 @@ class _Pictures:
         return self._info
 
 
-class _Sound:
-    """Packets of sound, put on the clock of the pictures.
+class _AudioCopier:
+    """Packets of audio, put on the clock of the pictures.
 
     The first one is heard when it comes, and the others as far from it as they say; where they
     drift away from when they come, that is begun again.
@@ -317,11 +327,11 @@ class _Sound:
         if self._ahead_s is None or abs(time_s + self._ahead_s - came_s) > 1:
             self._ahead_s = came_s - time_s
         duration_s = float((packet.duration or 0) * packet.time_base)
-        self._send(wire.SoundPacket(bytes(packet), time_s + self._ahead_s, duration_s))
+        self._send(wire.AudioPacket(bytes(packet), time_s + self._ahead_s, duration_s))
 
 
-def _sound(container: InputContainer, send: Send) -> _Sound | None:
-    """The first stream of sound, if there is one that can be copied; its header is sent."""
+def _audio(container: InputContainer, send: Send) -> _AudioCopier | None:
+    """The first stream of audio, if there is one that can be copied; its header is sent."""
     if not container.streams.audio:
         return None
     stream = container.streams.audio[0]
@@ -334,10 +344,10 @@ def _sound(container: InputContainer, send: Send) -> _Sound | None:
             empty.mux(silence)
     except (FFmpegError, ValueError) as error:
         words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
-        send(wire.Note(f"the sound ({stream.name}) cannot be copied and is left out: {words}"))
+        send(wire.Note(f"the audio ({stream.name}) cannot be copied and is left out: {words}"))
         return None
-    send(wire.SoundHeader(header.getvalue()))
-    return _Sound(stream, send)
+    send(wire.AudioHeader(header.getvalue()))
+    return _AudioCopier(stream, send)
 
 
 class _Backlog:

@@ -1,4 +1,4 @@
-"""One open file or stream that live frames are written into as they come, with their sound.
+"""One open file or stream that live frames are written into as they come, with their audio.
 
 Frames come at a variable rate and nothing is known of those that follow: the encoder gives each
 packet out at once, times are those of capture, and what is written can be read back at once. Names
@@ -31,7 +31,7 @@ from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words
 from lfdn_video.media import Frame, PixelFormat, VideoInfo
 from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder, find_codec
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 MILLISECOND = Fraction(1, 1000)
 """The clock of what is written: Matroska and FLV have no finer one."""
@@ -58,36 +58,36 @@ CODEC_OPTIONS: Mapping[str, Mapping[str, str]] = {
 PLAYABLE_FORMAT = "yuv420p"
 """What every player and browser shows."""
 
-FLV_SOUND = {"aac", "mp3", "mp3float"}
+FLV_AUDIO = {"aac", "mp3", "mp3float"}
 """FFmpeg's muxer ends the process over some others."""
 
-LONGEST_SOUND_S = 30.0
-"""Sound that waits for its pictures."""
+LONGEST_AUDIO_S = 30.0
+"""Audio that waits for its pictures."""
 
 _log = logging.getLogger(__name__)
 
 
-class Sound:
-    """What is known of the sound, and the packets that wait for their pictures.
+class AudioQueue:
+    """What is known of the audio, and the packets that wait for their pictures.
 
     Filled by one thread and emptied by another.
     """
 
     def __init__(self) -> None:
-        self.header: SoundHeader | None = None
-        self._packets: deque[SoundPacket] = deque()
+        self.header: AudioHeader | None = None
+        self._packets: deque[AudioPacket] = deque()
 
-    def add(self, message: SoundHeader | SoundPacket) -> None:
-        if isinstance(message, SoundHeader):
+    def add(self, message: AudioHeader | AudioPacket) -> None:
+        if isinstance(message, AudioHeader):
             if message != self.header:
                 self._packets.clear()
             self.header = message
             return
         self._packets.append(message)
-        while message.stamp_s - self._packets[0].stamp_s > LONGEST_SOUND_S:
+        while message.stamp_s - self._packets[0].stamp_s > LONGEST_AUDIO_S:
             self._packets.popleft()
 
-    def until(self, stamp_s: float) -> list[SoundPacket]:
+    def until(self, stamp_s: float) -> list[AudioPacket]:
         """Take what is to be heard before."""
         taken = []
         while self._packets and self._packets[0].stamp_s <= stamp_s:
@@ -106,7 +106,7 @@ class Outlet:
         encode: EncodeOptions,
         *,
         container_options: Mapping[str, str] | None = None,
-        sound: SoundHeader | None = None,
+        audio: AudioHeader | None = None,
         began_at: float | None = None,
     ) -> None:
         """`name`, `kind`: as FFmpeg has them. `began_at`: to be told as the time of creation."""
@@ -116,20 +116,20 @@ class Outlet:
         for warning in self._encoder.warnings:
             _log.info("%s: %s", kind, warning)
         self._start_s: float | None = None
-        self._last_ticks = self._last_sound_ticks = -1
+        self._last_ticks = self._last_audio_ticks = -1
         self._key_s = float("-inf")
         self._began_at = began_at
         self._place = (name, kind, dict(container_options or {}))
-        self._sound: Stream | None = None
+        self._audio: Stream | None = None
         try:
-            self._open(sound)
+            self._open(audio)
         except FFmpegError as error:
-            if sound is None or isinstance(error, OSError):
+            if audio is None or isinstance(error, OSError):
                 raise
-            self._without_sound(ffmpeg_words(error))
+            self._without_audio(ffmpeg_words(error))
             self._open(None)
 
-    def _open(self, sound: SoundHeader | None) -> None:
+    def _open(self, audio: AudioHeader | None) -> None:
         """Open the container and write its header."""
         name, kind, options = self._place
         self._container = av.open(name, "w", format=kind, container_options=options)
@@ -138,7 +138,7 @@ class Outlet:
                 moment = datetime.fromtimestamp(self._began_at, UTC).isoformat()
                 self._container.metadata["creation_time"] = moment.replace("+00:00", "Z")
             self._video = self._add_video(self._container)
-            self._sound = self._add_sound(self._container, sound)
+            self._audio = self._add_audio(self._container, audio)
             with ffmpeg_errors():
                 self._container.start_encoding()
         except BaseException:
@@ -160,15 +160,15 @@ class Outlet:
         for packet in self._video.encode(video):
             self._container.mux(packet)
 
-    def write_sound(self, packet: SoundPacket) -> None:
-        """Copy a packet, if this takes sound and the pictures have begun."""
-        if self._sound is None or self._start_s is None or packet.stamp_s < self._start_s:
+    def write_audio(self, packet: AudioPacket) -> None:
+        """Copy a packet, if this takes audio and the pictures have begun."""
+        if self._audio is None or self._start_s is None or packet.stamp_s < self._start_s:
             return
-        base = self._sound.time_base or MILLISECOND
+        base = self._audio.time_base or MILLISECOND
         ticks = round((packet.stamp_s - self._start_s) / base)
         copied: Packet[Stream] = Packet(packet.content)
-        copied.stream, copied.time_base = self._sound, base
-        copied.pts = copied.dts = self._last_sound_ticks = max(self._last_sound_ticks + 1, ticks)
+        copied.stream, copied.time_base = self._audio, base
+        copied.pts = copied.dts = self._last_audio_ticks = max(self._last_audio_ticks + 1, ticks)
         copied.duration = round(packet.duration_s / base)
         self._container.mux(copied)
 
@@ -188,22 +188,22 @@ class Outlet:
             stream.set_display_rotation(-self._info.rotation, hflip=self._info.flip)
         return stream
 
-    def _add_sound(self, container: OutputContainer, header: SoundHeader | None) -> Stream | None:
+    def _add_audio(self, container: OutputContainer, header: AudioHeader | None) -> Stream | None:
         if header is None:
             return None
         with _reopened(header) as template:
             stream = template.streams[0]
-            if self._kind == "flv" and stream.name not in FLV_SOUND:
-                self._without_sound(f"no {stream.name} in FLV")
+            if self._kind == "flv" and stream.name not in FLV_AUDIO:
+                self._without_audio(f"no {stream.name} in FLV")
                 return None
             try:
                 return container.add_stream_from_template(stream, opaque=True)
             except ValueError as error:
-                self._without_sound(str(error))
+                self._without_audio(str(error))
                 return None
 
-    def _without_sound(self, words: str) -> None:
-        _log.warning("the sound is left out: %s cannot hold it (%s)", self._kind, words)
+    def _without_audio(self, words: str) -> None:
+        _log.warning("the audio is left out: %s cannot hold it (%s)", self._kind, words)
 
 
 def live_encoder(info: VideoInfo, options: EncodeOptions, kind: str) -> Encoder:
@@ -254,5 +254,5 @@ def _is_even(info: VideoInfo) -> bool:
     return info.width % 2 == 0 and info.height % 2 == 0
 
 
-def _reopened(header: SoundHeader) -> InputContainer:
+def _reopened(header: AudioHeader) -> InputContainer:
     return av.open(io.BytesIO(header.header), "r")

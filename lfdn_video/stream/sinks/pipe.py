@@ -18,14 +18,15 @@ from av.video.frame import VideoFrame
 
 from lfdn_video.media import FALLBACK_RATE, Frame, Image, Plane, VideoInfo
 from lfdn_video.planes import Coding, Converter, planes_of, working_format
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 Format = Literal["y4m", "raw"]
 
 CHROMA = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444", "gray": "mono"}
 """Formats that YUV4MPEG2 takes as they are, by its names; others become the first."""
 
-WAKE_S = 0.25
+POLL_S = 0.25
+"""Between two looks at whether the session was stopped, while the reader takes nothing."""
 
 
 class Pipe:
@@ -53,7 +54,7 @@ class Pipe:
         if sys.platform != "win32":
             os.set_blocking(self._descriptor, self._blocks)
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """There is no place for it."""
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
@@ -113,7 +114,7 @@ class Pipe:
         view = memoryview(content)
         while len(view) and not self._stopped():
             if sys.platform != "win32":
-                _, ready, _ = select.select([], [self._descriptor], [], WAKE_S)
+                _, ready, _ = select.select([], [self._descriptor], [], POLL_S)
                 if not ready:
                     continue
             try:

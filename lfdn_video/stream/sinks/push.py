@@ -14,13 +14,14 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from lfdn_video.background import WAKE_S
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream import wire
-from lfdn_video.stream.addresses import masked, scheme_of
+from lfdn_video.stream.addresses import mask_secrets, scheme_of
 from lfdn_video.stream.child import Child
-from lfdn_video.stream.sinks.outlet import Sound, check_encoding
+from lfdn_video.stream.sinks.outlet import AudioQueue, check_encoding
 from lfdn_video.stream.sinks.pusher import KINDS
 
 QUEUE_FRAMES = 4
@@ -29,7 +30,6 @@ STUCK_S = 10.0
 """A frame that cannot be sent for so long: the server hangs."""
 ENDING_S = 3.0
 """For what is under way to be sent at the end."""
-WAKE_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class Push:
     """A sink of a session. A context manager; leaving it ends the stream."""
 
     def __init__(self, target: str, *, encode: EncodeOptions | None = None) -> None:
-        self._name = masked(target)
+        self._name = mask_secrets(target)
         if scheme_of(target) not in KINDS:
             known = ", ".join(f"{scheme}://" for scheme in KINDS)
             raise OptionError(f"out: {self._name} is no place to push to; give one of {known}")
         self._request = wire.PushRequest(target=target, encode=encode or EncodeOptions())
         check_encoding(self._request.encode, _checked_kind(scheme_of(target)))
-        self._sound = Sound()
-        self._queue: deque[wire.Picture] = deque(maxlen=QUEUE_FRAMES)
+        self._audio = AudioQueue()
+        self._queue: deque[wire.StampedFrame] = deque(maxlen=QUEUE_FRAMES)
         self._changed = threading.Condition()
         self._closing = False
         self._child: Child | None = None
@@ -75,15 +75,15 @@ class Push:
             self._thread.join(WAKE_S)
             self._kill()
 
-    def sound(self, message: wire.SoundHeader | wire.SoundPacket) -> None:
-        self._sound.add(message)
+    def add_audio(self, message: wire.AudioHeader | wire.AudioPacket) -> None:
+        self._audio.add(message)
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
         """Queue a frame; never waits. OutputError if there is no way to push at all."""
         if self._hopeless is not None:
             raise OutputError(self._hopeless)
         with self._changed:
-            self._queue.append(wire.Picture(frame, stamp_s, 0.0))
+            self._queue.append(wire.StampedFrame(frame, stamp_s, 0.0))
             self._changed.notify_all()
             since_s = self._sending_since_s
         if since_s is not None and time.monotonic() - since_s > STUCK_S:
@@ -118,12 +118,12 @@ class Push:
             self.connections += 1
             try:
                 child.send(self._request)
-                header = self._sound.header
+                header = self._audio.header
                 if header is not None:
                     child.send(header)
                 while (picture := self._next()) is not None:
                     self._send(child, picture)
-                child.finish()
+                child.close_input()
             except BrokenPipeError:
                 return self._last_words(child)
             finally:
@@ -132,11 +132,11 @@ class Push:
             child.wait(ENDING_S)
         return None
 
-    def _send(self, child: Child, picture: wire.Picture) -> None:
+    def _send(self, child: Child, picture: wire.StampedFrame) -> None:
         with self._changed:
             self._sending_since_s = time.monotonic()
         try:
-            for packet in self._sound.until(picture.stamp_s):
+            for packet in self._audio.until(picture.stamp_s):
                 child.send(packet)
             child.send(picture)
         finally:
@@ -150,7 +150,7 @@ class Push:
             return wire.Ended(f"{self._name}: the process that sends it ended by itself")
         return ended
 
-    def _next(self, *, peek: bool = False) -> wire.Picture | None:
+    def _next(self, *, peek: bool = False) -> wire.StampedFrame | None:
         """The oldest of the queue, waited for; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or len(self._queue) > 0)

@@ -1,7 +1,7 @@
 """The process that passes a live stream on to a server: encodes what it is sent, and pushes it.
 
 A process of its own for the reasons of `grabber.py`: FFmpeg has no way to end a write that hangs.
-It is told where to by `wire.PushRequest`, then gets frames and sound; `push.py` starts it.
+It is told where to by `wire.PushRequest`, then gets frames and audio; `push.py` starts it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from av.error import FFmpegError, ProtocolNotFoundError
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.ffmpeg import ffmpeg_words
 from lfdn_video.stream import wire
-from lfdn_video.stream.addresses import masked, no_protocol, scheme_of, without_secrets
-from lfdn_video.stream.child import Parent, parent
+from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets, redact, scheme_of
+from lfdn_video.stream.child import Parent, connect_to_parent
 from lfdn_video.stream.sinks.outlet import Outlet, shape
 
 if TYPE_CHECKING:
@@ -42,19 +42,19 @@ UDP_BYTES = 1316
 
 
 def main() -> None:
-    with parent() as the_parent:
+    with connect_to_parent() as the_parent:
         request = the_parent.receive()
         try:
             _push(request, the_parent)
         except ProtocolNotFoundError:
-            words = no_protocol(scheme_of(request.target))
-            the_parent.send(wire.Ended(f"{masked(request.target)}: {words}", final=True))
+            words = describe_missing_protocol(scheme_of(request.target))
+            the_parent.send(wire.Ended(f"{mask_secrets(request.target)}: {words}", final=True))
         except FFmpegError as error:
-            words = without_secrets(ffmpeg_words(error), request.target)
-            the_parent.send(wire.Ended(f"{masked(request.target)}: {words}"))
+            words = redact(ffmpeg_words(error), request.target)
+            the_parent.send(wire.Ended(f"{mask_secrets(request.target)}: {words}"))
         except LfdnVideoError as error:
-            words = without_secrets(str(error), request.target)
-            the_parent.send(wire.Ended(f"{masked(request.target)}: {words}", final=True))
+            words = redact(str(error), request.target)
+            the_parent.send(wire.Ended(f"{mask_secrets(request.target)}: {words}", final=True))
         else:
             the_parent.send(wire.Ended())
 
@@ -68,7 +68,7 @@ def address(target: str) -> str:
 
 def _push(request: wire.PushRequest, the_parent: Parent) -> None:
     """Until there is nothing more to be had from the parent."""
-    header: wire.SoundHeader | None = None
+    header: wire.AudioHeader | None = None
     outlet: Outlet | None = None
     current: VideoInfo | None = None
     try:
@@ -77,11 +77,11 @@ def _push(request: wire.PushRequest, the_parent: Parent) -> None:
                 message = the_parent.receive()
             except EOFError:
                 break
-            if isinstance(message, wire.SoundHeader):
+            if isinstance(message, wire.AudioHeader):
                 header = message
-            elif isinstance(message, wire.SoundPacket):
+            elif isinstance(message, wire.AudioPacket):
                 if outlet is not None:
-                    outlet.write_sound(message)
+                    outlet.write_audio(message)
             else:
                 info = message.frame.info
                 if outlet is None or current is None or shape(info) != shape(current):
@@ -95,7 +95,7 @@ def _push(request: wire.PushRequest, the_parent: Parent) -> None:
                 outlet.close()
 
 
-def _outlet(request: wire.PushRequest, info: VideoInfo, header: wire.SoundHeader | None) -> Outlet:
+def _outlet(request: wire.PushRequest, info: VideoInfo, header: wire.AudioHeader | None) -> Outlet:
     kind = KINDS[scheme_of(request.target)]
     return Outlet(
         address(request.target),
@@ -103,7 +103,7 @@ def _outlet(request: wire.PushRequest, info: VideoInfo, header: wire.SoundHeader
         info,
         request.encode,
         container_options=_OPTIONS[kind],
-        sound=header,
+        audio=header,
     )
 
 

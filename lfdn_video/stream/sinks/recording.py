@@ -26,8 +26,8 @@ from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_words
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
-from lfdn_video.stream.sinks.outlet import Outlet, Sound, check_encoding, shape
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.sinks.outlet import AudioQueue, Outlet, check_encoding, shape
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 KINDS = {
     ".mkv": "matroska",
@@ -43,7 +43,7 @@ PIECE_MS = 100
 
 SYNC_S = 0.5
 
-# Sound and pictures are brought in order here; the muxer is not to wait for either of them.
+# Audio and pictures are brought in order here; the muxer is not to wait for either of them.
 _GROWING = {"flush_packets": "1", "max_interleave_delta": "1"}
 _CLUSTERS = {**_GROWING, "cluster_time_limit": str(PIECE_MS)}
 _FRAGMENTS = {
@@ -82,7 +82,7 @@ class Recording:
         """
         self._pattern, self._rotate_s = str(pattern), rotate_s
         self._encode, self._on_file = encode or EncodeOptions(), on_file or (lambda _: None)
-        self._sound = Sound()
+        self._audio = AudioQueue()
         self._file: _File | None = None
         self.files: list[Path] = []
         """All that were begun."""
@@ -107,18 +107,18 @@ class Recording:
         finally:
             self._on_file(None)
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
-        """Sound that came, from any thread; it is written with its pictures."""
-        self._sound.add(message)
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
+        """Audio that came, from any thread; it is written with its pictures."""
+        self._audio.add(message)
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """The next frame, which has its `info`."""
         assert frame.info is not None
-        key = (shape(frame.info), self._sound.header, self._interval(captured_at))
+        key = (shape(frame.info), self._audio.header, self._interval(captured_at))
         if self._file is not None:
             with _errors(self._file.path):
-                for packet in self._sound.until(stamp_s):
-                    self._file.outlet.write_sound(packet)
+                for packet in self._audio.until(stamp_s):
+                    self._file.outlet.write_audio(packet)
             if self._file.key != key:
                 self._finish()
         if self._file is None:
@@ -163,7 +163,7 @@ class Recording:
                 info,
                 self._encode,
                 container_options=CONTAINER_OPTIONS[kind],
-                sound=self._sound.header,
+                audio=self._audio.header,
                 began_at=captured_at,
             )
         self.files.append(path)

@@ -7,13 +7,13 @@ So viewers also watch the clock: a live session without a new frame is `stalled`
 import time
 from typing import Any, Literal, TypeAlias, get_args
 
-from lfdn_video.stream.board import State, Status
+from lfdn_video.stream.board import Status, StreamState
 
 FRESH_S = 5.0
 """Age of the newest frame from which on a live session counts as stalled."""
 
-Health: TypeAlias = State | Literal["stalled"]
-HEALTH_STATES: tuple[Health, ...] = (*get_args(State), "stalled")
+Health: TypeAlias = StreamState | Literal["stalled"]
+HEALTH_STATES: tuple[Health, ...] = (*get_args(StreamState), "stalled")
 
 
 def assess_health(status: Status, silent_s: float | None) -> Health:
