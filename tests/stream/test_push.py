@@ -19,7 +19,7 @@ from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.sinks import push
 from lfdn_video.stream.sinks.push import Push
-from lfdn_video.stream.sinks.pusher import address
+from lfdn_video.stream.sinks.pusher import ffmpeg_address
 from tests.support import rtsp
 from tests.support.fakes import noise_frames, video_info
 from tests.support.waiting import threads, wait_until
@@ -147,6 +147,6 @@ def test_what_cannot_work_is_refused_at_once(
 
 
 def test_packets_of_udp_hold_whole_ones_of_mpeg_ts() -> None:
-    assert address("udp://host:1") == "udp://host:1?pkt_size=1316"
-    assert address("udp://host:1?ttl=2") == "udp://host:1?ttl=2&pkt_size=1316"
-    assert address("rtmp://host/live") == "rtmp://host/live"
+    assert ffmpeg_address("udp://host:1") == "udp://host:1?pkt_size=1316"
+    assert ffmpeg_address("udp://host:1?ttl=2") == "udp://host:1?ttl=2&pkt_size=1316"
+    assert ffmpeg_address("rtmp://host/live") == "rtmp://host/live"
