@@ -192,7 +192,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     """From the command line, with the network; the script in benchmarks/ does it twenty times."""
     target = tmp_path / "out.mp4"
     script = (
-        "from lfdn_video import segments, writer, cli\n"
+        "from lfdn_video import cli\n"
+        "from lfdn_video.output import segments, writer\n"
         "segments.SEGMENT_FRAMES, writer.LONG_FRAMES = 4, 8\n"
         "cli.main()"
     )
