@@ -198,7 +198,7 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
         ("lfdn_video.stream.session", "lfdn_video.output.writer"),
         ("lfdn_video.stream.session", "lfdn_video.pipeline"),
         ("lfdn_video.stream.session", "lfdn_video.cli.live"),
-        ("lfdn_video.stream.capture.capture", "lfdn_video.stream.watch.board"),
+        ("lfdn_video.stream.capture.capture", "lfdn_video.stream.watch.health"),
         ("lfdn_video.stream.watch.web", "lfdn_video.stream.sinks.recording"),
         ("lfdn_video.stream.sinks.recording", "lfdn_video.output.writer"),
     ],
