@@ -138,7 +138,7 @@ def test_a_machine_without_cameras_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         ([TEST_SOURCE, "--scale", "2", "--no-window"], "must be from 0.25 to 1"),
         ([TEST_SOURCE, "--scale", "big", "--no-window"], "neither auto nor a number"),
         (["ftp://user:secret@host/x", "--no-window"], "is no stream that can be opened"),
-        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is no place to push to"),
+        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is not an address to push to"),
         ([TEST_SOURCE, "--record", "out.mkv", "--rotate", "soon"], "is no interval"),
     ],
 )
@@ -154,7 +154,7 @@ def test_what_cannot_work_is_wrong_usage(words: list[str], message: str) -> None
         (["nothing.mp4", "--no-window"], "no such file"),
         (["--camera", "63", "--no-window"], "camera 63"),
         (["lavfi:nonsense", "--no-window"], "Filter not found"),
-        ([TEST_SOURCE, "--record", "out.avi"], "is recorded as"),
+        ([TEST_SOURCE, "--record", "out.avi"], "is not a file to record to"),
     ],
 )
 def test_what_is_not_there_is_a_failure_in_one_line(words: list[str], message: str) -> None:

@@ -133,8 +133,8 @@ def test_writing_never_waits_for_the_server(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("target", "options", "words"),
     [
-        ("http://host/x", {}, "is no place to push to"),
-        ("out.mkv", {}, "is no place to push to"),
+        ("http://host/x", {}, "is not an address to push to"),
+        ("out.mkv", {}, "is not an address to push to"),
         ("rtmp://user:secret@host/live", {"codec": "ffv1"}, "cannot hold"),
         ("udp://127.0.0.1:1", {"codec": "nonsense"}, "is no encoder"),
     ],

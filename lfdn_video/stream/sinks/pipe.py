@@ -27,7 +27,7 @@ Y4M_DEFAULT = "yuv420p"
 """Pixel format that all others are converted to."""
 
 POLL_S = 0.25
-"""Longest wait for the reader between two looks at whether the session was stopped."""
+"""Interval at which `stopped` is asked while the reader is slow."""
 
 
 class Pipe:
@@ -128,7 +128,7 @@ class Pipe:
         return (video.to_ndarray(),) if is_raw else planes_of(video, working_format(target.name))
 
     def _fits(self, frame: Frame) -> bool:
-        """Tell whether a frame is upright and has the stream's size."""
+        """Return True if a frame is upright and has the stream's size."""
         info = frame.info
         upright = info is not None and not info.rotation and not info.flip
         return upright and (frame.width, frame.height) == self._size

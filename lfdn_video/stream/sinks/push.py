@@ -52,7 +52,7 @@ class Push:
         self._name = mask_secrets(target)
         if scheme_of(target) not in MUXER_BY_SCHEME:
             known = ", ".join(f"{scheme}://" for scheme in MUXER_BY_SCHEME)
-            raise OptionError(f"out: {self._name} is no place to push to; give one of {known}")
+            raise OptionError(f"out: {self._name} is not an address to push to; use one of {known}")
         self._request = wire.PushRequest(target=target, encode=encode or EncodeOptions())
         check_encoding(self._request.encode, _muxer_for_check(scheme_of(target)))
         self._audio = AudioQueue()
@@ -63,7 +63,7 @@ class Push:
         self._child: Child | None = None
         self._sending_since_s: float | None = None
         self._final_error: str | None = None
-        """Error that no retry can mend."""
+        """An error that no retry can fix."""
         self._thread = threading.Thread(target=self._run, name="push", daemon=True)
         self.connections = 0
         """Number of connections, including failed tries."""
@@ -104,7 +104,7 @@ class Push:
             self._changed.notify_all()
             since_s = self._sending_since_s
         if since_s is not None and time.monotonic() - since_s > STUCK_S:
-            logger.warning("%s: takes nothing any more; connecting again", self._name)
+            logger.warning("%s: accepts no more data; reconnecting", self._name)
             self._kill_child()
 
     def _kill_child(self) -> None:

@@ -94,7 +94,7 @@ class Recording:
         self.files: list[Path] = []
         """All files so far, the open one included."""
         if rotate_s is not None and rotate_s < 1:
-            raise OptionError(f"rotate: must be a second at least, got {rotate_s:g} s")
+            raise OptionError(f"rotate: must be at least 1 s, got {rotate_s:g} s")
         self._check_first_file()
 
     def __enter__(self) -> Self:
@@ -147,7 +147,7 @@ class Recording:
         path = _file_name(self._pattern, datetime.now().astimezone())
         if path.suffix.lower() not in MUXER_BY_SUFFIX:
             raise OutputError(
-                f"{path}: is recorded as {', '.join(MUXER_BY_SUFFIX)}; end the name so"
+                f"{path}: is not a file to record to; use one of {', '.join(MUXER_BY_SUFFIX)}"
             )
         _make_dated_folder(path, self._pattern)
         if not path.parent.is_dir():
@@ -204,7 +204,7 @@ class _OpenFile:
         self.path = path
         self.writer = writer
         self.key = key
-        """What all of its frames have in common; another key needs another file."""
+        """Format, audio and rotation number of its frames; another key needs another file."""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
         self._thread.start()
@@ -227,16 +227,18 @@ def _file_name(pattern: str, moment: datetime) -> Path:
     try:
         return Path(moment.strftime(pattern)) if "%" in pattern else Path(pattern)
     except ValueError as error:
-        raise OptionError(f"record: {pattern!r} is no pattern for dates ({error})") from error
+        raise OptionError(
+            f"record: {pattern!r} is not a date pattern ({error}); use codes such as %Y%m%d"
+        ) from error
 
 
 def _make_dated_folder(path: Path, pattern: str) -> None:
-    """Make the file's folder if its name contains a date; the user cannot make it beforehand."""
+    """Make the file's folder if its name contains a date; its user cannot make it in advance."""
     if "%" in str(Path(pattern).parent):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made: {error.strerror}") from error
+            raise OutputError(f"{path.parent}: cannot be created: {error.strerror}") from error
 
 
 def _create_file(wanted: Path, *, overwrite: bool) -> Path:
@@ -250,7 +252,7 @@ def _create_file(wanted: Path, *, overwrite: bool) -> Path:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
         return path
-    raise OutputError(f"{wanted}: too many files of this name; clear the folder")
+    raise OutputError(f"{wanted}: too many files have this name; empty the folder")
 
 
 @contextmanager

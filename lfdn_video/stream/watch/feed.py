@@ -13,7 +13,7 @@ from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.health import Health, assess_health, health_report
 
 POLL_S = 0.2
-"""Longest wait for a frame before the feed looks whether the board was closed."""
+"""Interval at which the feed checks for a closed board while no frame comes."""
 
 
 class Feed:
@@ -30,7 +30,7 @@ class Feed:
 
     @property
     def status(self) -> Status:
-        """What the session reports now."""
+        """The session's current status."""
         return self._board.status
 
     @property

@@ -42,7 +42,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(slots=True)
 class ViewOptions:
-    """How a view is displayed."""
+    """Mode and divider that a view is displayed with."""
 
     mode: Literal["split", "side", "raw", "restored"] = "split"
     """`split` by the divider, `side` by side, or one of them."""
@@ -51,7 +51,7 @@ class ViewOptions:
 
     @property
     def side(self) -> stills.Side:
-        """What a snapshot holds in this mode."""
+        """Side, or both, that a snapshot holds in this mode."""
         return self.mode if self.mode in ("raw", "restored") else "both"
 
 

@@ -23,9 +23,9 @@ from lfdn_video.stream.watch.screen import check_screen, prepare_qt
 
 TITLE = "lfdn-video"
 POLL_MS = 15
-"""Time between two looks at the board; keys are handled meanwhile."""
+"""Interval at which the board is polled; keys are handled in between."""
 REDRAW_S = 0.5
-"""Age of the drawn statistics from which on they are drawn again."""
+"""Interval at which the statistics are redrawn without a new frame."""
 NOTICE_S = 4.0
 
 MAX_WIDTH_PX = 1280  # of the window, until its user resizes it

@@ -86,7 +86,7 @@ def _parse_address(address: str) -> tuple[str, int]:
     except ValueError:  # a port that is no number or too large, or unbalanced brackets
         host, port = "", None
     if not host or parts.netloc != address or "@" in address:
-        raise OptionError(f"{address}: is no address; write HOST:PORT, such as {DEFAULT_ADDRESS}")
+        raise OptionError(f"{address}: is not an address; use HOST:PORT, such as {DEFAULT_ADDRESS}")
     return host, DEFAULT_PORT if port is None else port
 
 
@@ -97,7 +97,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(place[:2], family=family)
     except OSError as error:
         raise OptionError(
-            f"{host}:{port}: cannot be listened on: {error.strerror}; choose another address"
+            f"{host}:{port}: cannot listen: {error.strerror}; choose another address"
         ) from error
 
 

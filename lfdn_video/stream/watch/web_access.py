@@ -17,9 +17,9 @@ PUBLIC_PATHS = ("/page.css", "/icon.svg")
 """Served to everybody: the page that asks for the token needs them."""
 
 ADVICE = {
-    "host": "this name does not lead to this computer alone; open the page as http://localhost,"
+    "host": "without a token only this computer has access; open the page as http://localhost,"
     " or give the server a token\n",
-    "origin": "only the page of this server itself may ask for this\n",
+    "origin": "requests from other pages are refused\n",
 }
 
 

@@ -74,14 +74,14 @@ async def serve_until_stopped(
     listening: sockets.socket,
     started: Callable[[Callable[[], object]], object],
 ) -> None:
-    """Serve the page until it is told to stop.
+    """Serve the page until the stop function is called.
 
     Args:
-        board: what to show.
-        guard: who has access.
+        board: the session to show.
+        guard: the rules for access.
         listening: a listening socket; the caller closes it.
-        started: called once requests are answered, with the function that stops the server, which
-            may be called from any thread.
+        started: called when requests are answered, with a function that stops the server; it may
+            be called from any thread.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
