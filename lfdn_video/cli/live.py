@@ -249,9 +249,9 @@ def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> N
 
 
 def _window() -> Callable[["Board"], None]:
-    from lfdn_video.stream.watch import preview
+    from lfdn_video.stream.watch import preview, screen
 
-    preview.check_screen()
+    screen.check_screen()
     return preview.watch
 
 

@@ -1,8 +1,8 @@
-"""What a live stream has to show: its newest pictures, and how it goes.
+"""What a live session shows: its newest frames and its statistics.
 
-A live session (`session.py`) puts in, the window (`preview.py`) and the web page (`web.py`) look;
-each at its own pace, and none waits for another. Who looks too seldom misses pictures and gets
-newer ones. Values and one lock; knows no FFmpeg, no network, no window.
+The session (`session.py`) publishes to a board; the window (`watch/preview.py`) and the web page
+(`watch/web.py`) read from it, each at its own pace and without waiting for each other. Slow viewers
+skip frames. Values and one lock; no FFmpeg, no network, no window.
 """
 
 import threading
@@ -15,66 +15,71 @@ from lfdn_video.media import Image
 StreamState = Literal["connecting", "live", "reconnecting", "ended", "failed"]
 
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Upper bounds of the latency histogram's buckets; one more has what is above the last."""
+"""Upper bounds of the latency histogram's buckets; one more bucket is above the last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One captured picture and what the network made of it; both of one size."""
+    """One captured frame and its restored twin, as images of the same size. Read-only."""
 
     number: int
-    """Of the captured frame, from 1; what is missing in between was dropped."""
+    """Number of the captured frame, from 1. Gaps are dropped frames."""
     raw: Image
     restored: Image
-    """Neither is written to after it was shown."""
     captured_at: float
     """When the frame left the source, in seconds since the epoch (`time.time`)."""
     latency_s: float
-    """From then until it was shown here."""
+    """Seconds from capture until it was shown here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a live stream goes. Counts are since the start; frames_in = out + dropped + under way."""
+    """StreamState and statistics of a live session.
+
+    Counts are totals since the start: frames_in = frames_out + frames_dropped + frames in flight.
+    """
 
     source: str
-    """Its address, without credentials."""
+    """The source's address, without credentials."""
     task: str
     state: StreamState = "connecting"
     message: str = ""
-    """The last trouble, in a line, without credentials; empty while all is well."""
+    """The last error in one line, without credentials; empty while there is none."""
     started_at: float = 0.0
-    """In seconds since the epoch, as `changed_at`."""
+    """Start of the session, in seconds since the epoch; 0 before it."""
     changed_at: float = 0.0
-    """When `state` became what it is."""
+    """When `state` last changed, in seconds since the epoch; 0 before the start."""
     size: tuple[int, int] | None = None
-    """Width and height of the upright picture, once known."""
+    """Width and height of the upright frame in pixels, once known."""
     inference_scale: float = 1.0
-    """Of the picture's sides, in the network."""
+    """Sides of the network's input over those of the frame, up to 1."""
     frames_in: int = 0
     frames_out: int = 0
     frames_dropped: int = 0
     reconnects: int = 0
-    """How often a source that had been live was opened again, with success."""
+    """Number of times a source that had been live was opened again."""
     fps_in: float = 0.0
+    """Frames per second from the source, over the last few seconds."""
     fps_out: float = 0.0
-    """Over the last few seconds."""
+    """Restored frames per second, over the last few seconds."""
     latency_s: float = 0.0
-    """Of the newest picture; `max_latency_s` is the bound it is kept under."""
+    """Latency of the newest frame."""
     max_latency_s: float = 0.0
+    """Bound that the session keeps the latency under; 0 before the start."""
     latency_counts: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_S) + 1)
-    """Pictures by latency: the first bucket of `LATENCY_BOUNDS_S` each is in."""
+    """Latency histogram: frames per bucket of `LATENCY_BOUNDS_S`, not cumulative."""
     latency_sum_s: float = 0.0
     stage_s: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of work so far by stage: decode, model, encode."""
+    """Seconds of work by stage: decode, model, encode."""
     recording: str | None = None
-    """The file that is being written."""
+    """The file being written."""
 
 
 class Board:
-    """Where one side pins the newest, and others look. Safe from any thread."""
+    """Holds the newest view and the status of one session. Safe to use from any thread."""
 
     def __init__(self, status: Status) -> None:
+        """Start with `status` and no view."""
         self._changed = threading.Condition()
         self._status = status
         self._view: View | None = None
@@ -82,40 +87,51 @@ class Board:
 
     @property
     def status(self) -> Status:
+        """The current status."""
         with self._changed:
             return self._status
 
     @property
     def view(self) -> View | None:
-        """The newest, if there was one yet."""
+        """The newest view; None before the first."""
         with self._changed:
             return self._view
 
     @property
     def closed(self) -> bool:
-        """Whether nothing will come any more."""
+        """True once nothing more will be published."""
         with self._changed:
             return self._closed
 
     def show(self, view: View) -> None:
+        """Publish a view. Its images must not be written to afterwards."""
         with self._changed:
             self._view = view
             self._changed.notify_all()
 
     def update(self, **changes: Any) -> None:
-        """Replace fields of the status."""
+        """Replace fields of the status; the others keep their values."""
         with self._changed:
             self._status = replace(self._status, **changes)
             self._changed.notify_all()
 
-    def wait(self, after: int, timeout_s: float) -> View | None:
-        """The newest view if its number is above `after`; waits for one, None if none came."""
+    def wait_for_view(self, after: int, timeout_s: float) -> View | None:
+        """Wait for a view newer than one already seen.
+
+        Args:
+            after: number of the last view seen; 0 for none.
+            timeout_s: longest wait in seconds; 0 does not wait.
+
+        Returns:
+            The newest view if its number is above `after`; None if there was none in time, or the
+            board was closed without one.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._is_newer(after), timeout_s)
             return self._view if self._is_newer(after) else None
 
     def close(self) -> None:
-        """Nothing comes any more; who waits is woken."""
+        """Declare that nothing more comes, and wake everybody who waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -102,11 +102,11 @@ def test_without_anything_else_a_window_shows_it(monkeypatch: pytest.MonkeyPatch
     seen: list[str] = []
 
     def watch(board: Board) -> None:
-        while board.wait(0, timeout_s=0.1) is None:
+        while board.wait_for_view(0, timeout_s=0.1) is None:
             pass
         seen.append(threading.current_thread().name)
 
-    monkeypatch.setattr("lfdn_video.stream.watch.preview.check_screen", lambda: None)
+    monkeypatch.setattr("lfdn_video.stream.watch.screen.check_screen", lambda: None)
     monkeypatch.setattr("lfdn_video.stream.watch.preview.watch", watch)
     assert run(TEST_SOURCE).exit_code == 0
     assert seen == ["MainThread"]
@@ -139,7 +139,7 @@ def test_a_machine_without_cameras_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         ([TEST_SOURCE, "--scale", "2", "--no-window"], "must be from 0.25 to 1"),
         ([TEST_SOURCE, "--scale", "big", "--no-window"], "neither auto nor a number"),
         (["ftp://user:secret@host/x", "--no-window"], "is no stream that can be opened"),
-        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is no place to push to"),
+        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is not an address to push to"),
         ([TEST_SOURCE, "--record", "out.mkv", "--rotate", "soon"], "is no interval"),
     ],
 )
@@ -155,7 +155,7 @@ def test_what_cannot_work_is_wrong_usage(words: list[str], message: str) -> None
         (["nothing.mp4", "--no-window"], "no such file"),
         (["--camera", "63", "--no-window"], "camera 63"),
         (["lavfi:nonsense", "--no-window"], "Filter not found"),
-        ([TEST_SOURCE, "--record", "out.avi"], "is recorded as"),
+        ([TEST_SOURCE, "--record", "out.avi"], "is not a file to record to"),
     ],
 )
 def test_what_is_not_there_is_a_failure_in_one_line(words: list[str], message: str) -> None:

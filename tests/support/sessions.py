@@ -1,4 +1,4 @@
-"""A fake live session without a camera: a thread that shows changing images on a board.
+"""A live session without a camera: a thread that publishes changing frames to a board.
 
 python -m tests.support.sessions            # the page of one, until Ctrl-C
 python -m tests.support.sessions --window   # its window
@@ -17,12 +17,12 @@ from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Status, View
 
 HEIGHT_PX, WIDTH_PX = 180, 320
 FPS = 20.0
-DROPPED_EACH = 2  # frames dropped for each one shown
+DROPPED_EACH = 2  # frames dropped for each that is shown
 LATENCY_S = 0.15
 
 
 def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> Image:
-    """A grey bar that moves over a background whose colour changes."""
+    """Draw a grey bar that moves over a changing colour."""
     colour = np.array([(number * 5) % 256, 90, 255 - (number * 5) % 256], np.uint8)
     pixels = np.broadcast_to(colour, (height, width, 3)).copy()
     left = (number * 7) % width
@@ -31,13 +31,13 @@ def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> I
 
 
 def view(number: int, *, raw: Image | None = None) -> View:
-    """`restored` is `raw` with red and blue swapped, so that the two cannot be mistaken."""
+    """Make a view whose restored image is raw with red and blue swapped, to tell them apart."""
     pixels = picture(number) if raw is None else raw
     return View(number, pixels, pixels[:, :, ::-1], time.time() - LATENCY_S, LATENCY_S)
 
 
 def living_board(**changes: object) -> Board:
-    """A board whose status is live, without images yet."""
+    """Make the board of a live session that has no frame yet."""
     board = Board(Status(source="rtsp://camera.test/front", task="derain"))
     now = time.time()
     board.update(**{"state": "live", "started_at": now, "changed_at": now, **changes})
@@ -45,7 +45,7 @@ def living_board(**changes: object) -> Board:
 
 
 class Session:
-    """Shows images on `board` while its context is open; `dies` makes its source fall silent."""
+    """Publishes frames to `board` while its context is entered; `dies` stops its source."""
 
     def __init__(self, board: Board, *, pictures: list[View] | None = None) -> None:
         self.board = board
@@ -119,7 +119,7 @@ def running(board: Board | None = None) -> Generator[Session]:
 
 
 def main() -> None:
-    """Serve the page, or show the window, to look at by hand."""
+    """Show a session, to look at by hand."""
     with running() as session:
         if "--window" in sys.argv:
             from lfdn_video.stream.watch.preview import watch
