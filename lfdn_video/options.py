@@ -29,7 +29,7 @@ SMALLEST_SCALE = 0.25
 """Smallest factor by which the sides of a live frame are scaled for the network."""
 
 TILE_CORE_PX = 64
-"""Smallest side of the part that a tile does not share: below it, most work goes into overlaps."""
+"""Smallest distance between the overlaps of a tile; with less, most work would go into them."""
 
 CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -128,7 +128,7 @@ class InferenceOptions:
     """
 
     device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto` takes the fastest there is."""
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: a GPU if there is one."""
     precision: Precision = "auto"
     """`int8` is the fastest on a CPU, slightly less exact, and needs the `openvino` extra."""
     tile: Literal["auto", "off"] | int = "auto"
@@ -225,12 +225,12 @@ class SpanOptions:
     @property
     def start(self) -> Fraction | None:
         """`start_s` as the decimal that was meant: 0.1 is 1/10, not the float nearest to it."""
-        return None if self.start_s is None else _exact(self.start_s)
+        return None if self.start_s is None else _to_exact_fraction(self.start_s)
 
     @property
     def end(self) -> Fraction | None:
         """`end_s` as the decimal that was meant."""
-        return None if self.end_s is None else _exact(self.end_s)
+        return None if self.end_s is None else _to_exact_fraction(self.end_s)
 
     @property
     def whole(self) -> bool:
@@ -238,5 +238,5 @@ class SpanOptions:
         return not self.start_s and self.end_s is None
 
 
-def _exact(seconds: float) -> Fraction:
+def _to_exact_fraction(seconds: float) -> Fraction:
     return Fraction(seconds).limit_denominator(NANOSECONDS)

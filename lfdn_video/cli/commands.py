@@ -4,7 +4,7 @@ torch and FFmpeg are imported when a command needs them, so that `--help` is qui
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,13 +22,12 @@ from lfdn_video.cli.options import (
     TARGET,
     VERBOSE,
     ReportOptions,
-    RunOptions,
     add_options,
     pass_options,
 )
 from lfdn_video.cli.program import Program, check_is_file
 from lfdn_video.errors import OptionError
-from lfdn_video.options import InferenceOptions, SpanOptions
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
@@ -75,6 +74,28 @@ DEGRADATION = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a source becomes a target, whatever is done to its frames."""
+
+    output: str | None = None
+    """The target; None: `default_target` names it."""
+    deinterlace: bool = False
+    span: SpanOptions = field(default_factory=SpanOptions)
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions(RunOptions):
+    """How a source is restored."""
+
+    weights: Path | None = None
+    """Weights file; None: the packaged weights of the task."""
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
+    trace: Path | None = None
+    """Where to write a timeline; None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DegradationOptions:
     """How rain or blur is drawn; see `lfdn_video.inference.degradation.degrading_engine`."""
 
@@ -102,40 +123,24 @@ def main() -> None:
 @click.argument("source", metavar="INPUT")
 @_add_restore_options
 @pass_options
-def derain(
-    source: str,
-    *,
-    run: RunOptions,
-    weights: Path | None,
-    inference: InferenceOptions,
-    trace: Path | None,
-    reporter: "Reporter",
-) -> None:
+def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
     """Remove rain from INPUT.
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore("derain", source, run, weights, inference, trace, reporter)
+    _restore("derain", source, options, reporter)
 
 
 @main.command()
 @click.argument("source", metavar="INPUT")
 @_add_restore_options
 @pass_options
-def deblur(
-    source: str,
-    *,
-    run: RunOptions,
-    weights: Path | None,
-    inference: InferenceOptions,
-    trace: Path | None,
-    reporter: "Reporter",
-) -> None:
+def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
     """Remove motion blur from INPUT.
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore("deblur", source, run, weights, inference, trace, reporter)
+    _restore("deblur", source, options, reporter)
 
 
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
@@ -147,7 +152,7 @@ def degrade(
     kind: Literal["rain", "blur"],
     source: str,
     *,
-    run: RunOptions,
+    options: RunOptions,
     degradation: DegradationOptions,
     reporter: "Reporter",
 ) -> None:
@@ -156,7 +161,7 @@ def degrade(
     Drops fall consistently from frame to frame. Blur follows the motion in the video and the shake
     of a hand-held camera. INPUT is a video or a folder of consecutive frames.
     """
-    target = _start_run(kind, source, run, reporter)
+    target = _start_run(kind, source, options, reporter)
     from lfdn_video.inference.degradation import WHOLE_FRAMES, degrading_engine
     from lfdn_video.pipeline import restore
 
@@ -172,9 +177,9 @@ def degrade(
             target,
             engine=engine,
             inference=WHOLE_FRAMES,
-            encode=run.encode,
-            span=run.span,
-            deinterlace=run.deinterlace,
+            encode=options.encode,
+            span=options.span,
+            deinterlace=options.deinterlace,
             on_progress=reporter.report_progress,
         )
     reporter.report_summary(summary)
@@ -253,36 +258,28 @@ def default_target(source: str, task: str) -> str:
     return str(path.with_name(f"{path.stem}.{TARGET_SUFFIXES[task]}{path.suffix}"))
 
 
-def _start_run(task: str, source: str, run: RunOptions, reporter: "Reporter") -> str:
+def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter") -> str:
     """Report the start of a run. Returns its target."""
     check_is_file(source)
-    target = run.output or default_target(source, task)
+    target = options.output or default_target(source, task)
     reporter.report_start(task, source, target)
     return target
 
 
-def _restore(
-    task: str,
-    source: str,
-    run: RunOptions,
-    weights: Path | None,
-    inference: InferenceOptions,
-    trace: Path | None,
-    reporter: "Reporter",
-) -> None:
-    target = _start_run(task, source, run, reporter)
+def _restore(task: str, source: str, options: RestoreOptions, reporter: "Reporter") -> None:
+    target = _start_run(task, source, options, reporter)
     from lfdn_video.pipeline import restore
 
     summary = restore(
         source,
         target,
         task=task,
-        weights=weights,
-        inference=inference,
-        encode=run.encode,
-        span=run.span,
-        deinterlace=run.deinterlace,
+        weights=options.weights,
+        inference=options.inference,
+        encode=options.encode,
+        span=options.span,
+        deinterlace=options.deinterlace,
         on_progress=reporter.report_progress,
-        trace=trace,
+        trace=options.trace,
     )
     reporter.report_summary(summary)

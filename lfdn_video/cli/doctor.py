@@ -1,6 +1,6 @@
 """`lfdn-video doctor`: checks of this installation, the last of which restores a clip.
 
-Checks are yielded one by one, so that a slow one does not delay the others; none of them raises.
+Checks are yielded one by one, so that a slow one does not hold back the others, and do not raise.
 `tables.py` prints them.
 """
 

@@ -11,7 +11,7 @@ with the same parameter name to `ENCODER`; the commands stay as they are.
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, get_args
@@ -22,10 +22,8 @@ from lfdn_video.cli.parameters import Rate, Seconds, WordOrInteger, parse_key_va
 from lfdn_video.options import (
     DEFAULT_CODEC,
     IMAGE_RATE,
-    EncodeOptions,
     InferenceOptions,
     Precision,
-    SpanOptions,
 )
 
 if TYPE_CHECKING:
@@ -151,17 +149,6 @@ class ReportOptions:
     """JSON on stdout: events if the command reports progress, else one document."""
     quiet: bool = False
     verbose: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a source becomes a target, whatever is done to its frames."""
-
-    output: str | None = None
-    """The target; None: a name made from the source's."""
-    deinterlace: bool = False
-    span: SpanOptions = field(default_factory=SpanOptions)
-    encode: EncodeOptions = field(default_factory=EncodeOptions)
 
 
 def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:

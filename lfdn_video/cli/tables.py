@@ -1,6 +1,6 @@
 """What `probe`, `doctor`, `verify` and `live --list` print on stdout: tables, or JSON documents.
 
-Knows only the values to print; who finds them is no matter here.
+Takes the values to print, and reads no files itself.
 """
 
 import json
@@ -134,13 +134,13 @@ def print_cameras(cameras: "list[Camera]", *, as_json: bool) -> None:
         return
     if not cameras:
         Console().print("no camera found on this machine")
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("camera", "name", "device"):
         table.add_column(heading)
     for camera in cameras:
         table.add_row(str(camera.number), _text(camera.name), _text(camera.device))
-    if cameras:
-        Console().print(table)
+    Console().print(table)
 
 
 def _stream_table(info: "VideoInfo") -> Table:

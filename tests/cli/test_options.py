@@ -5,13 +5,12 @@ import pytest
 from click.testing import CliRunner
 
 from lfdn_video.cli import commands
-from lfdn_video.cli.commands import DegradationOptions
+from lfdn_video.cli.commands import DegradationOptions, RestoreOptions, RunOptions
 from lfdn_video.cli.live import SinkOptions, WatchOptions
 from lfdn_video.cli.options import (
     ENCODER,
     SPAN,
     ReportOptions,
-    RunOptions,
     add_options,
     option_names,
     options_from,
@@ -26,8 +25,7 @@ WITHOUT_AN_OPTION = {"overlap_px"}  # Python alone can set it
 @pytest.mark.parametrize(
     ("command", "kind"),
     [
-        ("derain", RunOptions),
-        ("derain", InferenceOptions),
+        ("derain", RestoreOptions),
         ("derain", ReportOptions),
         ("degrade", DegradationOptions),
         ("live", LiveOptions),
