@@ -212,7 +212,7 @@ class TrainValues(TypedDict):
 )
 @add_options(DATA, EXCLUDE, STREAKS)
 @click.option(
-    "-o", "--output", "run", type=PATH, required=True, help="Folder of the run, to write."
+    "-o", "--output", "run", type=PATH, required=True, help="Run folder; a run in it continues."
 )
 @add_options(*PRESET, *EXECUTION)
 @click.option("--tensorboard", is_flag=True, help="Also write the metrics for TensorBoard.")

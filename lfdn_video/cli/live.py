@@ -198,7 +198,7 @@ def live(
     *,
     task: str,
     camera: int | None,
-    policy: LiveOptions,
+    live_options: LiveOptions,
     inference: InferenceOptions,
     weights: Path | None,
     watch: WatchOptions,
@@ -218,21 +218,21 @@ def live(
     """
     if report.as_json and sinks.out == STDOUT:
         raise OptionError("out: stdout has the stream, and cannot have --json too")
-    opened_from = _parse_source(source, camera)
+    live_source = _parse_source(source, camera)
     from lfdn_video.stream.session import Session, live_engine
     from lfdn_video.stream.watch.board import Board, Status
 
-    board = Board(Status(source=str(opened_from), task=task))
+    board = Board(Status(source=str(live_source), task=task))
     show_window = None
     if not (watch.web or watch.no_window or sinks.record or sinks.out):
         show_window = _load_window()
     with ExitStack() as stack:
         open_sinks = _open_sinks(stack, sinks, encode, board, lambda: session.stopped)
-        reporter.report_start(task, str(opened_from), sinks.describe())
+        reporter.report_start(task, str(live_source), sinks.describe())
         if watch.web:
             reporter.report_note(f"watch it at {_serve_page(stack, board, watch.web, watch.token)}")
         shows = show_window is not None or bool(watch.web)
-        session = Session(opened_from, board, policy, sinks=open_sinks, shows=shows)
+        session = Session(live_source, board, live_options, sinks=open_sinks, shows=shows)
         engine = stack.enter_context(live_engine(task, weights=weights, inference=inference))
 
         def restore() -> None:

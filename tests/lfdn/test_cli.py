@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -145,3 +146,13 @@ def test_train_values_have_the_types_of_train_options() -> None:
     hints = get_type_hints(TrainValues, localns=vars(recipe))
     wrong = {name for name in hints if hints[name] not in (types[name], types[name] | None)}
     assert wrong == set()
+
+
+def test_every_option_has_help() -> None:
+    options = [
+        option
+        for command in main.commands.values()
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
+    assert [option.name for option in options if not option.help] == []
