@@ -124,7 +124,7 @@ def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_machine_without_cameras_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lfdn_video.stream.capture.cameras.cameras", list)
+    monkeypatch.setattr("lfdn_video.stream.capture.cameras.list_cameras", list)
     assert "no camera" in run("--list").stdout
 
 
@@ -139,7 +139,7 @@ def test_machine_without_cameras_is_reported(monkeypatch: pytest.MonkeyPatch) ->
         ([TEST_SOURCE, "--scale", "2", "--no-window"], "must be from 0.25 to 1"),
         ([TEST_SOURCE, "--scale", "big", "--no-window"], "neither auto nor a number"),
         (["ftp://user:secret@host/x", "--no-window"], "is no stream that can be opened"),
-        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is no place to push to"),
+        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is not an address to push to"),
         ([TEST_SOURCE, "--record", "out.mkv", "--rotate", "soon"], "is not an interval"),
     ],
 )
