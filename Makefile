@@ -29,7 +29,7 @@ check: ## the whole gate, in a fresh environment
 samples: ## make samples/ anew: make samples DASHCAM=dashcam.mp4 CAR=car_detection.mp4
 	$(BIN)/python samples/make_samples.py --dashcam $(DASHCAM) --car $(CAR)
 
-bench: ## every figure about speed, and the tables in README.md; an hour on two cores
+bench: ## every figure about speed, and the tables in README.md and docs/; an hour on two cores
 	$(BIN)/python -m benchmarks.suite
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python benchmarks/stages.py --memory --json benchmarks/results/memory.json

@@ -30,8 +30,8 @@ from lfdn_video.background import Worker
 from lfdn_video.inference.engine import Engine
 from lfdn_video.options import LiveOptions
 from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
-from lfdn_video.stream.watch.board import Board, Status
 from tests.support.rtsp import NEEDED, Server, is_there
 
 SIZE = (640, 360)

@@ -60,13 +60,13 @@ class Backend:
     @classmethod
     def of_engine(cls, engine: Engine) -> "Backend":
         def run(images: Sequence[Tensor]) -> list[Tensor]:
-            under_way = [engine.residual(image) for image in images]
+            in_flight = [engine.compute_residual(image) for image in images]
             return [
-                pending.result() + image for pending, image in zip(under_way, images, strict=True)
+                pending.result() + image for pending, image in zip(in_flight, images, strict=True)
             ]
 
         run([torch.rand(1, 3, 32, 32, device=engine.device)])  # then it knows its lanes
-        return cls(run, max(1, 2 * engine.lookahead))
+        return cls(run, max(1, 2 * engine.max_batches_in_flight))
 
 
 def available(names: Sequence[str], device: str) -> list[str]:

@@ -36,10 +36,11 @@ import torch
 from torch import Tensor
 
 from lfdn_video.inference.colour import PlaneConverter
-from lfdn_video.inference.engine import Engine, Pending, load_engine
+from lfdn_video.inference.engine import Engine, load_engine
+from lfdn_video.inference.runner import Pending
 from lfdn_video.inference.scheduler import choose_grid, restore_frames
 from lfdn_video.inference.tiles import Grid
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.output.open import open_writer
 from lfdn_video.pipeline import Summary, restore
@@ -104,26 +105,26 @@ class Bench:
         engine = self.engine
         for frame in self.frames:
             planes = engine.upload(frame.planes)
-            with engine.computing():
+            with engine.compute_context():
                 rgb = self.converter.to_rgb(planes)
                 changed = self.converter.add_residual(planes, torch.zeros_like(rgb))
             engine.download(changed).result()
 
     def model(self) -> None:
         """As many tiles at a time as the scheduler has, and each frame's merged."""
-        under_way, done = deque[Pending[Tensor]](), list[Tensor]()
+        in_flight, done = deque[Pending[Tensor]](), list[Tensor]()
         for grid, tiles in self._pictures():
             for tile in tiles:
-                under_way.append(self.engine.residual(tile))
-                while len(under_way) > self.engine.lookahead:
-                    self._finish(grid, under_way.popleft(), done)
-        for last in under_way:
+                in_flight.append(self.engine.compute_residual(tile))
+                while len(in_flight) > self.engine.max_batches_in_flight:
+                    self._finish(grid, in_flight.popleft(), done)
+        for last in in_flight:
             self._finish(grid, last, done)
 
     def _finish(self, grid: Grid, pending: Pending[Tensor], done: list[Tensor]) -> None:
         done.append(pending.result())
         if len(done) == len(grid):
-            with self.engine.computing():
+            with self.engine.compute_context():
                 whole = grid.merge(done)
             self.engine.download((whole[..., :1, :1],)).result()
             done.clear()

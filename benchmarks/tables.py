@@ -1,10 +1,11 @@
-"""The README's tables of speed, from `results/suite_*.json`: between their markers, nothing else.
+"""Render the tables of speed in README.md and docs/benchmarks.md from `results/suite_*.json`.
 
-    python -m benchmarks.tables            # rewrite README.md
-    python -m benchmarks.tables --check    # end with 1 if it does not say what the results say
+    python -m benchmarks.tables            # rewrite both files
+    python -m benchmarks.tables --check    # exit with 1 if a file differs from the results
 
-A marker is `<!-- suite:NAME -->`, its end `<!-- /suite:NAME -->`. A device without results gets a
-line that says so.
+Only the text between markers changes. `<!-- speed:DEVICE -->` … `<!-- /speed:DEVICE -->` holds the
+short table of the README, `<!-- suite:DEVICE -->` … `<!-- /suite:DEVICE -->` the full tables. A
+device without results gets a line that says so.
 """
 
 import json
@@ -17,10 +18,11 @@ import click
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
-SAYS = {
-    "reference": "the reference: `lfdn.model`, eager, float32",
-    "channels last": "the same, channels last in memory",
+BACKEND_LABELS = {
+    "reference": "reference: `lfdn.model`, eager, float32",
+    "channels last": "reference, channels last",
     "default": "**default**, float32",
     "openvino": "OpenVINO, float32 (not in the product)",
     "int8": "`--precision int8`",
@@ -29,110 +31,129 @@ SAYS = {
     "bfloat16 compiled": "`torch.compile`, bfloat16",
 }
 STAGES = ("decode", "colour", "model", "encode", "end to end")
+NONE = "–"
+
+Report = dict[str, Any]
 
 
-def load(results: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """The reports that are there, by device."""
+def load_reports(results: Path = RESULTS) -> dict[str, Report]:
+    """Read the reports that exist, by device."""
     paths = {device: results / f"suite_{device}.json" for device in DEVICES}
     return {device: json.loads(p.read_text()) for device, p in paths.items() if p.is_file()}
 
 
-def rendered(text: str, reports: dict[str, dict[str, Any]]) -> str:
-    """`text` with what is between its markers made anew."""
+def render(text: str, reports: dict[str, Report]) -> str:
+    """Replace everything between the markers in `text` with tables of `reports`."""
 
-    def block(match: re.Match[str]) -> str:
-        name = match[1]
-        return f"<!-- suite:{name} -->\n{_block(name, reports)}\n<!-- /suite:{name} -->"
+    def replace_block(match: re.Match[str]) -> str:
+        kind, device = match[1], match[2]
+        block = _render_block(kind, device, reports)
+        return f"<!-- {kind}:{device} -->\n{block}\n<!-- /{kind}:{device} -->"
 
-    return re.sub(r"<!-- suite:(\w+) -->\n.*?<!-- /suite:\1 -->", block, text, flags=re.DOTALL)
+    markers = r"<!-- (speed|suite):(\w+) -->\n.*?<!-- /\1:\2 -->"
+    return re.sub(markers, replace_block, text, flags=re.DOTALL)
 
 
-def _block(name: str, reports: dict[str, dict[str, Any]]) -> str:
-    report = reports.get(name)
+def _render_block(kind: str, device: str, reports: dict[str, Report]) -> str:
+    report = reports.get(device)
     if report is None:
-        return f"*{DEVICES[name]}: not measured yet.*"
-    return "\n\n".join([_about(report), _network(report), _clips(report)])
+        return f"*{DEVICES[device]}: not measured yet.*"
+    if kind == "speed":
+        return "\n\n".join([_speed_table(report), f"*{_machine(report)}.*"])
+    return "\n\n".join([_conditions(report), _network_table(report), _video_table(report)])
 
 
-def _about(report: dict[str, Any]) -> str:
-    machine, limits = report["machine"], report["ceilings"]
-    where = machine["gpu"] if report["device"] != "cpu" else _cpu(machine)
-    return (
-        f"{where}; PyTorch {machine['torch']}, commit `{machine['commit']}`, medians of "
-        f"{report['rounds']} rounds in turn. Ceilings in the same run: matrix product "
-        f"{limits['float32_gflops']:.0f} GFLOP/s in float32 and {limits['bfloat16_gflops']:.0f} in "
-        f"bfloat16, copying {limits['copy_gb_per_s']:.0f} GB/s."
-    )
-
-
-def _cpu(machine: dict[str, Any]) -> str:
-    return f"{machine['cpu']}, {machine['threads']} cores ({machine['instructions']})"
-
-
-def _network(report: dict[str, Any]) -> str:
-    """Seconds a picture, by backend and size; what they are of the reference and the ceiling."""
-    rows = report["network"]
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    backends = list(dict.fromkeys(row["backend"] for row in rows))
-    found = {(row["name"], row["backend"]): row for row in rows}
-    lines = [_line(["network alone, s a picture", *names, "float32 ceiling", "differs by"])]
-    lines.append(_line(["---"] * (len(names) + 3)))
-    for backend in backends:
-        of_sizes = [found[name, backend] for name in names]
-        cells = [f"{row['seconds']:.3f} (×{row['speed_up']:.2f})" for row in of_sizes]
-        shares = [row["gflops"] / report["ceilings"]["float32_gflops"] for row in of_sizes]
-        differs = max(row["largest_difference"] for row in of_sizes) * 255
-        lines.append(_line([SAYS[backend], *cells, f"{max(shares):.0%}", f"{differs:.3f} / 255"]))
+def _speed_table(report: Report) -> str:
+    """One row per frame size: the whole run, and the network alone."""
+    alone = {(row["name"], row["backend"]): row["seconds"] for row in report["network"]}
+    header = ["ms per frame", "end to end", "network alone", "network, int8", "peak memory"]
+    lines = [_row(header), _row(["---"] * len(header))]
+    for clip in report["clips"]:
+        cells = [f"{clip['name']} ({clip['size'].replace('x', '×')})"]
+        cells.append(f"{1e3 * clip['median_s']['end to end'] / clip['frames']:.0f}")
+        for backend in ("default", "int8"):
+            seconds = alone.get((clip["name"], backend))
+            cells.append(NONE if seconds is None else f"{1e3 * seconds:.0f}")
+        lines.append(_row([*cells, f"{clip['peak_mib']} MiB"]))
     return "\n".join(lines)
 
 
-def _clips(report: dict[str, Any]) -> str:
-    """Milliseconds a frame of each stage, and what the whole run needs."""
-    header = ["video, ms a frame", *STAGES]
-    header += ["of the sum", "s a million px", "cores busy", "peak memory"]
-    lines = [_line(header), _line(["---"] * len(header))]
+def _conditions(report: Report) -> str:
+    machine, limits = report["machine"], report["ceilings"]
+    return (
+        f"{_machine(report)}, commit `{machine['commit']}`, medians of {report['rounds']} "
+        f"interleaved rounds. Ceilings measured in the same run: matrix product "
+        f"{limits['float32_gflops']:.0f} GFLOP/s in float32 and {limits['bfloat16_gflops']:.0f} in "
+        f"bfloat16, memory copy {limits['copy_gb_per_s']:.0f} GB/s."
+    )
+
+
+def _machine(report: Report) -> str:
+    machine = report["machine"]
+    cpu = f"{machine['cpu']}, {machine['threads']} cores ({machine['instructions']})"
+    return f"{cpu if report['device'] == 'cpu' else machine['gpu']}, PyTorch {machine['torch']}"
+
+
+def _network_table(report: Report) -> str:
+    """Seconds per frame by backend and size, relative to the reference and to the ceiling."""
+    rows = report["network"]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    by_cell = {(row["name"], row["backend"]): row for row in rows}
+    header = ["network alone, s per frame", *names, "of the float32 ceiling", "largest difference"]
+    lines = [_row(header), _row(["---"] * len(header))]
+    for backend in backends:
+        sizes = [by_cell[name, backend] for name in names]
+        cells = [f"{row['seconds']:.3f} (×{row['speed_up']:.2f})" for row in sizes]
+        share = max(row["gflops"] for row in sizes) / report["ceilings"]["float32_gflops"]
+        difference = max(row["largest_difference"] for row in sizes) * 255
+        label = BACKEND_LABELS[backend]
+        lines.append(_row([label, *cells, f"{share:.0%}", f"{difference:.3f} / 255"]))
+    return "\n".join(lines)
+
+
+def _video_table(report: Report) -> str:
+    """Milliseconds per frame of each stage, and what the whole run needs."""
+    header = ["video, ms per frame", *STAGES]
+    header += ["÷ sum of stages", "s per million px", "cores busy", "peak memory"]
+    lines = [_row(header), _row(["---"] * len(header))]
     for clip in report["clips"]:
         shares = clip["share_of_ceiling"]
         cells = [
             f"{1e3 * clip['median_s'][stage] / clip['frames']:.1f} ({shares[stage]:.0%})"
             for stage in STAGES
         ]
-        lines.append(
-            _line(
-                [
-                    clip["name"],
-                    *cells,
-                    f"{clip['end_to_end_over_sum']:.3f}",
-                    f"{_per_million_px(clip):.3f}",
-                    f"{clip['cores_busy']:.0%}",
-                    f"{clip['peak_mib']} MiB",
-                ]
-            )
-        )
+        cells.append(f"{clip['end_to_end_over_sum']:.3f}")
+        cells.append(f"{_seconds_per_million_px(clip):.3f}")
+        cells += [f"{clip['cores_busy']:.0%}", f"{clip['peak_mib']} MiB"]
+        lines.append(_row([clip["name"], *cells]))
     return "\n".join(lines)
 
 
-def _per_million_px(clip: dict[str, Any]) -> float:
-    """Seconds, end to end."""
+def _seconds_per_million_px(clip: dict[str, Any]) -> float:
     width, height = map(int, clip["size"].split("x"))
     seconds = clip["median_s"]["end to end"] / clip["frames"]
     return float(seconds / (width * height / 1e6))
 
 
-def _line(cells: list[str]) -> str:
+def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; end with 1 if something would.")
-@click.option("--readme", type=click.Path(path_type=Path), default=ROOT / "README.md")
-def main(readme: Path, *, check: bool) -> None:
-    """Write the tables."""
-    before = readme.read_text(encoding="utf-8")
-    after = rendered(before, load())
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a table is stale.")
+def main(*, check: bool) -> None:
+    """Write the tables of README.md and docs/benchmarks.md."""
+    reports = load_reports()
+    stale = False
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = render(before, reports)
+        stale = stale or before != after
+        if not check:
+            page.write_text(after, encoding="utf-8")
     if check:
-        sys.exit(before != after)
-    readme.write_text(after, encoding="utf-8")
+        sys.exit(stale)
 
 
 if __name__ == "__main__":

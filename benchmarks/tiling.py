@@ -31,7 +31,7 @@ from torch import Tensor
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.inference.tiles import Grid
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import InferenceOptions
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
@@ -75,8 +75,8 @@ def first_picture(source: Path) -> Tensor:
 def residual_by_tiles(engine: Engine, picture: Tensor, grid: Grid) -> Tensor:
     """On the CPU, whatever the engine's device."""
     on_device = picture.to(engine.device)
-    residuals = [engine.residual(tile).result() for tile in grid.split(on_device)]
-    with engine.computing():
+    residuals = [engine.compute_residual(tile).result() for tile in grid.split(on_device)]
+    with engine.compute_context():
         merged = grid.merge(residuals)
     return torch.from_numpy(engine.download((merged,)).result()[0])
 

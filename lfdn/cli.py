@@ -1,6 +1,6 @@
 """The `lfdn` command. Its subcommands, in `lfdn.commands`, are all that prints in this package.
 
-Heavy modules are imported inside the commands, so that `lfdn --help` answers at once.
+Heavy modules are imported inside the subcommands, so that `lfdn --help` is quick.
 """
 
 import logging
@@ -18,7 +18,7 @@ from lfdn.commands.train import train
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Train and measure LFDN, a lightweight network against rain and motion blur."""
+    """Train and evaluate LFDN, a lightweight network that removes rain and motion blur."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from lfdn_video.inference.engine import load_engine
-    from lfdn_video.input.reader import open_reader
+    from lfdn_video.input.open import open_reader
     from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
     from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions, SpanOptions
     from lfdn_video.output.open import open_writer
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
         restore,
         restored_frames,
     )
-    from lfdn_video.stream.session import LiveFrame, live
+    from lfdn_video.stream.live import live
+    from lfdn_video.stream.session import LiveFrame
 
 __all__ = [
     "Colour",
@@ -88,9 +89,9 @@ _HOME = {
     "Summary": "pipeline",
     "VideoInfo": "media",
     "WeightsError": "errors",
-    "live": "stream.session",
+    "live": "stream.live",
     "load_engine": "inference.engine",
-    "open_reader": "input.reader",
+    "open_reader": "input.open",
     "open_writer": "output.open",
     "restore": "pipeline",
     "restored_frames": "pipeline",

@@ -1,16 +1,16 @@
-"""Running an iterator in a thread, a bounded number of items ahead, and timing the stages.
+"""Threads: an iterator that runs ahead in one, a function that runs in one, and clocks for stages.
 
-`background(iterable, depth=2)` gives the same items in the same order, made in a thread of its
-own. It knows nothing of frames. Where several are chained, one per stage, is `pipeline.py`.
+`prefetch(iterable, depth=2)` yields the same items in the same order, produced in a thread of its
+own. It knows nothing of frames; `pipeline.py` chains two of them, one for each stage.
 
     stage A (thread)                      stage B (consumer)
     source -> next() -> [ at most depth items ] -> next() -> ...
               busy         A waits for output /
                            B waits for input
 
-An exception of the source is raised where its item was awaited, after the items before it. Closing
-the generator stops the thread, closes the source in the thread that ran it, and waits for both; so
-closing takes as long as the source needs for the item it is working on, and no longer.
+An exception of the source is raised to the consumer in place of its item, after the items before
+it. Closing the generator stops the thread, closes the source in the thread that ran it, and waits
+for both: as long as the source needs for the item it is working on, and no longer.
 """
 
 import logging
@@ -24,29 +24,33 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-WAKE_S = 0.5  # on Windows, Ctrl-C is noticed only between two waits that have a time limit
+WAKE_S = 0.5
+"""Longest single wait. On Windows, Python notices Ctrl-C only between waits with a time limit."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """Wall-clock seconds of one stage: at work, waiting for input, waiting to pass a result on."""
+    """Wall-clock seconds of one stage of a run."""
 
     busy_s: float
+    """At work."""
     input_wait_s: float
+    """Waiting for the stage before."""
     output_wait_s: float
+    """Waiting for the stage after, which has enough items queued."""
 
 
 class StageClock:
-    """Counts the seconds of one stage. Written by the stage's own thread, read by any.
+    """Measures the seconds of one stage. The stage's own thread writes it, any may read it.
 
-    A stage is at work inside `working()`; while that goes on, the time inside
-    `waiting_for_input()` is not counted as work, so the two can be nested: a stage that pulls its
-    input from another thread is not charged for the other's slowness.
+    Time inside `working()` counts as work, except for time inside a nested `waiting_for_input()`:
+    a stage that pulls its input from another thread is not charged for that thread's slowness.
 
-    `on_work` is told every stretch of work as it ends: how many times `working()` was left before,
-    when it began and when it ended, by `time.perf_counter`.
+    Args:
+        on_work: called at the end of each stretch of work, with the number of times `working()`
+            was left before, and the start and end of the stretch by `time.perf_counter`.
     """
 
     def __init__(self, on_work: Callable[[int, float, float], None] | None = None) -> None:
@@ -59,10 +63,12 @@ class StageClock:
 
     @property
     def times(self) -> StageTimes:
+        """The seconds so far; work in progress is not included."""
         return StageTimes(self._busy_s, self._input_wait_s, self._output_wait_s)
 
     @contextmanager
     def working(self) -> Generator[None]:
+        """Count the time inside the block as work on one item."""
         self._work_since_s = time.perf_counter()
         try:
             yield
@@ -71,25 +77,27 @@ class StageClock:
             self._items += 1
 
     def add_busy(self, seconds: float) -> None:
-        """Count work that has just ended and was measured otherwise."""
+        """Count work that took `seconds`, has just ended, and was measured otherwise."""
         self._work_since_s = time.perf_counter() - seconds
         self._pause()
 
     @contextmanager
     def waiting_for_input(self) -> Generator[None]:
-        at_work = self._pause()
+        """Count the time inside the block as waiting for input, and interrupt `working()`."""
+        was_working = self._pause()
         start_s = time.perf_counter()
         try:
             yield
         finally:
             end_s = time.perf_counter()
             self._input_wait_s += end_s - start_s
-            if at_work:
+            if was_working:
                 self._work_since_s = end_s
 
     def _pause(self) -> bool:
-        """The end of a stretch of work, if there was one; whether there was."""
-        since_s, self._work_since_s = self._work_since_s, None
+        """End the current stretch of work; return False if there was none."""
+        since_s = self._work_since_s
+        self._work_since_s = None
         if since_s is None:
             return False
         end_s = time.perf_counter()
@@ -100,6 +108,7 @@ class StageClock:
 
     @contextmanager
     def waiting_for_output(self) -> Generator[None]:
+        """Count the time inside the block as waiting to pass an item on."""
         start_s = time.perf_counter()
         try:
             yield
@@ -107,44 +116,56 @@ class StageClock:
             self._output_wait_s += time.perf_counter() - start_s
 
 
-def background(
+def prefetch(
     iterable: Iterable[T],
     *,
     depth: int,
-    name: str = "background",
+    name: str = "prefetch",
     clock: StageClock | None = None,
-    feeds: StageClock | None = None,
+    consumer_clock: StageClock | None = None,
 ) -> Generator[T]:
-    """Give the items of `iterable`, made in a thread that is at most `depth` items ahead.
+    """Iterate over `iterable` in a thread that is at most `depth` items ahead.
 
-    `clock` is the clock of the stage that runs in the thread, `feeds` that of the stage that takes
-    the items. The thread starts with the first item asked for; before that there is nothing to
-    close, and a generator handed in is not closed either. `name` is the thread's.
+    The thread starts when the first item is asked for. If the returned generator is closed before
+    that, `iterable` is not closed.
+
+    Args:
+        iterable: the source of items; a generator is closed when the thread ends.
+        depth: items that may be ready and not taken yet, at least 1.
+        name: the thread's name.
+        clock: clock of the stage that runs in the thread.
+        consumer_clock: clock of the stage that takes the items; it counts the waiting for them.
+
+    Returns:
+        A generator of the same items in the same order. Close it when leaving it early.
+
+    Raises:
+        ValueError: `depth` is below 1.
     """
     if depth < 1:
         raise ValueError(f"depth: at least 1 item ahead is needed, got {depth}")
-    return _background(iterable, depth, name, clock or StageClock(), feeds or StageClock())
+    return _prefetch(iterable, depth, name, clock or StageClock(), consumer_clock or StageClock())
 
 
-def _background(
-    iterable: Iterable[T], depth: int, name: str, clock: StageClock, feeds: StageClock
+def _prefetch(
+    iterable: Iterable[T], depth: int, name: str, clock: StageClock, consumer_clock: StageClock
 ) -> Generator[T]:
     channel: _Channel[T] = _Channel(depth)
-    # A daemon, so that a second Ctrl-C can end the process even if the source never returns.
+    # A daemon, so that a second Ctrl-C ends the process even if the source never returns.
     thread = threading.Thread(
         target=_produce, args=(iterable, channel, clock), name=name, daemon=True
     )
     try:
         thread.start()
         while True:
-            with feeds.waiting_for_input():
+            with consumer_clock.waiting_for_input():
                 message = channel.get()
             if isinstance(message, _End):
                 if message.error is not None:
                     raise message.error
                 return
             yield message.item
-            del message  # or the item would live until the next one is there
+            del message  # else the item would live until the next one is ready
     finally:
         channel.close()
         while thread.is_alive():
@@ -152,7 +173,12 @@ def _background(
 
 
 class Worker:
-    """A function that runs in a thread, and whose exception is raised where it is waited for."""
+    """A function that runs in a thread, started at once; `result` raises its exception.
+
+    Args:
+        work: the function.
+        name: the thread's name.
+    """
 
     def __init__(self, work: Callable[[], None], *, name: str) -> None:
         self._work = work
@@ -162,12 +188,12 @@ class Worker:
         self._thread.start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it is done by then."""
-        # Not by `join`: Python before 3.13 takes the thread for ended if a signal interrupts it.
+        """Wait for the function to end, at most `timeout_s`; return whether it has ended."""
+        # Not `join`: before 3.13, Python takes the thread for ended if a signal interrupts that.
         return self._done.wait(timeout_s)
 
     def result(self) -> None:
-        """Wait for the end. Raises what the function raised."""
+        """Wait for the function to end. Raises what it raised."""
         while not self.wait(WAKE_S):
             pass
         self._thread.join()
@@ -193,7 +219,7 @@ class _End:
 
 
 class _Channel(Generic[T]):
-    """What one thread hands to one other: at most `depth` items, then how it ended."""
+    """A queue from one thread to one other: at most `depth` items, then the end or an error."""
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
@@ -203,7 +229,7 @@ class _Channel(Generic[T]):
         self._changed = threading.Condition()
 
     def wait_for_room(self) -> bool:
-        """Whether another item is wanted; waits while `depth` are there untaken."""
+        """Wait until there are fewer than `depth` items; return False if the consumer has left."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._items) < self._depth)
             return not self._closed
@@ -216,7 +242,7 @@ class _Channel(Generic[T]):
     def end(self, error: BaseException | None) -> None:
         with self._changed:
             if self._closed and error is not None:
-                _log.debug("a stage failed after its consumer had left: %r", error)
+                logger.debug("a stage failed after its consumer had left: %r", error)
             self._end = _End(error)
             self._changed.notify_all()
 
@@ -239,12 +265,12 @@ class _Channel(Generic[T]):
 
 
 def _produce(iterable: Iterable[T], channel: _Channel[T], clock: StageClock) -> None:
-    """What the thread runs: moves items while they come and are wanted, then closes the source."""
+    """Run in the thread: pass items on until the source ends or the consumer leaves; close it."""
     error: BaseException | None = None
     try:
         iterator = iter(iterable)
         try:
-            _move(iterator, channel, clock)
+            _pass_items(iterator, channel, clock)
         finally:
             if isinstance(iterator, Generator):
                 iterator.close()
@@ -253,7 +279,7 @@ def _produce(iterable: Iterable[T], channel: _Channel[T], clock: StageClock) -> 
     channel.end(error)
 
 
-def _move(iterator: Iterator[T], channel: _Channel[T], clock: StageClock) -> None:
+def _pass_items(iterator: Iterator[T], channel: _Channel[T], clock: StageClock) -> None:
     while True:
         with clock.waiting_for_output():
             wanted = channel.wait_for_room()

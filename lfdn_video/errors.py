@@ -1,15 +1,15 @@
-"""Every error a user can cause, as one tree. Knows nothing; everything else may import it.
+"""Every error that a user can cause, as one tree. Imports nothing.
 
-    LfdnVideoError          exit code 1, catch this one around the whole API
-    ├── InputError          the source is missing, damaged, or no video
-    ├── OutputError         the target cannot be written, or writing failed half-way
-    ├── DeviceError         the device asked for is absent
-    │   └── DeviceMemoryError   its memory is not enough, whatever was given up
-    ├── WeightsError        no weights for this task, or a changed or foreign file
-    └── OptionError         exit code 2: a value or a combination that cannot work
+    LfdnVideoError              exit code 1; catch it around any call of this package
+    ├── InputError              the source is missing, corrupt, or not a video
+    ├── OutputError             the target cannot be written, or writing failed half-way
+    ├── DeviceError             the device asked for is absent or cannot run the network
+    │   └── DeviceMemoryError   the device runs out of memory even with the smallest tiles
+    ├── WeightsError            no weights for this task, or a modified or foreign file
+    └── OptionError             exit code 2: a value or a combination that cannot work
 
-A message is one line, `what it is about: what is wrong; what to do`, and keeps FFmpeg's own words
-where FFmpeg was the one to complain. Bugs of ours are not in this tree: they show a traceback.
+A message is one line, `subject: what is wrong; what to do`, and quotes FFmpeg where FFmpeg reported
+the error. Bugs of this package are other exceptions.
 """
 
 from typing import ClassVar
@@ -26,25 +26,36 @@ __all__ = [
 
 
 class LfdnVideoError(Exception):
-    """Base of all errors that are not bugs. `exit_code` is what the command line ends with."""
+    """Base class of all errors that are not bugs.
+
+    Attributes:
+        exit_code: what the command line exits with: 2 for an `OptionError`, else 1.
+    """
 
     exit_code: ClassVar[int] = 1
 
 
 class InputError(LfdnVideoError):
-    """The source cannot be read."""
+    """The source cannot be read: missing, corrupt, or not a video or an image."""
 
 
 class OutputError(LfdnVideoError):
-    """The target cannot be written. Nothing of it is left behind."""
+    """The target cannot be written. An existing target is unchanged.
+
+    What a long run had finished is kept for `EncodeOptions.resume`; nothing else remains.
+    """
 
 
 class DeviceError(LfdnVideoError):
-    """The network cannot run where it was asked to."""
+    """The network cannot run on the device that was asked for."""
 
 
 class DeviceMemoryError(DeviceError):
-    """A device ran out of memory. `what` is the message without its advice."""
+    """The device ran out of memory.
+
+    Args:
+        what: the message without its advice; also an attribute.
+    """
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}; use smaller tiles or a smaller batch")
@@ -52,10 +63,10 @@ class DeviceMemoryError(DeviceError):
 
 
 class WeightsError(LfdnVideoError):
-    """The network's weights cannot be had."""
+    """The weights of the network are missing, corrupt, modified, or of another network."""
 
 
 class OptionError(LfdnVideoError):
-    """The request itself cannot be fulfilled, whatever the files."""
+    """A value or a combination of options can never work, whatever the files."""
 
     exit_code: ClassVar[int] = 2

@@ -1,8 +1,8 @@
-"""PyAV, as several rooms need it: files opened safely, packets read, FFmpeg's words and names.
+"""PyAV helpers that several packages share: open files safely, demux packets, name streams.
 
-A file is data: it may not make FFmpeg open other files or the network, as a playlist that calls
-itself `.mp4` would. Every way of not being a video becomes an InputError of one line. Knows streams
-and packets; what is in a file as a whole is `input/probe.py`'s, frames are `planes.py`'s.
+A file is data: it may not make FFmpeg open other files or the network, as a playlist named `.mp4`
+would. Whatever is not a video becomes an InputError of one line. `input/probe.py` describes a file
+as a whole; `planes.py` handles frames.
 """
 
 from __future__ import annotations
@@ -21,40 +21,41 @@ from av.stream import Discard, Disposition, Stream
 
 from lfdn_video.errors import InputError
 
-# Demuxers whose input names other files, or that are no files at all.
+# Demuxers whose input refers to other files, or that read no file at all.
 REFERRING_FORMATS = {"concat", "concatf", "dash", "hls", "image2", "imf", "webm_dash_manifest"}
 REFERRING_FORMATS |= {"lavfi", "rtp", "rtsp", "sap", "sdp", "vobsub"}
 
-PLAYLIST_MARKS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b"v=0\n")
+PLAYLIST_MAGICS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b"v=0\n")
 
-READ_ERRORS = 8
-"""So many failed reads in a row are the end of the file."""
+MAX_READ_ERRORS = 8
+"""Failed reads in a row after which the rest of a file is given up."""
 
-MOST_PIXELS = 100_000_000
-"""Of a picture; 12K film has 80 million. Larger ones are refused before they take memory."""
+MAX_PIXELS = 100_000_000
+"""Pixels of the largest frame that is decoded; 12K film has 80 million. Decoders refuse larger
+ones before they allocate memory for them."""
 
-MOST_PROBED = 64
-"""Streams that FFmpeg is told `MOST_PIXELS` for while it finds out what is in a file."""
+MAX_PROBED = 64
+"""Streams to which FFmpeg applies `MAX_PIXELS` when it opens a file."""
 
 MICROSECONDS = 1_000_000  # AV_TIME_BASE
 
 KEEP_BYTES = "surrogateescape"
-"""Tags that are no UTF-8 leave as they came."""
+"""Python's error handler with which tags that are not UTF-8 are copied unchanged."""
 
 
-def ffmpeg_words(error: FFmpegError) -> str:
-    """What FFmpeg says is wrong, with its log line where one was caught."""
-    words = error.strerror or str(error)
-    log = cast("tuple[int, str, str] | None", error.log)  # level, who, what; the stubs differ
-    return f"{words} ({log[2].strip()})" if log else words
+def ffmpeg_message(error: FFmpegError) -> str:
+    """Return FFmpeg's message for `error`, with its log line where `ffmpeg_errors` caught one."""
+    message = error.strerror or str(error)
+    log = cast("tuple[int, str, str] | None", error.log)  # level, name, line; the stubs differ
+    return f"{message} ({log[2].strip()})" if log else message
 
 
 @contextmanager
 def ffmpeg_errors() -> Iterator[None]:
-    """Let FFmpeg's log lines reach its exceptions, which are terse without.
+    """Attach FFmpeg's log lines to its exceptions, which are terse otherwise.
 
-    Only for short steps without frames in flight: PyAV's log callback needs Python's lock, and a
-    thread of FFmpeg that logs while another waits for it would stop both for good.
+    Use it only for short steps without frames in flight. PyAV's log callback needs the GIL, so a
+    thread of FFmpeg that logs while Python waits for that thread would deadlock.
     """
     before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
@@ -66,10 +67,21 @@ def ffmpeg_errors() -> Iterator[None]:
 
 
 def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContainer:
-    """Open a local file that holds a video. The caller closes it. InputError if it is none."""
+    """Open a local media file for demuxing.
+
+    Args:
+        path: the file; its name is never taken for a URL or a pattern.
+        metadata_errors: Python's error handler for tags that are not UTF-8.
+
+    Returns:
+        The open container; the caller closes it.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or FFmpeg finds no media in it.
+    """
     _check_file(path)
     options = {
-        # Both are needed: a playlist may name local files, and a name may be an address.
+        # Both are needed: a playlist may name local files, and a file's name may look like a URL.
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(sorted(av.formats_available - REFERRING_FORMATS)),
     }
@@ -77,7 +89,7 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
         return av.open(
             f"file:{path}",
             options=options,
-            stream_options=[decoding_limits()] * MOST_PROBED,  # type: ignore[list-item]  # the stubs
+            stream_options=[decoding_limits()] * MAX_PROBED,  # type: ignore[list-item]  # the stubs
             metadata_errors=metadata_errors,
         )
     except FFmpegError as error:
@@ -85,66 +97,81 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
 
 
 def decoding_limits() -> dict[str, str]:
-    """Options for every decoder of what may have been made to harm."""
-    return {"max_pixels": str(MOST_PIXELS)}
+    """Return the decoder options that bound the memory which untrusted input can take."""
+    return {"max_pixels": str(MAX_PIXELS)}
 
 
-def readable(
+def demux_packets(
     container: InputContainer, streams: list[Stream], on_error: Callable[[str], None]
 ) -> Generator[Packet[Stream]]:
-    """Every packet that can be read, with data; `on_error` gets FFmpeg's words on what cannot."""
+    """Demux all packets that can be read, past read errors as far as the demuxer goes on.
+
+    Args:
+        container: an open file.
+        streams: the streams whose packets are wanted.
+        on_error: called with FFmpeg's message at each failed read.
+
+    Yields:
+        Packets that hold data, in the order of the file.
+    """
     failures = 0
     packets = container.demux(streams)
-    while failures < READ_ERRORS:
+    while failures < MAX_READ_ERRORS:
         try:
             packet = next(packets)
         except StopIteration:
             return
         except FFmpegError as error:
             failures += 1
-            on_error(ffmpeg_words(error))
+            on_error(ffmpeg_message(error))
             packets = container.demux(streams)  # an error ends PyAV's iterator, not the file
             continue
         failures = 0
-        if packet.size:  # PyAV ends each stream with an empty one, to flush a decoder
+        if packet.size:  # PyAV ends each stream with an empty packet, to flush its decoder
             yield packet
 
 
-def discard_others(container: InputContainer, wanted: Stream) -> None:
-    """Spare the demuxer the streams that are not read here."""
+def discard_other_streams(container: InputContainer, wanted: Stream) -> None:
+    """Make the demuxer skip all streams but `wanted`."""
     for stream in container.streams:
         if stream.index != wanted.index:
             stream.discard = Discard.all
 
 
-def may_be_joined(container: InputContainer) -> bool:
-    """Whether the clock may start again inside such a file, so that a time comes twice."""
+def allows_discontinuities(container: InputContainer) -> bool:
+    """Tell whether timestamps may jump back inside files of this format, as in MPEG-TS.
+
+    In such a file one pts may belong to several frames, and seeking by time is unreliable.
+    """
     return has_flag(container, Flags.ts_discont)
 
 
 def has_flag(container: InputContainer | OutputContainer, flag: Flags) -> bool:
-    """What FFmpeg says of a container's format in general."""
+    """Tell whether FFmpeg sets `flag` for the container's format."""
     return bool(container.format.flags & cast("int", flag.value))  # the stubs type it as a flag
 
 
 def is_cover(stream: Stream) -> bool:
+    """Tell whether a video stream is only the file's cover or a thumbnail."""
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
 def has_decoder(stream: Stream) -> bool:
+    """Tell whether this build of FFmpeg can decode the stream."""
     # The stubs promise a codec context to every stream; without a decoder there is none.
     return cast("object", stream.codec_context) is not None
 
 
 def codec_name(stream: Stream) -> str:
-    """FFmpeg's name of a stream's codec, or the next best thing."""
+    """Return FFmpeg's name for the stream's codec; else its MIME type, or `unknown`."""
     if has_decoder(stream):
         return stream.codec_context.codec.canonical_name
     return getattr(stream, "mimetype", None) or stream.name or "unknown"
 
 
 def stream_title(stream: Stream) -> str | None:
-    return stream.metadata.get("title") or stream.metadata.get("name")  # `name` in MP4
+    """Return the stream's title tag, which MP4 calls `name`."""
+    return stream.metadata.get("title") or stream.metadata.get("name")
 
 
 def _check_file(path: Path) -> None:
@@ -167,7 +194,7 @@ def _check_file(path: Path) -> None:
 def _refusal(path: Path, error: FFmpegError) -> str:
     with path.open("rb") as file:
         head = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head.startswith(PLAYLIST_MARKS) or b"<MPD" in head:
-        return "is a playlist, not a video; a file may not open other files, so give those"
-    words = ffmpeg_words(error)
-    return f"not a video that FFmpeg can read: {words}; it may be damaged, cut short, or no video"
+    if head.startswith(PLAYLIST_MAGICS) or b"<MPD" in head:
+        return "is a playlist, not a video; give the files that it lists"
+    message = ffmpeg_message(error)
+    return f"not a video that FFmpeg can read: {message}; it may be corrupt, cut short, or no video"

@@ -1,10 +1,10 @@
-"""The two seams of a run: what frames come from, and what they go into.
+"""The two seams of a run: base classes of what yields frames and of what takes them.
 
-    FrameReader     input/reader.py    a video          input/images.py    pictures
-    FrameWriter     output/writer.py   a video          output/images.py   pictures
+    FrameReader     input/reader.py    a video          input/images.py    images
+    FrameWriter     output/writer.py   a video          output/images.py   images
 
-`pipeline.py` and `verify.py` know these two classes and nothing of what stands behind them. A new
-kind of source or target is a subclass here and a line in `open_reader` or `open_writer`.
+`pipeline.py` and `verify.py` use these two classes and know nothing of their subclasses. To add a
+kind of source or target, write a subclass and choose it in `open_reader` or `open_writer`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from types import TracebackType
 from typing import Self
 
 from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.options import SpanOptions
 
 logger = logging.getLogger(__name__)
 
 
 class Warnings(list[str]):
-    """What a user should know about a run, each sentence once and logged as it comes."""
+    """Messages for the user about a source or target, each kept and logged once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,19 +48,25 @@ class Warnings(list[str]):
 
 
 class FrameReader(ABC):
-    """A source of frames, open from its construction until `close`. A context manager."""
+    """A source of frames. A context manager, open from its construction until it is left.
+
+    The counters grow while `frames` is read.
+    """
 
     info: VideoInfo
+    """Description of the source, known before its frames are read."""
+    span: SpanOptions
+    """The part of the source that `frames` yields."""
 
     def __init__(self) -> None:
         self.warnings = Warnings()
-        """What a user should know about the source, in the order it was noticed."""
+        """What the user should know about the source, in the order it was noticed."""
         self.corrupt_packets = 0
-        """Packets, or pictures, that could not be decoded."""
+        """Packets, or images, that could not be decoded."""
         self.repeated_frames = 0
-        """Frames given once more in place of one that could not be decoded."""
+        """Frames that repeat the one before, in place of one that could not be decoded."""
         self.dropped_frames: Counter[str] = Counter()
-        """Frames of the source that are not given, by reason."""
+        """Number of frames that are not yielded, by reason."""
 
     def __enter__(self) -> Self:
         return self
@@ -69,13 +76,18 @@ class FrameReader(ABC):
 
     @abstractmethod
     def frames(self) -> Generator[Frame]:
-        """Yield the frames in order of presentation, pts strictly increasing.
+        """Yield the frames of the span in order of presentation, pts strictly increasing.
 
-        Close the generator when leaving it early.
+        Each call reads from the start. Close the generator when leaving it early: it holds the
+        file, and a decoder's threads.
+
+        Raises:
+            InputError: no frame can be decoded.
         """
 
+    @abstractmethod
     def close(self) -> None:
-        """Release what is held open. Safe to call again."""
+        """Release what is held open outside `frames`. Safe to call again."""
 
 
 class FrameWriter(ABC):

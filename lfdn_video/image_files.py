@@ -1,4 +1,4 @@
-"""Picture files by name and by their first bytes: which kinds there are, and numbered sequences."""
+"""Image files by name and by their first bytes: the supported kinds, and numbered sequences."""
 
 import re
 from pathlib import Path
@@ -14,29 +14,36 @@ ENCODERS = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
+"""FFmpeg's encoder for each supported suffix, in lower case."""
+
 DECODERS = {
     image_tags.PNG_MAGIC: "png",
     image_tags.JPEG_MAGIC: "mjpeg",
     b"BM": "bmp",
     **dict.fromkeys(image_tags.TIFF_MAGICS, "tiff"),
 }
+"""FFmpeg's decoder for each kind of file, by its first bytes. WebP's are not contiguous."""
+
 FRAME_NUMBER = re.compile(r"%(0?\d*)d")
+"""The place of the number in a pattern such as `frame_%05d.png`."""
 
 
 def is_image_file(file: Path) -> bool:
+    """Tell whether `file` exists and has an image's suffix; hidden files are left out."""
     named = file.suffix.lower() in ENCODERS and not file.name.startswith(".")
     return named and file.is_file()
 
 
-def numbered_files(pattern: Path) -> list[Path]:
-    """The files that a pattern with `%d` stands for."""
+def list_numbered_files(pattern: Path) -> list[Path]:
+    """Find the files that match a pattern with `%d`, in no order; none if there is no folder."""
     before, _, after = FRAME_NUMBER.split(pattern.name, maxsplit=1)
     name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
-    standing = pattern.parent.iterdir() if pattern.parent.is_dir() else ()
-    return [file for file in standing if name.fullmatch(file.name) and file.is_file()]
+    existing = pattern.parent.iterdir() if pattern.parent.is_dir() else ()
+    return [file for file in existing if name.fullmatch(file.name) and file.is_file()]
 
 
-def decoder_of(content: bytes) -> str:
+def find_decoder(content: bytes) -> str:
+    """Return FFmpeg's decoder for an image file's content, or "" if none is known."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     return next((name for magic, name in DECODERS.items() if content.startswith(magic)), "")

@@ -1,8 +1,7 @@
-"""What a video is: its pixel format, colour, streams, and one frame of it.
+"""Values that describe video: pixel format, colour, a file and its streams, one frame.
 
-Values only: frozen, without behaviour beyond arithmetic, and without FFmpeg (`planes.py` and
-`reader.py` make them from a file, `writer.py` turns them into one). Numbers for colour, stream
-dispositions and time bases are FFmpeg's own, so that they pass through unchanged.
+All are frozen and free of FFmpeg: `input/` makes them from files, `output/` makes files from them.
+Colour tags and time bases are FFmpeg's own numbers, so that they pass through unchanged.
 """
 
 import re
@@ -17,19 +16,22 @@ import numpy as np
 from lfdn_video.options import SpanOptions
 
 Plane: TypeAlias = np.ndarray[tuple[int, int], np.dtype[Any]]
-"""`[h, w]`, C-contiguous, uint8 or uint16 (native byte order)."""
+"""Samples of one plane: `[h, w]`, C-contiguous, uint8 or uint16 in native byte order."""
+
+Image: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+"""`[H, W, 3]`, RGB, full range, upright."""
 
 Family: TypeAlias = Literal["yuv", "gray", "rgb"]
 
 IMAGES = "images"
-"""`VideoInfo.container` of pictures that are no video file: one picture, a folder, a pattern."""
+"""`VideoInfo.container` where the source is images: one file, a folder or a pattern."""
 
 HD_WIDTH_PX, SD_HEIGHT_PX = 1280, 576
-"""From this width on, or above this height, an untagged stream is taken for BT.709; else for
-BT.601. Players do the same: wide films have few lines."""
+"""An untagged stream at least this wide, or higher than this, is taken as BT.709, others as BT.601.
+Players use the width too, because wide-screen films have few lines."""
 
 FALLBACK_RATE = Fraction(25)
-"""Frames per second where a file does not say."""
+"""Frames per second of a source that does not state its rate."""
 
 RANGE_UNTAGGED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2  # AVCOL_RANGE_*
 MATRIX_RGB, MATRIX_BT709, MATRIX_UNTAGGED, MATRIX_BT601 = 0, 1, 2, 6  # AVCOL_SPC_*
@@ -52,7 +54,7 @@ UNSUPPORTED_MATRICES: Mapping[int, str] = {
     16: "YCgCo-Re",
     17: "YCgCo-Ro",
 }
-"""What a chroma plane means here has not the form of a Cb or a Cr."""
+"""Matrices (AVCOL_SPC) whose chroma planes are not Cb and Cr, by name; such video is refused."""
 
 _MATRIX_OF_PRIMARIES = {1: 1, 4: 4, 5: 5, 6: 6, 7: 7, 9: 9}
 
@@ -72,26 +74,36 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """A planar format in native byte order: the only kind that travels through the pipeline.
+    """A planar pixel format in native byte order: the only kind that the pipeline handles.
 
-    Planes come as Y, U, V | Y | G, B, R, and a last one, A, of full size if `alpha`.
-    Two names, `ya8` and `ya16le`, are packed in FFmpeg; here they mean two planes, Y and A.
+    Planes are Y, Cb, Cr for `yuv`, Y for `gray`, and G, B, R for `rgb`; with `alpha`, A of full
+    size follows. FFmpeg's `ya8` and `ya16le` are packed; here they stand for two planes, Y and A.
+    Make one with `parse`.
     """
 
     name: str
-    """FFmpeg's name, e.g. `yuv420p10le`, `gray`, `gbrp`."""
+    """FFmpeg's name, such as `yuv420p10le`, `gray` or `gbrp`."""
     family: Family
+    """Colour model: `yuv`, `gray` or `rgb`."""
     depth: int
     """Significant bits of a sample, 8…16; above 8 the planes are uint16."""
     chroma_shift: tuple[int, int] = (0, 0)
-    """log2 of the horizontal and the vertical subsampling; (0, 0) for gray and rgb."""
+    """log2 of the horizontal and the vertical chroma subsampling; (0, 0) for gray and rgb."""
     alpha: bool = False
+    """The last plane is alpha."""
     full_range_name: bool = False
-    """`yuvj…`: the name itself says full range."""
+    """The name itself (`yuvj…`) says full range."""
 
     @classmethod
     def parse(cls, name: str) -> "PixelFormat":
-        """From FFmpeg's name; ValueError if it is not one of the planar working formats."""
+        """Parse FFmpeg's name of a pixel format.
+
+        Args:
+            name: a planar YUV, gray or RGB format of 8 to 16 bits, in native byte order.
+
+        Raises:
+            ValueError: `name` is no such format; `planes.working_format` maps the others to one.
+        """
         match = _NAME.fullmatch(name)
         if match is None or (match["chroma"] and match["chroma"] not in _CHROMA_SHIFTS):
             raise ValueError(f"{name}: not a planar working format")
@@ -100,20 +112,35 @@ class PixelFormat:
             return cls(name, "gray", depth, alpha=bool(match["ya"]))
         if match["chroma"] is None:
             return cls(name, "rgb", depth, alpha=bool(match["rgb_alpha"]))
-        kind, shift = match["kind"], _CHROMA_SHIFTS[match["chroma"]]
-        return cls(name, "yuv", depth, shift, alpha=kind == "a", full_range_name=kind == "j")
+        return cls(
+            name,
+            "yuv",
+            depth,
+            _CHROMA_SHIFTS[match["chroma"]],
+            alpha=match["kind"] == "a",
+            full_range_name=match["kind"] == "j",
+        )
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """NumPy's type of a sample."""
         return np.uint8 if self.depth <= 8 else np.uint16
 
     @property
     def peak(self) -> int:
-        """The largest sample value."""
+        """The largest sample value, 255 for 8 bits."""
         return (1 << self.depth) - 1
 
     def plane_shapes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
-        """(h, w) of each plane of a picture; odd sizes round up, as in FFmpeg."""
+        """Compute the shape of each plane.
+
+        Args:
+            height: height of the frame in px.
+            width: width of the frame in px.
+
+        Returns:
+            `(h, w)` of each plane in order; subsampled sizes round up, as in FFmpeg.
+        """
         full = (height, width)
         if self.family == "gray":
             shapes = [full]
@@ -126,15 +153,31 @@ class PixelFormat:
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """Colour tags as in the stream, FFmpeg's integers (AVCOL_SPC/RANGE/PRI/TRC); never guessed."""
+    """The colour tags of a stream as it has them, in FFmpeg's and H.273's numbers.
+
+    Untagged stays untagged here; `resolved` applies the usual defaults.
+    """
 
     matrix: int = MATRIX_UNTAGGED
+    """AVCOL_SPC: 1 is BT.709, 6 BT.601, 9 BT.2020, 0 RGB, 2 untagged."""
     range: int = RANGE_UNTAGGED
+    """AVCOL_RANGE: 1 is limited, 2 full, 0 untagged."""
     primaries: int = PRIMARIES_UNTAGGED
+    """AVCOL_PRI; 2 is untagged."""
     transfer: int = TRANSFER_UNTAGGED
+    """AVCOL_TRC; 2 is untagged."""
 
     def resolved_matrix(self, height: int, width: int = 0) -> int:
-        """The YUV matrix (AVCOL_SPC), by the primaries and then by the size where untagged."""
+        """Determine the YUV matrix that applies.
+
+        Args:
+            height: height of the frame in px, as stored.
+            width: width of the frame in px, as stored; 0 if it is not to count.
+
+        Returns:
+            An AVCOL_SPC with known coefficients: the tag; if there is none, that of the primaries;
+            if these are untagged too, BT.709 for HD and BT.601 for SD.
+        """
         if self.matrix in _KR_KB:
             return self.matrix
         high = width >= HD_WIDTH_PX or height > SD_HEIGHT_PX
@@ -142,7 +185,11 @@ class Colour:
         return _MATRIX_OF_PRIMARIES.get(self.primaries, by_size)
 
     def is_full_range(self, pixel_format: PixelFormat) -> bool:
-        """RGB and yuvj always, gray unless tagged limited (FFmpeg's rule), YUV only if tagged."""
+        """Tell whether samples use the full range, 0…peak.
+
+        RGB and `yuvj…` always do, gray does unless tagged limited (FFmpeg's rule), and other YUV
+        does only if tagged full.
+        """
         if pixel_format.family == "rgb" or pixel_format.full_range_name:
             return True
         if pixel_format.family == "gray":
@@ -152,43 +199,63 @@ class Colour:
     def resolved(
         self, height: int, pixel_format: PixelFormat, *, width: int = 0
     ) -> tuple[tuple[float, float], bool]:
-        """(kr, kb) and whether the range is full, with the usual defaults where untagged.
+        """Resolve the tags to what a conversion needs, with the usual defaults where untagged.
 
-        Luma is Y = kr·R + (1 - kr - kb)·G + kb·B of the coded (gamma-corrected) R, G and B.
+        Args:
+            height: height of the frame in px, as stored.
+            pixel_format: format of the frame.
+            width: width of the frame in px, as stored; 0 if it is not to count.
+
+        Returns:
+            `(kr, kb), full_range`, where luma is Y = kr·R + (1 - kr - kb)·G + kb·B of the coded
+            (gamma-corrected) R, G and B.
         """
         return _KR_KB[self.resolved_matrix(height, width)], self.is_full_range(pixel_format)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamInfo:
-    """One stream of a file, as `probe` shows it. None: does not apply, or the file is silent."""
+    """One stream of a file, as `probe` shows it. None: it does not apply, or is not stated."""
 
     index: int
+    """Position among the file's streams, from 0."""
     type: str
     """video, audio, subtitle, data, attachment, or unknown."""
     codec: str
+    """FFmpeg's name, or an attachment's MIME type."""
     profile: str | None = None
+    """The codec's profile, such as `High`."""
     language: str | None = None
+    """Language tag, usually three letters of ISO 639-2."""
     title: str | None = None
     bit_rate: int | None = None
     """Bits per second."""
     default: bool = False
-    """Marked as the one to play if nobody chooses."""
+    """Players choose this stream unless told otherwise."""
     width: int | None = None
+    """Video: width in px, as stored."""
     height: int | None = None
+    """Video: height in px, as stored."""
     pixel_format: str | None = None
+    """Video: FFmpeg's name of the pixel format."""
     frame_rate: Fraction | None = None
+    """Video: average frames per second."""
     sample_rate: int | None = None
+    """Audio: samples per second."""
     channels: int | None = None
+    """Audio: number of channels."""
     layout: str | None = None
+    """Audio: FFmpeg's name of the channel layout, such as `stereo`."""
     file_name: str | None = None
-    """Of an attachment."""
+    """Attachment: its file name."""
     cover: bool = False
-    """A still picture that is shown as the file's cover."""
+    """A video stream that is only the file's cover image or a thumbnail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
+    """A chapter of a file, in seconds of the file's timestamps."""
+
     start_s: Fraction
     end_s: Fraction
     title: str | None
@@ -196,66 +263,83 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFormat:
-    """How the frames of a stream are stored and shown: all that converting and encoding need."""
+    """The format of a stream's frames: all that converting, showing and encoding them need."""
 
     width: int
+    """In px, as stored, before `rotation`."""
     height: int
-    """As stored, before `rotation`."""
+    """In px, as stored, before `rotation`."""
     format: PixelFormat
-    """Of the frames that the reader gives."""
+    """Pixel format of the frames that the reader yields."""
     colour: Colour = Colour()
+    """Colour tags, as the source has them."""
     rotation: Literal[0, 90, 180, 270] = 0
-    """The clockwise turn, in degrees, that makes the stored picture upright."""
+    """Clockwise turn, in degrees, that makes the stored frame upright."""
     flip: bool = False
-    """Mirrored left to right, after the turn."""
+    """The upright frame is mirrored left to right, after the turn."""
     display_matrix: tuple[int, ...] | None = None
     """The nine numbers behind `rotation` and `flip`, to be written back unchanged."""
     sample_aspect_ratio: Fraction = Fraction(1)
+    """Width of a pixel over its height, as stored."""
+    average_rate: Fraction | None = None
+    """Frames per second; None if unknown. The rate may still vary from frame to frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo(FrameFormat):
-    """What a source is: the format of its frames, their clock, and what else is in the file."""
+    """The description of a source: its frames' format, its timestamps, and its other content."""
 
     path: Path
+    """The file; for images, the file, the folder or the pattern."""
     container: str
     """FFmpeg's name of the demuxer, or `IMAGES`."""
     codec: str
+    """FFmpeg's name of the video codec."""
     source_format: str
-    """FFmpeg's name of the format stored in the file, e.g. `nv12`, `rgb24`, `pal8`."""
+    """FFmpeg's name of the pixel format in the file, such as `nv12`, `rgb24` or `pal8`."""
     time_base: Fraction
-    """Seconds per unit of pts."""
+    """Seconds per tick of a pts."""
     start_pts: int = 0
-    """Of the first frame. Spans count from here."""
-    average_rate: Fraction | None = None
-    """Frames per second; None if unknown. Frames may still come at a variable rate."""
+    """Pts of the first frame, in ticks. Spans count from here."""
     duration_s: float | None = None
+    """Length of the video stream in seconds; None if unknown."""
     frame_count: int | None = None
-    """An estimate for progress bars, never trusted."""
+    """An estimate, for progress bars; None if unknown."""
     interlaced: bool = False
+    """The first frame is marked as interlaced."""
     deinterlaced: bool = False
-    """Its frames are read as whole ones, whatever they are in the file."""
+    """The reader deinterlaces the frames it yields."""
     streams: tuple[StreamInfo, ...] = ()
+    """All streams of the file, in its order."""
     video_index: int = 0
-    """Which of `streams` is restored; the others are copied."""
+    """Index in `streams` of the stream to restore; the others are copied."""
     chapters: tuple[Chapter, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the file as a whole."""
     hdr_metadata: tuple[str, ...] = ()
-    """What frames say about their mastering, by name; a target lacks it."""
+    """Names of the HDR metadata that frames carry; a target loses it."""
     side_data: tuple[str, ...] = ()
-    """What else frames carry beside their samples, by name; a target lacks it too."""
+    """Names of the other side data that frames carry; a target loses it too."""
 
     @property
     def from_images(self) -> bool:
+        """The source is an image, a folder or a pattern of images."""
         return self.container == IMAGES
 
     @property
     def frame_ticks(self) -> int:
-        """A frame's usual duration, in the time base."""
+        """Usual duration of a frame, in ticks of `time_base`, at least 1."""
         return max(1, round(1 / ((self.average_rate or FALLBACK_RATE) * self.time_base)))
 
     def expected_frames(self, span: SpanOptions) -> int | None:
-        """How many frames `span` has, as far as the source says; an estimate."""
+        """Estimate the number of frames in `span`.
+
+        Args:
+            span: the part of the source to count.
+
+        Returns:
+            The estimate from the source's own figures; None where it does not state them.
+        """
         if span.whole:
             return self.frame_count
         if not self.average_rate or self.duration_s is None:
@@ -267,20 +351,25 @@ class VideoInfo(FrameFormat):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture as its stream stores it: not rotated, not converted, not rescaled."""
+    """One frame as its stream stores it: not rotated, not converted, not scaled.
+
+    Raises:
+        ValueError: on construction, if a plane's shape or dtype does not fit `format`.
+    """
 
     planes: tuple[Plane, ...]
-    """In the order of `format`; the receiver owns them."""
+    """Samples, in the order of `format`; the receiver owns them."""
     format: PixelFormat
+    """Pixel format of `planes`."""
     pts: int
-    """In `VideoInfo.time_base`; strictly increasing from frame to frame."""
+    """Presentation timestamp in ticks of `VideoInfo.time_base`; strictly increasing."""
     duration: int = 0
-    """In `VideoInfo.time_base`; 0 if unknown."""
+    """In ticks of `VideoInfo.time_base`; 0 if unknown."""
     name: str | None = None
-    """The file's name, if the frame was a picture of its own."""
-    info: VideoInfo | None = None
-    """Set on pictures only: in a folder each has its own size, format, colour and rotation, and
-    this replaces the reader's `info` for this frame."""
+    """File name, if the frame is an image of its own."""
+    info: FrameFormat | None = None
+    """The frame's own format where each may differ, to be used instead of the reader's `info`: of
+    an image (then a `VideoInfo`) and of a live frame; None for frames of a video file."""
 
     def __post_init__(self) -> None:
         shapes = self.format.plane_shapes(self.height, self.width)
@@ -293,8 +382,10 @@ class Frame:
 
     @property
     def height(self) -> int:
+        """In px, as stored."""
         return self.planes[0].shape[0]
 
     @property
     def width(self) -> int:
+        """In px, as stored."""
         return self.planes[0].shape[1]

@@ -1,7 +1,12 @@
-"""Every option of a run and its default, once. Values only: what they do is done elsewhere.
+"""The options of a run and their defaults, for the Python API and the command line alike.
 
-The command line and the Python API both fill these in. A value that can never work is refused
-here; one that this encoder or this device cannot do is refused where that is known.
+    EncodeOptions       how the target is encoded           output/
+    InferenceOptions    where and how the network runs      inference/
+    SpanOptions         which part of the source            input/, output/
+    LiveOptions         how a live source is read           stream/
+
+Values only. What can never work raises OptionError here; what a certain encoder or device cannot do
+is refused by the code that knows it.
 """
 
 from collections.abc import Mapping
@@ -12,28 +17,30 @@ from typing import Literal, TypeAlias, get_args
 
 from lfdn_video.errors import OptionError
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+ResolvedPrecision: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
+Precision: TypeAlias = Literal["auto", ResolvedPrecision]
+"""Precision of the network as a user asks for it; `auto` leaves the choice to the device."""
 
 IMAGE_RATE = Fraction(25)
-"""Frames per second of a video made of pictures."""
+"""Frames per second of a video made from images."""
 
 NANOSECONDS = 10**9
 
 SMALLEST_SCALE = 0.25
-"""Of a live picture's sides in the network."""
+"""Smallest factor by which the sides of a live frame are scaled for the network."""
 
 TILE_CORE_PX = 64
-"""What a tile has at least to itself; less would be spent on overlaps."""
+"""Smallest distance between the overlaps of a tile; with less, most work would go into them."""
 
 CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        # The encoder must not undo the restoration: rain that was taken out leaves fine texture
-        # behind it, the first thing a rate control gives up. 18 is the usual figure for "visually
-        # lossless" in x264; 16 keeps a margin, for a file about a quarter larger. The others are
-        # set to about the same.
+        # The encoder must not undo the restoration: fine texture returns where rain is removed,
+        # and a rate control gives up fine texture first. In x264, 18 is the usual value for
+        # "visually lossless"; 16 adds a margin, at about a quarter more file size. The other
+        # encoders are set to about the same quality.
         "libx264": {"crf": "16", "preset": "medium"},
         "libx264rgb": {"crf": "16", "preset": "medium"},
-        # x265 writes its progress to stderr by itself, whatever FFmpeg's log level.
+        # x265 writes its progress to stderr whatever FFmpeg's log level is.
         "libx265": {"crf": "18", "preset": "medium", "x265-params": "log-level=error"},
         "libsvtav1": {"crf": "20", "preset": "6"},
         "libvpx-vp9": {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "3", "row-mt": "1"},
@@ -41,57 +48,71 @@ CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "h264_nvenc": {"cq": "17", "rc": "vbr", "preset": "p5"},
         "hevc_nvenc": {"cq": "19", "rc": "vbr", "preset": "p5"},
         "av1_nvenc": {"cq": "23", "rc": "vbr", "preset": "p5"},
-        # Version 3 has slices (so several cores) and a checksum in each of them.
+        # Version 3 has slices, which use several cores, and a checksum for each.
         "ffv1": {"level": "3", "slicecrc": "1", "g": "1"},
         "prores_ks": {"vendor": "apl0"},
-        # A fixed quantiser, 2 being the finest that these keep to (1 … 31).
+        # A fixed quantiser: 2 is the finest (of 1…31) that these encoders keep to.
         "mjpeg": {"flags": "+qscale", "global_quality": "236"},
         "mpeg4": {"flags": "+qscale", "global_quality": "236"},
         "mpeg2video": {"flags": "+qscale", "global_quality": "236"},
-        # Pictures.
+        # Images.
         "libwebp": {"quality": "95"},
         "png": {"pred": "mixed"},
         "tiff": {"compression_algo": "deflate"},
     }
 )
-"""FFmpeg's options for each encoder where its own defaults are not what a restored video needs."""
+"""FFmpeg options for each encoder whose own defaults do not suit a restored video."""
 
 DEFAULT_CODEC = "libx264"
 CONTAINER_CODECS: Mapping[str, str] = MappingProxyType(
     {"avi": "mpeg4", "webm": "libvpx-vp9", "ogg": "libvpx", "ogv": "libvpx"}
 )
-"""The encoder for containers that do not hold `DEFAULT_CODEC`'s video, by FFmpeg's names. AVI
-would, but it has no times, and those that FFmpeg finds for H.264 in it are a frame late."""
+"""Encoders for containers that cannot hold what `DEFAULT_CODEC` makes, by FFmpeg's names.
+
+AVI can, but it stores no timestamps, and those that FFmpeg derives for H.264 are a frame late.
+"""
 
 
 def smallest_tile_px(overlap_px: int) -> int:
-    """The smallest side of a tile: an overlap at both ends, and something between."""
+    """The smallest side of a tile in px: an overlap at both ends, and `TILE_CORE_PX` between.
+
+    Args:
+        overlap_px: how far neighbouring tiles overlap, 0 or more.
+    """
     return 2 * overlap_px + TILE_CORE_PX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeOptions:
-    """How the target is encoded."""
+    """How the target is encoded, and what may happen to an existing one.
+
+    Raises:
+        OptionError: `frame_rate` is not above 0. Whether an encoder exists and takes its options
+            is checked when the target is opened.
+    """
 
     codec: str | None = None
-    """FFmpeg's name of a video encoder; None: `DEFAULT_CODEC`, or what the container needs.
+    """Video encoder, by its FFmpeg name; None: `DEFAULT_CODEC`, or what the container needs.
 
-    Not used for picture files: their name decides.
+    Ignored for image files, whose extension decides.
     """
     crf: float | None = None
-    """Constant quality on the encoder's own scale, smaller is better; None: `CODEC_DEFAULTS`."""
+    """Constant quality on the encoder's own scale, lower is better; None: `CODEC_DEFAULTS`."""
     preset: str | None = None
-    """The encoder's trade of speed for size; None: `CODEC_DEFAULTS`."""
+    """Encoder preset, which trades speed for file size; None: `CODEC_DEFAULTS`."""
     pixel_format: str | None = None
-    """FFmpeg's name; None: the source's if the encoder takes it, else the closest it takes."""
+    """Pixel format, by its FFmpeg name; None: the source's, or the closest the encoder takes."""
     codec_options: Mapping[str, str] = field(default_factory=dict)
-    """Any option of the encoder, by FFmpeg's name; wins over all the others."""
+    """Any other options of the encoder, by their FFmpeg names; they override all of the above."""
     overwrite: bool = False
-    """Replace the target if it exists, at the end and in one step."""
+    """Replace an existing target, atomically and when the new one is complete."""
     resume: bool = False
-    """Go on where an interrupted run on the same target was, if there is one."""
+    """Continue an interrupted run with the same target, if there is one."""
     frame_rate: Fraction | None = None
-    """For pictures made into a video only (None: `IMAGE_RATE`); a video keeps its timestamps."""
+    """Frames per second, above 0, of a video made from images; None: `IMAGE_RATE`.
+
+    A video made from a video keeps its timestamps.
+    """
 
     def __post_init__(self) -> None:
         if self.frame_rate is not None and self.frame_rate <= 0:
@@ -100,18 +121,23 @@ class EncodeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceOptions:
-    """Where and how the network runs."""
+    """Where and how the network runs.
+
+    Raises:
+        OptionError: a value is outside its range. Whether a device exists and computes in the
+            precision asked for is checked when the network is loaded.
+    """
 
     device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: a GPU if there is one."""
     precision: Precision = "auto"
-    """`int8` is the fastest on a CPU, a little less exact, and needs the extra `openvino`."""
+    """`int8` is the fastest on a CPU, slightly less exact, and needs the `openvino` extra."""
     tile: Literal["auto", "off"] | int = "auto"
-    """The side of a tile in px; `auto` chooses, `off` takes frames whole."""
+    """Side of a tile in px, at least `smallest_tile_px(overlap_px)`; `off`: whole frames."""
     overlap_px: int = 32
-    """How far neighbouring tiles reach into each other."""
+    """How far neighbouring tiles overlap, in px, 0 or more."""
     batch: Literal["auto"] | int = "auto"
-    """Tiles that go through the network at once."""
+    """Tiles per pass of the network, 1 or more."""
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
@@ -121,39 +147,45 @@ class InferenceOptions:
             smallest = smallest_tile_px(self.overlap_px)
             if self.tile < smallest:
                 raise OptionError(
-                    f"tile: at least {smallest} px are needed where tiles overlap by "
+                    f"tile: must be at least {smallest} px where tiles overlap by "
                     f"{self.overlap_px} px, got {self.tile}"
                 )
         elif self.tile not in ("auto", "off"):
-            raise OptionError(f"tile: {self.tile!r} is none of auto, off, or a size in px")
+            raise OptionError(f"tile: {self.tile!r} is neither auto, off nor a size in px")
         if self.overlap_px < 0:
             raise OptionError(f"overlap: must not be negative, got {self.overlap_px}")
         if isinstance(self.batch, int):
             if self.batch < 1:
-                raise OptionError(f"batch: at least 1 is needed, got {self.batch}")
+                raise OptionError(f"batch: must be at least 1, got {self.batch}")
         elif self.batch != "auto":
             raise OptionError(f"batch: {self.batch!r} is neither auto nor a number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """How a live source is read, and what is given up to keep up with it."""
+    """How a live source is read, and how the network keeps up with it.
+
+    Raises:
+        OptionError: a value is outside its range.
+    """
 
     max_latency_s: float = 1.0
-    """From a frame's capture until it is shown; kept by making `scale` smaller."""
+    """Longest time from a frame's capture to its display, above 0; kept by a smaller `scale`."""
     scale: Literal["auto"] | float = "auto"
-    """Of the picture's sides in the network, 0.25…1; what is shown has its full size."""
+    """Factor for the sides of a frame in the network, 0.25…1; the output has full size."""
     stall_timeout_s: float = 10.0
-    """Without a frame for so long, the source is opened again."""
+    """Time without a frame, 1 or more, after which the source is reopened."""
     retries: int | None = None
-    """So many failed tries in a row are accepted. None: no end of them for addresses, and for a
-    camera that had been live."""
+    """Failed retries in a row, 0 or more, before giving up.
+
+    None: never give up on an address, nor on a camera that has been live.
+    """
     loop: bool = False
-    """A file begins again at its end."""
+    """Start a file again when it ends."""
     duration_s: float | None = None
-    """End after so long."""
+    """Time after which to stop, above 0; None: when the source ends."""
     input_options: Mapping[str, str] = field(default_factory=dict)
-    """FFmpeg's options for opening the source, by name; they win over ours."""
+    """FFmpeg options for opening the source, by name; they override this package's."""
 
     def __post_init__(self) -> None:
         if self.max_latency_s <= 0:
@@ -163,7 +195,7 @@ class LiveOptions:
         if isinstance(self.scale, str) and self.scale != "auto":
             raise OptionError(f"scale: {self.scale!r} is neither auto nor a number")
         if self.stall_timeout_s < 1:
-            raise OptionError(f"stall timeout: must be 1 s at least, got {self.stall_timeout_s:g}")
+            raise OptionError(f"stall timeout: must be at least 1 s, got {self.stall_timeout_s:g}")
         if self.retries is not None and self.retries < 0:
             raise OptionError(f"retries: must not be negative, got {self.retries}")
         if self.duration_s is not None and self.duration_s <= 0:
@@ -172,33 +204,40 @@ class LiveOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanOptions:
-    """Which part of the source: [start, end) in seconds from its first frame."""
+    """Part of the source to restore: [start, end) in seconds from its first frame.
+
+    Raises:
+        OptionError: the start is negative, or the end is not after the start.
+    """
 
     start_s: float | None = None
+    """First time to restore, 0 or more; None: the beginning."""
     end_s: float | None = None
+    """First time to leave out, above `start_s`; None: the end."""
 
     def __post_init__(self) -> None:
-        start, end = self.start_s or 0.0, self.end_s
+        start = self.start_s or 0.0
+        end = self.end_s
         if start < 0:
             raise OptionError(f"start: must not be negative, got {start:g} s")
         if end is not None and end <= start:
-            raise OptionError(f"end: must lie after the start ({start:g} s), got {end:g} s")
+            raise OptionError(f"end: must be after the start ({start:g} s), got {end:g} s")
 
     @property
     def start(self) -> Fraction | None:
-        """`start_s` as it was meant: 0.1 is 1/10, not the float next to it."""
-        return None if self.start_s is None else _exact(self.start_s)
+        """`start_s` as the decimal that was meant: 0.1 is 1/10, not the float nearest to it."""
+        return None if self.start_s is None else _to_exact_fraction(self.start_s)
 
     @property
     def end(self) -> Fraction | None:
-        """`end_s` as it was meant."""
-        return None if self.end_s is None else _exact(self.end_s)
+        """`end_s` as the decimal that was meant."""
+        return None if self.end_s is None else _to_exact_fraction(self.end_s)
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is cut."""
+        """True if nothing is trimmed."""
         return not self.start_s and self.end_s is None
 
 
-def _exact(seconds: float) -> Fraction:
+def _to_exact_fraction(seconds: float) -> Fraction:
     return Fraction(seconds).limit_denominator(NANOSECONDS)

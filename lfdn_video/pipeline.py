@@ -1,12 +1,12 @@
-"""`restore` and `restored_frames`: the parts put together, and nothing else.
+"""`restore` and `restored_frames`: reader, network and writer connected, and nothing else.
 
     thread "decode"    reader.frames()          demux, decode
     thread "model"     restore_frames(...)      upload, network, download
-    the caller's       writer.write(frame)      encode, mux
+    caller's thread    writer.write(frame)      encode, mux
 
-The threads are a bounded number of frames ahead of each other. Whatever fails, fails here, in the
-caller's thread, and in this order: the threads end, the writer drops its unfinished file, the
-reader closes. Torch is imported only when source and target are known to be good.
+The threads run a bounded number of frames ahead of each other. Every error is raised in the
+caller's thread, and the run is then unwound in this order: the threads end, the writer removes its
+temporary file, the reader closes. torch is imported only after source and target are opened.
 """
 
 import time
@@ -14,71 +14,82 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
-from lfdn_video.background import StageClock, StageTimes, background
-from lfdn_video.input.reader import open_reader
+from lfdn_video.background import StageClock, StageTimes, prefetch
+from lfdn_video.frame_io import FrameReader, FrameWriter
+from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.output.open import open_writer
 from lfdn_video.trace import Trace
 
 if TYPE_CHECKING:
-    from lfdn_video.inference.scheduler import Runner
+    from lfdn_video.inference.runner import Runner
 
 Stage = Literal["decode", "model", "encode"]
 
 READ_AHEAD_FRAMES = 4
+"""Frames that may be decoded before the network takes them."""
+
 WRITE_BEHIND_FRAMES = 4
+"""Frames that may be restored before the writer takes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is, after each frame."""
+    """The state of a run, reported after each frame."""
 
     frames_done: int
+    """Frames in the target so far, those of an earlier, interrupted run included."""
     frames_total: int | None
-    """As far as the source says; None if it does not, or if there were more."""
+    """The source's own estimate; None if it has none, or if it turned out too low."""
     elapsed_s: float
-    """Since the network was ready."""
+    """Seconds since the network was ready."""
     fps: float
+    """Frames per second of this run so far."""
     eta_s: float | None
+    """Estimated seconds until the last frame; None without `frames_total`."""
     bottleneck: Stage
-    """The stage that was busy longest; the others wait for it."""
+    """The stage that worked longest so far; the others wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did."""
+    """The result of a completed run."""
 
     frames: int
+    """Frames in the target."""
     seconds: float
-    """From the call to the finished file, loading included."""
+    """From the call to the finished file, loading of the network included."""
     stages: Mapping[Stage, StageTimes]
+    """Seconds at work and waiting, by stage."""
     bottleneck: Stage
+    """The stage that worked longest; the others waited for it."""
     warnings: tuple[str, ...]
-    """What of the source could not be carried over, by name, and what was damaged in it."""
+    """Everything in the source that was corrupt or could not be carried over, by name."""
     target: Path
-    """Where it is: in the folder, if a folder was given."""
+    """The file, folder or pattern that was written; inside the folder, if one was given."""
     corrupt_packets: int
+    """Packets, or images, of the source that could not be decoded."""
     repeated_frames: int
-    """Of `frames`: the one before once more, for one that could not be decoded."""
+    """Frames, of `frames`, that repeat the one before in place of one that could not be decoded."""
     dropped_frames: Mapping[str, int]
-    """Frames of the source that have no successor in the target, by the reason."""
+    """Number of the source's frames that are missing in the target, by reason."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RestoredFrame:
-    """A restored picture for people who want an array."""
+    """A restored frame as an RGB array."""
 
     image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
-    """`[H, W, 3]`, RGB, upright, the caller's own."""
+    """`[H, W, 3]`, RGB, 0…255, upright; the caller owns it."""
     time_s: float
-    """When it is shown, as in the source."""
+    """Presentation time in seconds, as in the source."""
     pts: int
-    """The same in the source's time base."""
+    """Presentation timestamp, in ticks of the source's time base."""
 
 
 def restore(
@@ -95,60 +106,48 @@ def restore(
     on_progress: Callable[[Progress], None] | None = None,
     trace: str | Path | None = None,
 ) -> Summary:
-    """Restore the video (or pictures) `source` into `target`, which appears when it is complete.
+    """Restore a video, or images, into a new file.
 
-    `weights`: a file to use instead of those that ship for `task`. `deinterlace`: interlaced frames
-    are made whole first. `engine`: one to use instead of
-    making one, for several runs in a row; it stays open. `on_progress` is called in this thread
-    after each frame. `trace`: a file that shows when each stage was at work, to look at in
-    chrome://tracing or ui.perfetto.dev; it is also written if the run fails.
+    The target appears when it is complete. After an error, or Ctrl-C, there is none. A long run is
+    written in segments; the finished ones are kept, and the same call with `encode.resume`
+    continues after them.
 
-    Raises an LfdnVideoError; then, as on Ctrl-C, there is no target. A long run is written in
-    segments, and what is finished of it is kept: the same call with `encode.resume` goes on.
+    Args:
+        source: a video file, an image file, a folder with images, or a pattern such as
+            `frame_%05d.png` or `*.jpg`.
+        target: a video file, an image file, a pattern, or a folder for images.
+        task: `derain` or `deblur`; chooses the weights that ship with the package.
+        weights: a file with other weights, instead of those for `task`.
+        inference: device, precision, tiles and batch; None uses the defaults.
+        encode: codec, quality and overwriting; None uses the defaults.
+        span: the part of the source to restore, in seconds from its first frame; None is all.
+        deinterlace: deinterlace the source first.
+        engine: an engine from `load_engine`, to use for several runs; it stays open, and `task`
+            and `weights` are ignored. None loads one and closes it at the end.
+        on_progress: called after each frame, in the caller's thread.
+        trace: a JSON file for a timeline of the stages, to be viewed in chrome://tracing or
+            ui.perfetto.dev; written after an error, too.
+
+    Returns:
+        What was done, how long it took, and what could not be carried over.
+
+    Raises:
+        InputError: the source cannot be read.
+        OutputError: the target or `trace` cannot be written, or the target exists already.
+        OptionError: an option cannot be met for this source or target.
+        WeightsError: the weights cannot be loaded.
+        DeviceError: the network cannot run on the device, or runs out of memory on it.
     """
     start_s = time.perf_counter()
-    encode, span = encode or EncodeOptions(), span or SpanOptions()
+    span = span or SpanOptions()
     with (
-        _Clocks(Path(trace) if trace is not None else None) as clocks,
+        _StageClocks(Path(trace) if trace is not None else None) as clocks,
         open_reader(source, span, deinterlace=deinterlace) as reader,
-        open_writer(target, reader.info, encode, span) as writer,
-        _network(reader.info, engine, task, weights, inference, span) as network,
+        open_writer(target, reader.info, encode or EncodeOptions(), span) as writer,
+        _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
-        kept = writer.start(network.identity)
-        meter = _Meter(reader.info.expected_frames(span), clocks, kept)
-        decoded = background(
-            _after(kept, reader.frames()),
-            depth=READ_AHEAD_FRAMES,
-            name="decode",
-            clock=clocks.decode,
-            feeds=clocks.model,
-        )
-        restored = background(
-            network.restore(decoded),
-            depth=WRITE_BEHIND_FRAMES,
-            name="model",
-            clock=clocks.model,
-            feeds=clocks.encode,
-        )
-        with closing(restored):
-            for frame in restored:
-                with clocks.encode.working():
-                    writer.write(frame)
-                meter.count()
-                if on_progress is not None:
-                    on_progress(meter.progress())
-        clocks.all_written()
-    return Summary(
-        frames=meter.frames,
-        seconds=time.perf_counter() - start_s,
-        stages=clocks.times,
-        bottleneck=clocks.bottleneck,
-        warnings=(*reader.warnings, *writer.warnings),
-        target=writer.target,
-        corrupt_packets=reader.corrupt_packets,
-        repeated_frames=reader.repeated_frames,
-        dropped_frames=dict(reader.dropped_frames),
-    )
+        frames = _run_stages(reader, restorer, writer, clocks, on_progress)
+    return _summarize(reader, writer, clocks, frames, start_s)
 
 
 def restored_frames(
@@ -161,56 +160,77 @@ def restored_frames(
     deinterlace: bool = False,
     engine: "Runner | None" = None,
 ) -> Generator[RestoredFrame]:
-    """The restored frames of `source` as RGB arrays, in order. See `restore` for the arguments.
+    """Restore a video, or images, frame by frame, without writing a file.
 
-    Nothing happens before the first one is asked for, so errors come then. Close the generator if
-    you leave it early; that ends its threads.
+    Nothing is opened before the first frame is asked for. Close the generator when leaving it
+    early; that ends its threads.
+
+    Args:
+        source: a video file, an image file, a folder with images, or a pattern.
+        task: `derain` or `deblur`; chooses the weights that ship with the package.
+        weights: a file with other weights, instead of those for `task`.
+        inference: device, precision, tiles and batch; None uses the defaults.
+        span: the part of the source to restore, in seconds from its first frame; None is all.
+        deinterlace: deinterlace the source first.
+        engine: an engine from `load_engine`, to use for several runs; it stays open, and `task`
+            and `weights` are ignored. None loads one and closes it at the end.
+
+    Yields:
+        The frames in order of presentation, as upright RGB arrays.
+
+    Raises:
+        InputError: the source cannot be read.
+        OptionError: an option cannot be met for this source.
+        WeightsError: the weights cannot be loaded.
+        DeviceError: the network cannot run on the device, or runs out of memory on it.
     """
     with (
         open_reader(source, span, deinterlace=deinterlace) as reader,
-        _network(reader.info, engine, task, weights, inference, span) as network,
+        _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
-        decoded = background(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
-        restored = background(network.restore(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
+        decoded = prefetch(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
+        restored = prefetch(restorer.restore(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
         with closing(restored):
             for frame in restored:
-                yield _picture(frame, reader.info)
+                yield _to_rgb(frame, reader.info)
 
 
 @dataclass(frozen=True, slots=True)
-class _Network:
-    """What restores frames, and what its results depend on."""
+class _Restorer:
+    """The network as a function on frames, and what identifies its results."""
 
     restore: Callable[[Iterable[Frame]], Generator[Frame]]
     identity: Mapping[str, str]
+    """What the restored frames depend on: the network, its precision, the tiles."""
 
 
 @contextmanager
-def _network(
+def _open_restorer(
     info: VideoInfo,
     engine: "Runner | None",
     task: str,
     weights: str | Path | None,
     inference: InferenceOptions | None,
     span: SpanOptions | None,
-) -> Generator["_Network"]:
-    """What restores frames; an engine made here is closed here."""
-    # Torch takes seconds to load. By now the files are known to be good.
+) -> Generator[_Restorer]:
+    """Prepare the network; close its engine at the end, unless the caller passed one."""
+    # Imported late: torch takes seconds to load, and bad files should fail before that.
     from lfdn_video.inference.colour import PlaneConverter
     from lfdn_video.inference.engine import MOST_LANES, load_engine
     from lfdn_video.inference.scheduler import restore_frames
 
     options = inference or InferenceOptions()
-    alone = info.expected_frames(span or SpanOptions()) == 1
+    # A single frame is done soonest with all the cores to itself.
+    single = info.expected_frames(span or SpanOptions()) == 1
     runner = engine or load_engine(
         task,
         weights=Path(weights) if weights else None,
         options=options,
-        lanes=1 if alone else MOST_LANES,
+        lanes=1 if single else MOST_LANES,
     )
     try:
         tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}
-        yield _Network(
+        yield _Restorer(
             lambda frames: restore_frames(frames, PlaneConverter(info), runner, options),
             {**runner.identity, **tiling},
         )
@@ -219,47 +239,98 @@ def _network(
             runner.close()
 
 
-def _after(count: int, frames: Generator[Frame]) -> Generator[Frame]:
-    """The frames behind the first `count`, which have to be decoded all the same."""
+def _run_stages(
+    reader: FrameReader,
+    restorer: _Restorer,
+    writer: FrameWriter,
+    clocks: "_StageClocks",
+    on_progress: Callable[[Progress], None] | None,
+) -> int:
+    """Decode and restore in threads, write in this one; return the number of frames written."""
+    kept = writer.start(restorer.identity)
+    meter = _ProgressMeter(reader.info.expected_frames(reader.span), clocks, kept)
+    decoded = prefetch(
+        _skip_frames(kept, reader.frames()),
+        depth=READ_AHEAD_FRAMES,
+        name="decode",
+        clock=clocks.decode,
+        consumer_clock=clocks.model,
+    )
+    restored = prefetch(
+        restorer.restore(decoded),
+        depth=WRITE_BEHIND_FRAMES,
+        name="model",
+        clock=clocks.model,
+        consumer_clock=clocks.encode,
+    )
+    with closing(restored):
+        for frame in restored:
+            with clocks.encode.working():
+                writer.write(frame)
+            meter.frames_done += 1
+            if on_progress is not None:
+                on_progress(meter.progress())
+    clocks.note_last_frame()
+    return meter.frames_done
+
+
+def _summarize(
+    reader: FrameReader, writer: FrameWriter, clocks: "_StageClocks", frames: int, start_s: float
+) -> Summary:
+    return Summary(
+        frames=frames,
+        seconds=time.perf_counter() - start_s,
+        stages=clocks.times,
+        bottleneck=clocks.bottleneck,
+        warnings=(*reader.warnings, *writer.warnings),
+        target=writer.target,
+        corrupt_packets=reader.corrupt_packets,
+        repeated_frames=reader.repeated_frames,
+        dropped_frames=dict(reader.dropped_frames),
+    )
+
+
+def _skip_frames(count: int, frames: Generator[Frame]) -> Generator[Frame]:
+    """Decode the first `count` frames, which an earlier run finished, and yield the others."""
     with closing(frames):
         for _ in range(count):
             next(frames, None)
         yield from frames
 
 
-def _picture(frame: Frame, info: VideoInfo) -> RestoredFrame:
+def _to_rgb(frame: Frame, info: VideoInfo) -> RestoredFrame:
     from lfdn_video.inference.colour import PlaneConverter
 
     image = PlaneConverter(frame.info or info).to_image(frame.planes)
     return RestoredFrame(image=image, time_s=float(frame.pts * info.time_base), pts=frame.pts)
 
 
-class _Clocks:
-    """The clocks of the three stages, and the file that shows what they saw, if one is wanted.
+class _StageClocks:
+    """The clocks of the three stages, and the trace of what they measure, if one is wanted.
 
-    To be left behind the writer, which flushes, copies and closes when it is left: encoding, too.
+    Enter it before the writer: when that is left, it flushes the encoder, copies streams and
+    renames the target, and this time counts as encoding.
     """
 
     def __init__(self, trace: Path | None) -> None:
         self._trace = Trace(trace) if trace is not None else None
-        self._all_written_s: float | None = None
-        self.decode, self.model, self.encode = (
-            StageClock(self._trace.listener(stage) if self._trace is not None else None)
-            for stage in get_args(Stage)
-        )
+        self._last_frame_s: float | None = None
+        self.decode = self._add_clock("decode")
+        self.model = self._add_clock("model")
+        self.encode = self._add_clock("encode")
 
-    def __enter__(self) -> "_Clocks":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._all_written_s is not None:
-            self.encode.add_busy(time.perf_counter() - self._all_written_s)
+        if self._last_frame_s is not None:
+            self.encode.add_busy(time.perf_counter() - self._last_frame_s)
         if self._trace is not None:
             self._trace.write()
 
-    def all_written(self) -> None:
-        """The last frame was handed to the writer."""
-        self._all_written_s = time.perf_counter()
+    def note_last_frame(self) -> None:
+        """Start counting the completion of the target as encoding."""
+        self._last_frame_s = time.perf_counter()
 
     @property
     def times(self) -> dict[Stage, StageTimes]:
@@ -271,31 +342,39 @@ class _Clocks:
 
     @property
     def bottleneck(self) -> Stage:
+        """The stage that worked longest so far."""
         times = self.times
         return max(times, key=lambda stage: times[stage].busy_s)
 
+    def _add_clock(self, stage: Stage) -> StageClock:
+        return StageClock(self._trace.add_stage(stage) if self._trace is not None else None)
 
-class _Meter:
-    """Counts frames from when it is made, and says how it goes."""
 
-    def __init__(self, expected: int | None, clocks: _Clocks, kept: int) -> None:
-        """`kept`: frames that were there before."""
-        self.frames = self._kept = kept
-        self._expected, self._clocks = expected, clocks
+class _ProgressMeter:
+    """Counts frames and estimates how long the rest takes; the run's time starts when it is made.
+
+    Args:
+        expected: frames of the whole run, if known.
+        clocks: the run's clocks.
+        kept: frames that an earlier run finished.
+    """
+
+    def __init__(self, expected: int | None, clocks: _StageClocks, kept: int) -> None:
+        self.frames_done = kept
+        self._kept = kept
+        self._expected = expected
+        self._clocks = clocks
         self._start_s = time.perf_counter()
-
-    def count(self) -> None:
-        self.frames += 1
 
     def progress(self) -> Progress:
         elapsed_s = time.perf_counter() - self._start_s
-        fps = (self.frames - self._kept) / elapsed_s if elapsed_s > 0 else 0.0
+        fps = (self.frames_done - self._kept) / elapsed_s if elapsed_s > 0 else 0.0
         total = self._expected
-        if total is not None and total < self.frames:
+        if total is not None and total < self.frames_done:
             total = None
-        eta_s = (total - self.frames) / fps if total is not None and fps > 0 else None
+        eta_s = (total - self.frames_done) / fps if total is not None and fps > 0 else None
         return Progress(
-            frames_done=self.frames,
+            frames_done=self.frames_done,
             frames_total=total,
             elapsed_s=elapsed_s,
             fps=fps,

@@ -1,9 +1,9 @@
-"""FFmpeg's frames to planes of numpy and back; every change of a pixel format, in one place.
+"""Frames of FFmpeg to NumPy planes and back; every change of a pixel format happens here.
 
-Whatever a decoder gives is brought to the planar working format that holds the same samples, so
-packed, semi-planar, big-endian and palette formats end here, without loss. A change that is no
-mere rearrangement, say RGB to YUV, states the matrix and the range on both sides: left to itself
-FFmpeg guesses them. Knows nothing of files; `reader.py`, `writer.py` and `images.py` use it.
+The reader converts what a decoder yields to the planar working format with the same samples, so
+packed, semi-planar, big-endian and palette formats end here without loss. A change that is more
+than a rearrangement, such as RGB to YUV, states matrix and range on both sides: left alone, FFmpeg
+guesses them. To support another pixel format, start at `working_format`.
 """
 
 import re
@@ -21,12 +21,13 @@ from lfdn_video.media import (
     RANGE_LIMITED,
     Colour,
     Frame,
+    FrameFormat,
     PixelFormat,
     Plane,
 )
 
-MEASURE_PX = 64
-"""Side of an imaginary picture whose chroma planes tell a format's subsampling."""
+PROBE_SIDE_PX = 64
+"""Side of an imaginary frame whose chroma planes tell a format's subsampling."""
 
 EXACT_SCALING = (
     Interpolation.BICUBIC
@@ -34,7 +35,7 @@ EXACT_SCALING = (
     | Interpolation.FULL_CHR_H_INT
     | Interpolation.FULL_CHR_H_INP
 )
-"""Without these flags swscale takes short cuts that cost a level or two."""
+"""swscale's exact paths; without these flags it takes shortcuts that cost one or two levels."""
 
 _FLOAT = re.compile("f(16|32)")
 _DEPTHS = (8, 9, 10, 12, 14, 16)
@@ -43,77 +44,113 @@ _SWS_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # AVCOL_SPC to SWS_
 
 
 def working_format(name: str) -> PixelFormat:
-    """The planar format that holds every sample of FFmpeg's format `name`.
+    """Return the planar format that holds every sample of a pixel format.
 
-    Floating-point samples are the exception: they are kept to 16 bits.
+    Args:
+        name: any of FFmpeg's software pixel formats.
+
+    Returns:
+        The format itself if it is planar and in native byte order, else its planar equivalent.
+        Floating-point samples are reduced to 16 bits.
     """
     try:
         return PixelFormat.parse(name)
     except ValueError:
-        return _planar_equivalent(VideoFormat(name, MEASURE_PX, MEASURE_PX))
+        return _planar_equivalent(VideoFormat(name, PROBE_SIDE_PX, PROBE_SIDE_PX))
 
 
 def is_lossless(name: str) -> bool:
-    """Whether the working format of `name` holds all of it: not for floats, raw sensors, XYZ."""
+    """Tell whether the working format of `name` holds all of it; not for floats, Bayer and XYZ."""
     return not (_FLOAT.search(name) or name.startswith("xyz") or VideoFormat(name).is_bayer)
 
 
-def planes_of(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
-    """Copies of a decoded frame's samples, in its working format, without line padding."""
+def read_colour(video: VideoFrame) -> Colour:
+    """Read the colour tags of a decoded frame."""
+    return Colour(video.colorspace, video.color_range, video.color_primaries, video.color_trc)
+
+
+def extract_planes(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:
+    """Copy the samples out of a decoded frame.
+
+    Args:
+        video: a frame of FFmpeg's, of any pixel format.
+        pixel_format: the working format of `video`.
+
+    Returns:
+        The planes in the order of `pixel_format`, without line padding; the caller owns them.
+    """
     if video.format.name != pixel_format.name:
-        video = _rearranged(video, pixel_format.name)
+        video = _rearrange(video, pixel_format.name)
     if pixel_format.name.startswith("ya"):
-        pairs = _samples(video, 0, pixel_format)
+        pairs = _view_samples(video, 0, pixel_format)
         return pairs[:, 0::2].copy(), pairs[:, 1::2].copy()
-    return tuple(_samples(video, index, pixel_format).copy() for index in range(len(video.planes)))
+    return tuple(
+        _view_samples(video, index, pixel_format).copy() for index in range(len(video.planes))
+    )
 
 
-def video_frame(frame: Frame) -> VideoFrame:
-    """FFmpeg's frame with the same samples; pts and time base are left to the caller."""
+def build_video_frame(frame: Frame) -> VideoFrame:
+    """Make a frame of FFmpeg's with the same samples; the caller sets pts and time base."""
     video = VideoFrame(frame.width, frame.height, frame.format.name)
     if frame.format.name.startswith("ya"):
-        pairs = _samples(video, 0, frame.format)
+        pairs = _view_samples(video, 0, frame.format)
         pairs[:, 0::2], pairs[:, 1::2] = frame.planes
     else:
         for index, plane in enumerate(frame.planes):
-            _samples(video, index, frame.format)[:] = plane
+            _view_samples(video, index, frame.format)[:] = plane
     return video
 
 
 @dataclass(frozen=True, slots=True)
-class Coding:
-    """What it takes to read a frame's samples: its format, YUV matrix (AVCOL_SPC) and range."""
+class PixelEncoding:
+    """The meaning of a frame's samples: one side of a conversion by swscale."""
 
     name: str
+    """FFmpeg's name of the pixel format."""
     matrix: int
+    """YUV matrix (AVCOL_SPC), one with known coefficients; of no effect for RGB."""
     full_range: bool
 
     @classmethod
-    def of(cls, pixel_format: PixelFormat, colour: Colour, height: int, width: int = 0) -> "Coding":
-        matrix = colour.resolved_matrix(height, width)
+    def of(cls, frame_format: FrameFormat) -> "PixelEncoding":
+        """Return the encoding of a stream's frames, with the usual defaults where untagged."""
+        colour = frame_format.colour
+        pixel_format = frame_format.format
+        matrix = colour.resolved_matrix(frame_format.height, frame_format.width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 
     def tagged(self, colour: Colour) -> Colour:
-        """`colour` with matrix and range as they are here, for a stream coded this way."""
+        """Return `colour` with the matrix and range of this encoding, to tag a stream with."""
         matrix = MATRIX_RGB if VideoFormat(self.name).is_rgb else self.matrix
         level = RANGE_FULL if self.full_range else RANGE_LIMITED
         return Colour(matrix, level, colour.primaries, colour.transfer)
 
 
 class Converter:
-    """Brings frames from one coding to another; keeps FFmpeg's scaler between frames."""
+    """Converts frames between two encodings; keeps FFmpeg's scaler from frame to frame."""
 
-    def __init__(self, source: Coding, target: Coding) -> None:
-        self._source, self._target = source, target
+    def __init__(self, source: PixelEncoding, target: PixelEncoding) -> None:
+        self._source = source
+        self._target = target
         self._reformatter = VideoReformatter()
 
-    def convert(
+    def convert_frame(
         self, video: VideoFrame, *, width: int | None = None, height: int | None = None
     ) -> VideoFrame:
+        """Convert a frame, and scale it if a size is given.
+
+        Args:
+            video: a frame in the source encoding; its own tags are ignored.
+            width: width of the result in px; None keeps it.
+            height: height of the result in px; None keeps it.
+
+        Returns:
+            A frame in the target encoding.
+        """
         source, target = self._source, self._target
         ranges = (source.full_range, target.full_range)
         if source.full_range == target.full_range:
-            # No scaling of levels. swscale takes gray for full range whatever it is told.
+            # Levels stay. swscale takes gray as full range whatever it is told, so say it of both.
             ranges = (True, True)
         src_range, dst_range = (RANGE_FULL if full else RANGE_LIMITED for full in ranges)
         return self._reformatter.reformat(
@@ -129,9 +166,9 @@ class Converter:
         )
 
 
-def _rearranged(video: VideoFrame, name: str) -> VideoFrame:
-    # The same is said of both sides, whatever the tags, so that no level is scaled. It is limited
-    # range, for which swscale copies; for full range it computes, and clips what exceeds the depth.
+def _rearrange(video: VideoFrame, name: str) -> VideoFrame:
+    # Both sides get the same matrix and range, whatever the tags, so no level is scaled. Limited
+    # range makes swscale copy; for full range it computes, and clips samples above the depth.
     matrix = _SWS_MATRICES[MATRIX_BT601]
     return video.reformat(
         format=name,
@@ -143,26 +180,26 @@ def _rearranged(video: VideoFrame, name: str) -> VideoFrame:
 
 
 def _planar_equivalent(packed: VideoFormat) -> PixelFormat:
-    parts = packed.components
-    alpha = packed.has_palette or any(part.is_alpha for part in parts)
-    bits = max(part.bits for part in parts)
+    components = packed.components
+    alpha = packed.has_palette or any(component.is_alpha for component in components)
+    bits = max(component.bits for component in components)
     depth = next((depth for depth in _DEPTHS if depth >= bits), _DEPTHS[-1])
     suffix = "" if depth == _DEPTHS[0] else f"{depth}le"
     if packed.is_rgb or packed.has_palette or packed.name.startswith("xyz"):
         return PixelFormat.parse(f"gbr{'a' if alpha else ''}p{suffix}")
-    if len(parts) - alpha == 1:
+    if len(components) - alpha == 1:
         return PixelFormat.parse(f"{'ya' if alpha else 'gray'}{suffix}")
-    steps = (MEASURE_PX // packed.chroma_width(), MEASURE_PX // packed.chroma_height())
+    steps = (PROBE_SIDE_PX // packed.chroma_width(), PROBE_SIDE_PX // packed.chroma_height())
     return PixelFormat.parse(f"yuv{'a' if alpha else ''}{_CHROMA_NAMES[steps]}p{suffix}")
 
 
-def _samples(video: VideoFrame, index: int, pixel_format: PixelFormat) -> Plane:
-    """A plane as FFmpeg holds it, not copied: valid while `video` is."""
+def _view_samples(video: VideoFrame, index: int, pixel_format: PixelFormat) -> Plane:
+    """View a plane of FFmpeg's without copying it: valid as long as `video`."""
     plane = video.planes[index]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
     if plane.line_size < 0:
         rows = rows[::-1]
     width = plane.width * (2 if pixel_format.name.startswith("ya") else 1)
-    # FFmpeg pads lines to multiples of 16 bytes and more, so uint16 always fits.
+    # FFmpeg pads lines to multiples of at least 16 bytes, so viewing them as uint16 works.
     samples: Plane = rows.view(pixel_format.dtype)
     return samples[:, :width]

@@ -1,8 +1,8 @@
-"""When each stage was at work, as a file for chrome://tracing, Perfetto and Speedscope.
+"""A timeline of the stages, as a file for chrome://tracing, Perfetto and Speedscope.
 
-One row a stage, one bar for each stretch of work: what one item (a frame, for most of them) took,
-without the time spent waiting in between. Knows nothing of what the stages do; their clocks
-(`background.py`) tell it. Everything is kept in memory until `write`, a hundred bytes a bar.
+Each stage is a row, each stretch of work on one item (for most stages, a frame) a bar, without the
+time spent waiting. The stages' clocks (`background.py`) report the work; this module knows nothing
+of what the stages do. Bars stay in memory until `Trace.write`, about a hundred bytes each.
 
 The format is the Trace Event Format's "complete event", times in microseconds.
 """
@@ -15,22 +15,28 @@ from pathlib import Path
 from lfdn_video.errors import OutputError
 
 WorkListener = Callable[[int, float, float], None]
-"""Number of the item, beginning and end of a stretch of work, by `time.perf_counter`."""
+"""Called with an item's number and the start and end of work on it, by `time.perf_counter`."""
 
 
 class Trace:
-    """Collects from any thread; `write` when the stages have ended."""
+    """Collects stretches of work from any thread; call `write` when the stages have ended.
+
+    Args:
+        path: the JSON file to write; an existing one is replaced.
+
+    Raises:
+        OutputError: `path` cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises OutputError if `path` cannot be written."""
         self._path = path
         self._start_s = time.perf_counter()
         self._stages: list[str] = []
         self._bars: list[tuple[int, int, float, float]] = []
-        self.write()
+        self.write()  # a path that cannot be written fails now, not after hours of work
 
-    def listener(self, stage: str) -> WorkListener:
-        """For the clock of that stage. Rows are in the order of these calls."""
+    def add_stage(self, stage: str) -> WorkListener:
+        """Add a row named `stage` below the others and return the listener that fills it."""
         row = len(self._stages)
         self._stages.append(stage)
 
@@ -40,6 +46,7 @@ class Trace:
         return listen
 
     def write(self) -> None:
+        """Write all bars so far to the file. Raises OutputError if that fails."""
         names = [
             {"ph": "M", "name": "thread_name", "pid": 0, "tid": row, "args": {"name": stage}}
             for row, stage in enumerate(self._stages)

@@ -1,8 +1,8 @@
-"""Whether a target has everything of its source: `lfdn-video verify SOURCE TARGET`.
+"""Compares a target with its source: `lfdn-video verify SOURCE TARGET`.
 
-Both are read from beginning to end, by the reader that restoring uses: every frame is decoded, each
-packet of the other streams counted and compared. What is restored, the samples of the pictures, is
-the one thing that is not compared. Knows files; how it is shown is `tables.py`'s.
+Reads both from beginning to end with the reader that `restore` uses: decodes every frame, and
+counts and compares every packet of the other streams. The samples of the frames are not compared,
+because restoring changes them. `cli/tables.py` prints the checks.
 """
 
 from __future__ import annotations
@@ -18,153 +18,168 @@ from typing import Any
 
 from lfdn_video.checks import Check
 from lfdn_video.errors import InputError
-from lfdn_video.ffmpeg import open_source, readable
-from lfdn_video.input.images import ImageReader
-from lfdn_video.input.reader import Reader, open_reader
+from lfdn_video.ffmpeg import demux_packets, open_source
+from lfdn_video.frame_io import FrameReader
+from lfdn_video.input.open import open_reader
 from lfdn_video.media import StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.tags import find_lost_tags
 
-CLOCK_S = Fraction(1, 1000)
-"""The coarsest clock of a container that keeps times, Matroska's."""
+CHAPTER_TOLERANCE_S = Fraction(1, 1000)
+"""A tick of Matroska, the coarsest of the containers that store chapters."""
 
-APART_S = Fraction(1, 20)
-"""Sound may come so much earlier or later than in the source: containers differ in how they tell
-the samples by which an encoder warms up."""
+AV_OFFSET_TOLERANCE_S = Fraction(1, 20)
+"""Accepted change of a stream's offset from the video: containers differ in how they store the
+samples with which an audio encoder starts up."""
 
-NO_TEXT = b"\0\0"
-"""What MP4 has between two subtitles, to take the first from the screen."""
+EMPTY_SUBTITLE = b"\0\0"
+"""The packet with which MP4 clears a subtitle from the screen; other containers have none."""
 
 COLOUR_TAGS = ("matrix", "primaries", "transfer")
-LIMITED, FULL = 1, 2
+LIMITED, FULL = 1, 2  # AVCOL_RANGE_*
 
 
 def verify(
     source: str | Path, target: str | Path, span: SpanOptions | None = None
 ) -> Generator[Check]:
-    """What is the same in both, and what is not, check by check.
+    """Check that a target has everything of its source.
 
-    `span`: which part of the source the target was made of. Raises InputError if one of the two is
-    no video at all.
+    Args:
+        source: the video or images that were restored.
+        target: what was written.
+        span: the part of the source that was restored; None is all of it.
+
+    Yields:
+        One check each for the frames, the picture, each copied stream, the chapters and the tags,
+        and one for each warning of the reader. Images have only the first two.
+
+    Raises:
+        InputError: one of the two cannot be read.
     """
     span = span or SpanOptions()
-    with open_reader(source, span) as before, open_reader(target) as after:
-        shown, found = _Times.of(before), _Times.of(after)
-        for warning in (*before.warnings, *after.warnings):
+    with open_reader(source, span) as source_reader, open_reader(target) as target_reader:
+        source_times = _FrameTimes.read(source_reader)
+        target_times = _FrameTimes.read(target_reader)
+        before, after = source_reader.info, target_reader.info
+        for warning in (*source_reader.warnings, *target_reader.warnings):
             yield Check("damage", "warning", warning)
-        yield _frames(shown, found)
-        yield _picture(before.info, after.info)
-        if before.info.from_images or after.info.from_images:
+        yield _check_frames(source_times, target_times)
+        yield _check_picture(before, after)
+        if before.from_images or after.from_images:
             return
-        shift_s = found.times_s[0] - shown.times_s[0]
-        yield from _streams(before.info, after.info, span, shift_s)
-        yield _chapters(before.info, after.info, span)
-        yield _tags(before.info, after.info)
+        shift_s = target_times.times_s[0] - source_times.times_s[0]
+        yield from _check_streams(before, after, span, shift_s)
+        yield _check_chapters(before, after, span)
+        yield _check_tags(before, after)
 
 
 @dataclass(slots=True)
-class _Times:
-    """When the frames of a file are shown, in seconds, and how finely its clock tells."""
+class _FrameTimes:
+    """The presentation times of a file's frames, and their resolution, in seconds."""
 
     times_s: list[Fraction]
     tick_s: Fraction
 
     @classmethod
-    def of(cls, reader: Reader | ImageReader) -> _Times:
-        clock_s = reader.info.time_base
+    def read(cls, reader: FrameReader) -> _FrameTimes:
+        tick_s = reader.info.time_base
         with closing(reader.frames()) as frames:
-            times_s = [frame.pts * clock_s for frame in frames]
+            times_s = [frame.pts * tick_s for frame in frames]
         if not times_s:
             raise InputError(f"{reader.info.path}: has no frames")
-        return cls(times_s, clock_s)
+        return cls(times_s, tick_s)
 
 
-def _frames(shown: _Times, found: _Times) -> Check:
-    """Every frame of the source in the target, at its time, counted from the first."""
-    near_s = (shown.tick_s + found.tick_s) / 2
-    wanted = [time - shown.times_s[0] for time in shown.times_s]
-    there = [time - found.times_s[0] for time in found.times_s]
-    counts = f"{len(there)} of {len(wanted)} frames"
-    if len(there) == len(wanted):
-        worst_s = max(abs(a - b) for a, b in zip(wanted, there, strict=True))
-        if worst_s <= near_s:
+def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:
+    """Compare the number of frames, and their times from the first one."""
+    tolerance_s = (source.tick_s + target.tick_s) / 2
+    expected = [time - source.times_s[0] for time in source.times_s]
+    found = [time - target.times_s[0] for time in target.times_s]
+    counts = f"{len(found)} of {len(expected)} frames"
+    if len(found) == len(expected):
+        worst_s = max(abs(a - b) for a, b in zip(expected, found, strict=True))
+        if worst_s <= tolerance_s:
             return Check("frames", "ok", f"{counts}, each at its time")
-        return Check("frames", "failed", f"{counts}, but up to {float(worst_s):.3f} s moved")
-    parted_s = next(
-        (min(a, b) for a, b in zip(wanted, there, strict=False) if abs(a - b) > near_s),
-        min(wanted[-1], there[-1]),
+        return Check("frames", "failed", f"{counts}, but up to {float(worst_s):.3f} s off")
+    first_difference_s = next(
+        (min(a, b) for a, b in zip(expected, found, strict=False) if abs(a - b) > tolerance_s),
+        min(expected[-1], found[-1]),
     )
-    return Check("frames", "failed", f"{counts}; they part at {float(parted_s):.3f} s")
+    text = f"{counts}; the first difference is at {float(first_difference_s):.3f} s"
+    return Check("frames", "failed", text)
 
 
-def _picture(before: VideoInfo, after: VideoInfo) -> Check:
-    """Size, shape, direction, format and colour."""
+def _check_picture(before: VideoInfo, after: VideoInfo) -> Check:
+    """Compare size, orientation, sample aspect ratio, pixel format, colour and HDR metadata."""
     pairs = [
         ("size", f"{before.width}×{before.height}", f"{after.width}×{after.height}"),
-        ("turn", (before.rotation, before.flip), (after.rotation, after.flip)),
-        ("shape of pixels", before.sample_aspect_ratio or 1, after.sample_aspect_ratio or 1),
-        ("format", _format(before), _format(after)),
+        ("rotation and flip", (before.rotation, before.flip), (after.rotation, after.flip)),
+        (
+            "sample aspect ratio",
+            before.sample_aspect_ratio or 1,
+            after.sample_aspect_ratio or 1,
+        ),
+        ("pixel format", _format(before), _format(after)),
         ("range", _range(before), _range(after)),
     ]
     pairs += [
         (name, getattr(before.colour, name), getattr(after.colour, name)) for name in COLOUR_TAGS
     ]
     changed = [f"{name} {one} became {other}" for name, one, other in pairs if one != other]
-    changed += [f"{what} is lost" for what in before.hdr_metadata if what not in after.hdr_metadata]
+    changed += [f"{name} is lost" for name in before.hdr_metadata if name not in after.hdr_metadata]
     if changed:
         return Check("picture", "failed", "; ".join(changed))
-    return Check("picture", "ok", f"{after.width}×{after.height} {after.format.name}, tagged alike")
+    text = f"{after.width}×{after.height} {after.format.name}, same tags"
+    return Check("picture", "ok", text)
 
 
 def _format(info: VideoInfo) -> str:
-    """`yuvj420p` is `yuv420p` of full range by another name."""
+    """Return the pixel format; `yuvj420p` is another name of `yuv420p` with full range."""
     return info.format.name.replace("yuvj", "yuv")
 
 
 def _range(info: VideoInfo) -> int:
-    """Untagged YUV is taken as limited by every program."""
+    """Return the range that applies; every program takes untagged YUV as limited."""
     if "yuvj" in info.format.name or info.format.family != "yuv":
         return FULL
     return info.colour.range or LIMITED
 
 
 @dataclass(slots=True)
-class _Content:
-    """What a stream that is copied consists of."""
+class _StreamContent:
+    """The packets of a copied stream: their number, first time in seconds, and hash."""
 
     packets: int = 0
     first_s: Fraction | None = None
-    last_s: Fraction | None = None
     sha256: Any = field(default_factory=hashlib.sha256)
 
     def add(self, payload: bytes, time_s: Fraction | None) -> None:
         self.packets += 1
         self.sha256.update(payload)
-        if time_s is not None:
-            self.first_s = time_s if self.first_s is None else self.first_s
-            self.last_s = time_s
+        if self.first_s is None:
+            self.first_s = time_s
 
 
-def _streams(
+def _check_streams(
     before: VideoInfo, after: VideoInfo, span: SpanOptions, shift_s: Fraction
 ) -> Iterator[Check]:
-    """Each copied stream of the source against the next one of its type in the target."""
-    one, other = _contents(before), _contents(after)
-    left = [stream for stream in after.streams if stream.index != after.video_index]
+    """Compare each copied stream of the source with the next one of its type in the target."""
+    source, target = _read_contents(before), _read_contents(after)
+    unmatched = [stream for stream in after.streams if stream.index != after.video_index]
     for stream in before.streams:
         if stream.index == before.video_index:
             continue
-        match = next((each for each in left if _alike(stream, each)), None)
+        match = next((each for each in unmatched if _is_same_kind(stream, each)), None)
         label = _label(stream)
         if match is None:
-            yield Check("stream", "failed", f"{label}: is not there")
+            yield Check("stream", "failed", f"{label}: is missing")
             continue
-        left.remove(match)
-        yield _stream(label, one[stream.index], other[match.index], span, shift_s)
+        unmatched.remove(match)
+        yield _check_stream(label, source[stream.index], target[match.index], span, shift_s)
 
 
-def _stream(
-    label: str, before: _Content, after: _Content, span: SpanOptions, shift_s: Fraction
+def _check_stream(
+    label: str, before: _StreamContent, after: _StreamContent, span: SpanOptions, shift_s: Fraction
 ) -> Check:
     if not span.whole:
         return Check("stream", "ok", f"{label}: {after.packets} packets of the span")
@@ -172,21 +187,23 @@ def _stream(
         text = f"{label}: {after.packets} of {before.packets} packets"
         return Check("stream", "failed", text)
     if before.first_s is not None and after.first_s is not None:
-        apart_s = after.first_s - before.first_s - shift_s
-        if abs(apart_s) > APART_S:
-            text = f"{label}: {float(apart_s):+.3f} s apart from the pictures"
+        offset_s = after.first_s - before.first_s - shift_s
+        if abs(offset_s) > AV_OFFSET_TOLERANCE_S:
+            text = f"{label}: {float(offset_s):+.3f} s out of sync with the video"
             return Check("stream", "failed", text)
-    same = before.sha256.digest() == after.sha256.digest()
-    how = "byte for byte" if same else "wrapped as this container has it"
+    identical = before.sha256.digest() == after.sha256.digest()
+    how = "byte for byte" if identical else "repackaged for this container"
     return Check("stream", "ok", f"{label}: {after.packets} packets, {how}")
 
 
-def _contents(info: VideoInfo) -> dict[int, _Content]:
-    contents: dict[int, _Content] = defaultdict(_Content)
+def _read_contents(info: VideoInfo) -> dict[int, _StreamContent]:
+    """Read the copied streams of a file, by index."""
+    contents: dict[int, _StreamContent] = defaultdict(_StreamContent)
     with closing(open_source(info.path)) as container:
         others = [stream for stream in container.streams if stream.index != info.video_index]
-        for packet in readable(container, others, lambda _: None) if others else ():
-            if packet.stream.type == "subtitle" and bytes(packet) == NO_TEXT:
+        # The reader warns of read errors already, when it decodes the frames.
+        for packet in demux_packets(container, others, lambda _: None) if others else ():
+            if packet.stream.type == "subtitle" and bytes(packet) == EMPTY_SUBTITLE:
                 continue
             time = packet.pts if packet.pts is not None else packet.dts
             time_s = None if time is None else time * packet.time_base
@@ -194,8 +211,8 @@ def _contents(info: VideoInfo) -> dict[int, _Content]:
     return contents
 
 
-def _alike(one: StreamInfo, other: StreamInfo) -> bool:
-    """A cover may have become an attachment."""
+def _is_same_kind(one: StreamInfo, other: StreamInfo) -> bool:
+    """Tell whether type and language agree; a cover may have become an attachment."""
     kinds = {one.type, other.type}
     cover = (one.cover or other.cover) and kinds <= {"video", "attachment"}
     if not cover and one.type != other.type:
@@ -208,20 +225,20 @@ def _label(stream: StreamInfo) -> str:
     return f"{stream.type} stream {stream.index} ({', '.join(d for d in details if d)})"
 
 
-def _chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> Check:
-    wanted, found = len(before.chapters), len(after.chapters)
+def _check_chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> Check:
+    expected, found = len(before.chapters), len(after.chapters)
     if not span.whole:
         return Check("chapters", "ok", f"{found} in the span")
-    if wanted != found:
-        return Check("chapters", "failed", f"{found} of {wanted}")
+    if expected != found:
+        return Check("chapters", "failed", f"{found} of {expected}")
     for one, other in zip(before.chapters, after.chapters, strict=True):
-        times = (abs(one.start_s - other.start_s), abs(one.end_s - other.end_s))
-        if max(times) > CLOCK_S or one.title != other.title:
-            return Check("chapters", "failed", f"{one.title or 'one'} is not as it was")
+        differences_s = (abs(one.start_s - other.start_s), abs(one.end_s - other.end_s))
+        if max(differences_s) > CHAPTER_TOLERANCE_S or one.title != other.title:
+            return Check("chapters", "failed", f"{one.title or 'an untitled one'} differs")
     return Check("chapters", "ok", f"{found}, at their times")
 
 
-def _tags(before: VideoInfo, after: VideoInfo) -> Check:
+def _check_tags(before: VideoInfo, after: VideoInfo) -> Check:
     lost = list(find_lost_tags("", before.metadata, after.metadata, set()))
     if lost:
         return Check("tags", "failed", "; ".join(lost))

@@ -1,8 +1,7 @@
-"""Awkward video, from file to file: every frame, its time and its tags, or a word about it.
+"""Unusual video from file to file: every frame, time and tag is kept, or a warning says otherwise.
 
-Each case is a clip made here and restored by a network that changes nothing, with a lossless codec.
-Frames and times are compared with what FFmpeg itself decodes of the source, and `verify` audits the
-pair. What cannot be carried has to be named.
+Each case is a clip made here and restored by an identity network with a lossless codec. Frames and
+times are compared with what FFmpeg itself decodes from the source, and `verify` checks the pair.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ def x264(**params: str | int) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A clip, and what is said of it."""
+    """A clip, and what restoring it is expected to report."""
 
     make: Callable[[Path], Path]
     ending: str = "mkv"
     target: str = "mkv"
     options: EncodeOptions = LOSSLESS
     warned: tuple[str, ...] = ()
-    """Words of warnings; no others may come."""
+    """Parts of the expected warnings; any other warning is a failure."""
     failed: tuple[str, ...] = ()
-    """Checks of `verify` that fail, as the warnings said."""
+    """Checks of `verify` that are expected to fail."""
     same_planes: bool = True
     frames: int | None = None
 
@@ -57,7 +56,7 @@ def made(**clip: object) -> Callable[[Path], Path]:
 
 
 def avi_of_wrong_length(path: Path) -> Path:
-    """Its header counts 3 frames, of 12."""
+    """Make a clip of 12 frames whose header says 3."""
     Clip(codec="mpeg4", pts=range(12)).make(path)
     content = bytearray(path.read_bytes())
     for mark, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
@@ -68,7 +67,7 @@ def avi_of_wrong_length(path: Path) -> Path:
 
 
 def raw_stream(path: Path) -> Path:
-    """H.264 without a container, so without any times."""
+    """Make H.264 without a container, thus without timestamps."""
     clip = Clip(codec="libx264", pts=range(12), options=x264(bframes=2)).make(
         path.with_suffix(".mkv")
     )
@@ -83,7 +82,7 @@ def raw_stream(path: Path) -> Path:
 
 
 def changing_format(path: Path) -> Path:
-    """4:2:0, and from the sixth frame on 4:4:4."""
+    """Make a stream that is 4:2:0, and from the sixth frame on 4:4:4."""
     with av.open(str(path), "w") as container:
         clip = Clip(codec="libx264", options={**X264, "bf": "0"})
         stream = clip._add_video(container)
@@ -104,7 +103,7 @@ def changing_format(path: Path) -> Path:
 
 
 def late_clock(path: Path) -> Path:
-    """A transport stream whose clock passes its largest value, 2³³ ticks, after half a second."""
+    """Make an MPEG-TS whose timestamps wrap around at 2³³ ticks after half a second."""
     early = Clip(codec="libx264", pts=range(25), audio="aac").make(path.with_name("early.ts"))
     wall_clock(early, path, 2**33 // 90_000 - 1)
     early.unlink()
@@ -236,7 +235,7 @@ def run(source: Path, target: Path, options: EncodeOptions) -> Summary:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_frame_its_time_and_its_tags(tmp_path: Path, name: str) -> None:
+def test_restore_keeps_frames_times_and_tags(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     source = case.make(tmp_path / f"in.{case.ending}")
     target = tmp_path / f"out.{case.target}"
@@ -272,8 +271,8 @@ IN = {
 
 @pytest.mark.parametrize("there", IN)
 @pytest.mark.parametrize("here", IN)
-def test_every_container_into_every_other(tmp_path: Path, here: str, there: str) -> None:
-    """Frames and times come along; a sound that does not fit is named."""
+def test_restore_from_every_container_to_every_other(tmp_path: Path, here: str, there: str) -> None:
+    """Frames and times are kept; audio that does not fit the container is reported."""
     source = Clip(pts=range(20), **IN[here]).make(tmp_path / f"in.{here}")  # type: ignore[arg-type]
     target = tmp_path / f"out.{there}"
     summary = run(source, target, EncodeOptions())
@@ -289,10 +288,10 @@ def test_every_container_into_every_other(tmp_path: Path, here: str, there: str)
 
 
 @pytest.mark.parametrize("ending", ["mkv", "ts", "mp4"])
-def test_a_file_that_is_still_written_is_taken_as_far_as_it_goes(
+def test_file_still_being_written_is_restored_as_far_as_possible(
     tmp_path: Path, ending: str
 ) -> None:
-    """MP4 can only if it is written in fragments; its index comes last otherwise."""
+    """MP4 can only be read then if it is fragmented; else its index comes last."""
     source = tmp_path / f"in.{ending}"
     fragments = {"movflags": "frag_keyframe+empty_moov"} if ending == "mp4" else {}
     with av.open(str(source), "w", container_options=fragments) as container:

@@ -1,4 +1,4 @@
-"""The thread-run iterator: order, bound, errors both ways, nothing left behind; and the clocks."""
+"""Prefetching in a thread: order, bound, errors, no thread left; workers; stage clocks."""
 
 import threading
 import time
@@ -6,13 +6,13 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from lfdn_video.background import StageClock, Worker, background
+from lfdn_video.background import StageClock, Worker, prefetch
 
 PATIENCE_S = 5.0
 
 
 class _InterruptedError(BaseException):
-    """Like KeyboardInterrupt: no Exception."""
+    """A BaseException that is no Exception, like KeyboardInterrupt."""
 
 
 def _threads() -> list[str]:
@@ -27,60 +27,60 @@ def _wait_until(condition: threading.Event) -> None:
     assert condition.wait(PATIENCE_S)
 
 
-def test_items_come_in_order() -> None:
-    assert list(background(range(100), depth=3)) == list(range(100))
+def test_prefetch_keeps_the_order() -> None:
+    assert list(prefetch(range(100), depth=3)) == list(range(100))
 
 
-def test_an_empty_source_gives_nothing() -> None:
-    assert list(background([], depth=1)) == []
+def test_prefetch_of_nothing_is_empty() -> None:
+    assert list(prefetch([], depth=1)) == []
 
 
-def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
-    background(range(3), depth=1, name="tested")
+def test_prefetch_starts_its_thread_at_the_first_item() -> None:
+    prefetch(range(3), depth=1, name="tested")
     assert _threads() == []
 
 
-def test_a_depth_below_one_is_refused() -> None:
+def test_prefetch_refuses_a_depth_below_one() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        background([], depth=0)
+        prefetch([], depth=0)
 
 
-def test_an_error_before_the_first_item_is_raised() -> None:
+def test_prefetch_raises_an_error_before_the_first_item() -> None:
     def source() -> Generator[int]:
         yield from _failing("at once")
 
     with pytest.raises(LookupError, match="at once"):
-        next(background(source(), depth=2))
+        next(prefetch(source(), depth=2))
 
 
-def test_an_error_comes_after_the_items_before_it() -> None:
+def test_prefetch_raises_an_error_after_the_items_before_it() -> None:
     def source() -> Generator[int]:
         yield from (1, 2)
         raise LookupError("later")
 
-    items = background(source(), depth=4)
+    items = prefetch(source(), depth=4)
     taken: list[int] = []
     with pytest.raises(LookupError, match="later"):
         taken.extend(items)
     assert taken == [1, 2]
 
 
-def test_an_error_that_is_no_exception_crosses_too() -> None:
+def test_prefetch_passes_on_base_exceptions() -> None:
     def source() -> Generator[int]:
         yield 1
         raise _InterruptedError
 
     with pytest.raises(_InterruptedError):
-        list(background(source(), depth=1))
+        list(prefetch(source(), depth=1))
 
 
-def test_an_error_says_where_in_the_source_it_was_raised() -> None:
+def test_prefetch_keeps_the_traceback_of_the_source() -> None:
     with pytest.raises(LookupError) as caught:
-        list(background(map(_failing, ["there"]), depth=1))
+        list(prefetch(map(_failing, ["there"]), depth=1))
     assert caught.traceback[-1].name == "_failing"
 
 
-def test_the_source_is_never_more_than_depth_items_ahead() -> None:
+def test_prefetch_is_at_most_depth_items_ahead() -> None:
     made, ahead = 0, []
 
     def source() -> Generator[int]:
@@ -89,13 +89,13 @@ def test_the_source_is_never_more_than_depth_items_ahead() -> None:
             made += 1
             yield item
 
-    for taken in background(source(), depth=3):
+    for taken in prefetch(source(), depth=3):
         time.sleep(0.002)
         ahead.append(made - taken - 1)
     assert max(ahead) == 3
 
 
-def test_leaving_early_closes_the_source_in_its_own_thread() -> None:
+def test_closing_prefetch_early_closes_the_source_in_its_thread() -> None:
     closed_in: list[str] = []
 
     def source() -> Generator[int]:
@@ -105,27 +105,27 @@ def test_leaving_early_closes_the_source_in_its_own_thread() -> None:
         finally:
             closed_in.append(threading.current_thread().name)
 
-    items = background(source(), depth=2, name="tested")
+    items = prefetch(source(), depth=2, name="tested")
     next(items)
     items.close()
     assert closed_in == ["tested"]
 
 
-def test_leaving_early_leaves_no_thread() -> None:
-    items = background(iter(int, 1), depth=2, name="tested")
+def test_closing_prefetch_early_ends_its_thread() -> None:
+    items = prefetch(iter(int, 1), depth=2, name="tested")
     next(items)
     items.close()
     assert _threads() == []
 
 
-def test_the_end_leaves_no_thread() -> None:
-    list(background(range(3), depth=1, name="tested"))
+def test_exhausting_prefetch_ends_its_thread() -> None:
+    list(prefetch(range(3), depth=1, name="tested"))
     assert _threads() == []
 
 
-def test_a_failing_consumer_leaves_no_thread() -> None:
+def test_failing_consumer_leaves_no_thread() -> None:
     def consume() -> None:
-        items = background(iter(int, 1), depth=2, name="tested")
+        items = prefetch(iter(int, 1), depth=2, name="tested")
         try:
             next(items)
             raise LookupError("the consumer")
@@ -137,7 +137,7 @@ def test_a_failing_consumer_leaves_no_thread() -> None:
     assert _threads() == []
 
 
-def test_closing_waits_for_the_item_in_the_making() -> None:
+def test_closing_prefetch_waits_for_the_item_in_progress() -> None:
     started, finish, done = threading.Event(), threading.Event(), []
 
     def source() -> Generator[int]:
@@ -147,7 +147,7 @@ def test_closing_waits_for_the_item_in_the_making() -> None:
         done.append(True)
         yield 1
 
-    items = background(source(), depth=1)
+    items = prefetch(source(), depth=1)
     next(items)
     _wait_until(started)
     threading.Timer(0.02, finish.set).start()
@@ -155,7 +155,7 @@ def test_closing_waits_for_the_item_in_the_making() -> None:
     assert done == [True]
 
 
-def test_closing_the_last_of_a_chain_closes_them_all() -> None:
+def test_closing_the_last_of_chained_prefetches_closes_all() -> None:
     closed = []
 
     def stage(source: Iterator[int], name: str) -> Generator[int]:
@@ -164,14 +164,14 @@ def test_closing_the_last_of_a_chain_closes_them_all() -> None:
         finally:
             closed.append(name)
 
-    first = background(stage(iter(int, 1), "first"), depth=1, name="tested")
-    second = background(stage(first, "second"), depth=1, name="tested")
+    first = prefetch(stage(iter(int, 1), "first"), depth=1, name="tested")
+    second = prefetch(stage(first, "second"), depth=1, name="tested")
     next(second)
     second.close()
     assert (closed, _threads()) == (["first", "second"], [])
 
 
-def test_a_stage_is_not_charged_for_waiting_on_its_input() -> None:
+def test_waiting_for_input_is_not_counted_as_work() -> None:
     slow, quick = StageClock(), StageClock()
 
     def source() -> Generator[int]:
@@ -179,20 +179,20 @@ def test_a_stage_is_not_charged_for_waiting_on_its_input() -> None:
             time.sleep(0.02)
             yield item
 
-    decoded = background(source(), depth=1, clock=slow, feeds=quick)
-    list(background((item for item in decoded), depth=1, clock=quick))
+    decoded = prefetch(source(), depth=1, clock=slow, consumer_clock=quick)
+    list(prefetch((item for item in decoded), depth=1, clock=quick))
     assert slow.times.busy_s > 0.09
     assert quick.times.input_wait_s > quick.times.busy_s
 
 
-def test_a_stage_is_not_charged_for_waiting_to_hand_on() -> None:
+def test_waiting_for_output_is_not_counted_as_work() -> None:
     clock = StageClock()
-    for _ in background(range(5), depth=1, clock=clock):
+    for _ in prefetch(range(5), depth=1, clock=clock):
         time.sleep(0.02)
     assert clock.times.output_wait_s > clock.times.busy_s
 
 
-def test_a_worker_hands_its_exception_over() -> None:
+def test_worker_result_raises_its_exception() -> None:
     def work() -> None:
         raise ValueError("from the worker")
 
@@ -200,7 +200,7 @@ def test_a_worker_hands_its_exception_over() -> None:
         Worker(work, name="worker").result()
 
 
-def test_a_worker_is_waited_for() -> None:
+def test_worker_result_waits_for_its_end() -> None:
     go_on, done = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -214,7 +214,7 @@ def test_a_worker_is_waited_for() -> None:
     assert done.is_set()
 
 
-def test_a_clock_tells_its_work_without_the_waiting_in_it() -> None:
+def test_clock_reports_stretches_of_work_without_the_waiting_between() -> None:
     told: list[tuple[int, float, float]] = []
     clock = StageClock(lambda *work: told.append(work))
     with clock.working(), clock.waiting_for_input():

@@ -1,4 +1,4 @@
-"""The public names: there, sorted, and no more than meant."""
+"""The public names of both packages: present, sorted, documented."""
 
 import ast
 import subprocess
@@ -15,12 +15,12 @@ PACKAGES = [lfdn, lfdn_video]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_the_names_are_sorted(package: ModuleType) -> None:
+def test_names_are_sorted(package: ModuleType) -> None:
     assert list(package.__all__) == sorted(set(package.__all__))
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_every_name_is_there(package: ModuleType) -> None:
+def test_every_name_exists(package: ModuleType) -> None:
     assert [name for name in package.__all__ if getattr(package, name, None) is None] == []
 
 
@@ -29,7 +29,7 @@ def test_every_name_is_documented(package: ModuleType) -> None:
     assert [name for name in package.__all__ if not getattr(package, name).__doc__] == []
 
 
-def test_what_is_loaded_late_is_what_the_type_checker_sees() -> None:
+def test_lazy_imports_match_those_for_the_type_checker() -> None:
     source = ast.parse(Path(lfdn_video.__file__).read_text(encoding="utf-8"))
     seen = {
         alias.name: node.module.removeprefix("lfdn_video.")
@@ -43,19 +43,19 @@ def test_what_is_loaded_late_is_what_the_type_checker_sees() -> None:
     assert sorted(seen) == list(lfdn_video.__all__)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = lfdn_video.nonsense
 
 
-def test_dir_lists_the_names() -> None:
+def test_dir_lists_every_name() -> None:
     assert set(lfdn_video.__all__) <= set(dir(lfdn_video))
 
 
-def test_the_version_is_the_installed_one() -> None:
+def test_version_is_that_of_the_installation() -> None:
     assert str(lfdn_video.__version__)[0].isdigit()
 
 
-def test_an_error_can_be_caught_without_loading_torch() -> None:
+def test_importing_an_error_does_not_load_torch() -> None:
     probe = "import sys; from lfdn_video import LfdnVideoError; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0

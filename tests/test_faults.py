@@ -19,7 +19,7 @@ from lfdn_video.options import EncodeOptions
 from lfdn_video.output import segments, writer
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.pipeline import Progress, Summary
-from tests.support.clips import Clip, damage, packets, planes
+from tests.support.clips import Clip, corrupt_packet, packets, planes
 from tests.support.fakes import identity
 
 COUNT, AT = 60, 20
@@ -93,7 +93,7 @@ def test_source_missing_when_segments_are_joined_costs_no_frame(
 @not_on_windows
 def test_removed_corrupt_source_is_an_error(source: Path, target: Path) -> None:
     """A corrupt source is opened once more, for the careful pass."""
-    damage(source, COUNT - 5)
+    corrupt_packet(source, COUNT - 5)
     with pytest.raises(InputError, match=r"in\.mkv: no such file"):
         run(source, target, source.unlink)
     assert list(target.parent.iterdir()) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions
 from lfdn_video.pipeline import restore

@@ -1,4 +1,4 @@
-"""Files that were made to harm open nothing but themselves, and take no more than their share."""
+"""Hostile files: they open nothing but themselves, and take a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from lfdn_video import ffmpeg
 from lfdn_video.cli import commands as cli
 from lfdn_video.errors import InputError
 from lfdn_video.inference import engine
-from lfdn_video.input import probe as source
+from lfdn_video.input import probe
 from lfdn_video.input.images import ImageReader
 from lfdn_video.input.reader import Reader
 from tests.support.clips import Clip, changing_size
@@ -30,7 +31,7 @@ IN_OPEN = 0x20
 
 @dataclass
 class Watch:
-    """What was opened, by its file name, and how many called at the door."""
+    """The names of the files opened, and the number of connections to `port`."""
 
     port: int
     opened: list[str] = field(default_factory=list)
@@ -39,7 +40,7 @@ class Watch:
 
 @contextmanager
 def watched(folder: Path) -> Generator[Watch]:
-    """Notice every opening of a file in `folder`, and every call to a port of this machine."""
+    """Record every file opened in `folder`, and every connection to a local port."""
     libc = ctypes.CDLL(None, use_errno=True)
     watcher = libc.inotify_init1(os.O_NONBLOCK)
     assert libc.inotify_add_watch(watcher, os.fsencode(folder), IN_OPEN) >= 0
@@ -84,7 +85,7 @@ needs_inotify = pytest.mark.skipif(not sys.platform.startswith("linux"), reason=
 
 
 @needs_inotify
-def test_the_watch_sees(tmp_path: Path) -> None:
+def test_watch_notices_opened_files_and_connections(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     with watched(tmp_path) as watch:
         (tmp_path / "secret").read_text()
@@ -142,8 +143,8 @@ REFERENCES = {
 @needs_inotify
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("disguise", DISGUISES)
-def test_a_disguised_list_opens_nothing(tmp_path: Path, disguise: str, reference: str) -> None:
-    """Refused, with neither the file it names opened nor the address it names called."""
+def test_disguised_playlist_opens_nothing(tmp_path: Path, disguise: str, reference: str) -> None:
+    """It is refused; neither the file nor the address that it names is opened."""
     Clip(pts=range(3)).make(tmp_path / "secret.mkv")
     with watched(tmp_path) as watch:
         told = {"folder": tmp_path, "name": tmp_path.name, "port": watch.port}
@@ -159,10 +160,8 @@ def test_a_disguised_list_opens_nothing(tmp_path: Path, disguise: str, reference
 @pytest.mark.parametrize(
     "reference", ["secret.mkv", "{folder}/secret.mkv", "http://127.0.0.1:{port}/"]
 )
-def test_a_movie_that_refers_to_another_file_does_not_open_it(
-    tmp_path: Path, reference: str
-) -> None:
-    """QuickTime's data references: the samples lie in another file."""
+def test_data_reference_of_a_movie_is_not_opened(tmp_path: Path, reference: str) -> None:
+    """QuickTime's data references can place the samples in another file."""
     Clip(codec="mpeg4", pts=range(3)).make(tmp_path / "secret.mkv")
     movie = Clip(codec="mpeg4", pts=range(3)).make(tmp_path / "movie.mov")
     with watched(tmp_path) as watch:
@@ -174,7 +173,7 @@ def test_a_movie_that_refers_to_another_file_does_not_open_it(
 
 
 def referring(movie: Path, what: str) -> None:
-    """Let every track's samples lie in the file or at the address `what`."""
+    """Point the data reference of every stream to the file or address `what`."""
     content = movie.read_bytes()
     place = content.rindex(b"dref") - 4
     size = struct.unpack_from(">I", content, place)[0]
@@ -188,31 +187,37 @@ def referring(movie: Path, what: str) -> None:
     movie.write_bytes(grown)
 
 
+def limit_pixels(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+    """Lower the limit for the first look at a file and for the decoders."""
+    monkeypatch.setattr(probe, "MAX_PIXELS", pixels)
+    monkeypatch.setattr(ffmpeg, "MAX_PIXELS", pixels)
+
+
 @pytest.mark.parametrize("codec", ["libx264", "ffv1", "mpeg4", "libvpx-vp9"])
 @pytest.mark.parametrize("ending", ["mkv", "avi", "nut"])
-def test_pictures_that_are_too_large_are_refused(
+def test_video_with_too_many_pixels_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
 ) -> None:
     clip = Clip(codec=codec).make(tmp_path / f"clip.{ending}")
-    monkeypatch.setattr(source, "MOST_PIXELS", 64 * 48 - 1)
+    limit_pixels(monkeypatch, 64 * 48 - 1)
     with pytest.raises(InputError, match=r"64x48, more than|or of more than 0\.003071 million pix"):
         Reader(clip)
 
 
-def test_a_stream_that_becomes_too_large_is_refused(
+def test_stream_that_grows_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = changing_size(tmp_path / "clip.ts", first=(32, 64), then=(64, 48))
-    monkeypatch.setattr(source, "MOST_PIXELS", 2500)
-    with pytest.raises(InputError, match=r"its pictures are 64x48, more than .* scale it down"):
+    limit_pixels(monkeypatch, 2500)
+    with pytest.raises(InputError, match=r"its frames are 64x48, more than .* scale it down"):
         Reader(path)
 
 
-def test_a_picture_that_is_too_large_is_refused(
+def test_image_with_too_many_pixels_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Clip(codec="png", pixel_format="rgb24", pts=[0]).make(tmp_path / "picture.png")
-    monkeypatch.setattr(source, "MOST_PIXELS", 64 * 48 - 1)
+    limit_pixels(monkeypatch, 64 * 48 - 1)
     with pytest.raises(InputError, match=r"picture\.png: cannot be decoded"):
         ImageReader(tmp_path / "picture.png")
 
@@ -240,8 +245,8 @@ def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_identity")
 @pytest.mark.parametrize("name", NAMES)
-def test_any_name_will_do(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Typed as in a shell, in the folder of the file."""
+def test_any_file_name_works(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are typed as in a shell, in the file's folder."""
     clip = Clip(pts=range(3), audio="aac").make(tmp_path / "clip.mkv")
     clip.rename(tmp_path / f"{name}.mkv")
     monkeypatch.chdir(tmp_path)
@@ -252,7 +257,7 @@ def test_any_name_will_do(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("_identity")
 @pytest.mark.parametrize("name", NAMES)
-def test_an_error_about_any_name_is_one_line(tmp_path: Path, name: str) -> None:
+def test_error_about_any_file_name_is_one_line(tmp_path: Path, name: str) -> None:
     file = tmp_path / f"{name}.mkv"
     file.parent.mkdir(exist_ok=True)
     file.write_text("no video")

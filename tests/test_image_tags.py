@@ -1,4 +1,4 @@
-"""EXIF and its like: read, and carried byte by byte."""
+"""EXIF and other metadata of images: read, and copied byte by byte."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from lfdn_video import image_tags as image_tags
+from lfdn_video import image_tags
 
 ORIENTATION = 0x0112
 
@@ -25,10 +25,10 @@ def picture(kind: str, orientation: int | None = None, **options: object) -> byt
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("number", range(1, 9))
-def test_every_orientation_is_understood(kind: str, number: int) -> None:
+def test_read_orientation_agrees_with_pillow(kind: str, number: int) -> None:
     content = picture(kind, number, **({"lossless": True} if kind == "WEBP" else {}))
     stored = np.asarray(Image.open(io.BytesIO(content)))
-    turn, flip = image_tags.orientation(content)
+    turn, flip = image_tags.read_orientation(content)
     upright = np.rot90(stored, -turn // 90)
     upright = upright[:, ::-1] if flip else upright
     assert np.array_equal(
@@ -37,40 +37,40 @@ def test_every_orientation_is_understood(kind: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
-def test_without_exif_a_picture_is_upright(kind: str) -> None:
-    assert image_tags.orientation(picture(kind)) == (0, False)
+def test_image_without_exif_is_upright(kind: str) -> None:
+    assert image_tags.read_orientation(picture(kind)) == (0, False)
 
 
-def test_a_broken_exif_is_no_error() -> None:
+def test_invalid_exif_is_no_error() -> None:
     content = picture("JPEG", 6).replace(b"Exif\0\0II", b"Exif\0\0XX")
-    assert image_tags.orientation(content) in image_tags.ORIENTATIONS.values()
+    assert image_tags.read_orientation(content) in image_tags.ORIENTATIONS.values()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_exif_and_profile_are_carried(kind: str) -> None:
+def test_copy_tags_copies_exif_and_colour_profile(kind: str) -> None:
     source = picture(kind, 6, icc_profile=b"profile" * 20_000)
-    carried = Image.open(io.BytesIO(image_tags.carried(source, picture(kind))))
+    carried = Image.open(io.BytesIO(image_tags.copy_tags(source, picture(kind))))
     assert carried.getexif()[ORIENTATION] == 6
     assert carried.info["icc_profile"] == b"profile" * 20_000
 
 
-def test_texts_of_a_png_are_carried() -> None:
+def test_copy_tags_copies_texts_of_a_png() -> None:
     texts = PngInfo()
     texts.add_text("Title", "Regen")
     source = picture("PNG", pnginfo=texts)
-    carried = Image.open(io.BytesIO(image_tags.carried(source, picture("PNG"))))
+    carried = Image.open(io.BytesIO(image_tags.copy_tags(source, picture("PNG"))))
     assert carried.info["Title"] == "Regen"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_samples_are_the_targets(kind: str) -> None:
+def test_copy_tags_keeps_the_samples_of_the_target(kind: str) -> None:
     target = picture(kind)
-    carried = image_tags.carried(picture(kind, 3), target)
+    carried = image_tags.copy_tags(picture(kind, 3), target)
     before, after = (Image.open(io.BytesIO(content)) for content in (target, carried))
     assert before.tobytes() == after.tobytes()
 
 
-def test_what_would_be_left_behind_is_known() -> None:
+def test_has_tags_finds_exif() -> None:
     assert image_tags.has_tags(picture("JPEG", 6))
     assert image_tags.has_tags(picture("PNG", 6))
     assert not image_tags.has_tags(picture("PNG"))
@@ -78,7 +78,7 @@ def test_what_would_be_left_behind_is_known() -> None:
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "TIFF"])
-def test_a_profile_or_exif_in_other_kinds_is_known(kind: str) -> None:
+def test_has_tags_finds_exif_and_profile_in_webp_and_tiff(kind: str) -> None:
     assert not image_tags.has_tags(picture(kind))
     assert image_tags.has_tags(picture(kind, icc_profile=b"profile"))
     exif = Image.Exif()

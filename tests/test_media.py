@@ -1,4 +1,4 @@
-"""Pixel formats by name, colour rules, and a frame that checks itself."""
+"""Pixel formats by name, the defaults of colour tags, and the checks of a frame."""
 
 from dataclasses import replace
 
@@ -22,22 +22,22 @@ from lfdn_video.media import Colour, Frame, PixelFormat
         ("gbrap10le", PixelFormat("gbrap10le", "rgb", 10, alpha=True)),
     ],
 )
-def test_a_format_is_understood_by_its_name(name: str, expected: PixelFormat) -> None:
+def test_pixel_format_is_parsed_from_its_name(name: str, expected: PixelFormat) -> None:
     assert PixelFormat.parse(name) == expected
 
 
 @pytest.mark.parametrize("name", ["nv12", "rgb24", "yuv420p10be", "yuv421p", "pal8", ""])
-def test_a_format_that_is_not_planar_is_refused(name: str) -> None:
+def test_pixel_format_that_is_not_planar_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not a planar working format"):
         PixelFormat.parse(name)
 
 
-def test_chroma_of_odd_sizes_is_rounded_up() -> None:
+def test_chroma_planes_of_odd_sizes_round_up() -> None:
     shapes = PixelFormat.parse("yuva420p").plane_shapes(47, 63)
     assert shapes == ((47, 63), (24, 32), (24, 32), (47, 63))
 
 
-def test_samples_deeper_than_8_bits_take_two_bytes() -> None:
+def test_samples_above_8_bits_are_uint16() -> None:
     deep = PixelFormat.parse("yuv420p10le")
     assert (deep.dtype, deep.peak, len(deep.plane_shapes(2, 2))) == (np.uint16, 1023, 3)
 
@@ -53,23 +53,23 @@ def test_samples_deeper_than_8_bits_take_two_bytes() -> None:
         (3840, 2160, 0.2126),
     ],
 )
-def test_an_untagged_stream_is_judged_by_its_size(width: int, height: int, kr: float) -> None:
+def test_matrix_of_an_untagged_stream_follows_its_size(width: int, height: int, kr: float) -> None:
     (found, _), _ = Colour().resolved(height, PixelFormat.parse("yuv420p"), width=width)
     assert found == kr
 
 
 @pytest.mark.parametrize("matrix", [*range(20), 255])
-def test_every_matrix_a_stream_may_name_resolves_to_one_of_our_own(matrix: int) -> None:
+def test_every_matrix_tag_resolves_to_known_coefficients(matrix: int) -> None:
     (kr, kb), _ = Colour(matrix=matrix).resolved(48, PixelFormat.parse("yuv420p"))
     assert 0 < kr + kb < 1
 
 
-def test_a_tag_outweighs_the_size() -> None:
+def test_matrix_tag_overrides_the_size() -> None:
     (kr, kb), _ = Colour(matrix=9).resolved(480, PixelFormat.parse("yuv420p"))
     assert (kr, kb) == (0.2627, 0.0593)
 
 
-def test_primaries_stand_in_for_a_missing_matrix() -> None:
+def test_missing_matrix_follows_the_primaries() -> None:
     assert Colour(primaries=9).resolved_matrix(480) == 9
 
 
@@ -84,17 +84,17 @@ def test_primaries_stand_in_for_a_missing_matrix() -> None:
         ("gray", 1, False),
     ],
 )
-def test_the_range_follows_tag_and_format(name: str, tag: int, full: bool) -> None:
+def test_range_follows_tag_and_pixel_format(name: str, tag: int, full: bool) -> None:
     assert Colour(range=tag).is_full_range(PixelFormat.parse(name)) is full
 
 
-def test_a_frame_refuses_planes_of_another_size() -> None:
+def test_frame_refuses_planes_of_wrong_shape() -> None:
     luma, chroma = np.zeros((48, 64), np.uint8), np.zeros((24, 32), np.uint8)
     frame = Frame((luma, chroma, chroma), PixelFormat.parse("yuv420p"), pts=0)
     with pytest.raises(ValueError, match="a plane is uint8"):
         replace(frame, planes=(luma, luma, luma))
 
 
-def test_a_frame_refuses_planes_of_another_depth() -> None:
+def test_frame_refuses_planes_of_wrong_dtype() -> None:
     with pytest.raises(ValueError, match="not uint16"):
         Frame((np.zeros((48, 64), np.uint8),), PixelFormat.parse("gray10le"), pts=0)

@@ -1,4 +1,4 @@
-"""Values that can never work are refused when they are given."""
+"""Option values: what can never work is refused when it is given."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -31,25 +31,25 @@ from lfdn_video.options import (
         lambda: SpanOptions(start_s=2, end_s=2),
     ],
 )
-def test_an_impossible_value_is_refused(wrong: Callable[[], object]) -> None:
+def test_impossible_value_is_refused(wrong: Callable[[], object]) -> None:
     with pytest.raises(OptionError):
         wrong()
 
 
-def test_the_error_lists_the_choices() -> None:
+def test_error_lists_the_choices() -> None:
     with pytest.raises(OptionError, match="none of auto, float32, bfloat16, float16"):
         InferenceOptions(precision="half")  # type: ignore[arg-type]  # on purpose
 
 
-def test_a_span_without_ends_is_the_whole() -> None:
+def test_span_without_ends_is_whole() -> None:
     assert SpanOptions().whole
     assert SpanOptions(start_s=0).whole
     assert not SpanOptions(end_s=1).whole
 
 
-def test_the_default_codec_has_a_quality_that_keeps_the_work() -> None:
+def test_default_codec_has_a_high_quality() -> None:
     assert float(CODEC_DEFAULTS[DEFAULT_CODEC]["crf"]) <= 18
 
 
-def test_what_a_container_gets_without_a_choice_has_a_quality_too() -> None:
+def test_default_codec_of_every_container_has_options() -> None:
     assert set(CONTAINER_CODECS.values()) < set(CODEC_DEFAULTS)

@@ -1,4 +1,4 @@
-"""The whole way, with networks that do something simple: every frame, every bit, no leftovers."""
+"""`restore` and `restored_frames` from file to file, with simple networks in place of LFDN."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from torch import Tensor
 from lfdn_video.errors import InputError, OutputError, WeightsError
 from lfdn_video.inference import engine as engine_module
 from lfdn_video.inference.engine import Engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import (
@@ -70,34 +70,34 @@ def _left_behind(clip: Path) -> list[str]:
     return [path.name for path in clip.parent.iterdir() if path != clip]
 
 
-def test_a_network_that_changes_nothing_keeps_every_bit(clip: Path) -> None:
+def test_restore_with_an_identity_network_is_lossless(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     restore(clip, target, engine=identity_engine(), encode=LOSSLESS)
     for after, before in zip(_frames(target), _frames(clip), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(after.planes, before.planes, strict=True))
 
 
-def test_every_frame_keeps_its_time(clip: Path) -> None:
+def test_restore_keeps_the_pts(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     restore(clip, target, engine=identity_engine())
     assert [frame.pts for frame in _frames(target)] == [frame.pts for frame in _frames(clip)]
 
 
-def test_what_the_network_changes_is_in_the_target(clip: Path) -> None:
+def test_restore_writes_the_output_of_the_network(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     restore(clip, target, engine=Engine(brighten(0.1)), encode=LOSSLESS)
     before, after = _frames(clip)[0], _frames(target)[0]
     assert after.planes[0].mean() > before.planes[0].mean() + 5
 
 
-def test_the_summary_says_what_was_done(clip: Path) -> None:
+def test_summary_states_frames_target_and_stages(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     summary = restore(clip, target, engine=identity_engine())
     assert (summary.frames, summary.target, summary.corrupt_packets) == (COUNT, target, 0)
     assert set(summary.stages) == {"decode", "model", "encode"}
 
 
-def test_the_slowest_stage_is_named(clip: Path) -> None:
+def test_summary_names_the_bottleneck(clip: Path) -> None:
     def network(batch: Tensor) -> Tensor:
         time.sleep(0.03)
         return batch
@@ -107,14 +107,14 @@ def test_the_slowest_stage_is_named(clip: Path) -> None:
     assert summary.stages["model"].busy_s >= 0.03 * COUNT
 
 
-def test_progress_is_told_after_every_frame(clip: Path) -> None:
+def test_on_progress_is_called_after_every_frame(clip: Path) -> None:
     told: list[Progress] = []
     target = clip.with_name("after.mkv")
     restore(clip, target, engine=identity_engine(), on_progress=told.append)
     assert [progress.frames_done for progress in told] == list(range(1, COUNT + 1))
 
 
-def test_an_estimate_that_was_too_low_is_given_up(
+def test_progress_drops_a_frame_total_that_was_too_low(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lfdn_video.media.VideoInfo.expected_frames", lambda *_: 4)
@@ -124,7 +124,7 @@ def test_an_estimate_that_was_too_low_is_given_up(
     assert [progress.frames_total for progress in told] == [4] * 4 + [None] * (COUNT - 4)
 
 
-def test_a_span_is_restored(clip: Path) -> None:
+def test_restore_of_a_span_writes_its_frames(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     span = SpanOptions(start_s=0.1, end_s=0.3)
     summary = restore(clip, target, engine=identity_engine(), span=span)
@@ -132,7 +132,7 @@ def test_a_span_is_restored(clip: Path) -> None:
 
 
 @pytest.mark.parametrize("frames", [0, 3, COUNT - 1])
-def test_a_failing_network_leaves_nothing_behind(clip: Path, frames: int) -> None:
+def test_failing_network_leaves_no_file_and_no_thread(clip: Path, frames: int) -> None:
     runner = FakeRunner(network=fail_after(frames))
     with pytest.raises(NetworkFailureError):
         restore(clip, clip.with_name("after.mkv"), engine=runner)
@@ -140,7 +140,7 @@ def test_a_failing_network_leaves_nothing_behind(clip: Path, frames: int) -> Non
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, LookupError])
-def test_an_interruption_leaves_nothing_behind(clip: Path, kind: type[BaseException]) -> None:
+def test_interruption_leaves_no_file_and_no_thread(clip: Path, kind: type[BaseException]) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.frames_done == 3:
             raise kind
@@ -151,7 +151,7 @@ def test_an_interruption_leaves_nothing_behind(clip: Path, kind: type[BaseExcept
     assert (_left_behind(clip), _threads()) == ([], set())
 
 
-def test_an_interruption_does_not_wait_for_the_rest(clip: Path) -> None:
+def test_interruption_does_not_restore_the_remaining_frames(clip: Path) -> None:
     def network(batch: Tensor) -> Tensor:
         time.sleep(0.05)
         return batch
@@ -163,11 +163,13 @@ def test_an_interruption_does_not_wait_for_the_rest(clip: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         restore(clip, clip.with_name("after.mkv"), engine=runner, on_progress=interrupt)
-    # One was taken, some were ahead, one was in the making.
+    # One frame was written, some were ready, and one was in progress.
     assert len(runner.batches) <= 1 + WRITE_BEHIND_FRAMES + 1 < COUNT
 
 
-def test_a_failing_encoder_leaves_no_thread(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_encoder_leaves_no_file_and_no_thread(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write(*_: object) -> None:
         raise OutputError("after.mkv: no space; make room")
 
@@ -177,13 +179,13 @@ def test_a_failing_encoder_leaves_no_thread(clip: Path, monkeypatch: pytest.Monk
     assert (_left_behind(clip), _threads()) == ([], set())
 
 
-def test_an_engine_handed_in_stays_open(clip: Path) -> None:
+def test_engine_of_the_caller_stays_open(clip: Path) -> None:
     runner = FakeRunner()
     restore(clip, clip.with_name("after.mkv"), engine=runner)
     assert not runner.closed
 
 
-def test_an_engine_made_for_the_run_is_closed(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_loaded_for_the_run_is_closed(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = FakeRunner(network=fail_after(2))
     monkeypatch.setattr(engine_module, "load_engine", lambda *_, **__: runner)
     with pytest.raises(NetworkFailureError):
@@ -192,7 +194,7 @@ def test_an_engine_made_for_the_run_is_closed(clip: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (6, engine_module.MOST_LANES)])
-def test_a_single_picture_has_all_cores(
+def test_single_frame_gets_all_cores(
     frames: int, lanes: int, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -206,13 +208,13 @@ def test_a_single_picture_has_all_cores(
     assert asked == [lanes]
 
 
-def test_missing_weights_leave_nothing_behind(clip: Path) -> None:
+def test_missing_weights_leave_no_file(clip: Path) -> None:
     with pytest.raises(WeightsError):
         restore(clip, clip.with_name("after.mkv"), weights=clip.with_name("no.safetensors"))
     assert _left_behind(clip) == []
 
 
-def test_a_bad_source_is_noticed_before_an_engine_is_made(
+def test_bad_source_fails_before_the_engine_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[bool] = []
@@ -222,7 +224,7 @@ def test_a_bad_source_is_noticed_before_an_engine_is_made(
     assert made == []
 
 
-def test_a_bad_source_is_noticed_without_torch(tmp_path: Path) -> None:
+def test_bad_source_fails_without_importing_torch(tmp_path: Path) -> None:
     program = """
 import sys
 from lfdn_video import InputError, restore
@@ -235,7 +237,7 @@ except InputError:
     assert done.returncode == 0
 
 
-def test_restored_frames_are_pictures(clip: Path) -> None:
+def test_restored_frames_are_rgb_arrays(clip: Path) -> None:
     frames = list(restored_frames(clip, engine=identity_engine()))
     assert [frame.pts for frame in frames] == [frame.pts for frame in _frames(clip)]
     assert {(frame.image.shape, str(frame.image.dtype)) for frame in frames} == {
@@ -243,19 +245,19 @@ def test_restored_frames_are_pictures(clip: Path) -> None:
     }
 
 
-def test_restored_frames_say_when_they_are_shown(clip: Path) -> None:
+def test_restored_frames_state_their_time(clip: Path) -> None:
     frames = list(restored_frames(clip, engine=identity_engine()))
     assert frames[1].time_s == pytest.approx(0.049)
 
 
-def test_leaving_restored_frames_early_leaves_no_thread(clip: Path) -> None:
+def test_closing_restored_frames_early_leaves_no_thread(clip: Path) -> None:
     frames = restored_frames(clip, engine=identity_engine())
     next(frames)
     frames.close()
     assert _threads() == set()
 
 
-def test_options_reach_the_network(clip: Path) -> None:
+def test_inference_options_reach_the_network(clip: Path) -> None:
     runner = FakeRunner()
     list(restored_frames(clip, engine=runner, inference=InferenceOptions(batch=4)))
     assert [shape[0] for shape in runner.batches] == [4, 4, 2]
@@ -270,17 +272,17 @@ def test_options_reach_the_network(clip: Path) -> None:
         (SpanOptions(start_s=9, end_s=99), 25),
     ],
 )
-def test_a_span_has_its_share_of_the_frames(span: SpanOptions, expected: int) -> None:
+def test_expected_frames_follow_the_span(span: SpanOptions, expected: int) -> None:
     info = replace(video_info(), duration_s=10.0, average_rate=Fraction(25), frame_count=250)
     assert info.expected_frames(span) == expected
 
 
-def test_nothing_is_expected_of_a_source_that_does_not_say() -> None:
+def test_expected_frames_are_unknown_without_a_duration() -> None:
     assert video_info().expected_frames(SpanOptions(end_s=5)) is None
 
 
 @pytest.mark.needs_cuda
-def test_cuda_keeps_every_bit_from_file_to_file(clip: Path) -> None:
+def test_restore_on_cuda_with_an_identity_network_is_lossless(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     with Engine(lambda batch: batch, device=torch.device("cuda"), precision="float16") as engine:
         restore(clip, target, engine=engine, encode=LOSSLESS)

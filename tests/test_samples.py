@@ -10,7 +10,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from lfdn_video.errors import InputError
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from tests.support.scripts import load
 
 FOLDER = Path(__file__).parent.parent / "samples"

@@ -1,16 +1,20 @@
-"""The README says what the results say."""
+"""README.md and docs/benchmarks.md show what the results say."""
 
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import load, rendered
+import pytest
 
-README = Path(__file__).parent.parent / "README.md"
-MARKED = "before\n<!-- suite:cpu -->\nold\n<!-- /suite:cpu -->\nafter\n"
+from benchmarks.tables import PAGES, load_reports, render
+
+SUITE = "before\n<!-- suite:cpu -->\nold\n<!-- /suite:cpu -->\nafter\n"
+SPEED = "before\n<!-- speed:cpu -->\nold\n<!-- /speed:cpu -->\nafter\n"
 
 
 def report() -> dict[str, Any]:
     row = {"name": "720p", "seconds": 1.0, "gflops": 50.0, "largest_difference": 0.001}
+    clip = {"name": "720p", "size": "1280x720", "frames": 10, "peak_mib": 700}
+    seconds = {"decode": 0.1, "colour": 0.1, "model": 5.0, "encode": 0.8, "end to end": 6.0}
     return {
         "device": "cpu",
         "rounds": 3,
@@ -27,37 +31,57 @@ def report() -> dict[str, Any]:
             {**row, "backend": "reference", "speed_up": 1.0},
             {**row, "backend": "default", "seconds": 0.5, "gflops": 100.0, "speed_up": 2.0},
         ],
-        "clips": [],
+        "clips": [
+            {
+                **clip,
+                "median_s": seconds,
+                "share_of_ceiling": dict.fromkeys(seconds, 0.5),
+                "end_to_end_over_sum": 1.0,
+                "cores_busy": 0.97,
+            }
+        ],
     }
 
 
-def test_the_readme_agrees_with_the_results() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert rendered(text, load()) == text
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_agree_with_the_results(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert render(text, load_reports()) == text
 
 
-def test_the_readme_has_both_markers() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert all(f"<!-- suite:{device} -->" in text for device in ("cpu", "cuda"))
+@pytest.mark.parametrize(("page", "kind"), [*zip(PAGES, ("speed", "suite"), strict=True)])
+def test_pages_have_a_marker_for_each_device(page: Path, kind: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert all(f"<!-- {kind}:{device} -->" in text for device in ("cpu", "cuda"))
 
 
-def test_what_is_not_between_markers_stays() -> None:
-    text = rendered(MARKED, {"cpu": report()})
+@pytest.mark.parametrize("marked", [SUITE, SPEED])
+def test_text_outside_the_markers_stays(marked: str) -> None:
+    text = render(marked, {"cpu": report()})
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
 
 
-def test_ratios_and_shares_are_told() -> None:
-    text = rendered(MARKED, {"cpu": report()})
+def test_full_tables_show_ratios_and_shares() -> None:
+    text = render(SUITE, {"cpu": report()})
     assert "| **default**, float32 | 0.500 (×2.00) | 100% | 0.255 / 255 |" in text
+    assert "| 720p | 10.0 (50%) |" in text
     assert "A CPU, 2 cores (AVX2)" in text
 
 
-def test_a_device_without_results_says_so() -> None:
-    assert "CPU: not measured yet" in rendered(MARKED, {})
+def test_short_table_shows_milliseconds_per_frame() -> None:
+    text = render(SPEED, {"cpu": report()})
+    assert "| 720p (1280×720) | 600 | 500 | – | 700 MiB |" in text
+    assert "A CPU, 2 cores (AVX2)" in text
 
 
-def test_rendering_twice_changes_nothing() -> None:
-    once = rendered(MARKED, {"cpu": report()})
-    assert rendered(once, {"cpu": report()}) == once
+@pytest.mark.parametrize("marked", [SUITE, SPEED])
+def test_device_without_results_says_so(marked: str) -> None:
+    assert "CPU: not measured yet" in render(marked, {})
+
+
+@pytest.mark.parametrize("marked", [SUITE, SPEED])
+def test_rendering_twice_changes_nothing(marked: str) -> None:
+    once = render(marked, {"cpu": report()})
+    assert render(once, {"cpu": report()}) == once

@@ -1,4 +1,4 @@
-"""What a trace shows: that the stages run at once, and the same seconds as their clocks."""
+"""The trace of a run: the stages overlap, and their bars match the clocks."""
 
 import json
 import time
@@ -21,7 +21,7 @@ ROUNDING_US = 1.0
 
 
 def slow(batch: Tensor) -> Tensor:
-    """A network on another device: it takes time, but no core."""
+    """Stand in for a network on another device: it takes time, but no CPU core."""
     time.sleep(NETWORK_S)
     return batch
 
@@ -32,7 +32,7 @@ def bars(path: Path) -> list[dict[str, Any]]:
 
 
 def most_at_once(path: Path) -> set[str]:
-    """The stages at work at the moment when most of them are."""
+    """Return the stages at work at the moment when most of them are."""
     found = bars(path)
     at_once = (
         {bar["name"] for bar in found if bar["ts"] <= moment < bar["ts"] + bar["dur"]}
@@ -50,18 +50,18 @@ def restored(folder: Path, network: Any = slow) -> Path:
     return trace
 
 
-def test_decoding_the_network_and_encoding_run_at_once(tmp_path: Path) -> None:
+def test_trace_shows_all_stages_running_at_once(tmp_path: Path) -> None:
     assert most_at_once(restored(tmp_path)) == {"decode", "model", "encode"}
 
 
-def test_every_frame_has_a_bar_in_every_stage(tmp_path: Path) -> None:
+def test_trace_has_a_bar_for_every_frame_in_every_stage(tmp_path: Path) -> None:
     found = bars(restored(tmp_path))
     for stage in ("decode", "model", "encode"):
         items = {bar["args"]["item"] for bar in found if bar["name"] == stage}
         assert items >= set(range(FRAMES))
 
 
-def test_bars_of_one_stage_do_not_overlap(tmp_path: Path) -> None:
+def test_trace_bars_of_one_stage_do_not_overlap(tmp_path: Path) -> None:
     found = bars(restored(tmp_path))
     for row in range(3):
         of_row = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in found if bar["tid"] == row)
@@ -69,7 +69,7 @@ def test_bars_of_one_stage_do_not_overlap(tmp_path: Path) -> None:
         assert min(gaps) >= -ROUNDING_US
 
 
-def test_the_bars_are_the_seconds_of_the_summary(tmp_path: Path) -> None:
+def test_trace_bars_add_up_to_the_seconds_of_the_summary(tmp_path: Path) -> None:
     clip = Clip(pts=range(FRAMES)).make(tmp_path / "clip.mkv")
     trace = tmp_path / "trace.json"
     summary = restore(clip, tmp_path / "after.mkv", engine=FakeRunner(slow), trace=trace)
@@ -78,18 +78,18 @@ def test_the_bars_are_the_seconds_of_the_summary(tmp_path: Path) -> None:
         assert shown_s == pytest.approx(times.busy_s, abs=1e-3)
 
 
-def test_a_run_that_fails_leaves_its_trace(tmp_path: Path) -> None:
+def test_trace_is_written_after_a_failed_run(tmp_path: Path) -> None:
     with pytest.raises(NetworkFailureError):
         restored(tmp_path, fail_after(3))
     assert len([b for b in bars(tmp_path / "trace.json") if b["name"] == "decode"]) >= 3
 
 
-def test_a_file_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
+def test_unwritable_trace_is_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="name another file"):
         Trace(tmp_path / "no folder" / "trace.json")
 
 
-def test_rows_are_named(tmp_path: Path) -> None:
+def test_trace_rows_are_named_after_the_stages(tmp_path: Path) -> None:
     events = json.loads(restored(tmp_path).read_text())["traceEvents"]
     names = [event["args"]["name"] for event in events if event["ph"] == "M"]
     assert names == ["decode", "model", "encode"]

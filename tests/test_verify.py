@@ -1,4 +1,4 @@
-"""Whether a target has everything of its source, and whether a difference is seen."""
+"""`verify` passes for a restored video and finds every kind of difference."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def failed(source: Path, target: Path, span: SpanOptions | None = None) -> list[
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "mov"])
-def test_a_restored_video_has_everything(tmp_path: Path, ending: str) -> None:
+def test_verify_passes_for_a_restored_video(tmp_path: Path, ending: str) -> None:
     source = RICH.make(tmp_path / "in.mkv")
     checks = list(verify(source, restored(source, tmp_path / f"out.{ending}")))
     assert [check for check in checks if check.state != "ok"] == []
@@ -47,7 +47,7 @@ def test_a_restored_video_has_everything(tmp_path: Path, ending: str) -> None:
     assert sum(check.name == "stream" for check in checks) == 3
 
 
-def test_samples_have_everything(tmp_path: Path) -> None:
+def test_verify_passes_for_the_samples(tmp_path: Path) -> None:
     samples = Path(__file__).parent.parent / "samples"
     for name in ("many_streams.mkv", "rotated.mp4", "variable_rate.mp4"):
         target = tmp_path / name
@@ -56,32 +56,32 @@ def test_samples_have_everything(tmp_path: Path) -> None:
         assert failed(samples / name, target) == []
 
 
-def test_a_part_is_compared_with_its_part(tmp_path: Path) -> None:
+def test_verify_compares_a_span_with_its_source(tmp_path: Path) -> None:
     source, span = RICH.make(tmp_path / "in.mkv"), SpanOptions(start_s=0.3, end_s=0.8)
     target = restored(source, tmp_path / "out.mp4", span)
     assert failed(source, target, span) == []
     assert "frames" in failed(source, target)
 
 
-def test_lost_frames_are_seen(tmp_path: Path) -> None:
+def test_verify_finds_missing_frames(tmp_path: Path) -> None:
     source = Clip(pts=range(20)).make(tmp_path / "in.mkv")
     target = Clip(pts=[pts for pts in range(20) if pts != 12]).make(tmp_path / "out.mkv")
     frames = next(verify(source, target))
-    assert frames.text == "19 of 20 frames; they part at 0.480 s"
+    assert frames.text == "19 of 20 frames; the first difference is at 0.480 s"
 
 
-def test_moved_frames_are_seen(tmp_path: Path) -> None:
+def test_verify_finds_frames_at_other_times(tmp_path: Path) -> None:
     source = Clip(pts=range(10)).make(tmp_path / "in.mkv")
     target = Clip(pts=[0, 1, 2, 3, 5, 6, 7, 8, 9, 10]).make(tmp_path / "out.mkv")
-    assert next(verify(source, target)).text == "10 of 10 frames, but up to 0.040 s moved"
+    assert next(verify(source, target)).text == "10 of 10 frames, but up to 0.040 s off"
 
 
-def test_a_lost_stream_is_seen(tmp_path: Path) -> None:
+def test_verify_finds_missing_streams(tmp_path: Path) -> None:
     source, target = Clip(audio="aac").make(tmp_path / "a.mkv"), Clip().make(tmp_path / "b.mkv")
     assert failed(source, target) == ["stream", "stream"]
 
 
-def test_lost_packets_are_seen(tmp_path: Path) -> None:
+def test_verify_finds_missing_packets(tmp_path: Path) -> None:
     source = Clip(audio="flac", audio_s=2).make(tmp_path / "a.mkv")
     target = Clip(audio="flac", audio_s=1).make(tmp_path / "b.mkv")
     assert failed(source, target) == ["stream", "stream"]
@@ -97,12 +97,12 @@ def test_lost_packets_are_seen(tmp_path: Path) -> None:
         (Clip(metadata={"title": "Rain"}), Clip(), "tags"),
     ],
 )
-def test_what_changed_is_named(tmp_path: Path, before: Clip, after: Clip, name: str) -> None:
+def test_verify_names_what_changed(tmp_path: Path, before: Clip, after: Clip, name: str) -> None:
     source, target = before.make(tmp_path / "a.mkv"), after.make(tmp_path / "b.mkv")
     assert failed(source, target) == [name]
 
 
-def test_sound_that_is_apart_from_the_pictures_is_seen(tmp_path: Path) -> None:
+def test_verify_finds_audio_out_of_sync(tmp_path: Path) -> None:
     source, target = Clip(audio="flac").make(tmp_path / "a.mkv"), tmp_path / "b.mkv"
     with av.open(str(source)) as before, av.open(str(target), "w") as after:
         streams = {s.index: after.add_stream_from_template(s) for s in before.streams}
@@ -113,14 +113,16 @@ def test_sound_that_is_apart_from_the_pictures_is_seen(tmp_path: Path) -> None:
                 packet.stream = streams[packet.stream.index]
                 after.mux(packet)
     texts = [check.text for check in verify(source, target) if check.state == "failed"]
-    assert [text.rpartition(": ")[2] for text in texts] == ["+0.200 s apart from the pictures"] * 2
+    assert [text.rpartition(": ")[2] for text in texts] == [
+        "+0.200 s out of sync with the video"
+    ] * 2
 
 
 def run(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def test_the_exit_code_says_whether_all_is_there(tmp_path: Path) -> None:
+def test_verify_command_exits_with_1_on_a_failed_check(tmp_path: Path) -> None:
     source = RICH.make(tmp_path / "in.mkv")
     target = shutil.copy(source, tmp_path / "same.mkv")
     assert run("verify", source, target).exit_code == 0
@@ -132,7 +134,7 @@ def test_the_exit_code_says_whether_all_is_there(tmp_path: Path) -> None:
     assert {"name": "frames", "state": "failed"}.items() <= told["checks"][0].items()
 
 
-def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
+def test_verify_command_reports_a_file_that_is_no_video_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("Dear diary, it rained.")
     result = run("verify", tmp_path / "text.mp4", tmp_path / "text.mp4")
     assert result.exit_code == 1

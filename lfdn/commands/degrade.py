@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from lfdn.commands.inputs import FOLDER, data_options, read_samples
+from lfdn.commands.options import DATA, EXCLUDE, PATH, SEED, STREAKS, add_options, read_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lfdn.datasets.pairs import Kind
 
-@click.command()
+
+@click.command(short_help="Write pairs of images, degraded as in training.")
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
-@data_options
-@click.option(
-    "--streaks", type=FOLDER, help="Rendered streak layers, white on black: a folder, or a pack."
-)
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("-o", "--output", "target", type=FOLDER, required=True, help="A new folder.")
+@add_options(DATA, EXCLUDE, STREAKS, SEED)
+@click.option("-o", "--output", "target", type=PATH, required=True, help="New folder to write.")
 def degrade(
-    kind: Any,
+    kind: Kind,
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
     streaks: Path | None,
     seed: int,
     target: Path,
 ) -> None:
-    """Write pairs of the rain or the blur that training draws, to be named as pairs=TARGET.
+    """Write pairs of images, degraded as in training, for use as pairs=TARGET.
 
-    Clean pictures go in, TARGET/input and TARGET/target come out, as PNG. For a degraded video see
+    Reads clean images, and writes TARGET/input and TARGET/target as PNG. For a degraded video, see
     `lfdn-video degrade`.
     """
     from rich.progress import track

@@ -9,34 +9,40 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lfdn.commands.inputs import FOLDER, data_options, read_samples
+from lfdn.commands.options import (
+    DATA,
+    DEVICE,
+    EXCLUDE,
+    PATH,
+    WEIGHTS,
+    add_options,
+    read_samples,
+    refuse_existing,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from torch import nn
-
-    from lfdn.datasets.data import Sample
     from lfdn.evaluate import Row
 
 
-@click.command()
-@click.option("--weights", default="derain", show_default=True, help="A shipped task, or a file.")
-@data_options
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--int8", is_flag=True, help="Their 8-bit form; needs OpenVINO (the extra openvino).")
-@click.option("--feed-clean", is_flag=True, help="Feed the clean pictures: are they left alone?")
+@click.command(short_help="Measure PSNR and SSIM of a network.")
+@add_options(WEIGHTS, DATA, EXCLUDE, DEVICE)
+@click.option("--int8", is_flag=True, help="Use the int8 form of the weights; needs OpenVINO.")
+@click.option(
+    "--feed-clean", is_flag=True, help="Feed the clean images, to measure how they change."
+)
 @click.option(
     "--set",
     "scalars",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Replace a learnt scalar, theta or alpha: how much depends on it? May be repeated.",
+    help="Replace a learnt scalar, theta or alpha, to measure its effect; may be repeated.",
 )
-@click.option("--csv", "csv_path", type=FOLDER, help="Write one row a picture.")
-@click.option("--save", type=FOLDER, help="Write the restored pictures into this folder, PNG.")
-@click.option("--force", is_flag=True, help="Overwrite what --csv and --save name.")
-@click.option("--json", "as_json", is_flag=True, help="The means, and how they came, on stdout.")
+@click.option("--csv", "csv_path", type=PATH, help="Write one row per image to this CSV file.")
+@click.option("--save", type=PATH, help="Write the restored images as PNG to this folder.")
+@click.option("--force", is_flag=True, help="Replace existing targets of --csv and --save.")
+@click.option("--json", "as_json", is_flag=True, help="Print the means and the protocol as JSON.")
 def evaluate(
     weights: str,
     sets: tuple[str, ...],
@@ -50,26 +56,28 @@ def evaluate(
     force: bool,
     as_json: bool,
 ) -> None:
-    """PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), whole pictures, 8 bit."""
+    """Measure PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), on whole 8-bit images."""
     from lfdn import evaluate as measuring
     from lfdn.int8 import OpenVinoMissingError, load_quantized
     from lfdn.weights import load
 
-    for path in (csv_path, save):
-        if path is not None and path.exists() and not force:
-            raise click.ClickException(f"{path}: exists; choose another name or add --force")
+    for path in filter(None, (csv_path, save)):
+        refuse_existing(path, force=force)
     try:
         samples = read_samples(sets, exclude)
         network = load_quantized(weights) if int8 else load(weights)
         learnt = measuring.learnt_scalars(network)
         measuring.set_scalars(network, _parse_scalars(scalars))
-        rows = _measure(network, samples, device=device, feed_clean=feed_clean, save=save)
+        measured = measuring.evaluate(
+            network, samples, device=device, feed_clean=feed_clean, save=save
+        )
+        rows = _show_progress(measured, len(samples))
         if csv_path:
             measuring.write_csv(rows, csv_path)
     except (OSError, ValueError, OpenVinoMissingError) as error:
         raise click.ClickException(str(error)) from error
     about = {
-        "weights": _about_weights(weights),
+        "weights": _describe_weights(weights),
         "precision": "int8" if int8 else "float32",
         "data": list(sets),
         "exclude": list(exclude),
@@ -84,25 +92,23 @@ def evaluate(
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(measuring.mean(rows)), **about}, indent=1))
     else:
-        _show_table(measuring.mean(rows), about)
+        _print_table(measuring.mean(rows), about)
 
 
-def _measure(network: nn.Module, samples: Sequence[Sample], **options: Any) -> list[Row]:
+def _show_progress(rows: Iterator[Row], total: int) -> list[Row]:
+    """Collect the rows, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import track
 
-    from lfdn import evaluate as measuring
-
     console = Console(stderr=True)
-    rows = measuring.evaluate(network, samples, **options)
     return list(
-        track(rows, "evaluating", total=len(samples), console=console,
+        track(rows, "evaluating", total=total, console=console,
               disable=not console.is_terminal, transient=True)
     )  # fmt: skip
 
 
-def _about_weights(weights: str) -> dict[str, str]:
-    """Name, SHA-256 and task of a shipped task's or a given file."""
+def _describe_weights(weights: str) -> dict[str, str]:
+    """Name, SHA-256 and task of a weights file, or of a task's packaged weights."""
     from lfdn.weights import available, file_sha256, header, shipped
 
     path = shipped(weights)[0] if weights in available() else Path(weights)
@@ -120,14 +126,14 @@ def _parse_scalars(texts: Sequence[str]) -> dict[str, float]:
     return values
 
 
-def _show_table(row: Row, about: dict[str, Any]) -> None:
+def _print_table(row: Row, about: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     used = "".join(f", {name} {value:.4f}" for name, value in about["scalars_used"].items())
     title = (
         f"{about['weights']['name']}, {about['parameters']:,} parameters{used}\n"
-        f"{' '.join(about['data'])}, {row.name} pictures, {row.seconds:.3f} s each"
+        f"{' '.join(about['data'])}, {row.name} images, {row.seconds:.3f} s each"
     )
     table = Table("", "PSNR dB, Y", "SSIM, Y", "PSNR dB, RGB", "SSIM, RGB", title=title)
     for side in ("input", "output"):

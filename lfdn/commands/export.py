@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from lfdn.commands.inputs import FOLDER
+from lfdn.commands.options import PATH, REGISTER, add_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-@click.command()
-@click.argument("source", type=FOLDER)
-@click.option("-o", "--output", "target", type=FOLDER, required=True)
-@click.option("--register", is_flag=True, help="Enter it in the index.json beside it (packaging).")
+@click.command(short_help="Export the best weights of a training run.")
+@click.argument("source", type=PATH)
+@click.option("-o", "--output", "target", type=PATH, required=True, help="Weights file to write.")
+@add_options(REGISTER)
 def export(source: Path, target: Path, register: bool) -> None:
-    """Write the best weights of a run as a float16 file for `--weights`, and print its SHA-256."""
+    """Export weights as a float16 file for `--weights`, and print its SHA-256.
+
+    SOURCE is the folder of a training run, whose best weights are taken, or a weights file.
+    """
     from lfdn import weights
 
     source = source / "best.safetensors" if source.is_dir() else source

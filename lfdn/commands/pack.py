@@ -6,27 +6,34 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lfdn.commands.inputs import FOLDER, data_options, read_samples
+from lfdn.commands.options import (
+    DATA,
+    EXCLUDE,
+    PATH,
+    add_options,
+    read_samples,
+    refuse_existing,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
-@data_options
-@click.option("--streaks", type=FOLDER, help="Pack this folder of streak layers too.")
+@click.command(short_help="Pack data sets into one file.")
+@add_options(DATA, EXCLUDE)
+@click.option("--streaks", type=PATH, help="Folder of streak layers to pack too.")
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
-    help="WebP quality; files stay as they are unless told.",
+    help="WebP quality to recode images with.  [default: keep files as they are]",
 )
 @click.option(
     "--max-side-px",
     type=click.IntRange(min=16),
-    help="Shrink clean pictures without a pair to this.",
+    help="Longest side of clean images without a pair; larger ones are shrunk.",
 )
-@click.option("-o", "--output", "target", type=FOLDER, required=True)
-@click.option("--force", is_flag=True, help="Overwrite the target.")
+@click.option("-o", "--output", "target", type=PATH, required=True, help="Pack file to write.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def pack(
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -36,12 +43,11 @@ def pack(
     target: Path,
     force: bool,
 ) -> None:
-    """Pack data sets into one file, to be named as pack=FILE (and --streaks FILE) elsewhere."""
+    """Pack data sets into one file, for use as pack=FILE and --streaks FILE."""
     from lfdn.datasets.data import Picture, pictures_in
     from lfdn.datasets.pack import write_pack
 
-    if target.exists() and not force:
-        raise click.ClickException(f"{target}: exists; choose another name or add --force")
+    refuse_existing(target, force=force)
     try:
         samples = read_samples(sets, exclude)
         layers = [Picture(path) for path in pictures_in(streaks)] if streaks else []

@@ -7,18 +7,29 @@ from pathlib import Path
 
 import click
 
-from lfdn.commands.inputs import FOLDER, data_options, read_samples
-
-
-@click.command()
-@click.option("--weights", default="derain", show_default=True, help="A shipped task, or a file.")
-@data_options
-@click.option(
-    "--streaks", type=FOLDER, help="Rendered streak layers, white on black: a folder, or a pack."
+from lfdn.commands.options import (
+    DATA,
+    EXCLUDE,
+    REGISTER,
+    SEED,
+    STREAKS,
+    WEIGHTS,
+    add_options,
+    read_samples,
 )
-@click.option("--pictures", "count", type=int, default=120, show_default=True, help="At most.")
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--register", is_flag=True, help="Enter it in the index.json beside it (packaging).")
+
+
+@click.command(short_help="Quantize weights to int8.")
+@add_options(WEIGHTS, DATA, EXCLUDE, STREAKS)
+@click.option(
+    "--pictures",
+    "count",
+    type=int,
+    default=120,
+    show_default=True,
+    help="Largest number of images to calibrate with.",
+)
+@add_options(SEED, REGISTER)
 def quantize(
     weights: str,
     sets: tuple[str, ...],
@@ -28,10 +39,9 @@ def quantize(
     seed: int,
     register: bool,
 ) -> None:
-    """Write the 8-bit form of weights beside them, for `--precision int8`.
+    """Quantize weights to int8, for `--precision int8`; the file is written beside them.
 
-    Its ranges are taken from training pictures; name no test set. Needs NNCF and OpenVINO (the
-    extra `dev`).
+    Calibrates with training images: name no test set. Needs NNCF and OpenVINO (the dev extra).
     """
     from lfdn.datasets import layouts
     from lfdn.weights import available, file_sha256, header, load, register_int8, shipped
@@ -44,7 +54,8 @@ def quantize(
 
     try:
         path = shipped(weights)[0] if weights in available() else Path(weights)
-        network, about = load(weights), header(path)
+        network = load(weights)
+        about = header(path)
         samples = read_samples(sets, exclude)
         random.Random(seed).shuffle(samples)
         bank = layouts.streaks(streaks) if streaks else None
@@ -52,11 +63,11 @@ def quantize(
             making.calibration_pictures(samples[:count], task=about["task"], seed=seed, bank=bank)
         )
         if not pictures:
-            raise click.ClickException("--data: no picture is large enough")
+            raise click.ClickException("--data: no image is large enough")
         model = making.quantize(network, pictures)
         making.save(model, target := quantized_path(path), digest=about["digest"])
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if register:
         register_int8(about["task"], target)
-    click.echo(f"{file_sha256(target)}  {target}: {len(pictures)} pictures")
+    click.echo(f"{file_sha256(target)}  {target}: {len(pictures)} images")

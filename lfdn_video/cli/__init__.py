@@ -1,7 +1,14 @@
-"""The command line `lfdn-video`: click commands, their options, and what they print.
+"""The command line `lfdn-video`. The rest of the package works without it.
 
-`commands.py` holds the commands, `live.py` the live one, `options.py` what they share; `console.py`
-and `tables.py` print. Everything else of the package works without this one.
+program.py      the group of commands: errors to exit codes, signals
+commands.py     derain, deblur, degrade, probe, verify, doctor
+live.py         live
+options.py      options that commands share, passed to them as typed values
+parameters.py   types of single values: times, rates, NAME=VALUE
+reporters.py    progress, warnings, errors: a bar, plain lines, JSON events
+tables.py       what probe, verify, doctor and live --list print
+formatting.py   numbers, summaries and values as text
+doctor.py       the checks of the installation
 """
 
 from lfdn_video.cli.commands import main

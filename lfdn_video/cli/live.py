@@ -1,14 +1,16 @@
-"""`lfdn-video live`: a camera or a stream, restored as it comes, watched, recorded, passed on.
+"""`lfdn-video live`: restore a camera or a stream in real time; watch, record, push it.
 
-The session runs in a thread of its own, so that a signal which asks to stop finds this one free: it
-stops the session, which completes what is being written. What a session does is `session.py`'s.
+The session runs in a thread of its own. The main thread stays free for signals: one that asks to
+stop ends the session, which then completes what is being written. The session itself is in
+`lfdn_video.stream.session`.
 """
 
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,187 +20,241 @@ from lfdn_video.cli.options import (
     NETWORK,
     QUIET,
     VERBOSE,
-    Interval,
-    Seconds,
-    key_values,
-    reporting,
-    taken,
-    takes,
+    ReportOptions,
+    add_options,
+    open_reporter,
+    options_from,
+    pass_options,
 )
+from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.options import SMALLEST_SCALE, EncodeOptions, InferenceOptions, LiveOptions
 
 if TYPE_CHECKING:
-    from lfdn_video.cli.console import Reporter
+    from lfdn_video.cli.reporters import Reporter
     from lfdn_video.stream.addresses import Source
+    from lfdn_video.stream.board import Board
     from lfdn_video.stream.session import Session, Sink
-    from lfdn_video.stream.sinks.pipe import Pipe
-    from lfdn_video.stream.sinks.push import Push
-    from lfdn_video.stream.sinks.recording import Recording
-    from lfdn_video.stream.watch.board import Board
 
-LIVE = LiveOptions()
-WAKE_S = 0.25
-WEB_ADDRESS = "127.0.0.1:8080"
-PIPE = "-"
+REPORT_INTERVAL_S = 0.25
+DEFAULT_WEB_ADDRESS = "127.0.0.1:8080"
+STDOUT = "-"
 
+_LIVE = LiveOptions()
 
-class _Scale(click.ParamType[str | float]):
-    """`auto`, or a number from the smallest scale to 1."""
-
-    name = "scale"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | float:
-        if str(value) == LIVE.scale:
-            return str(value)
-        try:
-            return float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither auto nor a number", param, ctx)
-
-
-_SOURCE = [
-    click.option("--camera", type=click.IntRange(0), metavar="NUMBER", help="Instead of SOURCE."),
+SOURCE = (
     click.option(
-        "--list", "lists", is_flag=True, help="Show the cameras of this machine, and end."
+        "--camera",
+        type=click.IntRange(0),
+        metavar="NUMBER",
+        help="Camera number, instead of SOURCE.",
     ),
-    click.option("--loop", is_flag=True, help="Begin a file again at its end."),
+    click.option(
+        "--list", "lists_cameras", is_flag=True, help="List the cameras of this machine and exit."
+    ),
+    click.option("--loop", is_flag=True, help="Play a file in a loop."),
     click.option(
         "--stall-timeout",
         "stall_timeout_s",
         type=Interval(),
         metavar="TIME",
-        help=f"Open SOURCE again after so long without a frame.  "
-        f"[default: {LIVE.stall_timeout_s:g}s]",
+        help=f"Reopen SOURCE after TIME without a frame.  [default: {_LIVE.stall_timeout_s:g}s]",
     ),
     click.option(
         "--retries",
         type=click.IntRange(0),
         metavar="N",
-        help="Give up after so many failed tries in a row.  "
-        "[default: never for addresses, nor for a camera that had been live]",
+        help="Give up after N failed retries in a row.  "
+        "[default: never for addresses, nor for a camera that has been live]",
     ),
     click.option(
         "--input-option",
         "input_options",
         multiple=True,
-        callback=key_values,
+        callback=parse_key_values,
         metavar="NAME=VALUE",
-        help="Any option of FFmpeg for opening SOURCE, such as video_size=1280x720.",
+        help="FFmpeg option for opening SOURCE, such as video_size=1280x720; may be repeated.",
     ),
-    click.option("--duration", "duration_s", type=Seconds(), help="End after so long."),
-]
-_POLICY = [
+    click.option("--duration", "duration_s", type=Seconds(), help="Stop after this time."),
+)
+LATENCY = (
     click.option(
         "--max-latency",
         "max_latency_s",
         type=Seconds(),
         metavar="SECONDS",
-        help="From capture until a picture is shown; kept by giving the network smaller ones.  "
-        f"[default: {LIVE.max_latency_s:g}]",
+        help="Longest time from capture to display, kept by scaling down the network's input.  "
+        f"[default: {_LIVE.max_latency_s:g}]",
     ),
     click.option(
         "--scale",
-        type=_Scale(),
+        type=AutoOrNumber(),
         metavar=f"auto|{SMALLEST_SCALE}..1",
-        help="Of the pictures in the network; what is shown has its full size.  [default: auto]",
+        help="Scale of the network's input; the output has full size.  [default: auto]",
     ),
-]
-_WATCHING = [
+)
+WATCH = (
     click.option(
         "--web",
         is_flag=False,
-        flag_value=WEB_ADDRESS,
+        flag_value=DEFAULT_WEB_ADDRESS,
         metavar="[HOST:PORT]",
-        help=f"Serve a page to watch it on.  [default: {WEB_ADDRESS}]",
+        help=f"Serve a web page with the live view.  [default: {DEFAULT_WEB_ADDRESS}]",
     ),
     click.option(
         "--token",
         envvar="LFDN_VIDEO_TOKEN",
         show_envvar=True,
-        help="What the page asks for; made if HOST is not this computer.",
+        help="Access token of the page; generated if HOST is not this computer.",
     ),
-    click.option(
-        "--no-window", is_flag=True, help="Show no window, even if nothing else is asked."
-    ),
-]
-_WRITING = [
+    click.option("--no-window", is_flag=True, help="Do not open a window."),
+)
+SINKS = (
     click.option(
         "--record",
         metavar="FILE",
-        help="Record to FILE (.mkv, .mp4, ...); may hold a date: cam_%Y%m%d_%H%M%S.mkv.",
+        help="Record to FILE (.mkv, .mp4, ...); may contain a date: cam_%Y%m%d_%H%M%S.mkv.",
     ),
     click.option(
         "--rotate",
         "rotate_s",
         type=Interval(),
         metavar="TIME",
-        help="Begin a new file at every multiple of 15m, 1h, 1d, ...",
+        help="Start a new file at every multiple of TIME: 15m, 1h, 1d, ...",
     ),
     click.option("--overwrite", is_flag=True, help="Replace FILE if it exists."),
     click.option(
         "--out",
         metavar="TARGET",
-        help="Pass the stream on: rtsp://, rtmp://, srt://, udp:// (MPEG-TS), or - for stdout.",
+        help="Push to rtsp://, rtmp://, srt:// or udp:// (MPEG-TS), or write to stdout (-).",
     ),
     click.option(
         "--format",
         "out_format",
         type=click.Choice(["y4m", "raw"]),
-        help="Of stdout: YUV4MPEG2, or bare RGB pictures.  [default: y4m]",
+        help="Format on stdout: YUV4MPEG2 or raw RGB frames.  [default: y4m]",
     ),
-]
+)
 
 
-@click.command(short_help="Restore a camera or a stream as it comes.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """Where the live view is shown."""
+
+    web: str | None = None
+    """Address of the web page, `HOST:PORT`; None: no page."""
+    token: str | None = None
+    """Access token of the page; None: generated where one is needed."""
+    no_window: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkOptions:
+    """What restored frames are written to. OptionError for what does not go together."""
+
+    record: str | None = None
+    """Name of a recording, or a pattern of names with a date."""
+    rotate_s: float | None = None
+    out: str | None = None
+    """Address to push to, or `-` for stdout."""
+    out_format: Literal["y4m", "raw"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rotate_s is not None and self.record is None:
+            raise OptionError("rotate: is for recordings; give --record too")
+        if self.out_format is not None and self.out != STDOUT:
+            raise OptionError("format: is for --out -; a stream has the format of its address")
+
+    def describe(self) -> str:
+        """Name the targets without credentials, as docs/json.md documents it for `start`."""
+        from lfdn_video.stream.addresses import mask_secrets
+
+        targets = [self.record, self.out and mask_secrets(self.out)]
+        return ", ".join(target for target in targets if target) or "nothing is written"
+
+
+class LiveCommand(click.Command):
+    """`live`, of which `--list` is a command of its own: it needs none of the other options."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if ctx.params.pop("lists_cameras"):
+            return _list_cameras(ctx)
+        return super().invoke(ctx)
+
+
+@click.command(cls=LiveCommand, short_help="Restore a camera or a stream in real time.")
 @click.argument("source", metavar="[SOURCE]", required=False)
 @click.option(
     "--task",
     type=click.Choice(["derain", "deblur"]),
     default="derain",
     show_default=True,
-    help="What to take out.",
+    help="Restoration task.",
 )
-@takes(*_SOURCE, *_POLICY, *_WATCHING, *_WRITING, *NETWORK, *ENCODER, JSON, QUIET, VERBOSE)
-@click.pass_context
+@add_options(*SOURCE, *LATENCY, *WATCH, *SINKS, *NETWORK, *ENCODER, JSON, QUIET, VERBOSE)
+@pass_options
 def live(
-    ctx: click.Context,
-    /,
     source: str | None,
     *,
+    task: str,
     camera: int | None,
-    lists: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    **chosen: Any,
+    live_options: LiveOptions,
+    inference: InferenceOptions,
+    weights: Path | None,
+    watch: WatchOptions,
+    sinks: SinkOptions,
+    encode: EncodeOptions,
+    report: ReportOptions,
+    reporter: "Reporter",
 ) -> None:
-    """Restore SOURCE as it comes, and show, record or pass on the result.
+    """Restore SOURCE in real time, and show, record or push the result.
 
-    SOURCE is the number of a camera (0, if none is given), an address (rtsp://, rtmp://, http://,
-    srt://, udp://), a file, played in real time, or lavfi: and a test source of FFmpeg, such as
+    SOURCE is the number of a camera (default: 0), an address (rtsp://, rtmp://, http://, srt://,
+    udp://), a file, which is played in real time, or lavfi: and an FFmpeg test source, such as
     lavfi:testsrc2=size=640x360:rate=25.
 
-    The newest frame is restored whenever the network is free; others are dropped and counted. A
-    source that fails or falls silent is opened again. Without --web, --record and --out, a window
-    shows it.
+    The network always takes the newest frame; older ones are dropped and counted. A source that
+    fails or stalls is reopened. Without --web, --record and --out, the result is shown in a window.
     """
-    events = not lists
-    with reporting(ctx, as_json=as_json, quiet=quiet, verbose=verbose, events=events) as reporter:
-        if lists:
-            from lfdn_video.cli import tables
-            from lfdn_video.stream.capture.cameras import cameras
+    if report.as_json and sinks.out == STDOUT:
+        raise OptionError("out: stdout has the stream, and cannot have --json too")
+    live_source = _parse_source(source, camera)
+    from lfdn_video.stream.board import Board, Status
+    from lfdn_video.stream.live import live_engine
+    from lfdn_video.stream.session import Session
 
-            tables.print_cameras(cameras(), as_json=as_json)
-            return
-        if as_json and chosen["out"] == PIPE:
-            raise OptionError("out: stdout has the stream, and cannot have --json too")
-        _live(_source(source, camera), reporter, **chosen)
+    board = Board(Status(source=str(live_source), task=task))
+    show_window = None
+    if not (watch.web or watch.no_window or sinks.record or sinks.out):
+        show_window = _load_window()
+    with ExitStack() as stack:
+        open_sinks = _open_sinks(stack, sinks, encode, board, lambda: session.stopped)
+        reporter.report_start(task, str(live_source), sinks.describe())
+        if watch.web:
+            reporter.report_note(f"watch it at {_serve_page(stack, board, watch.web, watch.token)}")
+        shows = show_window is not None or bool(watch.web)
+        session = Session(live_source, board, live_options, sinks=open_sinks, shows=shows)
+        engine = stack.enter_context(live_engine(task, weights=weights, inference=inference))
+
+        def restore() -> None:
+            for _ in session.frames(engine, inference):
+                pass
+
+        with _note_restored_frames(board):
+            _run_until_stopped(session, restore, board, reporter, show_window)
+    reporter.report_live_summary(board.status)
 
 
-def _source(text: str | None, camera: int | None) -> "Source":
+def _list_cameras(ctx: click.Context) -> None:
+    report = options_from(ReportOptions, ctx.params)
+    with open_reporter(ctx, report, events=False):
+        from lfdn_video.cli import tables
+        from lfdn_video.stream.capture.cameras import list_cameras
+
+        tables.print_cameras(list_cameras(), as_json=report.as_json)
+
+
+def _parse_source(text: str | None, camera: int | None) -> "Source":
     from lfdn_video.stream.addresses import parse_source
 
     if text is not None and camera is not None:
@@ -209,118 +265,86 @@ def _source(text: str | None, camera: int | None) -> "Source":
     return source
 
 
-def _live(source: "Source", reporter: "Reporter", task: str, **chosen: Any) -> None:
-    """From the words to a session, and through it."""
-    from lfdn_video.stream.watch.board import Board, Status
+def _load_window() -> Callable[["Board"], None]:
+    """Load the window. OptionError, from `screen`, where there is no screen."""
+    from lfdn_video.stream.watch import preview, screen
 
-    options = LiveOptions(**taken(LiveOptions, chosen))
-    inference = InferenceOptions(**taken(InferenceOptions, chosen))
-    board = Board(Status(source=str(source), task=task))
-    windowed = not (chosen["web"] or chosen["record"] or chosen["out"] or chosen["no_window"])
-    watch = _window() if windowed else None
-    with ExitStack() as stack:
-        sinks: list[Sink] = []
-        for sink in _sinks(board, chosen, lambda: session.stopped):
-            stack.enter_context(sink)
-            sinks.append(sink)
-        reporter.start(task, str(source), _targets(chosen))
-        if chosen["web"]:
-            from lfdn_video.stream.watch import web
-
-            page = stack.enter_context(web.serve(board, chosen["web"], token=chosen["token"]))
-            # A token that was made here has to be told; one that was given is known.
-            url = page.url.partition("?")[0] if chosen["token"] else page.url
-            reporter.say(f"watch it at {url}")
-        from lfdn_video.stream.session import Session, live_engine
-
-        shows = watch is not None or bool(chosen["web"])
-        session = Session(source, board, options, sinks=sinks, shows=shows)
-        weights = chosen["weights"]
-        engine = stack.enter_context(live_engine(task, weights=weights, inference=inference))
-
-        def restore() -> None:
-            for _ in session.frames(engine, inference):
-                pass
-
-        with _noted(board):
-            _run(session, board, reporter, watch, restore)
-    reporter.ended(board.status)
-
-
-def _window() -> Callable[["Board"], None]:
-    from lfdn_video.stream.watch import preview
-
-    preview.check_screen()
+    screen.check_screen()
     return preview.watch
 
 
-def _targets(chosen: dict[str, Any]) -> str:
-    """Where it goes, in words; nothing secret."""
-    from lfdn_video.stream.addresses import masked
+def _serve_page(stack: ExitStack, board: "Board", address: str, token: str | None) -> str:
+    """Serve the page until the stack is closed. Returns the URL to show.
 
-    targets = [chosen["record"], chosen["out"] and masked(chosen["out"])]
-    return ", ".join(target for target in targets if target) or "nothing is written"
+    It contains a token that was generated, which the user has to learn, but not one that was given.
+    """
+    from lfdn_video.stream.watch import web
+
+    page = stack.enter_context(web.serve(board, address, token=token))
+    return page.url.partition("?")[0] if token else page.url
 
 
-def _sinks(
-    board: "Board", chosen: dict[str, Any], stopped: Callable[[], bool]
-) -> Generator["Recording | Push | Pipe"]:
-    """Where frames go, beside the board; each to be entered before the next is asked for."""
-    encode = EncodeOptions(**taken(EncodeOptions, chosen))
-    out, record = chosen["out"], chosen["record"]
-    if chosen["rotate_s"] is not None and record is None:
-        raise OptionError("rotate: is for recordings; give --record too")
-    if chosen["out_format"] is not None and out != PIPE:
-        raise OptionError("format: is for --out -; a stream has the format of its address")
-    if record is not None:
+def _open_sinks(
+    stack: ExitStack,
+    options: SinkOptions,
+    encode: EncodeOptions,
+    board: "Board",
+    stopped: Callable[[], bool],
+) -> list["Sink"]:
+    """Open the recording and the output; the stack closes them."""
+    sinks: list[Sink] = []
+    if options.record is not None:
         from lfdn_video.stream.sinks.recording import Recording
 
-        yield Recording(
-            record,
-            rotate_s=chosen["rotate_s"],
+        recording = Recording(
+            options.record,
+            rotate_s=options.rotate_s,
             encode=encode,
             on_file=lambda path: board.update(recording=None if path is None else str(path)),
         )
-    if out == PIPE:
+        sinks.append(stack.enter_context(recording))
+    if options.out == STDOUT:
         from lfdn_video.stream.sinks.pipe import Pipe
 
-        yield Pipe(sys.stdout.fileno(), chosen["out_format"] or "y4m", stopped=stopped)
-    elif out is not None:
+        pipe = Pipe(sys.stdout.fileno(), options.out_format or "y4m", stopped=stopped)
+        sinks.append(stack.enter_context(pipe))
+    elif options.out is not None:
         from lfdn_video.stream.sinks.push import Push
 
-        yield Push(out, encode=encode)
+        sinks.append(stack.enter_context(Push(options.out, encode=encode)))
+    return sinks
 
 
-def _run(
+def _run_until_stopped(
     session: "Session",
+    restore: Callable[[], None],
     board: "Board",
     reporter: "Reporter",
-    watch: Callable[["Board"], None] | None,
-    restore: Callable[[], None],
+    show_window: Callable[["Board"], None] | None,
 ) -> None:
-    """Restore in a thread until that ends by itself, the user has enough, or a signal comes."""
+    """Restore in a thread until the source ends, the window is closed, or a signal arrives."""
     from lfdn_video.background import Worker
 
     worker = Worker(restore, name="model")
 
-    def tell() -> None:
-        while not worker.wait(WAKE_S):
-            reporter.status(board.status)
+    def report() -> None:
+        while not worker.wait(REPORT_INTERVAL_S):
+            reporter.report_status(board.status)
 
     try:
-        if watch is None:
-            tell()
+        if show_window is None:
+            report()
         else:
-            Worker(tell, name="tell")  # which ends with the other one
-            watch(board)
+            Worker(report, name="report")  # ends when the other worker does
+            show_window(board)
     finally:
         session.stop()
         worker.result()
 
 
 @contextmanager
-def _noted(board: "Board") -> Generator[None]:
-    """What goes through here is told what had been done."""
+def _note_restored_frames(board: "Board") -> Generator[None]:
+    """Add the number of restored frames to an error that ends the block."""
     try:
         yield
     except BaseException as error:

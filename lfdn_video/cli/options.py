@@ -1,179 +1,115 @@
-"""What the commands share: kinds of values, groups of options, the reporter.
+"""The options that commands share, and how a command receives them: as typed values.
 
-The commands themselves are in `cli.py` and `live_command.py`.
+    @add_options(*SPAN, *ENCODER)
+    @pass_options
+    def command(source: str, *, span: SpanOptions, encode: EncodeOptions) -> None: ...
+
+To add an option to every command that encodes, add a field to `EncodeOptions` and a `click.option`
+with the same parameter name to `ENCODER`; the commands stay as they are.
 """
 
-import re
-from collections.abc import Callable, Generator
+import inspect
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from fractions import Fraction
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, get_args
 
 import click
 
-from lfdn_video.options import DEFAULT_CODEC, IMAGE_RATE, InferenceOptions
+from lfdn_video.cli.parameters import Rate, Seconds, WordOrInteger, parse_key_values
+from lfdn_video.options import (
+    DEFAULT_CODEC,
+    IMAGE_RATE,
+    InferenceOptions,
+    Precision,
+)
 
 if TYPE_CHECKING:
-    from lfdn_video.cli.console import Reporter
+    from _typeshed import DataclassInstance
+
+    from lfdn_video.cli.reporters import Reporter
+
+    _Options = TypeVar("_Options", bound=DataclassInstance)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-
-class Seconds(click.ParamType[float]):
-    """`12.5`, `1:30`, `1:02:03.250`, as seconds."""
-
-    name = "time"
-    _pattern = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)")
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        match = self._pattern.fullmatch(str(value))
-        if match is None:
-            self.fail(f"{value!r} is neither seconds nor [HH:]MM:SS[.ms]", param, ctx)
-        hours, minutes, seconds = (float(part or 0) for part in match.groups())
-        return 3600 * hours + 60 * minutes + seconds
-
-
-class Interval(click.ParamType[float]):
-    """`90`, `90s`, `15m`, `1h`, `1d`, as seconds."""
-
-    name = "interval"
-    _seconds: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-    _pattern = re.compile(r"(\d+(?:\.\d*)?)([smhd]?)", re.IGNORECASE)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        match = self._pattern.fullmatch(str(value))
-        if match is None or not float(match[1]):
-            self.fail(f"{value!r} is no interval; write 90s, 15m, 1h or 1d", param, ctx)
-        return float(match[1]) * self._seconds[match[2].lower()]
-
-
-class Rate(click.ParamType[Fraction]):
-    """`25`, `29.97`, `30000/1001`, as a fraction."""
-
-    name = "fps"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Fraction:
-        try:
-            rate = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-        if rate <= 0:
-            self.fail(f"{value!r} is no frame rate; write 25, 29.97 or 30000/1001", param, ctx)
-        return rate
-
-
-class WordOrNumber(click.ParamType[str | int]):
-    """One of some words, or a whole number from 1 on."""
-
-    def __init__(self, *words: str) -> None:
-        self._words = words
-        self.name = "|".join((*words, "number"))
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | int:
-        text = str(value)
-        if text in self._words:
-            return text
-        if not text.isdecimal() or int(text) < 1:
-            words = " nor ".join(self._words)
-            self.fail(f"{text!r} is neither {words} nor a number from 1 on", param, ctx)
-        return int(text)
-
-
-def key_values(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    if not all(key and equals for key, equals, _ in pairs):
-        raise click.BadParameter("write it as NAME=VALUE", ctx, param)
-    return {key: value for key, _, value in pairs}
-
-
 _INFERENCE = InferenceOptions()
 
-WHERE = [
+TARGET = (
     click.option(
         "-o",
         "--output",
         metavar="TARGET",
-        help="Video, picture, folder or pattern to write.  "
-        "[default: beside INPUT, as NAME.derained.EXT, NAME.deblurred.EXT, ...]",
+        help="Video, image, folder or pattern to write.  "
+        "[default: beside INPUT, such as NAME.derained.EXT]",
     ),
     click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
     click.option(
-        "--resume", is_flag=True, help="Go on where an interrupted run on the same TARGET was."
+        "--resume", is_flag=True, help="Continue an interrupted run with the same TARGET."
     ),
-]
-SPAN = [
+)
+SPAN = (
     click.option(
-        "--start", "start_s", type=Seconds(), help="Begin here: seconds or [HH:]MM:SS[.ms]."
+        "--start", "start_s", type=Seconds(), help="Start time, as seconds or [HH:]MM:SS[.ms]."
     ),
-    click.option("--end", "end_s", type=Seconds(), help="End before this time."),
-]
-READING = [
-    click.option("--deinterlace", is_flag=True, help="Make interlaced frames whole before."),
-]
-NETWORK = [
+    click.option("--end", "end_s", type=Seconds(), help="End time, exclusive."),
+)
+DEINTERLACE = click.option("--deinterlace", is_flag=True, help="Deinterlace first.")
+NETWORK = (
     click.option(
         "--weights",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Weights of your own, from `lfdn train`.  [default: those in the package]",
+        help="Weights file made by `lfdn train`.  [default: the packaged weights]",
     ),
     click.option(
         "--device",
         default=_INFERENCE.device,
         show_default=True,
         metavar="NAME",
-        help="auto, cpu, cuda, cuda:1 or mps.",
+        help="Device for the network: auto, cpu, cuda, cuda:1 or mps.",
     ),
     click.option(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16", "int8"]),
+        type=click.Choice(get_args(Precision)),
         default=_INFERENCE.precision,
         show_default=True,
-        help="Arithmetic of the network. int8, the fastest on a CPU, needs the extra openvino.",
+        help="Precision of the network. int8, the fastest on a CPU, needs the openvino extra.",
     ),
     click.option(
         "--tile",
-        type=WordOrNumber("auto", "off"),
+        type=WordOrInteger("auto", "off"),
         default=_INFERENCE.tile,
         show_default=True,
         metavar="auto|off|PX",
-        help="Side of the tiles that frames are cut into; smaller ones need less memory.",
+        help="Tile size, or off for whole frames; smaller tiles need less memory.",
     ),
     click.option(
         "--batch",
-        type=WordOrNumber("auto"),
+        type=WordOrInteger("auto"),
         default=_INFERENCE.batch,
         show_default=True,
         metavar="auto|N",
-        help="Tiles that go through the network at once.",
+        help="Tiles per batch.",
     ),
-]
-ENCODER = [
+)
+ENCODER = (
     click.option(
         "--codec",
         metavar="NAME",
-        help="Video encoder, by FFmpeg's name.  "
+        help="Video encoder, by its FFmpeg name.  "
         f"[default: {DEFAULT_CODEC}, or what the container needs]",
     ),
     click.option(
         "--crf",
         type=float,
         metavar="NUMBER",
-        help="Constant quality on the encoder's own scale; smaller is better.  "
+        help="Constant quality on the encoder's own scale; lower is better.  "
         "[default: visually lossless]",
     ),
-    click.option("--preset", metavar="NAME", help="The encoder's trade of speed for size."),
+    click.option("--preset", metavar="NAME", help="Encoder preset; trades speed for file size."),
     click.option(
         "--pix-fmt",
         "pixel_format",
@@ -184,57 +120,130 @@ ENCODER = [
         "--codec-option",
         "codec_options",
         multiple=True,
-        callback=key_values,
+        callback=parse_key_values,
         metavar="NAME=VALUE",
-        help="Any other option of the encoder; may be given more than once.",
+        help="Any other encoder option; may be repeated.",
     ),
-]
-RATE = [
-    click.option(
-        "--rate",
-        "frame_rate",
-        type=Rate(),
-        metavar="FPS",
-        help=f"Frame rate of a video made from pictures.  [default: {IMAGE_RATE}]",
-    ),
-]
+)
+FRAME_RATE = click.option(
+    "--rate",
+    "frame_rate",
+    type=Rate(),
+    metavar="FPS",
+    help=f"Frame rate of a video made from images.  [default: {IMAGE_RATE}]",
+)
 JSON = click.option(
-    "--json", "as_json", is_flag=True, help="JSON on stdout, as docs/json.md describes it."
+    "--json", "as_json", is_flag=True, help="Print JSON on stdout; see docs/json.md."
 )
-QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 VERBOSE = click.option(
-    "-v", "--verbose", is_flag=True, help="Say more, and show tracebacks of errors."
+    "-v", "--verbose", is_flag=True, help="Print details, and tracebacks of errors."
 )
 
 
-def takes(*each: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """What a command prints while it runs."""
+
+    as_json: bool = False
+    """JSON on stdout: events if the command reports progress, else one document."""
+    quiet: bool = False
+    verbose: bool = False
+
+
+def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Add options to a command; `--help` lists them in this order."""
+
     def decorate(command: _Command) -> _Command:
-        for option in reversed(each):
+        for option in reversed(options):
             command = option(command)
         return command
 
     return decorate
 
 
-def taken(kind: type[Any], chosen: dict[str, Any]) -> dict[str, Any]:
-    """What was chosen of the fields of `kind`; what is None is left to its default."""
-    names = kind.__dataclass_fields__
-    return {name: chosen[name] for name in names if chosen.get(name) is not None}
+def pass_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Pass a command its options as the types in its signature.
+
+    A parameter whose type is a dataclass receives one made from the options (`options_from`). A
+    parameter `reporter` receives the open reporter of the command. Any other parameter receives
+    the value of the option or argument of its name. An option without a parameter is a TypeError.
+    """
+    parameters = inspect.signature(command).parameters
+    kinds = {
+        name: each.annotation for name, each in parameters.items() if _is_group(each.annotation)
+    }
+    grouped = option_names(ReportOptions).union(*map(option_names, kinds.values()))
+    has_reporter = "reporter" in parameters
+
+    @click.pass_context
+    @wraps(command)
+    def run(ctx: click.Context, /, **values: Any) -> None:
+        report = options_from(ReportOptions, values)
+        with open_reporter(ctx, report, events=has_reporter) as reporter:
+            arguments = {name: values[name] for name in values if name not in grouped}
+            arguments |= {name: options_from(kind, values) for name, kind in kinds.items()}
+            if has_reporter:
+                arguments["reporter"] = reporter
+            command(**arguments)
+
+    return run
+
+
+def options_from(kind: "type[_Options]", values: Mapping[str, Any]) -> "_Options":
+    """Make a dataclass from the options that are named like its fields.
+
+    Args:
+        kind: a dataclass, all of whose fields have defaults. Fields that are dataclasses
+            themselves are made in the same way.
+        values: the parameters of a command, by name. Where one is None or missing, the field
+            keeps its default.
+
+    Raises:
+        OptionError: the dataclass refuses a value.
+    """
+    given: dict[str, Any] = {}
+    for each in fields(kind):
+        if _is_group(each.type):
+            given[each.name] = options_from(each.type, values)
+        elif values.get(each.name) is not None:
+            given[each.name] = values[each.name]
+    return kind(**given)
+
+
+def option_names(kind: "type[DataclassInstance]") -> set[str]:
+    """The names of all options that `options_from` reads for a dataclass."""
+    names: set[str] = set()
+    for each in fields(kind):
+        if _is_group(each.type):
+            names |= option_names(each.type)
+        else:
+            names.add(each.name)
+    return names
 
 
 @contextmanager
-def reporting(
-    ctx: click.Context,
-    *,
-    as_json: bool,
-    verbose: bool,
-    quiet: bool = False,
-    events: bool = True,
+def open_reporter(
+    ctx: click.Context, report: ReportOptions, *, events: bool
 ) -> Generator["Reporter"]:
-    """The reporter of a command, kept for the handler of its errors."""
-    from lfdn_video.cli.console import choose_reporter
+    """Open the reporter of a command, and keep it where the handler of errors finds it.
 
-    reporter = choose_reporter(as_json=as_json and events, quiet=quiet, verbose=verbose)
+    Args:
+        ctx: the context of the command.
+        report: what the user asked for.
+        events: whether `--json` means events; otherwise it means a document, which the command
+            prints by itself, and the reporter prints text.
+    """
+    from lfdn_video.cli.reporters import choose_reporter
+
+    reporter = choose_reporter(
+        as_json=report.as_json and events, quiet=report.quiet, verbose=report.verbose
+    )
     ctx.find_root().obj = reporter
     with reporter:
         yield reporter
+
+
+def _is_group(annotation: object) -> "TypeGuard[type[DataclassInstance]]":
+    """Tell whether the type of a parameter or a field is a dataclass."""
+    return isinstance(annotation, type) and is_dataclass(annotation)

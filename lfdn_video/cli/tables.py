@@ -1,19 +1,23 @@
-"""What `probe`, `doctor` and `verify` print: tables for people, JSON for programs, both on stdout.
+"""What `probe`, `doctor`, `verify` and `live --list` print on stdout: tables, or JSON documents.
 
-Knows values alone; they come from `reader.py`, `doctor.py` and `verify.py`.
+Takes the values to print, and reads no files itself.
 """
 
 import json
 import sys
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lfdn_video.cli.console import duration, plain, printable
+from lfdn_video.cli.formatting import (
+    escape_unprintable,
+    format_duration,
+    format_frame_rate,
+    to_jsonable,
+)
 
 if TYPE_CHECKING:
     from lfdn_video.checks import Check
@@ -22,45 +26,56 @@ if TYPE_CHECKING:
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 RANGES = {1: "limited", 2: "full"}
-STATE_COLUMNS, NAME_COLUMNS = 6, 9
-STATES = {"ok": ("ok", "green"), "warning": ("note", "yellow"), "failed": ("FAILED", "bold red")}
+STATE_COLUMNS = 7
+NAME_COLUMNS = 9
+STATES = {
+    "ok": ("ok", "green"),
+    "warning": ("warning", "yellow"),
+    "failed": ("FAILED", "bold red"),
+}
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
-    json.dump(plain(value), sys.stdout, ensure_ascii=False, allow_nan=False, indent=2)
+    """Print one JSON document. `to_jsonable` says what becomes of the value."""
+    json.dump(to_jsonable(value), sys.stdout, ensure_ascii=False, allow_nan=False, indent=2)
     sys.stdout.write("\n")
 
 
 def print_info(info: "VideoInfo") -> None:
-    """What is in a source: the picture, then every stream, chapter and tag."""
+    """Print what a source contains: its video, then every stream, chapter and tag."""
     console = Console(highlight=False)
     console.print(_text(str(info.path), "bold"))
-    console.print(_facts(info))
+    console.print(_video_table(info))
     if info.streams:
-        console.print(_streams(info))
+        console.print(_stream_table(info))
     for number, chapter in enumerate(info.chapters, 1):
-        times = f"{duration(float(chapter.start_s))} to {duration(float(chapter.end_s))}"
+        times = (
+            f"{format_duration(float(chapter.start_s))} to {format_duration(float(chapter.end_s))}"
+        )
         console.print(_text(f"chapter {number}: {times}  {chapter.title or ''}".rstrip()))
     for key, value in info.metadata.items():
         console.print(_text(f"{key}: {value}"))
 
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:
-    """Each check as it comes, or all of them as JSON; whether none failed."""
-    seen = []
+    """Print each check as it is made, or all of them as one JSON document.
+
+    Returns:
+        True if none failed.
+    """
+    results = []
     for check in checks:
-        seen.append(check)
+        results.append(check)
         if not as_json:
             _print_check(check)
-    healthy = all(check.state != "failed" for check in seen)
+    healthy = all(check.state != "failed" for check in results)
     if as_json:
-        print_json({"ok": healthy, "checks": seen})
+        print_json({"ok": healthy, "checks": results})
     return healthy
 
 
 def _print_check(check: "Check") -> None:
-    """Wrapped for a terminal; one line a check for a file or a pipe."""
+    """Wrap it for a terminal; print one line for a file or a pipe."""
     console = Console(highlight=False)
     word, style = STATES[check.state]
     if not console.is_terminal:
@@ -73,31 +88,31 @@ def _print_check(check: "Check") -> None:
     console.print(row)
 
 
-def _facts(info: "VideoInfo") -> Table:
+def _video_table(info: "VideoInfo") -> Table:
     table = Table.grid(padding=(0, 2))
-    for name, value in _picture(info):
+    for name, value in _video_properties(info):
         table.add_row(_text(name, "dim"), _text(value))
     return table
 
 
-def _picture(info: "VideoInfo") -> Iterable[tuple[str, str]]:
+def _video_properties(info: "VideoInfo") -> Iterable[tuple[str, str]]:
     yield "container", info.container
     yield "video", f"{info.codec}, {info.width}×{info.height}, {info.source_format}"
     if info.rotation or info.flip:
-        turn = f"turned {info.rotation}° clockwise" if info.rotation else ""
-        yield "shown", ", ".join(filter(None, (turn, "mirrored" if info.flip else "")))
+        rotation = f"rotated {info.rotation}° clockwise" if info.rotation else ""
+        yield "shown", ", ".join(filter(None, (rotation, "mirrored" if info.flip else "")))
     if info.sample_aspect_ratio not in (0, 1):
         aspect = info.sample_aspect_ratio
-        yield "pixels", f"{aspect.numerator}:{aspect.denominator} wide"
+        yield "pixel aspect", f"{aspect.numerator}:{aspect.denominator}"
     yield "colour", _colour(info)
     if info.average_rate:
-        yield "frame rate", f"{rate(info.average_rate)} on average"
+        yield "frame rate", f"{format_frame_rate(info.average_rate)} on average"
     if info.frame_count is not None:
         yield "frames", f"about {info.frame_count}"
     if info.duration_s is not None:
-        yield "duration", duration(info.duration_s)
+        yield "duration", format_duration(info.duration_s)
     if info.interlaced:
-        yield "interlaced", "yes; restore it with --deinterlace"
+        yield "interlaced", "yes; use --deinterlace to restore it"
     if info.hdr_metadata:
         yield "HDR", ", ".join(info.hdr_metadata)
 
@@ -107,43 +122,43 @@ def _colour(info: "VideoInfo") -> str:
         return f"{info.format.family}, {info.format.depth} bit"
     resolved = info.colour.resolved_matrix(info.height, info.width)
     matrix = MATRICES.get(resolved, f"matrix {resolved}")
-    guessed = "" if info.colour.matrix == resolved else " (untagged, by its size)"
-    width = RANGES[2 if info.colour.is_full_range(info.format) else 1]
-    return f"{matrix}{guessed}, {width} range, {info.format.depth} bit"
+    guessed = "" if info.colour.matrix == resolved else " (untagged, guessed from the size)"
+    range_name = RANGES[2 if info.colour.is_full_range(info.format) else 1]
+    return f"{matrix}{guessed}, {range_name} range, {info.format.depth} bit"
 
 
 def print_cameras(cameras: "list[Camera]", *, as_json: bool) -> None:
-    """The cameras of this machine, or a line that there is none."""
+    """Print the cameras of this machine, or a line saying that there is none."""
     if as_json:
         print_json({"cameras": cameras})
         return
     if not cameras:
-        Console().print("this machine shows no camera")
+        Console().print("no camera found on this machine")
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("camera", "name", "device"):
         table.add_column(heading)
     for camera in cameras:
         table.add_row(str(camera.number), _text(camera.name), _text(camera.device))
-    if cameras:
-        Console().print(table)
+    Console().print(table)
 
 
-def _streams(info: "VideoInfo") -> Table:
+def _stream_table(info: "VideoInfo") -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("stream", "type", "codec", "language", "title", "details"):
         table.add_column(heading)
     for stream in info.streams:
         cells = (stream.type, stream.codec, stream.language or "", stream.title or "")
         mark = "*" if stream.index == info.video_index else ""
-        table.add_row(f"{stream.index}{mark}", *map(_text, cells), _text(_details(stream)))
+        table.add_row(f"{stream.index}{mark}", *map(_text, cells), _text(_stream_details(stream)))
     return table
 
 
-def _details(stream: "StreamInfo") -> str:
+def _stream_details(stream: "StreamInfo") -> str:
     parts = [
         stream.profile,
         stream.width and f"{stream.width}×{stream.height}",
-        stream.frame_rate and rate(stream.frame_rate),
+        stream.frame_rate and format_frame_rate(stream.frame_rate),
         stream.sample_rate and f"{stream.sample_rate} Hz",
         stream.layout,
         stream.bit_rate and f"{stream.bit_rate / 1000:.0f} kbit/s",
@@ -154,10 +169,6 @@ def _details(stream: "StreamInfo") -> str:
     return ", ".join(str(part) for part in parts if part)
 
 
-def rate(fps: Fraction) -> str:
-    return f"{float(fps):.3f}".rstrip("0").rstrip(".") + " fps"
-
-
 def _text(text: str, style: str = "") -> Text:
-    """Names and tags are the source's: they may hold anything."""
-    return Text(printable(text), style)
+    """Escape text: names and tags come from the source and may hold anything."""
+    return Text(escape_unprintable(text), style)

@@ -1,31 +1,27 @@
-"""The stream's own planes to RGB and back, as tensors on whatever device they are.
+"""Conversion of a stream's own planes to RGB and of residuals back, on tensors of any device.
 
-What comes back is not the picture but a change of it: `add_residual` converts what the network
-changed and adds it to the planes as they were. So a picture that the network leaves alone keeps
-every bit, whatever its format, range and matrix, and nothing is lost by converting to RGB and back.
-Planes travel as integers, in the sizes of the stream. Knows nothing of files (`reader.py`) and
-nothing of where tensors live (`engine.py`).
+The way back converts the residual, not the restored frame, and adds it to the planes as they were.
+So where the network changes nothing every bit stays, whatever the pixel format, range and matrix,
+and going through RGB loses nothing. Planes stay integers, in the stream's own sizes. Knows nothing
+of files, and nothing of devices.
 
-The conventions, for depth d, from ITU-T H.273:
+The formulae, for depth d, from ITU-T H.273:
 
     limited range   Y' = (Y - 16·2^(d-8)) / (219·2^(d-8))    Pb = (Cb - 2^(d-1)) / (224·2^(d-8))
     full range      Y' = Y / (2^d - 1)                       Pb = (Cb - 2^(d-1)) / (2^d - 1)
     matrix          R = Y' + 2(1 - kr)·Pr,  B = Y' + 2(1 - kb)·Pb,  kr·R + kg·G + kb·B = Y'
 
-Transfer curves are left as they are: the network sees the picture as it is coded.
+Transfer curves are left as they are: the network sees the frame as it is coded.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfdn_video.media import FrameFormat, PixelFormat, Plane
-
-Image: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+from lfdn_video.media import FrameFormat, Image, PixelFormat, Plane
 
 
 class PlaneConverter:
@@ -34,7 +30,11 @@ class PlaneConverter:
     Chroma is interpolated linearly. Its samples are taken to lie on the left luma sample of their
     group horizontally and in the middle vertically, as MPEG-2 and H.264 do by default; in the
     middle both ways for the full-range formats of JPEG. The way back averages around the same
-    places, so that a change of colour lands where it was made.
+    places, so that a residual's colour lands where the network put it.
+
+    Args:
+        info: how the stream's frames are stored. Pixel format, matrix, range, rotation and flip
+            are used; width and height only to guess a matrix that is not tagged.
     """
 
     def __init__(self, info: FrameFormat) -> None:
@@ -45,7 +45,8 @@ class PlaneConverter:
         self._kg = 1 - self._kr - self._kb
         self._quarter_turns = info.rotation // 90 % 4
         self._flip = info.flip
-        peak, step = float(info.format.peak), float(1 << (info.format.depth - 8))
+        peak = float(info.format.peak)
+        step = float(1 << (info.format.depth - 8))
         full = full_range or info.format.family == "rgb"
         self._luma_zero = 0.0 if full else 16 * step
         self._luma_scale = peak if full else 219 * step
@@ -54,23 +55,37 @@ class PlaneConverter:
         self._centred = info.format.full_range_name
 
     def upright_size(self, planes: Sequence[Tensor]) -> tuple[int, int]:
-        """Height and width of what `to_rgb` makes of them."""
+        """Return height and width, in px, of the RGB that `to_rgb` makes of these planes."""
         height, width = planes[0].shape
         return (width, height) if self._quarter_turns % 2 else (height, width)
 
     def to_rgb(self, planes: Sequence[Tensor]) -> Tensor:
-        """Upright RGB `[1, 3, H, W]`, float32, clamped to 0…1, of planes `[h, w]`; no alpha."""
+        """Convert planes to upright RGB.
+
+        Args:
+            planes: integer tensors `[h, w]` in the order of the pixel format; alpha is ignored.
+
+        Returns:
+            `[1, 3, H, W]`, float32, clamped to 0…1, on the planes' device.
+        """
         if self._format.family == "rgb":
             green, blue, red = planes[:3]
             rgb = torch.stack([red.float(), green.float(), blue.float()]).div_(self._luma_scale)
         elif self._format.family == "gray":
-            rgb = self._luma(planes[0]).repeat(3, 1, 1)
+            rgb = self._normalize_luma(planes[0]).repeat(3, 1, 1)
         else:
             rgb = self._yuv_to_rgb(planes)
-        return self._upright(rgb[None].clamp_(0, 1))
+        return self._make_upright(rgb[None].clamp_(0, 1))
 
     def to_image(self, planes: Sequence[Plane]) -> Image:
-        """Upright RGB `[H, W, 3]`, uint8, of a frame's planes. An array of its own."""
+        """Convert a frame's planes to an upright image.
+
+        Args:
+            planes: integer arrays `[h, w]` in the order of the pixel format; alpha is ignored.
+
+        Returns:
+            RGB `[H, W, 3]`, uint8, owned by the caller.
+        """
         with torch.inference_mode():
             # Nothing is written to, but a tensor is not made of an array that forbids it.
             arrays = (np.require(plane, requirements="W") for plane in planes)
@@ -79,59 +94,66 @@ class PlaneConverter:
             return np.ascontiguousarray(image)
 
     def add_residual(self, planes: Sequence[Tensor], residual: Tensor) -> tuple[Tensor, ...]:
-        """The planes plus what the network changed: `residual`, upright RGB `[1, 3, H, W]`.
+        """Add a residual to the planes it was computed from.
 
-        Types and sizes stay. Results are limited to what the depth can hold, not to the limited
-        range: what was brighter than white may stay so. Alpha is passed on untouched.
+        Args:
+            planes: integer tensors `[h, w]` in the order of the pixel format; left unchanged.
+            residual: restored minus input, upright RGB `[1, 3, H, W]`, in -1…1.
+
+        Returns:
+            The restored planes, of the same types and sizes. Samples are clamped to what the depth
+            can hold, not to the limited range: what was brighter than white may stay so. Alpha is
+            passed on as it is.
         """
-        stored = self._as_stored(residual.float())[0]
+        stored = self._undo_upright(residual.float())[0]
         if self._format.family == "rgb":
             red, green, blue = stored * self._luma_scale
             changes = [green, blue, red]
         else:
-            changes = [self._change_of_luma(stored)]
+            changes = [self._to_luma_codes(stored)]
             if self._format.family == "yuv":
-                changes += self._change_of_chroma(stored)
-        changed = (
-            _added(plane, change, self._format)
+                changes += self._to_chroma_codes(stored)
+        restored = (
+            _add_to_plane(plane, change, self._format)
             for plane, change in zip(planes, changes, strict=False)
         )
-        return (*changed, *planes[len(changes) :])
+        return (*restored, *planes[len(changes) :])
 
-    def _luma(self, plane: Tensor) -> Tensor:
+    def _normalize_luma(self, plane: Tensor) -> Tensor:
         return plane.float().sub_(self._luma_zero).div_(self._luma_scale)
 
     def _yuv_to_rgb(self, planes: Sequence[Tensor]) -> Tensor:
-        luma = self._luma(planes[0])
+        luma = self._normalize_luma(planes[0])
         height, width = luma.shape
         chroma = torch.stack([plane.float() for plane in planes[1:3]])
         chroma.sub_(self._chroma_zero).div_(self._chroma_scale)
-        blueness, redness = self._enlarged(chroma)[:, :height, :width]
-        to_red, to_blue = 2 * (1 - self._kr), 2 * (1 - self._kb)
+        pb, pr = self._upsample_chroma(chroma)[:, :height, :width]
+        to_red = 2 * (1 - self._kr)
+        to_blue = 2 * (1 - self._kb)
         rgb = luma.new_empty(3, height, width)
-        torch.add(luma, redness, alpha=to_red, out=rgb[0])
-        torch.add(luma, redness, alpha=-self._kr * to_red / self._kg, out=rgb[1])
-        rgb[1].add_(blueness, alpha=-self._kb * to_blue / self._kg)
-        torch.add(luma, blueness, alpha=to_blue, out=rgb[2])
+        torch.add(luma, pr, alpha=to_red, out=rgb[0])
+        torch.add(luma, pr, alpha=-self._kr * to_red / self._kg, out=rgb[1])
+        rgb[1].add_(pb, alpha=-self._kb * to_blue / self._kg)
+        torch.add(luma, pb, alpha=to_blue, out=rgb[2])
         return rgb
 
-    def _change_of_luma(self, rgb: Tensor) -> Tensor:
-        """`[3, H, W]` to `[H, W]`, in codes."""
+    def _to_luma_codes(self, rgb: Tensor) -> Tensor:
+        """Convert a residual `[3, H, W]` to that of Y `[H, W]`, in codes of the plane's depth."""
         red, green, blue = rgb.unbind()
         luma = red * (self._kr * self._luma_scale)
         luma.add_(green, alpha=self._kg * self._luma_scale)
         return luma.add_(blue, alpha=self._kb * self._luma_scale)
 
-    def _change_of_chroma(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """`[3, H, W]` to Cb and Cr `[h, w]` of chroma's size, in codes."""
-        red, green, blue = self._reduced(rgb).unbind()
+    def _to_chroma_codes(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """Convert a residual `[3, H, W]` to those of Cb and Cr, in the planes' size and codes."""
+        red, green, blue = self._downsample_to_chroma(rgb).unbind()
         luma = self._kr * red + self._kg * green + self._kb * blue
-        blueness = (blue - luma) * (self._chroma_scale / (2 * (1 - self._kb)))
-        redness = (red - luma) * (self._chroma_scale / (2 * (1 - self._kr)))
-        return blueness, redness
+        cb = (blue - luma) * (self._chroma_scale / (2 * (1 - self._kb)))
+        cr = (red - luma) * (self._chroma_scale / (2 * (1 - self._kr)))
+        return cb, cr
 
-    def _enlarged(self, chroma: Tensor) -> Tensor:
-        """Chroma `[2, h, w]` at luma's size, or a little more where that is odd."""
+    def _upsample_chroma(self, chroma: Tensor) -> Tensor:
+        """Interpolate chroma `[2, h, w]` to luma's size, or a little more where that is odd."""
         across, down = (1 << shift for shift in self._format.chroma_shift)
         height, width = chroma.shape[1:]
         if down > 1:
@@ -147,52 +169,52 @@ class PlaneConverter:
             chroma = F.interpolate(padded, size, mode="bilinear", align_corners=True)[0]
         return chroma
 
-    def _reduced(self, picture: Tensor) -> Tensor:
-        """`[C, H, W]` at chroma's size, averaged around each chroma sample's place."""
+    def _downsample_to_chroma(self, image: Tensor) -> Tensor:
+        """Average `[C, H, W]` around the place of each chroma sample, to chroma's size."""
         across, down = (1 << shift for shift in self._format.chroma_shift)
-        reduced = _averaged(picture, 1, down)
+        rows = _average_groups(image, 1, down)
         if across == 1 or self._centred:
-            return _averaged(reduced, 2, across)
+            return _average_groups(rows, 2, across)
         # Two averages in a row, one to the left and one to the right, are a triangle in the
-        # middle: [1 2 1] / 4 for groups of two. What lacks at the edges repeats them.
-        missing = -reduced.shape[2] % across
-        padded = F.pad(reduced[None], (across - 1, missing, 0, 0), mode="replicate")[0]
+        # middle: [1 2 1] / 4 for groups of two. Samples missing at the edges repeat the last one.
+        missing = -rows.shape[2] % across
+        padded = F.pad(rows[None], (across - 1, missing, 0, 0), mode="replicate")[0]
         width = padded.shape[2] // across
-        total = reduced.new_zeros(*reduced.shape[:2], width)
+        total = rows.new_zeros(*rows.shape[:2], width)
         for start in range(2 * across - 1):
             column = padded[..., start::across][..., :width]
             total.add_(column, alpha=(across - abs(start + 1 - across)) / across**2)
         return total
 
-    def _upright(self, stored: Tensor) -> Tensor:
-        """`[1, 3, H, W]` turned clockwise, then mirrored, as the stream asks to be shown."""
+    def _make_upright(self, stored: Tensor) -> Tensor:
+        """Rotate `[1, 3, H, W]` clockwise, then mirror it, as the display matrix asks."""
         turns = self._quarter_turns
         upright = torch.rot90(stored, -turns, (2, 3)) if turns else stored
         return upright.flip(3) if self._flip else upright
 
-    def _as_stored(self, upright: Tensor) -> Tensor:
-        """The way back from `_upright`."""
-        turned = upright.flip(3) if self._flip else upright
+    def _undo_upright(self, upright: Tensor) -> Tensor:
+        """Invert `_make_upright`."""
+        rotated = upright.flip(3) if self._flip else upright
         turns = self._quarter_turns
-        return torch.rot90(turned, turns, (2, 3)) if turns else turned
+        return torch.rot90(rotated, turns, (2, 3)) if turns else rotated
 
 
-def _averaged(picture: Tensor, dim: int, size: int) -> Tensor:
-    """Groups of `size` along `dim`; the last one is averaged over the samples it has."""
+def _average_groups(image: Tensor, dim: int, size: int) -> Tensor:
+    """Average groups of `size` along `dim`, the last one over the samples it has."""
     if size == 1:
-        return picture
-    every = picture.movedim(dim, 0)
-    total = every[::size].clone()
+        return image
+    lines = image.movedim(dim, 0)
+    total = lines[::size].clone()
     for start in range(1, size):
-        part = every[start::size]
+        part = lines[start::size]
         total[: len(part)].add_(part)
     total.div_(size)
-    if rest := len(every) % size:
+    if rest := len(lines) % size:
         total[-1].mul_(size / rest)
     return total.movedim(0, dim)
 
 
-def _added(plane: Tensor, change: Tensor, pixel_format: PixelFormat) -> Tensor:
+def _add_to_plane(plane: Tensor, change: Tensor, pixel_format: PixelFormat) -> Tensor:
     # Sums of 16-bit integers and rounding are exact in float32; 0 leaves every sample as it is.
-    changed = plane.float().add_(change).round_().clamp_(0, pixel_format.peak)
-    return changed.to(plane.dtype)
+    restored = plane.float().add_(change).round_().clamp_(0, pixel_format.peak)
+    return restored.to(plane.dtype)

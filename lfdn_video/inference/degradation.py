@@ -1,7 +1,7 @@
-"""Frames made worse instead of better: what `lfdn-video degrade` puts in place of the network.
+"""Engines that add rain or blur: `lfdn-video degrade` puts them in place of the network.
 
-A degradation is an engine whose model keeps count of the frames it is given, so frames go through
-it whole, one at a time, in order. Everything else is a run like any other.
+The model of such an engine counts the frames it is given, so frames go through it whole, one at a
+time, in order. Everything else is a run like any other.
 """
 
 from collections.abc import Callable
@@ -14,34 +14,49 @@ from lfdn.degrade import FallingRain, ShakenCamera
 from lfdn_video.inference.engine import Engine
 from lfdn_video.options import InferenceOptions
 
-Kind = Literal["rain", "blur"]
+DegradationKind = Literal["rain", "blur"]
 
 WHOLE_FRAMES = InferenceOptions(device="cpu", tile="off", batch=1)
-"""What a run with such an engine needs."""
+"""The inference options that a run with a degrading engine needs."""
 
 
 def degrading_engine(
-    kind: Kind, *, seed: int = 1, density: float = 1.0, exposure: float = 0.8, shake: float = 1.0
+    kind: DegradationKind,
+    *,
+    seed: int = 1,
+    density: float = 1.0,
+    exposure: float = 0.8,
+    shake: float = 1.0,
 ) -> Engine:
-    """An engine for one run, to be given to `restore` together with `WHOLE_FRAMES`.
+    """Make an engine that degrades the frames of one run.
 
-    `density` is for rain; `exposure`, the share of a frame's time with an open shutter, and `shake`
-    are for blur. See `lfdn.degrade.FallingRain` and `lfdn.degrade.ShakenCamera`.
+    Args:
+        kind: `rain` or `blur`.
+        seed: makes the random draws repeatable.
+        density: of rain, a factor on the number of drops, 0 or more.
+        exposure: of blur, the share of a frame's time during which the shutter is open; above 0,
+            up to 1.
+        shake: of blur, a factor on the camera's shake: 0 is a tripod, 1 moves the frame by up to
+            1/60 of its shorter side during an exposure.
+
+    Returns:
+        An engine to give to `restore` together with `WHOLE_FRAMES`. The caller closes it.
     """
-    degrade: Callable[[Tensor], Tensor]
+    model: Callable[[Tensor], Tensor]
     if kind == "rain":
-        degrade = _Rain(seed, density)
+        model = _RainModel(seed, density)
     else:
-        degrade = ShakenCamera(seed=seed, exposure=exposure, shake=shake).expose
-    about = f"{kind} {seed} {density} {exposure} {shake}"
-    return Engine(degrade, model_id=about)
+        model = ShakenCamera(seed=seed, exposure=exposure, shake=shake).expose
+    return Engine(model, model_id=f"{kind} {seed} {density} {exposure} {shake}")
 
 
-class _Rain:
-    """Rain in front of `[1, 3, H, W]` frames, made for their size."""
+class _RainModel:
+    """Lets rain fall in front of frames `[1, 3, H, W]`, made for their size."""
 
     def __init__(self, seed: int, density: float) -> None:
-        self._seed, self._density, self._index = seed, density, 0
+        self._seed = seed
+        self._density = density
+        self._frame_index = 0
         self._rain: FallingRain | None = None
 
     def __call__(self, frame: Tensor) -> Tensor:
@@ -49,7 +64,7 @@ class _Rain:
         rain = self._rain
         if rain is None or (rain.height, rain.width) != (height, width):
             self._rain = rain = FallingRain(height, width, seed=self._seed, density=self._density)
-        picture = frame[0].permute(1, 2, 0).contiguous().numpy()
-        rainy = rain.fall(picture, self._index)
-        self._index += 1
+        image = frame[0].permute(1, 2, 0).contiguous().numpy()
+        rainy = rain.fall(image, self._frame_index)
+        self._frame_index += 1
         return torch.from_numpy(rainy).permute(2, 0, 1)[None]

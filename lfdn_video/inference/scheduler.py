@@ -1,95 +1,39 @@
 """Frames to full batches of tiles, and back to frames in order.
 
-    frames -> upload -> RGB -> tiles ... batches across frames ... residual tiles -> merged ->
-    added to the frame's own planes -> download -> frames, as many as came, same order, same pts
+    frames ─ upload ─▶ RGB ─▶ tiles ─▶ batches, across frames ─▶ network ─▶ residual tiles ─ merge
+    frames, as many, in the same order, with the same pts ◀─ download ─ planes + residual ◀───┘
 
-Everything between upload and download happens on the device, and from RGB to the frame's own planes
-in one go where the device is a CPU and the frame a single tile: in the thread whose caches have it.
-Knows the engine only as a `Runner`; what a tile is stands in `tiles.py`, what planes are in
-`colour.py`.
+Everything between upload and download happens on the device. Where frames are not split, a lane of
+a CPU takes one from planes to planes. Knows the device only as a `Runner`; tiles are in `tiles.py`,
+planes and RGB in `colour.py`.
 
-A device that runs out of memory costs no frame. Those that are not finished are kept as they were
-decoded; whatever was made of them is dropped, something is given up, and they are done again: half
-as many tiles at a time, down to one; tiles half as large, down to 128 px; then what the runner can
-give up, which is precision, and the device itself.
+Memory fallback: a device that runs out of memory costs no frame. Frames that are not finished are
+kept as they were decoded. Whatever was made of them is dropped, something is reduced, and they are
+restored again. In this order: half as many tiles in a batch, down to one; tiles half as large, down
+to 128 px; then what the runner offers (`Runner.step_down`): half precision, and the CPU.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
-from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lfdn_video.errors import DeviceMemoryError, OptionError
 from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.inference.runner import Pending, Runner
 from lfdn_video.inference.tiles import ALIGNMENT_PX, Grid
 from lfdn_video.media import Frame, Plane
 from lfdn_video.options import InferenceOptions, smallest_tile_px
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-SMALLEST_SPARING_TILE_PX = 128
+SMALLEST_FALLBACK_TILE_PX = 128
 """Tiles are not halved below this to save memory; it would save next to nothing."""
 
-_log = logging.getLogger(__name__)
-
-
-class Pending(Protocol[T_co]):
-    """Something under way; `result()` waits for it. Asked once."""
-
-    def result(self) -> T_co: ...
-
-
-class Runner(Protocol):
-    """What the scheduler asks of an engine. `engine.Engine` is one, and says more."""
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """What its results depend on, to tell one run from another."""
-
-    @property
-    def lookahead(self) -> int:
-        """How many batches may be under way before the oldest is waited for."""
-
-    @property
-    def returning(self) -> int:
-        """How many frames may be on their way back before the oldest is waited for."""
-
-    def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
-        """Integer planes `[h, w]` on the device."""
-
-    def run(
-        self, batch: Callable[[], Tensor], then: Callable[[Tensor], T], *, height: int, width: int
-    ) -> Pending[T]:
-        """`then` of what the network changes in `batch()`.
-
-        That is `[B, 3, height, width]` in 0…1, what changes has the same shape, and is float32.
-        Both are called once, within `computing()`, in any thread, one after the other.
-        """
-
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
-        """Planes on their way back to arrays of their own."""
-
-    def computing(self) -> AbstractContextManager[None]:
-        """Entered around every work on tensors; never held across a `yield`."""
-
-    def choose_tile_px(self, height: int, width: int) -> int | None:
-        """The side of the tiles for a picture of that size; None: whole."""
-
-    def choose_batch(self, height: int, width: int) -> int:
-        """How many tiles of that size to run at a time."""
-
-    def step_down(self) -> str | None:
-        """Need less memory from now on. Says how, as in "on the CPU"; None if it cannot."""
-
-    def close(self) -> None:
-        """Give up what is held. Called by who made the runner."""
+logger = logging.getLogger(__name__)
 
 
 def restore_frames(
@@ -98,201 +42,33 @@ def restore_frames(
     runner: Runner,
     options: InferenceOptions | None = None,
 ) -> Generator[Frame]:
-    """Each of `frames` restored: same order, pts, format and size. Closes `frames` at the end.
+    """Restore frames.
 
-    `converter` is the stream's; a frame with an `info` of its own gets one of its own. A frame of
-    another size or format than the one before starts a new grid. Errors of the engine pass through.
+    Args:
+        frames: the frames, in order. Their planes must not change until they are restored. A
+            generator is closed at the end, or when this one is closed.
+        converter: the stream's. A frame with an `info` of its own, an image, gets one of its own.
+        runner: runs the network; it stays open. Not used by anybody else meanwhile.
+        options: how frames are split and batched; device and precision are the runner's affair.
+
+    Yields:
+        Each frame restored, in the same order, with its pts, duration, name, format and size. Its
+        planes are the receiver's own.
+
+    Raises:
+        DeviceMemoryError: the device's memory does not suffice, whatever was reduced.
+        OptionError: the tiles asked for are too small for their overlap.
+        WeightsError: the network's output is not finite.
     """
-    schedule = _Schedule(converter, runner, options or InferenceOptions())
+    scheduler = _Scheduler(converter, runner, options or InferenceOptions())
     with closing(frames) if isinstance(frames, Generator) else nullcontext():
         for frame in frames:
-            schedule.add(frame)
-            yield from schedule.ready(runner.lookahead, runner.returning)
-        schedule.flush()
-        yield from schedule.ready(0, 0)
-
-
-class _Job:
-    """One frame on its way: its planes on the device, and what becomes of them."""
-
-    def __init__(
-        self, frame: Frame, converter: PlaneConverter, planes: tuple[Tensor, ...], grid: Grid
-    ) -> None:
-        self.frame = frame
-        self.changed: tuple[Tensor, ...] | None = None
-        """The planes, once all tiles are there."""
-        self._converter, self._planes, self._grid = converter, planes, grid
-        self._tiles: list[Tensor] = []
-        self._residuals: dict[int, Tensor] = {}
-        self._to_come = list(range(len(grid)))
-        """How many tiles behind each. Taken from the end, which is atomic: no lock is needed."""
-
-    def cut(self) -> None:
-        """Make all tiles now."""
-        self._tiles = self._grid.split(self._converter.to_rgb(self._planes))
-
-    def tile(self, number: int) -> Tensor:
-        """Upright RGB `[1, 3, H, W]`; made now, by the thread that works on it, unless cut."""
-        return self._tiles[number] if self._tiles else self._converter.to_rgb(self._planes)
-
-    def arrive(self, number: int, residual: Tensor) -> None:
-        """What the network changes in a tile. Whoever brings the last one puts them together."""
-        self._residuals[number] = residual
-        if self._to_come.pop() == 0:
-            tiles = [self._residuals[index] for index in range(len(self._grid))]
-            self.changed = self._converter.add_residual(self._planes, self._grid.merge(tiles))
-            self._tiles, self._residuals = [], {}
-
-
-class _Tile(NamedTuple):
-    """One of a frame's tiles."""
-
-    job: _Job
-    number: int
-
-
-class _Schedule:
-    """Three queues: tiles that wait for a full batch, batches under way, frames on their way back.
-
-    All are first in, first out, and a frame's tiles stay together, so frames leave in order.
-    Until a frame is on its way back, it is also kept as it came, to be done again.
-    """
-
-    def __init__(
-        self, converter: PlaneConverter, runner: Runner, options: InferenceOptions
-    ) -> None:
-        self._converter, self._runner, self._options = converter, runner, options
-        self._grid: Grid | None = None
-        self._batch_size = 1
-        self._tile_limit_px: int | None = None
-        self._batch_limit: int | None = None
-        self._unfinished: deque[Frame] = deque()
-        self._jobs: deque[_Job] = deque()
-        self._tiles: deque[_Tile] = deque()
-        self._batches: deque[Pending[None]] = deque()
-        self._returning: deque[tuple[Frame, Pending[tuple[Plane, ...]]]] = deque()
-
-    def add(self, frame: Frame) -> None:
-        """Upload a frame and run the batches that are full with it."""
-        self._unfinished.append(frame)
-        self._sparing(lambda: self._start(frame))
-
-    def flush(self) -> None:
-        """Run what waits, as a smaller batch."""
-        self._sparing(self._run_rest)
-
-    def ready(self, lookahead: int, returning: int) -> Iterator[Frame]:
-        """The frames that are done; so many batches and frames are left under way."""
-        self._sparing(lambda: self._finish_all_but(lookahead))
-        while len(self._returning) > returning:
-            frame, planes = self._returning.popleft()
-            yield replace(frame, planes=(*planes.result(), *_alpha(frame)))
-
-    def _sparing(self, work: Callable[[], None]) -> None:
-        """Do it; where memory does not suffice, with less and less of it."""
-        what = _out_of_memory(work)
-        while what is not None:
-            self._jobs.clear()
-            self._tiles.clear()
-            self._batches.clear()
-            _log.warning("%s; going on %s", what, self._give_up(what))
-            what = _out_of_memory(self._redo)
-
-    def _redo(self) -> None:
-        """One frame at a time; `_finish` takes from those that are unfinished."""
-        for frame in tuple(self._unfinished):
-            self._start(frame)
-            self._finish_all_but(0)
-        self._run_rest()
-        self._finish_all_but(0)
-
-    def _give_up(self, what: str) -> str:
-        """Something that takes memory; says how it goes on. DeviceMemoryError if none is left."""
-        grid, self._grid = self._grid, None
-        if self._batch_size > 1:
-            self._batch_limit = self._batch_size = self._batch_size // 2
-            return f"with at most {self._batch_limit} tiles at a time"
-        if grid is not None:
-            half_px = max(grid.tile_height, grid.tile_width) // 2
-            half_px -= half_px % -ALIGNMENT_PX  # up to the next multiple
-            least_px = smallest_tile_px(self._options.overlap_px)
-            if half_px >= max(SMALLEST_SPARING_TILE_PX, least_px):
-                self._tile_limit_px = half_px
-                return f"in tiles of at most {half_px} px"
-        self._tile_limit_px = self._batch_limit = None
-        if (stepped := self._runner.step_down()) is None:
-            raise DeviceMemoryError(what)
-        return stepped
-
-    def _start(self, frame: Frame) -> None:
-        converter = self._converter if frame.info is None else PlaneConverter(frame.info)
-        planes = self._runner.upload(_without_alpha(frame))
-        grid = self._grid_for(*converter.upright_size(planes))
-        job = _Job(frame, converter, planes, grid)
-        self._jobs.append(job)
-        if len(grid) > 1:
-            with self._runner.computing():
-                job.cut()
-        self._tiles.extend(_Tile(job, number) for number in range(len(grid)))
-        while len(self._tiles) >= self._batch_size:
-            self._run(self._batch_size)
-
-    def _run_rest(self) -> None:
-        if self._tiles:
-            self._run(len(self._tiles))
-
-    def _finish_all_but(self, lookahead: int) -> None:
-        while len(self._batches) > lookahead:
-            self._finish(self._batches.popleft())
-
-    def _grid_for(self, height: int, width: int) -> Grid:
-        grid = self._grid
-        if grid is None or (grid.height, grid.width) != (height, width):
-            self._run_rest()  # a batch has tiles of one size
-            self._grid = grid = choose_grid(
-                height, width, self._runner, self._options, limit_px=self._tile_limit_px
+            scheduler.add(frame)
+            yield from scheduler.finished_frames(
+                runner.max_batches_in_flight, runner.max_downloads_in_flight
             )
-            chosen = self._options.batch
-            wanted = (
-                self._runner.choose_batch(grid.tile_height, grid.tile_width)
-                if chosen == "auto"
-                else chosen
-            )
-            self._batch_size = min(wanted, self._batch_limit or wanted)
-            _log.info(
-                "%d×%d px: tiles of %d×%d px, %d a frame, %d at a time",
-                *(width, height, grid.tile_width, grid.tile_height, len(grid), self._batch_size),
-            )
-        return grid
-
-    def _run(self, count: int) -> None:
-        tiles = [self._tiles.popleft() for _ in range(count)]
-        assert self._grid is not None
-        self._batches.append(
-            self._runner.run(
-                partial(_batch_of, tiles),
-                partial(_hand_out, tiles),
-                height=self._grid.tile_height,
-                width=self._grid.tile_width,
-            )
-        )
-
-    def _finish(self, batch: Pending[None]) -> None:
-        batch.result()
-        while self._jobs and (changed := self._jobs[0].changed) is not None:
-            self._returning.append((self._jobs[0].frame, self._runner.download(changed)))
-            self._jobs.popleft()
-            self._unfinished.popleft()
-
-
-def _batch_of(tiles: Sequence[_Tile]) -> Tensor:
-    pictures = [tile.job.tile(tile.number) for tile in tiles]
-    return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
-
-
-def _hand_out(tiles: Sequence[_Tile], residuals: Tensor) -> None:
-    for place, tile in enumerate(tiles):
-        tile.job.arrive(tile.number, residuals[place : place + 1])
+        scheduler.flush()
+        yield from scheduler.finished_frames(0, 0)
 
 
 def choose_grid(
@@ -301,17 +77,25 @@ def choose_grid(
     runner: Runner,
     options: InferenceOptions,
     *,
-    limit_px: int | None = None,
+    max_tile_px: int | None = None,
 ) -> Grid:
-    """The grid that `options` ask for, for a picture of that size; OptionError if it cannot be.
+    """Choose how frames of one size are split into tiles.
 
-    `limit_px`: no tile is to be larger, whatever the options say.
+    Args:
+        height: of a frame, upright, in px.
+        width: of a frame, upright, in px.
+        runner: knows what fits the device, for `tile="auto"`.
+        options: the tile and the overlap asked for.
+        max_tile_px: no tile is to be larger, whatever the options say; None: no such limit.
+
+    Raises:
+        OptionError: the tiles would be too small for their overlap.
     """
     tile_px = runner.choose_tile_px(height, width) if options.tile == "auto" else options.tile
     if tile_px == "off":
         tile_px = None
-    if limit_px is not None:
-        tile_px = min(tile_px or limit_px, limit_px)
+    if max_tile_px is not None:
+        tile_px = min(tile_px or max_tile_px, max_tile_px)
     if tile_px is None:
         return Grid.whole(height, width)
     try:
@@ -320,12 +104,219 @@ def choose_grid(
         raise OptionError(str(error)) from error
 
 
-def _out_of_memory(work: Callable[[], None]) -> str | None:
-    """Do it; what there was no memory for, if so."""
+class _FrameInFlight:
+    """A frame on the device: its planes, its tiles, and the residuals that have come so far."""
+
+    def __init__(
+        self, frame: Frame, converter: PlaneConverter, planes: tuple[Tensor, ...], grid: Grid
+    ) -> None:
+        self.frame = frame
+        self.restored: tuple[Tensor, ...] | None = None
+        """The restored planes on the device, once all tiles are there."""
+        self._converter = converter
+        self._planes = planes
+        self._grid = grid
+        self._tiles: list[Tensor] = []
+        self._residuals: dict[int, Tensor] = {}
+        self._outstanding = list(range(len(grid)))
+
+    def split(self) -> None:
+        """Make all tiles now, in this thread."""
+        self._tiles = self._grid.split(self._converter.to_rgb(self._planes))
+
+    def tile(self, number: int) -> Tensor:
+        """Return a tile, upright RGB `[1, 3, H, W]`; the whole frame if it is not split."""
+        return self._tiles[number] if self._tiles else self._converter.to_rgb(self._planes)
+
+    def add_residual(self, number: int, residual: Tensor) -> None:
+        """Keep a tile's residual; with the last one, merge them and restore the planes."""
+        self._residuals[number] = residual
+        # Lanes bring tiles in any order and at the same time. Popping is atomic, so exactly one of
+        # them gets the 0, and by then each has stored its residual: no lock is needed.
+        if self._outstanding.pop() == 0:
+            residuals = [self._residuals[each] for each in range(len(self._grid))]
+            merged = self._grid.merge(residuals)
+            self.restored = self._converter.add_residual(self._planes, merged)
+            self._tiles = []
+            self._residuals = {}
+
+
+class _Tile(NamedTuple):
+    """One of a frame's tiles, by its number in the grid."""
+
+    frame: _FrameInFlight
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _TileBatch:
+    """Tiles of one size, of one frame or several; a `runner.Job`."""
+
+    tiles: Sequence[_Tile]
+    height: int
+    width: int
+
+    def make_batch(self) -> Tensor:
+        tiles = [tile.frame.tile(tile.number) for tile in self.tiles]
+        return tiles[0] if len(tiles) == 1 else torch.cat(tiles)
+
+    def consume(self, residual: Tensor, /) -> None:
+        for row, tile in enumerate(self.tiles):
+            tile.frame.add_residual(tile.number, residual[row : row + 1])
+
+
+class _Scheduler:
+    """Three queues: tiles that wait for a full batch, batches in flight, downloads in flight.
+
+    All are first in, first out, and a frame's tiles stay together, so frames leave in order. Until
+    its download begins, a frame is also kept as it was decoded, for the memory fallback.
+    """
+
+    def __init__(
+        self, converter: PlaneConverter, runner: Runner, options: InferenceOptions
+    ) -> None:
+        self._converter = converter
+        self._runner = runner
+        self._options = options
+        self._grid: Grid | None = None
+        self._batch_size = 1
+        self._max_tile_px: int | None = None
+        self._max_batch_size: int | None = None
+        self._unfinished: deque[Frame] = deque()
+        self._frames: deque[_FrameInFlight] = deque()
+        self._tiles: deque[_Tile] = deque()
+        self._batches: deque[Pending[None]] = deque()
+        self._downloads: deque[tuple[Frame, Pending[tuple[Plane, ...]]]] = deque()
+
+    def add(self, frame: Frame) -> None:
+        """Upload a frame, and submit the batches that are full with it."""
+        self._unfinished.append(frame)
+        self._with_memory_fallback(lambda: self._upload(frame))
+
+    def flush(self) -> None:
+        """Submit the tiles that still wait, as a smaller batch."""
+        self._with_memory_fallback(self._submit_waiting)
+
+    def finished_frames(self, max_batches: int, max_downloads: int) -> Iterator[Frame]:
+        """Yield restored frames until so many batches and downloads are left in flight."""
+        self._with_memory_fallback(lambda: self._finish_batches(max_batches))
+        while len(self._downloads) > max_downloads:
+            frame, planes = self._downloads.popleft()
+            yield replace(frame, planes=(*planes.result(), *_alpha(frame)))
+
+    def _upload(self, frame: Frame) -> None:
+        converter = self._converter if frame.info is None else PlaneConverter(frame.info)
+        planes = self._runner.upload(_without_alpha(frame))
+        grid = self._grid_for(*converter.upright_size(planes))
+        in_flight = _FrameInFlight(frame, converter, planes, grid)
+        self._frames.append(in_flight)
+        if len(grid) > 1:
+            with self._runner.compute_context():
+                in_flight.split()
+        self._tiles.extend(_Tile(in_flight, number) for number in range(len(grid)))
+        while len(self._tiles) >= self._batch_size:
+            self._submit(self._batch_size)
+
+    def _grid_for(self, height: int, width: int) -> Grid:
+        """Return the grid for frames of this size, and choose the batch with a new one."""
+        grid = self._grid
+        if grid is None or (grid.height, grid.width) != (height, width):
+            self._submit_waiting()  # a batch has tiles of one size
+            self._grid = grid = choose_grid(
+                height, width, self._runner, self._options, max_tile_px=self._max_tile_px
+            )
+            self._batch_size = self._choose_batch_size(grid)
+            logger.info(
+                "%d×%d px: tiles of %d×%d px, %d a frame, %d at a time",
+                *(width, height, grid.tile_width, grid.tile_height, len(grid), self._batch_size),
+            )
+        return grid
+
+    def _choose_batch_size(self, grid: Grid) -> int:
+        if self._options.batch == "auto":
+            wanted = self._runner.choose_batch(grid.tile_height, grid.tile_width)
+        else:
+            wanted = self._options.batch
+        return min(wanted, self._max_batch_size or wanted)
+
+    def _submit_waiting(self) -> None:
+        if self._tiles:
+            self._submit(len(self._tiles))
+
+    def _submit(self, count: int) -> None:
+        tiles = [self._tiles.popleft() for _ in range(count)]
+        assert self._grid is not None
+        batch = _TileBatch(tiles, self._grid.tile_height, self._grid.tile_width)
+        self._batches.append(self._runner.submit(batch))
+
+    def _finish_batches(self, left: int) -> None:
+        """Wait for batches, oldest first, until `left` are in flight."""
+        while len(self._batches) > left:
+            self._batches.popleft().result()
+            self._download_finished()
+
+    def _download_finished(self) -> None:
+        """Start the downloads of frames whose tiles are all restored, oldest first."""
+        while self._frames and (restored := self._frames[0].restored) is not None:
+            download = self._runner.download(restored)
+            self._downloads.append((self._frames.popleft().frame, download))
+            self._unfinished.popleft()
+
+    def _with_memory_fallback(self, work: Callable[[], None]) -> None:
+        """Do the work; while memory does not suffice, reduce something and restore again."""
+        shortage = _run_and_catch_shortage(work)
+        while shortage is not None:
+            # Dropping these frees what they hold on the device. Downloads are left: they are done.
+            self._frames.clear()
+            self._tiles.clear()
+            self._batches.clear()
+            how = self._reduce_memory(shortage)
+            logger.warning("%s; going on %s", shortage, how)
+            shortage = _run_and_catch_shortage(self._restore_unfinished)
+
+    def _restore_unfinished(self) -> None:
+        """Restore one frame at a time; those that are finished leave `_unfinished`."""
+        for frame in tuple(self._unfinished):
+            self._upload(frame)
+            self._finish_batches(0)
+        self._submit_waiting()
+        self._finish_batches(0)
+
+    def _reduce_memory(self, shortage: str) -> str:
+        """Reduce the batch, the tiles, or what the runner uses.
+
+        Returns:
+            How, to be read after "going on".
+
+        Raises:
+            DeviceMemoryError: nothing is left to reduce.
+        """
+        grid = self._grid
+        self._grid = None  # chosen anew with the next frame
+        if self._batch_size > 1:
+            self._max_batch_size = self._batch_size = self._batch_size // 2
+            return f"with at most {self._max_batch_size} tiles at a time"
+        if grid is not None:
+            half_px = max(grid.tile_height, grid.tile_width) // 2
+            half_px -= half_px % -ALIGNMENT_PX  # up to the next multiple
+            least_px = smallest_tile_px(self._options.overlap_px)
+            if half_px >= max(SMALLEST_FALLBACK_TILE_PX, least_px):
+                self._max_tile_px = half_px
+                return f"in tiles of at most {half_px} px"
+        # The runner's step makes room, so batches and tiles begin again at what suits it.
+        self._max_tile_px = None
+        self._max_batch_size = None
+        if (how := self._runner.step_down()) is None:
+            raise DeviceMemoryError(shortage)
+        return how
+
+
+def _run_and_catch_shortage(work: Callable[[], None]) -> str | None:
+    """Do the work; return what there was too little memory for, or None."""
     try:
         work()
     except DeviceMemoryError as error:
-        return error.what  # the error itself would keep all that was on the device
+        return error.what  # the error's traceback would keep all that was on the device
     return None
 
 

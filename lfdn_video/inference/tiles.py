@@ -1,19 +1,19 @@
-"""A picture's tiles and back: pure geometry and blending, on tensors of any device.
+"""Tiles of a frame, and the frame merged from them: geometry and blending, on any device.
 
-Knows nothing of video, of the network, or of how large a tile may be; `engine.py` says that.
+Knows nothing of video, of the network, or of how large a tile may be; the runner says that.
 
-    |---------------- picture ----------------|    All tiles are equal, and neighbours share at
-    [----- tile 0 ----]                            least `overlap_px`. They are spread evenly,
+    |----------------- frame -----------------|    All tiles are equal, and neighbours overlap by
+    [----- tile 0 ----]                            at least `overlap_px`. They are spread evenly,
                 [----- tile 1 ----]                so there is no thin last one.
                             [----- tile 2 ----]
     ############9975310                            Weights, in tenths, # being 1: half a cosine
                 0013579#####9975310                across each overlap, 1 elsewhere, also at the
-                            0013579############    picture's own edge. Everywhere they sum to 1.
+                            0013579############    frame's own edge. Everywhere they sum to 1.
 
 Columns are treated like rows, and a tile's weights are the product of the two. Tiles begin at
 multiples of 16, but for the last, so that the network's strides fall where they fall in the whole
-picture. What is merged is meant to be the network's residual, not the picture: a tile then adds
-nothing where the network changes nothing.
+frame. Merge residuals rather than restored tiles: then a tile adds nothing where the network
+changes nothing.
 """
 
 import math
@@ -30,7 +30,7 @@ ALIGNMENT_PX = 16  # the network halves its input four times
 
 
 class Box(NamedTuple):
-    """Where a tile lies in the picture, in px: rows top…top+height, columns left…left+width."""
+    """A tile's place in the frame, in px: rows top…top+height, columns left…left+width."""
 
     top: int
     left: int
@@ -39,10 +39,19 @@ class Box(NamedTuple):
 
 
 class Grid:
-    """Equal tiles that cover a picture of `height` × `width` px.
+    """Equal tiles that cover a frame; `split` and `merge` are inverse to each other.
 
-    A tile's sides are multiples of 16 not above `tile_px`, or the picture's own side where that is
-    not larger. `split` and `merge` are inverse to each other.
+    A tile's sides are multiples of 16 not above `tile_px`, or the frame's own side where that is
+    not larger.
+
+    Args:
+        height: of the frame, in px.
+        width: of the frame, in px.
+        tile_px: the largest side of a tile, at least `smallest_tile_px(overlap_px)`.
+        overlap_px: how far neighbouring tiles overlap at least, 0 or more.
+
+    Raises:
+        ValueError: the tile is too small for the overlap, or the overlap is negative.
     """
 
     def __init__(self, height: int, width: int, *, tile_px: int, overlap_px: int) -> None:
@@ -51,9 +60,10 @@ class Grid:
                 f"tile_px: {tile_px} px is too small for an overlap of {overlap_px} px; "
                 f"at least {smallest_tile_px(overlap_px)} px are needed"
             )
-        self.height, self.width = height, width
-        self._tops, self.tile_height = _spread(height, tile_px, overlap_px)
-        self._lefts, self.tile_width = _spread(width, tile_px, overlap_px)
+        self.height = height
+        self.width = width
+        self._tops, self.tile_height = _place_tiles(height, tile_px, overlap_px)
+        self._lefts, self.tile_width = _place_tiles(width, tile_px, overlap_px)
         self.boxes = tuple(
             Box(top, left, self.tile_height, self.tile_width)
             for top in self._tops
@@ -62,70 +72,76 @@ class Grid:
 
     @classmethod
     def whole(cls, height: int, width: int) -> "Grid":
-        """One tile, the picture itself, whatever its size."""
+        """Return the grid whose one tile is the frame itself, whatever its size in px."""
         side_px = max(height, width, smallest_tile_px(0))
         return cls(height, width, tile_px=side_px, overlap_px=0)
 
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def split(self, picture: Tensor) -> list[Tensor]:
-        """Views of `[..., H, W]`, each `[..., tile_height, tile_width]`, row by row."""
+    def split(self, frame: Tensor) -> list[Tensor]:
+        """Return views of a frame `[..., H, W]`, each `[..., tile_height, tile_width]`, by rows."""
         if len(self) == 1:
-            return [picture]
+            return [frame]
         return [
-            picture[..., box.top : box.top + box.height, box.left : box.left + box.width]
+            frame[..., box.top : box.top + box.height, box.left : box.left + box.width]
             for box in self.boxes
         ]
 
     def merge(self, tiles: Sequence[Tensor]) -> Tensor:
-        """The picture `[..., H, W]` of tiles in the order of `split`, blended in their overlaps.
+        """Blend tiles into a frame.
 
-        A single tile is returned as it is, not copied.
+        Args:
+            tiles: `[..., tile_height, tile_width]` each, as many and in the order as of `split`.
+
+        Returns:
+            The frame `[..., H, W]`; where there is a single tile, that tensor itself.
         """
         assert len(tiles) == len(self)
         if len(self) == 1:
             return tiles[0]
         first = tiles[0]
-        picture = first.new_zeros((*first.shape[:-2], self.height, self.width))
+        frame = first.new_zeros((*first.shape[:-2], self.height, self.width))
         for box, tile, weight in zip(self.boxes, tiles, self._weights(first), strict=True):
             rows = slice(box.top, box.top + box.height)
             columns = slice(box.left, box.left + box.width)
-            picture[..., rows, columns].addcmul_(tile, weight)
-        return picture
+            frame[..., rows, columns].addcmul_(tile, weight)
+        return frame
 
     def _weights(self, like: Tensor) -> list[Tensor]:
-        """One `[tile_height, tile_width]` per tile, summing to 1 at each pixel of the picture."""
-        down = _ramps(self._tops, self.tile_height)
-        across = _ramps(self._lefts, self.tile_width)
-        rows = [ramp.to(like.device, like.dtype) for ramp in down]
-        columns = [ramp.to(like.device, like.dtype) for ramp in across]
+        """Return `[tile_height, tile_width]` for each tile; they sum to 1 at every pixel."""
+        down = _blend_weights(self._tops, self.tile_height)
+        across = _blend_weights(self._lefts, self.tile_width)
+        rows = [weights.to(like.device, like.dtype) for weights in down]
+        columns = [weights.to(like.device, like.dtype) for weights in across]
         return [row[:, None] * column for row in rows for column in columns]
 
 
-def _spread(length: int, tile_px: int, overlap_px: int) -> tuple[tuple[int, ...], int]:
-    """Positions and size of the fewest equal tiles along one axis."""
+def _place_tiles(length: int, tile_px: int, overlap_px: int) -> tuple[tuple[int, ...], int]:
+    """Return the positions and the size of the fewest equal tiles along one axis."""
     if length <= tile_px:
         return (0,), length
     limit = tile_px // ALIGNMENT_PX * ALIGNMENT_PX
-    count, size = 1, length
+    count = 1
+    size = length
     while size > limit:
         count += 1
         # Aligning moves two neighbours apart by at most one step; that is added to the overlap.
         covered = length + (count - 1) * (overlap_px + ALIGNMENT_PX)
-        size = _up(math.ceil(covered / count))
+        size = _round_up(math.ceil(covered / count))
     step = (length - size) / (count - 1)
     inner = (round(index * step / ALIGNMENT_PX) * ALIGNMENT_PX for index in range(count - 1))
     return (*inner, length - size), size
 
 
-def _up(length: int) -> int:
+def _round_up(length: int) -> int:
+    """Return the next multiple of the alignment."""
     return -(-length // ALIGNMENT_PX) * ALIGNMENT_PX
 
 
 @cache
-def _ramps(positions: tuple[int, ...], size: int) -> tuple[Tensor, ...]:
-    """Weights along one axis, `[size]` per tile, float64: half a cosine across each overlap."""
+def _blend_weights(positions: tuple[int, ...], size: int) -> tuple[Tensor, ...]:
+    """Return weights along one axis, `[size]` for each tile, float64."""
     ramps = [torch.ones(size, dtype=torch.float64) for _ in positions]
     for index in range(len(positions) - 1):
         shared = positions[index] + size - positions[index + 1]
@@ -134,11 +150,13 @@ def _ramps(positions: tuple[int, ...], size: int) -> tuple[Tensor, ...]:
             rise = torch.sin(centres * (math.pi / 2)) ** 2
             ramps[index + 1][:shared] *= rise
             ramps[index][size - shared :] *= 1 - rise
-    return _normalized(positions, size, ramps)
+    return _normalize_weights(positions, size, ramps)
 
 
-def _normalized(positions: tuple[int, ...], size: int, ramps: list[Tensor]) -> tuple[Tensor, ...]:
-    """Exactly a sum of 1 at each pixel, also where three tiles meet."""
+def _normalize_weights(
+    positions: tuple[int, ...], size: int, ramps: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """Make weights sum to exactly 1 at each pixel, also where three tiles meet."""
     total = torch.zeros(positions[-1] + size, dtype=torch.float64)
     for position, ramp in zip(positions, ramps, strict=True):
         total[position : position + size] += ramp

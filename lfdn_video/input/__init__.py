@@ -1,0 +1,1 @@
+"""Everything that reads: videos and images as `Frame`s. Start at `open.py`."""

@@ -1,6 +1,7 @@
-"""Interlaced frames to whole ones, by FFmpeg's `bwdif`: a frame for a frame, at its time."""
+"""Deinterlacing by FFmpeg's `bwdif`: one frame out for each frame in, with the same pts."""
 
 from collections import deque
+from fractions import Fraction
 from typing import Generic, TypeVar
 
 from av.error import BlockingIOError as NotYetError
@@ -8,42 +9,50 @@ from av.error import EOFError as NoMoreError
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from lfdn_video.media import VideoInfo
-
 T = TypeVar("T")
 
 
 class Deinterlacer(Generic[T]):
-    """One frame behind, as the filter looks at the next one too. `flush` gives what it holds.
+    """Deinterlaces frames in order, one frame behind, because the filter needs the next one too.
 
-    Frames that are not marked as interlaced stay as they are, in a video that has such marks at
-    all. With each frame goes something of the caller's.
+    Each frame travels with a value of the caller's, such as its timestamps.
+
+    Args:
+        time_base: any, in seconds; the filter asks for one and does not use it.
+        only_marked: leave frames alone that are not marked as interlaced. Without it all frames
+            are deinterlaced, for sources that lack the marks.
     """
 
-    def __init__(self, info: VideoInfo) -> None:
-        self._which = "interlaced" if info.interlaced else "all"
-        self._time_base = info.time_base
+    def __init__(self, time_base: Fraction, *, only_marked: bool) -> None:
+        self._which = "interlaced" if only_marked else "all"
+        self._time_base = time_base
         self._graph: Graph | None = None
-        self._held: deque[T] = deque()
+        self._pending: deque[T] = deque()
 
-    def push(self, frame: VideoFrame, of_it: T) -> list[tuple[VideoFrame, T]]:
-        """All frames have one size and format."""
+    def push(self, frame: VideoFrame, value: T) -> list[tuple[VideoFrame, T]]:
+        """Take in the next frame; all have one size and pixel format.
+
+        Returns:
+            The frames that are ready, each with its value.
+        """
         if self._graph is None:
-            self._graph = self._new_graph(frame)
-        frame.pts, frame.time_base = len(self._held), self._time_base  # the filter wants any
-        self._held.append(of_it)
+            self._graph = self._build_graph(frame)
+        frame.pts = len(self._pending)  # the filter needs a pts, any will do
+        frame.time_base = self._time_base
+        self._pending.append(value)
         self._graph.push(frame)
-        return self._ready(self._graph)
+        return self._pull_ready(self._graph)
 
     def flush(self) -> list[tuple[VideoFrame, T]]:
-        """The rest; what comes after it has nothing to do with it."""
+        """Return the frames still held; frames pushed later start afresh."""
         if self._graph is None:
             return []
-        graph, self._graph = self._graph, None
+        graph = self._graph
+        self._graph = None
         graph.push(None)
-        return self._ready(graph)
+        return self._pull_ready(graph)
 
-    def _new_graph(self, frame: VideoFrame) -> Graph:
+    def _build_graph(self, frame: VideoFrame) -> Graph:
         graph = Graph()
         source = graph.add_buffer(
             width=frame.width,
@@ -59,13 +68,13 @@ class Deinterlacer(Generic[T]):
         ).configure()
         return graph
 
-    def _ready(self, graph: Graph) -> list[tuple[VideoFrame, T]]:
+    def _pull_ready(self, graph: Graph) -> list[tuple[VideoFrame, T]]:
         ready = []
-        while self._held:
+        while self._pending:
             try:
                 frame = graph.pull()
             except (NotYetError, NoMoreError):
                 break
             assert isinstance(frame, VideoFrame)
-            ready.append((frame, self._held.popleft()))
+            ready.append((frame, self._pending.popleft()))
         return ready

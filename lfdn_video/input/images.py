@@ -1,18 +1,14 @@
-"""Pictures in: one file, a folder, or a pattern like `frame_%05d.png` or `*.jpg`.
+"""Reads images: one file, a folder, or a pattern like `frame_%05d.png` or `*.jpg`.
 
-Samples stay in the file's own format. Each picture may have a size, format and orientation of its
-own: `Frame.info` says which. Pictures are written in `output/images.py`.
+Samples stay in the file's own pixel format. Each image may have a size, format and orientation of
+its own; `Frame.info` describes it. `output/images.py` writes images.
 """
 
-import logging
 import re
-from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from av.codec.context import CodecContext, ThreadType
 from av.error import FFmpegError
@@ -22,155 +18,149 @@ from av.video.frame import VideoFrame
 
 from lfdn_video import image_tags
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.ffmpeg import decoding_limits, ffmpeg_words
-from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
-from lfdn_video.media import IMAGES, Colour, Frame, Plane, StreamInfo, VideoInfo
+from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
+from lfdn_video.frame_io import FrameReader
+from lfdn_video.image_files import (
+    ENCODERS,
+    FRAME_NUMBER,
+    find_decoder,
+    is_image_file,
+    list_numbered_files,
+)
+from lfdn_video.media import IMAGES, Frame, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, SpanOptions
-from lfdn_video.planes import planes_of, working_format
-
-LOGGER = logging.getLogger(__name__)
+from lfdn_video.planes import extract_planes, read_colour, working_format
 
 _DIGITS = re.compile(r"(\d+)")
 
 
 def is_image_source(source: str | Path) -> bool:
-    """Whether it is for `ImageReader`: by its name, or because it is a folder."""
+    """Tell whether `source` is for `ImageReader`: a folder, or a name with an image's suffix."""
     path = Path(source)
     return path.is_dir() or path.suffix.lower() in ENCODERS
 
 
-class ImageReader:
-    """Reads pictures as the frames of a video of `IMAGE_RATE`. A context manager, like `Reader`."""
+class ImageReader(FrameReader):
+    """Reads images as the frames of a video of `IMAGE_RATE`.
+
+    An image that cannot be decoded is left out and counted, unless it is the only one.
+
+    Args:
+        source: an image file, a folder with images, or a pattern with `%d` or wildcards.
+        span: the images to read, by their times at `IMAGE_RATE`; None reads all.
+
+    Raises:
+        InputError: there is no image, or none that can be decoded.
+        OptionError: the span starts behind the last image.
+    """
 
     def __init__(self, source: str | Path, span: SpanOptions | None = None) -> None:
+        super().__init__()
         self.span = span or SpanOptions()
-        self.warnings: list[str] = []
-        """What a user should know about the source, in the order it was noticed."""
-        self.corrupt_packets = 0
-        """Pictures met so far that could not be decoded; they are left out."""
-        self.repeated_frames = 0
-        self.dropped_frames: Counter[str] = Counter()
-        """Pictures that are not given, by the reason."""
-        self._path = Path(source)
-        self._files = _in_span(_found(self._path), self.span, self._path)
+        path = Path(source)
+        self._files = _select_span(_find_images(path), self.span, path)
         self.info = replace(
-            _first_readable(self._files),
-            path=self._path,
+            _probe_first(self._files),
+            path=path,
             frame_count=len(self._files),
             duration_s=float(len(self._files) / IMAGE_RATE),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing stays open between pictures."""
-
     def frames(self) -> Generator[Frame]:
-        """The pictures in the order of their numbers; pts count from 0."""
+        """Yield the images in the order of their numbers; pts count the files from 0."""
         for pts, file in enumerate(self._files):
             try:
-                info, planes = _read(file)
+                info, planes = _read_image(file)
             except InputError as error:
                 if len(self._files) == 1:
                     raise
                 self.corrupt_packets += 1
                 self.dropped_frames["cannot be decoded"] += 1
-                self.warnings.append(f"{error}; it is left out")
-                LOGGER.warning("%s", self.warnings[-1])
+                problem = str(error).removeprefix(f"{file}: ")
+                self.warnings.add(file, f"{problem}; it is left out")
                 continue
             yield Frame(planes, info.format, pts, 1, file.name, info)
 
+    def close(self) -> None:
+        """Nothing is open between two images."""
 
-def _found(source: Path) -> list[Path]:
-    """The picture files that a source means, in order. InputError if there is none."""
+
+def _find_images(source: Path) -> list[Path]:
+    """List the files that `source` stands for, in natural order. InputError if there is none."""
     if source.is_dir():
         files = [file for file in source.iterdir() if is_image_file(file)]
-        none = "holds no pictures; give a folder with pictures, or a file"
+        problem = "holds no images; give a folder with images, or a file"
     elif source.exists() or not _is_pattern(source.name):
         return [source]
     else:
-        files = numbered_files(source) if FRAME_NUMBER.search(source.name) else _matching(source)
-        none = "matches no file; check the pattern"
+        numbered = FRAME_NUMBER.search(source.name)
+        files = list_numbered_files(source) if numbered else _list_matching(source)
+        problem = "matches no file; check the pattern"
     if not files:
-        raise InputError(f"{source}: {none}")
-    return sorted(files, key=_natural)
-
-
-def _first_readable(files: list[Path]) -> VideoInfo:
-    """Of the first picture that is not damaged. InputError, about the first one, if all are."""
-    first_error: InputError | None = None
-    for file in files:
-        try:
-            return _read(file)[0]
-        except InputError as error:
-            first_error = first_error or error
-    assert first_error is not None, "a source has files"
-    raise first_error
+        raise InputError(f"{source}: {problem}")
+    return sorted(files, key=_natural_key)
 
 
 def _is_pattern(name: str) -> bool:
     return bool(FRAME_NUMBER.search(name)) or any(mark in name for mark in "*?[")
 
 
-def _matching(source: Path) -> list[Path]:
+def _list_matching(source: Path) -> list[Path]:
     return [file for file in source.parent.glob(source.name) if is_image_file(file)]
 
 
-def _natural(file: Path) -> list[tuple[int, str]]:
-    """`2.png` before `10.png`."""
+def _natural_key(file: Path) -> list[tuple[int, str]]:
+    """Sort `2.png` before `10.png`."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part.lower())
         for part in _DIGITS.split(file.name)
     ]
 
 
-def _in_span(files: list[Path], span: SpanOptions, source: Path) -> list[Path]:
+def _select_span(files: list[Path], span: SpanOptions, source: Path) -> list[Path]:
     start, end = (
         None if time_s is None else ceil(time_s * IMAGE_RATE) for time_s in (span.start, span.end)
     )
     if files and not files[start:end]:
-        raise OptionError(f"{source}: start: lies behind the last of {len(files)} pictures")
+        raise OptionError(f"{source}: start: lies behind the last of {len(files)} images")
     return files[start:end]
 
 
-def _read(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file; check the name") from error
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    if not content:
-        raise InputError(f"{file}: the file is empty")
-    picture, codec = _decoded(content, file), decoder_of(content)
-    pixel_format = working_format(picture.format.name)
-    rotation, flip = image_tags.orientation(content)
-    colour = Colour(
-        picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc
-    )
+def _probe_first(files: list[Path]) -> VideoInfo:
+    """Describe the first image that can be decoded. InputError, about the first file, if none."""
+    first_error: InputError | None = None
+    for file in files:
+        try:
+            return _read_image(file)[0]
+        except InputError as error:
+            first_error = first_error or error
+    assert first_error is not None, "a source has files"
+    raise first_error
+
+
+def _read_image(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
+    content = _read_content(file)
+    decoder = find_decoder(content)
+    image = _decode(content, decoder, file)
+    pixel_format = working_format(image.format.name)
+    rotation, flip = image_tags.read_orientation(content)
     stream = StreamInfo(
         index=0,
         type="video",
-        codec=codec,
-        width=picture.width,
-        height=picture.height,
-        pixel_format=picture.format.name,
+        codec=decoder,
+        width=image.width,
+        height=image.height,
+        pixel_format=image.format.name,
     )
     info = VideoInfo(
         path=file,
         container=IMAGES,
-        codec=codec,
-        width=picture.width,
-        height=picture.height,
+        codec=decoder,
+        width=image.width,
+        height=image.height,
         format=pixel_format,
-        source_format=picture.format.name,
-        colour=colour,
+        source_format=image.format.name,
+        colour=read_colour(image),
         time_base=1 / IMAGE_RATE,
         average_rate=IMAGE_RATE,
         duration_s=float(1 / IMAGE_RATE),
@@ -179,22 +169,34 @@ def _read(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
         flip=flip,
         streams=(stream,),
     )
-    return info, planes_of(picture, pixel_format)
+    return info, extract_planes(image, pixel_format)
 
 
-def _decoded(content: bytes, file: Path) -> VideoFrame:
-    name = decoder_of(content)
-    if not name:
+def _read_content(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file; check the name") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    if not content:
+        raise InputError(f"{file}: the file is empty")
+    return content
+
+
+def _decode(content: bytes, decoder: str, file: Path) -> VideoFrame:
+    """Decode an image file by `decoder`, FFmpeg's name; "" is refused."""
+    if not decoder:
         kinds = ", ".join(sorted({suffix[1:] for suffix in ENCODERS}))
-        raise InputError(f"{file}: not a picture that can be read ({kinds})")
-    context = CodecContext.create(name, "r")
+        raise InputError(f"{file}: not an image that can be read ({kinds})")
+    context = CodecContext.create(decoder, "r")
     assert isinstance(context, VideoCodecContext)
     context.thread_type = ThreadType.SLICE
     context.options = decoding_limits()
     try:
         frames = [*context.decode(Packet(content)), *context.decode(None)]
     except FFmpegError as error:
-        raise InputError(f"{file}: cannot be decoded: {ffmpeg_words(error)}") from error
+        raise InputError(f"{file}: cannot be decoded: {ffmpeg_message(error)}") from error
     if not frames:
-        raise InputError(f"{file}: cannot be decoded: there is no picture in it")
+        raise InputError(f"{file}: cannot be decoded: there is no image in it")
     return frames[0]

@@ -1,8 +1,6 @@
-"""Opens a video file for reading, safely, and says what is in it.
+"""Describes a video file: its streams, and the format of its frames by the first one decoded.
 
-A file is data: it may not make FFmpeg open other files or the network, as a playlist that calls
-itself `.mp4` would. Every way of not being a video becomes an InputError of one line. Frames are
-decoded in `reader.py`; packets of the other streams are copied in `passthrough.py`.
+Whatever is not a video becomes an InputError of one line. `reader.py` decodes the frames.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast
@@ -26,24 +24,31 @@ from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import (
+    MAX_PIXELS,
     MICROSECONDS,
-    MOST_PIXELS,
     codec_name,
     decoding_limits,
-    discard_others,
-    ffmpeg_words,
+    discard_other_streams,
+    ffmpeg_message,
     has_decoder,
     is_cover,
     open_source,
     stream_title,
 )
-from lfdn_video.media import UNSUPPORTED_MATRICES, Chapter, Colour, StreamInfo, VideoInfo
-from lfdn_video.planes import working_format
+from lfdn_video.media import (
+    UNSUPPORTED_MATRICES,
+    Chapter,
+    Colour,
+    FrameFormat,
+    StreamInfo,
+    VideoInfo,
+)
+from lfdn_video.planes import read_colour, working_format
 
-PROBE_ERRORS = 100
-"""Packets that may fail before the first frame is given up on."""
+MAX_PROBE_ERRORS = 100
+"""Packets that may fail to decode before the search for a first frame ends."""
 
-# What frames may carry beside their samples. PyAV cannot hand it to an encoder.
+# Side data that frames may carry and that PyAV cannot pass to an encoder, by FFmpeg's names.
 HDR_METADATA = {
     "MASTERING_DISPLAY_METADATA": "HDR mastering display",
     "CONTENT_LIGHT_LEVEL": "HDR light level",
@@ -51,21 +56,29 @@ HDR_METADATA = {
     "DOVI_METADATA": "Dolby Vision",
 }
 SIDE_DATA = {
-    "A53_CC": "closed captions inside the pictures",
+    "A53_CC": "closed captions inside the frames",
     "SPHERICAL": "360 degrees projection",
     "STEREO3D": "3D arrangement",
 }
 
-QUARTER_DEG = 90
+QUARTER_TURN_DEG = 90
 
 
-def main_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The stream to restore: FFmpeg's choice of the best, covers left aside."""
+def find_main_stream(container: InputContainer, path: Path) -> VideoStream:
+    """Choose the video stream to restore: FFmpeg's best one, cover images aside.
+
+    Args:
+        container: an open file.
+        path: its name, for messages.
+
+    Raises:
+        InputError: there is no video stream, or no decoder for it.
+    """
     videos = [video for video in container.streams.video if not is_cover(video)]
     if not videos:
         kinds = sorted({stream.type for stream in container.streams if not is_cover(stream)})
         found = f"only {' and '.join(kinds)}" if kinds else "nothing"
-        raise InputError(f"{path}: there is no video in it, {found}; give a file with pictures")
+        raise InputError(f"{path}: there is no video in it, {found}; give a file with video")
     best = container.streams.best("video")
     stream = best if best in videos and isinstance(best, VideoStream) else videos[0]
     if not has_decoder(stream):
@@ -73,87 +86,108 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def describe(path: Path) -> VideoInfo:
-    """Read what there is to know of a video, down to its first frame."""
+def probe_video(path: Path) -> VideoInfo:
+    """Describe a video file; decodes its first frame.
+
+    Args:
+        path: a local file.
+
+    Returns:
+        The description; `frame_count` and `duration_s` are the file's own claims.
+
+    Raises:
+        InputError: the file cannot be read, holds no video, or its first frame cannot be decoded.
+    """
     with closing(open_source(path)) as container:
-        stream = main_stream(container, path)
+        stream = find_main_stream(container, path)
         streams = tuple(_stream_info(stream) for stream in container.streams)
         chapters = tuple(_chapters(container))
         first = _first_frame(container, stream, path)
         time_base = stream.time_base or Fraction(1, MICROSECONDS)
+        frame_format = probe_frame(first, stream, path)
         duration_s = _duration_s(container, stream, time_base)
-        rate = stream.average_rate or stream.guessed_rate or None
+        rate = frame_format.average_rate
         count = stream.frames or (round(duration_s * rate) if duration_s and rate else None)
-        return replace(
-            picture_info(first, stream, path),
+        return VideoInfo(
+            **{each.name: getattr(frame_format, each.name) for each in fields(frame_format)},
+            path=path,
             container=container.format.name,
+            codec=stream.codec_context.codec.canonical_name,
+            source_format=first.format.name,
             time_base=time_base,
             start_pts=_first_not_none(first.pts, first.dts, stream.start_time, 0),
-            average_rate=rate,
             duration_s=duration_s,
             frame_count=count,
+            interlaced=first.interlaced_frame,
             streams=streams,
             video_index=stream.index,
             chapters=chapters,
             metadata=dict(container.metadata),
-            side_data=(*_named(first, SIDE_DATA), *_transparency(stream, first)),
+            hdr_metadata=_named_side_data(first, HDR_METADATA),
+            side_data=(*_named_side_data(first, SIDE_DATA), *_hidden_transparency(stream, first)),
         )
 
 
-def picture_info(first: VideoFrame, stream: VideoStream | None, path: Path) -> VideoInfo:
-    """What a decoded frame alone says of its stream; InputError if that is not supported.
+def probe_frame(frame: VideoFrame, stream: VideoStream | None, path: Path) -> FrameFormat:
+    """Determine the format of a stream's frames from a decoded one.
 
-    Without a `stream` the frames do not come from a decoder of FFmpeg's.
+    Args:
+        frame: a decoded frame.
+        stream: the stream it comes from, which supplies the tags that the frame lacks; None for
+            frames that FFmpeg did not decode.
+        path: the source's name, for messages.
+
+    Returns:
+        The format; `average_rate` is the stream's.
+
+    Raises:
+        InputError: the frame's colour matrix is not supported.
     """
-    rotation, flip, matrix = _orientation(first)
-    colour = _colour(first, stream)
-    _check_colour(colour, first, path)
-    return VideoInfo(
-        path=path,
-        container="",
-        codec=stream.codec_context.codec.canonical_name if stream is not None else "rawvideo",
-        width=first.width,
-        height=first.height,
-        format=working_format(first.format.name),
-        source_format=first.format.name,
+    rotation, flip, matrix = _orientation(frame)
+    colour = _colour(frame, stream)
+    _check_colour(colour, frame, path)
+    rate = stream.average_rate or stream.guessed_rate if stream is not None else None
+    return FrameFormat(
+        width=frame.width,
+        height=frame.height,
+        format=working_format(frame.format.name),
         colour=colour,
-        time_base=Fraction(1, MICROSECONDS),
         rotation=rotation,
         flip=flip,
         display_matrix=matrix,
         sample_aspect_ratio=(stream and stream.sample_aspect_ratio) or Fraction(1),
-        interlaced=first.interlaced_frame,
-        hdr_metadata=_named(first, HDR_METADATA),
-        side_data=_named(first, SIDE_DATA),
+        average_rate=rate or None,
     )
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    if stream.width * stream.height > MOST_PIXELS:
+    if stream.width * stream.height > MAX_PIXELS:
         raise InputError(
-            f"{path}: its pictures are {stream.width}x{stream.height}, more than the "
-            f"{MOST_PIXELS / 1e6:g} million pixels that are decoded; scale it down first"
+            f"{path}: its frames are {stream.width}x{stream.height}, more than the "
+            f"{MAX_PIXELS / 1e6:g} million pixels that are decoded; scale it down first"
         )
-    stream.thread_count = 1  # no frame is left behind in a thread
+    stream.thread_count = 1  # with more, the container could be closed with frames in flight
     stream.codec_context.options = decoding_limits()
-    discard_others(container, stream)
-    failures, words = 0, "it has no frames"
+    discard_other_streams(container, stream)
+    failures = 0
+    message = "it has no frames"
     packets = container.demux(stream)
-    while failures < PROBE_ERRORS:
+    while failures < MAX_PROBE_ERRORS:
         try:
             packet = next(packets)
             frames = stream.decode(packet)
         except StopIteration:
             break
         except FFmpegError as error:
-            failures, words = failures + 1, ffmpeg_words(error)
-            packets = container.demux(stream)
+            failures += 1
+            message = ffmpeg_message(error)
+            packets = container.demux(stream)  # an error ends PyAV's iterator, not the file
             continue
         if frames:
             return frames[0]
     raise InputError(
-        f"{path}: no frame can be decoded: {words}; it may be damaged, cut short, or of more than "
-        f"{MOST_PIXELS / 1e6:g} million pixels"
+        f"{path}: no frame can be decoded: {message}; it may be corrupt, cut short, or of more "
+        f"than {MAX_PIXELS / 1e6:g} million pixels"
     )
 
 
@@ -166,16 +200,16 @@ def _duration_s(
 ) -> float | None:
     if stream.duration:
         return float(stream.duration * time_base)
-    length_s = _clock_s(stream.metadata.get("DURATION", ""))
+    length_s = _parse_duration_s(stream.metadata.get("DURATION", ""))
     if length_s is None and container.duration:
         length_s = container.duration / MICROSECONDS
     if length_s is not None and "matroska" in container.format.name:
-        length_s -= float((stream.start_time or 0) * time_base)  # it counts from zero there
+        length_s -= float((stream.start_time or 0) * time_base)  # counted from zero there
     return length_s
 
 
-def _clock_s(text: str) -> float | None:
-    """Matroska's DURATION tag, `hh:mm:ss.nnnnnnnnn`, in seconds."""
+def _parse_duration_s(text: str) -> float | None:
+    """Parse Matroska's DURATION tag, `hh:mm:ss.nnnnnnnnn`; None if it is not valid."""
     try:
         hours, minutes, seconds = text.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
@@ -183,25 +217,24 @@ def _clock_s(text: str) -> float | None:
         return None
 
 
-def _colour(first: VideoFrame, stream: VideoStream | None) -> Colour:
-    """The frame's tags; the stream's where the decoder left one untagged."""
-    untagged = Colour()
+def _colour(frame: VideoFrame, stream: VideoStream | None) -> Colour:
+    """Return the frame's tags; the stream's where the decoder left one untagged."""
+    colour = read_colour(frame)
     if stream is None:
-        return Colour(first.colorspace, first.color_range, first.color_primaries, first.color_trc)
+        return colour
+    untagged = Colour()
     context = stream.codec_context
     return Colour(
-        first.colorspace if first.colorspace != untagged.matrix else context.colorspace,
-        first.color_range or context.color_range,
-        first.color_primaries
-        if first.color_primaries != untagged.primaries
-        else context.color_primaries,
-        first.color_trc if first.color_trc != untagged.transfer else context.color_trc,
+        colour.matrix if colour.matrix != untagged.matrix else context.colorspace,
+        colour.range or context.color_range,
+        colour.primaries if colour.primaries != untagged.primaries else context.color_primaries,
+        colour.transfer if colour.transfer != untagged.transfer else context.color_trc,
     )
 
 
-def _check_colour(colour: Colour, first: VideoFrame, path: Path) -> None:
+def _check_colour(colour: Colour, frame: VideoFrame, path: Path) -> None:
     kind = UNSUPPORTED_MATRICES.get(colour.matrix)
-    if kind is not None and working_format(first.format.name).family == "yuv":
+    if kind is not None and working_format(frame.format.name).family == "yuv":
         raise InputError(f"{path}: is coded in {kind}, which is not supported; convert it first")
 
 
@@ -213,12 +246,12 @@ def _side_data(frame: VideoFrame) -> dict[str, bytes]:
         return {}  # PyAV refuses all of it if one kind is newer than it knows
 
 
-def _named(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
+def _named_side_data(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(kinds[kind] for kind in _side_data(frame) if kind in kinds)
 
 
-def _transparency(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
-    """VP8 and VP9 have it beside the pictures, where FFmpeg's own decoders do not look."""
+def _hidden_transparency(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
+    """VP8 and VP9 store alpha beside the frames, where FFmpeg's own decoders ignore it."""
     marked = stream.metadata.get("alpha_mode") == "1"
     return ("transparency",) if marked and not working_format(first.format.name).alpha else ()
 
@@ -226,20 +259,21 @@ def _transparency(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
 def _orientation(
     frame: VideoFrame,
 ) -> tuple[Literal[0, 90, 180, 270], bool, tuple[int, ...] | None]:
-    """Clockwise turn, mirror after it, and the display matrix behind them."""
+    """Return clockwise rotation, flip after it, and the display matrix they come from."""
     raw = _side_data(frame).get("DISPLAYMATRIX")
     if raw is None:
-        return _quarter(-frame.rotation), False, None  # PyAV counts counter-clockwise
+        return _nearest_quarter(-frame.rotation), False, None  # PyAV counts counter-clockwise
     matrix = tuple(int(value) for value in np.frombuffer(raw, "<i4"))
-    across, down = matrix[0], matrix[1]  # where one step to the right of the stored picture leads
+    # The stored frame's step to the right maps to (across, down). A negative determinant mirrors.
+    across, down = matrix[0], matrix[1]
     flip = across * matrix[4] - down * matrix[3] < 0
     turn = math.degrees(math.atan2(down, -across if flip else across))
-    return _quarter(turn), flip, matrix
+    return _nearest_quarter(turn), flip, matrix
 
 
-def _quarter(degrees: float) -> Literal[0, 90, 180, 270]:
+def _nearest_quarter(degrees: float) -> Literal[0, 90, 180, 270]:
     turns: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
-    return turns[round(degrees / QUARTER_DEG) % len(turns)]
+    return turns[round(degrees / QUARTER_TURN_DEG) % len(turns)]
 
 
 def _chapters(container: InputContainer) -> list[Chapter]:

@@ -22,11 +22,11 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OptionError
-from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import DEFAULT_CODEC, EncodeOptions
 from lfdn_video.output.encoder_options import resolve_options, suggest_name
-from lfdn_video.planes import Coding, Converter, video_frame, working_format
+from lfdn_video.planes import Converter, PixelEncoding, build_video_frame, working_format
 
 # The values that the standards define. FFmpeg itself fails on the reserved ones in between.
 VALID_MATRICES = frozenset({0, 1, 2, *range(4, 15)})
@@ -85,7 +85,7 @@ class Encoder:
         self.time_base = time_base
         """Seconds per tick of the pts that the encoder takes; `keep_rate` changes it."""
         self._frames = frames
-        self._source = Coding.of(frames.format, frames.colour, frames.height, frames.width)
+        self._source = PixelEncoding.of(frames)
         self._target = self._choose_coding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
@@ -151,7 +151,7 @@ class Encoder:
                 context.open()
         except FFmpegError as error:
             raise OptionError(
-                f"{self.codec.name}: cannot be used like this: {ffmpeg_words(error)}; "
+                f"{self.codec.name}: cannot be used like this: {ffmpeg_message(error)}; "
                 f"change its options, or the codec"
             ) from error
         if context.options:  # FFmpeg leaves the options that nobody understood
@@ -164,9 +164,9 @@ class Encoder:
             A frame of its own samples. Its pts and duration are those of `frame`, which are ticks
             of the source's time base: after `keep_rate` the caller has to convert them.
         """
-        video = video_frame(frame)
+        video = build_video_frame(frame)
         if self._converter is not None:
-            video = self._converter.convert(video)
+            video = self._converter.convert_frame(video)
         video.pts = frame.pts
         video.duration = frame.duration
         video.time_base = self.time_base
@@ -176,7 +176,7 @@ class Encoder:
         video.color_trc = self._colour.transfer
         return video
 
-    def _choose_coding(self, wanted: str | None) -> Coding:
+    def _choose_coding(self, wanted: str | None) -> PixelEncoding:
         source = self._frames.format
         loss = PixFmtLoss.NONE
         accepted = self._accepted_formats()
@@ -206,7 +206,7 @@ class Encoder:
         across, down = (1 << shift for shift in pixel_format.chroma_shift)
         return self._frames.width % across == 0 and self._frames.height % down == 0
 
-    def _coding_in(self, name: str) -> Coding:
+    def _coding_in(self, name: str) -> PixelEncoding:
         """Choose matrix and range for frames in the pixel format `name`."""
         target = working_format(name)
         if target.family == "rgb" or target.full_range_name:
@@ -218,9 +218,9 @@ class Encoder:
         matrix = self._source.matrix
         if self.codec.canonical_name in BT601_CODECS and matrix not in BT601_MATRICES:
             matrix = BT601_MATRICES[0]
-        return Coding(name, matrix, full_range)
+        return PixelEncoding(name, matrix, full_range)
 
-    def _warn_of_change(self, coding: Coding, loss: PixFmtLoss) -> None:
+    def _warn_of_change(self, coding: PixelEncoding, loss: PixFmtLoss) -> None:
         before = self._source
         after = working_format(coding.name)
         opaque_added = _planes_name(after.name) == before.name.replace("gbrp", "gbrap")

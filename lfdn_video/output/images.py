@@ -20,9 +20,15 @@ from av.video.codeccontext import VideoCodecContext
 
 from lfdn_video import image_tags
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.frame_io import FrameWriter
-from lfdn_video.image_files import ENCODERS, FRAME_NUMBER, decoder_of, is_image_file, numbered_files
+from lfdn_video.image_files import (
+    ENCODERS,
+    FRAME_NUMBER,
+    find_decoder,
+    is_image_file,
+    list_numbered_files,
+)
 from lfdn_video.media import Frame, FrameFormat, PixelFormat, Plane, VideoInfo
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder import Encoder
@@ -173,7 +179,7 @@ class ImageWriter(FrameWriter):
         info = self._info
         if FRAME_NUMBER.search(target.name):
             check_target(target, info.path, overwrite=True)
-            self._refuse_existing(numbered_files(target))
+            self._refuse_existing(list_numbered_files(target))
             return
         check_target(target, info.path, overwrite=self._options.overwrite)
         if not (info.from_images and info.frame_count == 1):
@@ -206,7 +212,7 @@ class ImageWriter(FrameWriter):
         frame_format: FrameFormat = frame.info or self._info
         codec = ENCODERS[file.suffix.lower()]
         source = frame.info.path.read_bytes() if isinstance(frame.info, VideoInfo) else b""
-        keeps_tags = bool(source) and decoder_of(source) == codec and codec in TAGGED_ENCODERS
+        keeps_tags = bool(source) and find_decoder(source) == codec and codec in TAGGED_ENCODERS
         if not keeps_tags:
             if source and image_tags.has_tags(source):
                 self.warnings.add(file, "EXIF, texts and colour profile are left out", once=True)
@@ -217,8 +223,8 @@ class ImageWriter(FrameWriter):
         try:
             content = _encode_frame(encoder, frame)
         except FFmpegError as error:
-            raise OutputError(f"{file}: cannot be encoded: {ffmpeg_words(error)}") from error
-        return image_tags.carried(source, content) if keeps_tags else content
+            raise OutputError(f"{file}: cannot be encoded: {ffmpeg_message(error)}") from error
+        return image_tags.copy_tags(source, content) if keeps_tags else content
 
     def _make_encoder(self, frame_format: FrameFormat, codec: str) -> Encoder:
         options = self._options

@@ -26,7 +26,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from lfdn_video.media import VideoInfo
-from lfdn_video.timestamps import REORDER_FRAMES, Parts
+from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
 MOST_WAITING = 1000
 """Packets that wait for the video to reach the part that their own stream has reached."""
@@ -83,7 +83,7 @@ class JoinedClock:
         # Decoding order differs from order of presentation by so many frames at most. Times that
         # go back by less are mere disorder, as in a broken file; by more, a discontinuity.
         self._least_jump_s = REORDER_FRAMES * self._frame_s
-        self._video_parts = Parts(self._least_jump_s)
+        self._video_parts = DiscontinuityCounter(self._least_jump_s)
         # Of the video, by part: what is added to the source's times, and the last decoding time.
         self._shifts_s = [Fraction(0)]
         self._last_video_s = [Fraction(0)]
@@ -123,7 +123,7 @@ class JoinedClock:
             return
         dts_s = decoding_time_s(packet)
         pts_s = dts_s if packet.pts is None else packet.pts * packet.time_base
-        if self._video_parts.at(dts_s) == len(self._shifts_s):  # a new part begins
+        if self._video_parts.observe(dts_s) == len(self._shifts_s):  # a new part begins
             end_s = self._video_end_s + self._shifts_s[-1]
             if self._origin_reached:
                 self._record_discontinuity(end_s)

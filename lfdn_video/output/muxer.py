@@ -20,7 +20,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import KEEP_BYTES, discard_others, ffmpeg_errors, ffmpeg_words
+from lfdn_video.ffmpeg import KEEP_BYTES, discard_other_streams, ffmpeg_errors, ffmpeg_message
 from lfdn_video.frame_io import Warnings
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
@@ -160,7 +160,7 @@ class Muxer:
             for note in self._passthrough.find_losses(self._path):
                 self._warn(note)
         except FFmpegError as error:  # every frame is there, so this is no reason to throw it away
-            words = ffmpeg_words(error)
+            words = ffmpeg_message(error)
             self._warn(f"is complete, but what it kept could not be checked: {words}")
 
     def close(self) -> None:
@@ -226,7 +226,7 @@ class Muxer:
         """Demux the file once more, without decoding, and count the frames."""
         with av.open(f"file:{self._path}", metadata_errors=KEEP_BYTES) as container:
             stream = container.streams[self.stream.index]
-            discard_others(container, stream)
+            discard_other_streams(container, stream)
             found = sum(packet.size > 0 for packet in container.demux(stream))
         if found != self.muxed_frames:
             counts = f"{found} of {self.muxed_frames}"

@@ -24,10 +24,10 @@ from av.stream import Discard, Stream
 from lfdn_video.ffmpeg import (
     KEEP_BYTES,
     MICROSECONDS,
+    allows_discontinuities,
+    demux_packets,
     is_cover,
-    may_be_joined,
     open_source,
-    readable,
 )
 from lfdn_video.media import VideoInfo
 from lfdn_video.output.joined_clock import JoinedClock, decoding_time_s
@@ -94,7 +94,7 @@ class Passthrough:
             add_video: adds the stream that takes the place of the restored one.
         """
         target.metadata.update(select_content_tags(self._container.metadata))
-        follows_video = may_be_joined(self._container)
+        follows_video = allows_discontinuities(self._container)
         for stream in self._container.streams:
             is_restored = stream.index == self._info.video_index
             # QuickTime keeps chapters in a text track as well, which FFmpeg marks like this.
@@ -142,7 +142,7 @@ class Passthrough:
         self._origin_s = origin_s
         self._end_s = end_s
         # Where recordings may be joined, times are in no order, so seeking may find a wrong place.
-        if trim and not may_be_joined(self._container):
+        if trim and not allows_discontinuities(self._container):
             with suppress(FFmpegError):  # where seeking fails, the source is read from its start
                 self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._packets = self._converted_packets(trim=trim)
@@ -228,11 +228,11 @@ class Passthrough:
         if not self._copies:
             return
         streams = [copy.source for copy in self._copies.values()]
-        follow_video = may_be_joined(self._container)
+        follow_video = allows_discontinuities(self._container)
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
             streams.append(self._container.streams[self._info.video_index])
-        demuxed = readable(self._container, streams, self._warn_of_damage)
+        demuxed = demux_packets(self._container, streams, self._warn_of_damage)
         for packet in clock.shift_packets(demuxed):
             # Packets of different streams are not in order of time: read on a little.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:

@@ -24,7 +24,7 @@ from av.stream import Disposition, Stream
 from lfdn_video.ffmpeg import (
     codec_name,
     ffmpeg_errors,
-    ffmpeg_words,
+    ffmpeg_message,
     has_flag,
     is_cover,
     open_source,
@@ -209,7 +209,7 @@ def _find_refusal(stream: Stream, container: str) -> str | None:
             _add_from_template(trial, stream).metadata.update(stream.metadata)
             trial.start_encoding()
     except FFmpegError as error:
-        return ffmpeg_words(error)
+        return ffmpeg_message(error)
     except ValueError as error:  # PyAV's own check
         return str(error)
     finally:

@@ -18,7 +18,7 @@ from typing import IO, NoReturn
 from av.error import FFmpegError
 
 from lfdn_video.errors import OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
 
 if sys.platform != "win32":
     import fcntl
@@ -71,7 +71,7 @@ def output_errors(target: Path) -> Generator[None]:
     try:
         yield
     except FFmpegError as error:
-        raise OutputError(f"{target}: cannot be written: {ffmpeg_words(error)}") from error
+        raise OutputError(f"{target}: cannot be written: {ffmpeg_message(error)}") from error
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
 

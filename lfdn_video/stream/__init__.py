@@ -1,13 +1,18 @@
-"""Live sources: a camera or a stream, restored as it comes, watched, recorded and passed on.
+"""Live sources: a camera or a stream, restored as it comes, shown, recorded and passed on.
 
-    process "grabber"  grabber.py     opens, demuxes, decodes a source, and can be ended
-    thread  "capture"  capture.py     keeps the grabber alive and the newest frame at hand
-    the session        session.py     newest frame -> network -> who watches -> who records
-                       adaptation.py scaling.py    how large the network's picture is
-    who watches        board.py       where the newest picture and the numbers are pinned
-                       preview.py     a window;  web.py web_app.py page/   a page, metrics, health
-    who writes         recording.py   files;  push.py pusher.py  a server;  pipe.py  a program
+    live.py            `live()`, the Python API; the command is `cli/live.py`
+    session.py         newest frame -> network -> board -> sinks
+    adaptation.py      chooses the scale of frames in the network;  scaling.py applies it
+    meter.py           counts and rates
+    capture/           reads a source: a process that decodes, a thread that keeps its newest frame
+    sinks/             targets: recordings, servers, programs
+    watch/             viewers: a window, a web page, metrics
 
-Builds on the rest of `lfdn_video` (engine, scheduler, planes, encoder), which knows nothing of it.
-The command is `lfdn_video/live_command.py`.
+Shared by all of them:
+
+    board.py           newest frame and status, from the session to its viewers
+    addresses.py       names of sources and targets, and the secrets in them
+    child.py wire.py   processes of this program, and the messages between them
+
+`capture`, `sinks` and `watch` do not import each other; `session.py` and the command compose them.
 """

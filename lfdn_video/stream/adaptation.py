@@ -1,9 +1,20 @@
-"""How large a live picture is in the network: as large as the bound on its latency allows.
+"""The scale of live frames in the network: as large as the bound on latency allows.
 
-Arithmetic only. The time of a network grows with the area of what it is given, so the time at
-another scale can be told from the time at this one. Down it goes at once, up only when there is
-room to spare and after a while, and the less often the less it lasted: what is watched must not
-flicker between two sizes. The picture itself is never smaller, see `scaling.py`.
+A controller with a low and a high watermark; arithmetic only, the clock is passed in. The network's
+time grows with the area of its input, so the cost at one scale predicts the cost at another:
+
+    cost(scale) = fixed + whole · scale²
+
+- Down at once, and as far as needed. While the scale is too large, every frame is late; stepping
+  through the sizes would show several late frames in a row.
+- Up by one step, after a hold, and only to a scale whose predicted latency is below the low
+  watermark. The gap between the watermarks keeps the scale from going up and down at one load.
+- The hold doubles whenever a step up had to be reverted soon after, since a load that depends on
+  the scale itself defeats the prediction. It halves when a step up lasted.
+- The first scale comes from a trial (`start_from_trial`). Starting at full size would show a frame
+  that is seconds late on a slow device, starting at the smallest a coarse result on a fast one.
+
+Only the network's input is scaled; frames keep their size (`scaling.py`).
 """
 
 from collections.abc import Mapping
@@ -11,96 +22,135 @@ from collections.abc import Mapping
 from lfdn_video.options import SMALLEST_SCALE
 
 SCALES = (SMALLEST_SCALE, 0.375, 0.5, 0.75, 1.0)
-"""Of the picture's sides, when chosen here."""
+"""Shares of a frame's sides to choose from, in ascending order."""
 
-TIGHT, ROOMY = 0.75, 0.5
-"""Shares of the bound: a latency above the first is too much; with a scale that promises less than
-the second there is room."""
+HIGH_WATERMARK = 0.75
+"""Share of the latency bound. Two frames above it in a row: the scale goes down."""
+LOW_WATERMARK = 0.5
+"""Share of the latency bound. A new scale, larger or smaller, must promise to stay below it."""
 
-PATIENCE_FRAMES = 5
-FIRST_REST_S, LONGEST_REST_S = 5.0, 600.0
-"""Between going up and the last change; doubled when it had to be taken back."""
-TAKEN_BACK_S = 60.0
-"""Going down so soon after going up means that going up was wrong."""
-OF_NEWEST = 0.3
-"""Weight of the newest cost in the average."""
+MIN_FRAMES_UP = 5
+"""Frames to see at a scale before it may go up."""
+FIRST_HOLD_S = 5.0
+LONGEST_HOLD_S = 600.0
+"""Bounds of the time from a change of scale until it may go up."""
+REVERTED_WITHIN_S = 60.0
+"""A step down this soon after a step up means that the step up was wrong."""
+EMA_WEIGHT = 0.3
+"""Weight of the newest cost in the moving average."""
 
 
 class Adaptation:
-    """Chooses `scale` from what frames cost. `fixed`: it is this and stays."""
+    """Chooses `scale` from the costs and latencies of frames. With `fixed`, it stays at that."""
 
     def __init__(self, max_latency_s: float, *, fixed: float | None = None) -> None:
-        self._max_s, self._fixed = max_latency_s, fixed
+        """Start at full size, or at `fixed`.
+
+        Args:
+            max_latency_s: the bound on a frame's latency, in seconds, above 0.
+            fixed: a scale in `SMALLEST_SCALE`…1 that is kept; None: adapt.
+        """
+        self._max_latency_s = max_latency_s
+        self._fixed = fixed
         self.scale = fixed or 1.0
-        self.beyond_help = False
-        """Whether even the smallest scale is too slow."""
-        self._cost_s = 0.0
-        """On average, at this scale; 0 if none is known yet."""
-        self._tight = self._frames = 0
-        self._rest_s = FIRST_REST_S
-        self._changed_s = self._went_up_s = float("-inf")
+        self.saturated = False
+        """True if even the smallest scale is too slow."""
+        self._average_cost_s = 0.0
+        """Moving average at this scale; 0: none yet."""
+        self._frames_above_high = 0
+        self._frames = 0
+        """Seen at this scale."""
+        self._hold_s = FIRST_HOLD_S
+        self._changed_s = float("-inf")
+        self._went_up_s = float("-inf")
 
     @property
     def adapts(self) -> bool:
+        """False if the scale is fixed."""
         return self._fixed is None
 
-    def begin(self, costs_s: Mapping[float, float], now_s: float) -> None:
-        """Choose the scale for pictures of a new size, by what one took at some of `SCALES`."""
-        if self.adapts:
-            self._go_to(_largest(*_law(costs_s), ROOMY * self._max_s), now_s)
+    def start_from_trial(self, costs_s: Mapping[float, float], now_s: float) -> None:
+        """Choose the scale for frames of a new size.
 
-    def note(self, latency_s: float, cost_s: float, now_s: float) -> None:
-        """A frame took `cost_s` in the network and `latency_s` in all."""
+        Args:
+            costs_s: seconds in the network by scale, of one frame at one or more of `SCALES`.
+            now_s: the time by `time.monotonic`.
+        """
+        if self.adapts:
+            limit_s = LOW_WATERMARK * self._max_latency_s
+            self._set_scale(_largest_scale_within(limit_s, *_fit_cost(costs_s)), now_s)
+
+    def add_frame(self, latency_s: float, cost_s: float, now_s: float) -> None:
+        """Take a finished frame into account; `scale` may change.
+
+        Args:
+            latency_s: seconds from its capture until it was shown.
+            cost_s: the part of them spent in the network.
+            now_s: the time by `time.monotonic`.
+        """
         if not self.adapts:
             return
-        # The first one at a new size pays for preparations.
-        if self._frames == 0 and latency_s <= self._max_s:
+        # The first frame at a scale pays for preparations: its cost says nothing of the next ones.
+        if self._frames == 0 and latency_s <= self._max_latency_s:
             self._frames = 1
             return
         self._frames += 1
-        self._cost_s += (OF_NEWEST if self._cost_s else 1.0) * (cost_s - self._cost_s)
-        self._tight = self._tight + 1 if latency_s > TIGHT * self._max_s else 0
-        if self._tight >= 2 or latency_s > self._max_s:
-            self._go_down(max(cost_s, self._cost_s), now_s)
-        elif self._frames >= PATIENCE_FRAMES and now_s - self._changed_s >= self._rest_s:
-            self._go_up(latency_s, now_s)
+        weight = EMA_WEIGHT if self._average_cost_s else 1.0
+        self._average_cost_s += weight * (cost_s - self._average_cost_s)
+        is_above = latency_s > HIGH_WATERMARK * self._max_latency_s
+        self._frames_above_high = self._frames_above_high + 1 if is_above else 0
+        # One frame above the watermark may be chance; one above the bound is a promise broken.
+        if self._frames_above_high >= 2 or latency_s > self._max_latency_s:
+            self._go_down(max(cost_s, self._average_cost_s), now_s)
+        elif self._frames >= MIN_FRAMES_UP and now_s - self._changed_s >= self._hold_s:
+            self._try_to_go_up(latency_s, now_s)
 
     def _go_down(self, cost_s: float, now_s: float) -> None:
+        """Go down as far as needed: below the low watermark, so that the next frame is in time."""
         smaller = [scale for scale in SCALES if scale < self.scale]
         if not smaller:
-            self.beyond_help = True
+            self.saturated = True
             return
-        if now_s - self._went_up_s < TAKEN_BACK_S:
-            self._rest_s = min(2 * self._rest_s, LONGEST_REST_S)
-        promised = _largest(0.0, cost_s / self.scale**2, ROOMY * self._max_s)
-        self._go_to(min(promised, smaller[-1]), now_s)
+        if now_s - self._went_up_s < REVERTED_WITHIN_S:
+            self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
+        limit_s = LOW_WATERMARK * self._max_latency_s
+        predicted = _largest_scale_within(limit_s, 0.0, cost_s / self.scale**2)
+        self._set_scale(min(predicted, smaller[-1]), now_s)
 
-    def _go_up(self, latency_s: float, now_s: float) -> None:
+    def _try_to_go_up(self, latency_s: float, now_s: float) -> None:
+        """Go up by one step, if the latency is predicted to stay below the low watermark."""
         larger = next((scale for scale in SCALES if scale > self.scale), None)
         if larger is None:
             return
-        more_s = self._cost_s * ((larger / self.scale) ** 2 - 1)
-        if latency_s + more_s <= ROOMY * self._max_s:
-            if now_s - self._went_up_s > 2 * TAKEN_BACK_S:  # the last time it had lasted
-                self._rest_s = max(FIRST_REST_S, self._rest_s / 2)
+        more_s = self._average_cost_s * ((larger / self.scale) ** 2 - 1)
+        if latency_s + more_s <= LOW_WATERMARK * self._max_latency_s:
+            if now_s - self._went_up_s > 2 * REVERTED_WITHIN_S:  # the last step up lasted
+                self._hold_s = max(FIRST_HOLD_S, self._hold_s / 2)
             self._went_up_s = now_s
-            self._go_to(larger, now_s)
+            self._set_scale(larger, now_s)
 
-    def _go_to(self, scale: float, now_s: float) -> None:
-        self.scale, self._changed_s, self.beyond_help = scale, now_s, False
-        self._cost_s, self._tight, self._frames = 0.0, 0, 0
+    def _set_scale(self, scale: float, now_s: float) -> None:
+        self.scale = scale
+        self.saturated = False
+        self._changed_s = now_s
+        # What was seen at another scale does not count at this one.
+        self._average_cost_s = 0.0
+        self._frames_above_high = 0
+        self._frames = 0
 
 
-def _law(costs_s: Mapping[float, float]) -> tuple[float, float]:
-    """What does not depend on the scale, and what a whole picture takes beside that."""
-    (small, least_s), (large, most_s) = min(costs_s.items()), max(costs_s.items())
+def _fit_cost(costs_s: Mapping[float, float]) -> tuple[float, float]:
+    """`fixed` and `whole` in seconds of the law above, from the smallest and the largest scale."""
+    small, small_cost_s = min(costs_s.items())
+    large, large_cost_s = max(costs_s.items())
     if small == large:
-        return 0.0, least_s / small**2
-    whole_s = max(0.0, (most_s - least_s) / (large**2 - small**2))
-    return max(0.0, least_s - whole_s * small**2), whole_s
+        return 0.0, small_cost_s / small**2
+    # Noise may make the larger one cheaper; a negative cost would promise any scale.
+    whole_s = max(0.0, (large_cost_s - small_cost_s) / (large**2 - small**2))
+    return max(0.0, small_cost_s - whole_s * small**2), whole_s
 
 
-def _largest(fixed_s: float, whole_s: float, limit_s: float) -> float:
-    """The largest scale whose cost is within the limit; the smallest if none is."""
+def _largest_scale_within(limit_s: float, fixed_s: float, whole_s: float) -> float:
+    """The largest scale that costs `limit_s` at most; the smallest one if none does."""
     fitting = [scale for scale in SCALES if fixed_s + whole_s * scale**2 <= limit_s]
     return fitting[-1] if fitting else SCALES[0]

@@ -1,9 +1,8 @@
-"""What a live source or target is called: cameras, addresses, test sources, files; and what of that
-is secret.
+"""Names of live sources and targets (cameras, addresses, test sources, files), and their secrets.
 
-An address may hold a password. It is kept whole in `Source` alone, to be opened with; whatever is
-shown, logged or served goes through `masked` or `Source.hide`. Values only: opening is done in
-`grabber.py`, pushing in `push.py`.
+An address may hold a password. `Source` alone keeps it whole, to open it with; everything that is
+shown, logged or served passes `mask_secrets` or `redact` first. Values only: `capture/sources.py`
+opens sources, `sinks/push.py` pushes to targets.
 """
 
 import re
@@ -15,9 +14,9 @@ from urllib.parse import unquote
 
 from lfdn_video.errors import OptionError
 
-Kind = Literal["camera", "network", "lavfi", "file"]
+SourceKind = Literal["camera", "network", "lavfi", "file"]
 
-LAVFI = "lavfi:"
+LAVFI_PREFIX = "lavfi:"
 
 PROTOCOLS: Mapping[str, str] = MappingProxyType(
     {
@@ -33,12 +32,12 @@ PROTOCOLS: Mapping[str, str] = MappingProxyType(
         "udp": "udp",
     }
 )
-"""Schemes of addresses, and what FFmpeg may use to open one: no file of this machine."""
+"""FFmpeg's protocol whitelist by scheme. `file` is in none: an address opens no local file."""
 
 HIDDEN = "***"
 
 SHORTEST_SECRET = 3
-"""Shorter ones are not looked for by themselves: words would be torn apart."""
+"""In characters. Shorter secrets are not searched for in text: they would match inside words."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^\s'\"]+@")
@@ -51,64 +50,72 @@ _SECRET_FIELD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where pictures come from. Shows its address without what is secret in it."""
+    """A live source. `str()` and `repr()` leave out what is secret in its address."""
 
-    kind: Kind
+    kind: SourceKind
     address: str = field(repr=False)
-    """As FFmpeg wants it: for a camera its number or its device; credentials included."""
+    """As given, credentials included. A camera's is its number or its device."""
 
     def __str__(self) -> str:
-        return f"camera {self.address}" if self.kind == "camera" else masked(self.address)
+        return f"camera {self.address}" if self.kind == "camera" else mask_secrets(self.address)
 
     @property
     def scheme(self) -> str:
-        """Of an address, in small letters; "" for all else."""
+        """The lower-case scheme of a network source; "" for every other kind."""
         return scheme_of(self.address) if self.kind == "network" else ""
 
     @property
-    def lasts(self) -> bool:
-        """Whether it goes on for good, so that an end is a failure."""
+    def endless(self) -> bool:
+        """True for cameras and networks: their end is a failure."""
         return self.kind in ("camera", "network")
 
-    def hide(self, text: str) -> str:
-        """`text`, which may quote the address, without what is secret."""
-        return without_secrets(text, self.address)
+    def redact(self, text: str) -> str:
+        """Return `text`, which may quote this address, without its secrets."""
+        return redact(text, self.address)
 
 
 def parse_source(text: str) -> Source:
-    """What `text` names: a number or /dev/… a camera, `lavfi:…` a test source, or a file.
+    """Find out what kind of source `text` names.
 
-    OptionError for an address of an unknown scheme.
+    Args:
+        text: a camera's number or its `/dev/…`, an address with a scheme, `lavfi:` and a filter
+            graph of FFmpeg, or a file's name.
+
+    Returns:
+        The source; whether it exists is not looked at.
+
+    Raises:
+        OptionError: the scheme of the address is not in `PROTOCOLS`.
     """
     if text.isdecimal() or text.startswith("/dev/"):
         return Source("camera", text)
-    if text.startswith(LAVFI):
+    if text.startswith(LAVFI_PREFIX):
         return Source("lavfi", text)
     if not (scheme := scheme_of(text)):
         return Source("file", text)
     if scheme not in PROTOCOLS:
         raise OptionError(
-            f"{masked(text)}: {scheme}:// is no stream that can be opened; "
+            f"{mask_secrets(text)}: {scheme}:// is no stream that can be opened; "
             f"give one of {', '.join(f'{name}://' for name in PROTOCOLS)}"
         )
     return Source("network", text)
 
 
 def scheme_of(text: str) -> str:
-    """`rtsp` of `rtsp://…`, in small letters; "" if there is none."""
+    """Return the lower-case scheme, `rtsp` of `rtsp://…`; "" if there is none."""
     match = _SCHEME.match(text)
     return match[1].lower() if match else ""
 
 
-def no_protocol(scheme: str) -> str:
-    """What is wrong where FFmpeg was built without it."""
+def describe_missing_protocol(scheme: str) -> str:
+    """Return the message for a scheme that FFmpeg was built without."""
     return f"this FFmpeg was built without {scheme}://; use another kind of address"
 
 
-def masked(address: str) -> str:
-    """The address to show: without user, password, keys and tokens.
+def mask_secrets(address: str) -> str:
+    """Return the address with `***` for user, password, keys and tokens.
 
-    Of an RTMP address the last part of the path is a key, too.
+    The last part of an RTMP path is a stream key, so it is masked too.
     """
     shown = _CREDENTIALS.sub(f"{HIDDEN}@", address)
     shown = _SECRET_FIELD.sub(rf"\1{HIDDEN}", shown)
@@ -118,16 +125,21 @@ def masked(address: str) -> str:
     return shown
 
 
-def without_secrets(text: str, address: str) -> str:
-    """`text` of somebody else about `address`, wherever it quotes it or a part of it."""
-    text = text.replace(address, masked(address))
-    for secret in sorted(_secrets(address), key=len, reverse=True):
+def redact(text: str, address: str) -> str:
+    """Mask every secret of `address` in `text`, and credentials of any other address there.
+
+    Args:
+        text: a message, of FFmpeg for instance, that may quote the address or a part of it.
+        address: the address it is about, credentials included.
+    """
+    text = text.replace(address, mask_secrets(address))
+    for secret in sorted(_find_secrets(address), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", text))
 
 
-def _secrets(address: str) -> set[str]:
-    """What must not be shown alone either: passwords and tokens, as written and as meant."""
+def _find_secrets(address: str) -> set[str]:
+    """Passwords and tokens of the address, percent-encoded as given and decoded."""
     found = {match[0].partition("=")[2] for match in _SECRET_FIELD.finditer(address)}
     if credentials := _CREDENTIALS.search(address):
         login = credentials[0][:-1]

@@ -1,8 +1,8 @@
-"""A part of this program in a process of its own, with pipes to talk to it in `wire.py`'s messages.
+"""Child processes that run a part of this program, with pipes for the messages of `wire.py`.
 
-It can be ended whatever it hangs in. What it is to do is told over its stdin, so that no password
-stands among arguments, which every user of the machine can read. It ends when the one that started
-it is gone, and does not hear Ctrl-C, which is for that one.
+A child can be killed whatever it hangs in. It receives its orders over stdin rather than as
+arguments, which every user of the machine can read: orders may hold passwords. It exits when its
+parent is gone. It runs in a process group of its own, so Ctrl-C reaches the parent alone.
 """
 
 import logging
@@ -14,20 +14,21 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from lfdn_video.stream import wire
 
-ENDING_S = 5.0  # for a process that was killed to be gone
+EXIT_TIMEOUT_S = 5.0
+"""For a killed process to be gone."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Child:
-    """The process, seen by who started it. A context manager; leaving it ends the process."""
+    """The parent's side of a child process. A context manager: leaving it kills the process."""
 
     def __init__(self, module: str) -> None:
+        """Prepare a process that runs `python -m module`; entering starts it."""
         self._module = module
 
     def __enter__(self) -> Self:
@@ -41,65 +42,66 @@ class Child:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._in, self._out = self._process.stdin, self._process.stdout
+        self._in = self._process.stdin
+        self._out = self._process.stdout
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
         try:
-            self._process.wait(ENDING_S)
-        except subprocess.TimeoutExpired:  # a driver does not let it go
-            _log.warning("a process cannot be ended: %s (%d)", self._module, self._process.pid)
-        self.finish()
+            self._process.wait(EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # stuck in a driver
+            logger.warning("a process cannot be ended: %s (%d)", self._module, self._process.pid)
+        self.close_input()
         self._out.close()
 
     def send(self, message: object) -> None:
-        """BrokenPipeError if it is gone."""
+        """Send a message of `wire.py`. Raises BrokenPipeError if the process is gone."""
         wire.send(self._in, message)
 
     def receive(self) -> Any:
-        """Its next message, waited for; EOFError if it is gone."""
+        """Wait for the next message. Raises EOFError if the process is gone."""
         return wire.receive(self._out)
 
-    def finish(self) -> None:
-        """It is told that nothing more comes."""
+    def close_input(self) -> None:
+        """Let the child's `receive` raise EOFError after what was sent."""
         with suppress(BrokenPipeError):  # what was not sent yet is not wanted any more
             self._in.close()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it ended by then."""
+        """Wait for the process to exit by itself. Returns True if it did in time."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """From any thread, as often as you like."""
+        """Kill the process. Safe from any thread and to call again."""
         self._process.kill()
 
 
 class Parent:
-    """The one that started this process, seen by it."""
+    """The child's side: the process that started this one."""
 
     def __init__(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        self._in, self._out = stdin, stdout
+        self._in = stdin
+        self._out = stdout
 
     def send(self, message: object) -> None:
+        """Send a message of `wire.py`. Raises BrokenPipeError if the parent is gone."""
         wire.send(self._out, message)
 
     def receive(self) -> Any:
-        """Its next message, waited for; EOFError if there are no more."""
+        """Wait for the next message. Raises EOFError if there are no more."""
         return wire.receive(self._in)
 
-    def watch(self) -> None:
-        """Nothing more is to be received: end with it, whatever the main thread hangs in."""
-        threading.Thread(target=self._end_with, name="parent", daemon=True).start()
+    def exit_with_parent(self) -> None:
+        """End this process when the parent is gone, whatever the main thread hangs in.
 
-    def _end_with(self) -> None:
+        Call it after the last `receive`: a thread reads stdin from now on.
+        """
+        threading.Thread(target=self._terminate_at_eof, name="parent", daemon=True).start()
+
+    def _terminate_at_eof(self) -> None:
         with suppress(OSError, ValueError):
             while self._in.read(1):
                 pass
@@ -107,9 +109,12 @@ class Parent:
 
 
 @contextmanager
-def parent() -> Generator[Parent]:
-    """In the process itself: its pipes, for messages alone. What libraries print goes nowhere."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it may have been ignored by who started us
+def connect_to_parent() -> Generator[Parent]:
+    """Take over stdin and stdout for messages, in a process that `Child` started.
+
+    What libraries print to stdout afterwards goes to the null device: it would break the messages.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent may have ignored it
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -118,6 +123,6 @@ def parent() -> Generator[Parent]:
 
 
 def _environment() -> dict[str, str]:
-    """Python is to find this very package, from wherever it is started."""
+    """The environment, with PYTHONPATH leading to this very package from any folder."""
     places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(place for place in places if place)}

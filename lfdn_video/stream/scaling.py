@@ -1,78 +1,67 @@
-"""The network on a smaller picture: it looks at less, and the whole picture keeps its detail.
+"""The network on a smaller frame: it works less, and the whole frame keeps its detail.
 
-A runner around another (`scheduler.Runner`). What goes into the network is shrunk, and what the
-network changes in it is enlarged again; that is then added to the picture as it was decoded, at its
-full size. So a smaller scale costs the finest of the restoration, and nothing of the picture. How
-large it is to be is decided in `adaptation.py`.
+The network's input is shrunk, and its residual is enlarged again and added to the decoded frame at
+full size. So a smaller scale costs the finest of the restoration, and nothing of the frame.
+`adaptation.py` decides on the scale.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfdn_video.inference.scheduler import Pending, Runner
-from lfdn_video.media import Plane
+from lfdn_video.inference.runner import Job, Pending, Runner, RunnerWrapper
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 SMALLEST_PX = 16
-"""Side of what the network is given at least."""
+"""The smallest side of the network's input."""
 
 
-class ScaledRunner:
-    """`runner` at `scale`, which may change from frame to frame; one frame at a time."""
+class ScaledRunner(RunnerWrapper):
+    """Another runner at `scale`, which may change from frame to frame; one frame at a time.
+
+    Args:
+        runner: runs the network on the smaller frames.
+    """
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self.scale = 1.0
-        """Of the sides, up to 1."""
+        """The network's input over the frame, by their sides; above 0, up to 1."""
 
     @property
-    def identity(self) -> Mapping[str, str]:
-        return self._runner.identity
-
-    @property
-    def lookahead(self) -> int:
-        """None: a frame under way would be shown only when the next one comes."""
+    def max_batches_in_flight(self) -> int:
+        """0, as a frame left in flight would be shown only when the next one comes."""
         return 0
 
     @property
-    def returning(self) -> int:
+    def max_downloads_in_flight(self) -> int:
+        """0, for the same reason."""
         return 0
 
-    def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
-        return self._runner.upload(planes)
+    def submit(self, job: Job[T]) -> Pending[T]:
+        height = max(SMALLEST_PX, round(job.height * self.scale))
+        width = max(SMALLEST_PX, round(job.width * self.scale))
+        if self.scale >= 1 or [height, width] >= [job.height, job.width]:
+            return self._runner.submit(job)
+        return self._runner.submit(_ScaledJob(job, height, width))
 
-    def run(
-        self, batch: Callable[[], Tensor], then: Callable[[Tensor], T], *, height: int, width: int
-    ) -> Pending[T]:
-        size = [max(SMALLEST_PX, round(side * self.scale)) for side in (height, width)]
-        if self.scale >= 1 or size >= [height, width]:
-            return self._runner.run(batch, then, height=height, width=width)
-        return self._runner.run(
-            lambda: F.interpolate(batch(), size, mode="bilinear", antialias=True),
-            lambda small: then(F.interpolate(small, [height, width], mode="bilinear")),
-            height=size[0],
-            width=size[1],
-        )
 
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
-        return self._runner.download(planes)
+@dataclass(frozen=True, slots=True)
+class _ScaledJob(Generic[T_co]):
+    """A `Job` whose batch is shrunk to `height` × `width` px, and its residual enlarged again."""
 
-    def computing(self) -> AbstractContextManager[None]:
-        return self._runner.computing()
+    job: Job[T_co]
+    height: int
+    width: int
 
-    def choose_tile_px(self, height: int, width: int) -> int | None:
-        return self._runner.choose_tile_px(height, width)
+    def make_batch(self) -> Tensor:
+        size = [self.height, self.width]
+        return F.interpolate(self.job.make_batch(), size, mode="bilinear", antialias=True)
 
-    def choose_batch(self, height: int, width: int) -> int:
-        return self._runner.choose_batch(height, width)
-
-    def step_down(self) -> str | None:
-        return self._runner.step_down()
-
-    def close(self) -> None:
-        self._runner.close()
+    def consume(self, residual: Tensor, /) -> T_co:
+        full_size = [self.job.height, self.job.width]
+        return self.job.consume(F.interpolate(residual, full_size, mode="bilinear"))

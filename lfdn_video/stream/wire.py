@@ -1,7 +1,8 @@
-"""What the processes of a live session tell each other over pipes.
+"""Messages that the processes of a live session exchange over pipes.
 
-Messages are values, pickled; arrays follow behind their message as they lie in memory. Both ends
-are this program (`child.py`); nobody else's bytes are read here. Knows no FFmpeg.
+Messages are pickled values; the bytes of their arrays follow uncopied (pickle's out-of-band
+buffers). Both ends are this program (`child.py`), so no foreign bytes are unpickled. Knows no
+FFmpeg.
 """
 
 import pickle
@@ -14,78 +15,85 @@ from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.addresses import Source
 
-_HEAD = struct.Struct("<II")
-_SIZE = struct.Struct("<Q")
+_HEAD = struct.Struct("<II")  # bytes of the pickle, number of buffers
+_SIZE = struct.Struct("<Q")  # bytes of a buffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to read, and how."""
+class CaptureRequest:
+    """The source that a grabber process is to read. Its first and only incoming message."""
 
     source: Source
     loop: bool = False
-    """A file begins again at its end."""
+    """Play a file again from its start when it ends."""
     patience_s: float = 10.0
-    """FFmpeg is to give up by itself when nothing came for so long."""
-    sound: bool = False
-    """Whether packets of sound are wanted too."""
+    """FFmpeg's own timeout for opening and for reading."""
+    audio: bool = False
+    """Send the packets of the source's audio too."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """FFmpeg's, of the demuxer and the protocol."""
+    """Options for FFmpeg's demuxer and protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
-    """Where to pass a stream on to, and how it is encoded. Frames and sound follow."""
+class PushRequest:
+    """The server that a pusher process is to send to. Frames and audio follow."""
 
     target: str = field(repr=False)
+    """Its address, credentials included."""
     encode: EncodeOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A decoded frame; its `info` is set, its pts left to the receiver."""
+class StampedFrame:
+    """A frame and its time of capture. `frame.info` is set; the receiver sets `frame.pts`."""
 
     frame: Frame
     stamp_s: float
-    """When it came, by `time.monotonic`, which all processes of a machine share."""
+    """Time of capture by `time.monotonic`, which all processes of a machine share."""
     decode_s: float
-    """What it took to decode."""
+    """Seconds of work to decode it."""
 
 
 @dataclass(frozen=True, slots=True)
-class SoundHeader:
-    """There is sound: a NUT file with next to nothing in it, which says of what kind it is."""
+class AudioHeader:
+    """Minimal NUT header with the codec parameters of the audio that follows."""
 
     header: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class SoundPacket:
-    """A packet of the sound, as it came."""
+class AudioPacket:
+    """One encoded packet of the source's audio."""
 
     content: bytes
     stamp_s: float
-    """When it is to be heard, by the clock of the pictures' stamps."""
+    """Time of presentation on the clock of `StampedFrame.stamp_s`."""
     duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to tell the user."""
+    """A warning for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last message: nothing more comes, since that was all or since `error`."""
+    """The last message of a process."""
 
     error: str | None = None
+    """The reason of a failure, without secrets; None after a normal end."""
     final: bool = False
-    """Of an error: trying again cannot help."""
+    """True if another try cannot succeed either."""
 
 
 def send(file: IO[bytes], message: object) -> None:
+    """Write one message and flush.
+
+    Raises:
+        BrokenPipeError: the other end is gone.
+    """
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
@@ -99,7 +107,11 @@ def send(file: IO[bytes], message: object) -> None:
 
 
 def receive(file: IO[bytes]) -> Any:
-    """The next message; EOFError if the other end is gone, be it in the middle of one."""
+    """Wait for the next message.
+
+    Raises:
+        EOFError: the other end is gone, perhaps in the middle of a message.
+    """
     head_bytes, count = _HEAD.unpack(_read(file, _HEAD.size))
     sizes = [_SIZE.unpack(_read(file, _SIZE.size))[0] for _ in range(count)]
     head = _read(file, head_bytes)
@@ -108,7 +120,8 @@ def receive(file: IO[bytes]) -> Any:
 
 def _read(file: IO[bytes], size: int) -> bytearray:
     content = bytearray(size)
-    view, done = memoryview(content), 0
+    view = memoryview(content)
+    done = 0
     while done < size:
         if not (count := file.readinto(view[done:])):  # type: ignore[attr-defined]  # IO has it not
             raise EOFError

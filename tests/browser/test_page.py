@@ -1,6 +1,6 @@
-"""The page in a browser: what is seen, dragged, typed, downloaded, and refused.
+"""The live page in a browser: what it shows, input, downloads, access.
 
-The browser is Debian's, without a window; nothing is fetched for it.
+The browser is Debian's chromium, headless; nothing is downloaded for it.
 """
 
 import shutil
@@ -34,7 +34,7 @@ COLOUR = """side => {
     return sum / (320 * 180);
   });
 }"""
-"""The mean of a side as it is drawn: JPEG moves single points far where the bar is."""
+"""Mean colour of a side as it is drawn. JPEG changes single pixels much at the bar's edges."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def shared_session() -> Generator[Session]:
 
 @pytest.fixture
 def session(shared_session: Session) -> Session:
-    """One for all tests; it is live, whatever the test before did to it."""
+    """One for all tests, live again whatever the last test did to it."""
     if shared_session.board.status.state != "live":
         shared_session.comes_back()
     return shared_session
@@ -80,62 +80,62 @@ def tab(desk: BrowserContext) -> Page:
 
 @pytest.fixture
 def page(tab: Page, session: Session, url: str) -> Page:
-    """The page of a live session, opened anew, with a picture."""
+    """The page of a live session, freshly loaded, with a frame."""
     tab.goto(url)
-    shows_a_picture(tab)
+    wait_for_frame(tab)
     return tab
 
 
-def shows_a_picture(page: Page) -> None:
+def wait_for_frame(page: Page) -> None:
     page.wait_for_selector("#stage[data-number]:not(.dead)", timeout=PATIENCE_MS)
 
 
 def colour(page: Page, side: str) -> list[float]:
-    seen: list[float] = page.evaluate(COLOUR, side)
-    return seen
+    mean: list[float] = page.evaluate(COLOUR, side)
+    return mean
 
 
 def divider_at(page: Page) -> int:
     return int(page.get_by_role("slider").get_attribute("aria-valuenow") or -1)
 
 
-def test_the_picture_changes(page: Page) -> None:
+def test_frames_change(page: Page) -> None:
     before = colour(page, "raw")
     page.wait_for_function(f"before => String(({COLOUR})('raw')) !== String(before)", arg=before)
 
 
-def test_both_sides_are_of_one_moment(page: Page, session: Session) -> None:
+def test_both_sides_show_the_same_frame(page: Page, session: Session) -> None:
     session.dies("stands still")
     page.wait_for_selector("#stage.dead")
-    page.wait_for_timeout(300)  # what was under way is drawn
-    turned = colour(page, "restored")[::-1]
-    assert np.abs(np.subtract(colour(page, "raw"), turned)).max() <= 3  # JPEG
+    page.wait_for_timeout(300)  # until the frames in flight are drawn
+    swapped = colour(page, "restored")[::-1]
+    assert np.abs(np.subtract(colour(page, "raw"), swapped)).max() <= 3  # JPEG
 
 
-def test_the_browser_finds_nothing_wrong(page: Page) -> None:
-    """Its policy for content included."""
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+def test_browser_reports_no_errors(page: Page) -> None:
+    """Violations of the content security policy included."""
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.reload()
-    shows_a_picture(page)
+    wait_for_frame(page)
     page.keyboard.press("s")
     page.get_by_text("Restored", exact=True).last.click()
-    page.wait_for_timeout(600)  # numbers come twice a second
-    assert complaints == []
+    page.wait_for_timeout(600)  # the status comes twice a second
+    assert errors == []
 
 
-def test_nothing_comes_from_elsewhere(desk: BrowserContext, url: str) -> None:
-    asked: list[str] = []
+def test_nothing_is_loaded_from_elsewhere(desk: BrowserContext, url: str) -> None:
+    requested: list[str] = []
     opened = desk.new_page()
-    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("request", lambda request: requested.append(request.url))
     opened.goto(url)
-    shows_a_picture(opened)
+    wait_for_frame(opened)
     opened.close()
-    assert {urlsplit(one).netloc for one in asked} == {urlsplit(url).netloc}
+    assert {urlsplit(one).netloc for one in requested} == {urlsplit(url).netloc}
 
 
-def test_the_divider_is_dragged_by_the_mouse(page: Page) -> None:
+def test_mouse_drags_the_divider(page: Page) -> None:
     box = page.locator("#stage").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50)
@@ -147,7 +147,7 @@ def test_the_divider_is_dragged_by_the_mouse(page: Page) -> None:
     assert divider_at(page) == 25
 
 
-def test_the_divider_is_moved_by_keys(page: Page) -> None:
+def test_keys_move_the_divider(page: Page) -> None:
     page.get_by_role("slider").focus()
     for key in ("ArrowRight", "ArrowRight", "PageDown"):
         page.keyboard.press(key)
@@ -157,13 +157,13 @@ def test_the_divider_is_moved_by_keys(page: Page) -> None:
     expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "0 % raw")
 
 
-def test_left_of_the_divider_is_raw_and_right_of_it_restored(desk: BrowserContext) -> None:
+def test_divider_has_raw_on_its_left_and_restored_on_its_right(desk: BrowserContext) -> None:
     one = view(3)
     still = Session(living_board(), pictures=[one])
     opened = desk.new_page()
     with still, serve(still.board, "127.0.0.1:0") as served:
         opened.goto(served.url)
-        shows_a_picture(opened)
+        wait_for_frame(opened)
         shot = np.frombuffer(opened.locator("#stage").screenshot(), np.uint8)
     opened.close()
     pixels = cv2.imdecode(shot, cv2.IMREAD_COLOR)
@@ -178,13 +178,13 @@ def test_left_of_the_divider_is_raw_and_right_of_it_restored(desk: BrowserContex
     ("keys", "shown"),
     [("r", ["raw"]), ("d", ["restored"]), ("s", ["raw", "restored"]), ("ss", ["raw", "restored"])],
 )
-def test_keys_choose_what_is_shown(page: Page, keys: str, shown: list[str]) -> None:
+def test_keys_select_what_is_shown(page: Page, keys: str, shown: list[str]) -> None:
     for key in keys:
         page.keyboard.press(key)
     assert [side for side in ("raw", "restored") if page.locator(f"#{side}").is_visible()] == shown
 
 
-def test_side_by_side_is_side_by_side(page: Page) -> None:
+def test_side_by_side_places_restored_right_of_raw(page: Page) -> None:
     page.get_by_role("radio", name="Side by side").check(force=True)
     raw, restored = (page.locator(f"#{side}").bounding_box() for side in ("raw", "restored"))
     assert raw is not None
@@ -192,9 +192,9 @@ def test_side_by_side_is_side_by_side(page: Page) -> None:
     assert restored["x"] >= raw["x"] + raw["width"]
 
 
-def test_a_dead_picture_can_be_seen_from_its_other_side(page: Page, session: Session) -> None:
+def test_other_side_of_a_dead_sources_last_frame_can_be_shown(page: Page, session: Session) -> None:
     page.keyboard.press("r")
-    page.wait_for_timeout(300)  # of these pictures only the raw side was sent
+    page.wait_for_timeout(300)  # of these frames only the raw side is sent
     session.dies("stands still")
     page.wait_for_selector("#stage.dead")
     page.keyboard.press("d")
@@ -205,13 +205,13 @@ def test_a_dead_picture_can_be_seen_from_its_other_side(page: Page, session: Ses
     )
 
 
-def test_the_numbers_change(page: Page) -> None:
+def test_statistics_change(page: Page) -> None:
     frames = page.locator("#frames-out")
     before = frames.inner_text()
     expect(frames).not_to_have_text(before)
 
 
-def test_the_numbers_are_those_of_the_session(page: Page, session: Session) -> None:
+def test_statistics_are_those_of_the_session(page: Page, session: Session) -> None:
     expect(page.locator("#size")).to_have_text("320×180")
     expect(page.locator("#scale")).to_have_text("50 %")
     expect(page.locator("#fps-note")).to_have_text("of 60.0 from the source")
@@ -220,12 +220,12 @@ def test_the_numbers_are_those_of_the_session(page: Page, session: Session) -> N
     expect(page.locator("#state")).to_have_text("Live")
 
 
-def test_the_latency_includes_the_way_to_the_screen(page: Page) -> None:
+def test_latency_includes_the_way_to_the_screen(page: Page) -> None:
     page.wait_for_function("() => Number(document.getElementById('latency').textContent) >= 150")
 
 
 @pytest.mark.parametrize(("key", "side", "width"), [("", "both", 640), ("d", "restored", 320)])
-def test_the_snapshot_is_downloaded(
+def test_snapshot_is_downloaded_with_its_name(
     page: Page, tmp_path: Path, key: str, side: str, width: int
 ) -> None:
     if key:
@@ -239,14 +239,14 @@ def test_the_snapshot_is_downloaded(
     assert (pixels.shape, name.rpartition("-")[2]) == ((180, width, 3), f"{side}.png")
 
 
-def test_a_source_that_falls_silent_shows_as_dead(
+def test_stalled_source_is_shown_as_such(
     page: Page, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FRESH_S", -1.0)
-    expect(page.locator("#dead-word")).to_have_text("No picture")
+    expect(page.locator("#dead-word")).to_have_text("No frames")
 
 
-def test_a_dead_source_shows_as_dead(page: Page, session: Session) -> None:
+def test_dead_source_is_shown_with_state_time_and_error(page: Page, session: Session) -> None:
     session.dies("rtsp://camera.test/front: Connection timed out")
     expect(page.locator("#dead-word")).to_have_text("Reconnecting")
     expect(page.locator("#dead-word")).to_be_visible()
@@ -259,37 +259,37 @@ def test_a_dead_source_shows_as_dead(page: Page, session: Session) -> None:
     assert page.title().startswith("Reconnecting")
 
 
-def test_a_source_that_comes_back_shows_as_live(page: Page, session: Session) -> None:
+def test_source_that_comes_back_is_shown_as_live(page: Page, session: Session) -> None:
     session.dies("Connection timed out")
     page.wait_for_selector("#stage.dead")
     session.comes_back()
-    shows_a_picture(page)
+    wait_for_frame(page)
     expect(page.locator("#dead")).to_be_hidden()
     expect(page.locator("#reconnects")).to_have_text(str(session.board.status.reconnects))
 
 
-def test_an_end_shows_as_an_end(page: Page, session: Session) -> None:
+def test_end_of_the_session_is_shown(page: Page, session: Session) -> None:
     session.board.update(state="ended")
     expect(page.locator("#dead-word")).to_have_text("Ended")
 
 
-def test_markup_in_a_message_is_text(page: Page, session: Session) -> None:
+def test_markup_in_an_error_message_is_shown_as_text(page: Page, session: Session) -> None:
     session.dies("<img src=x onerror=alert(1)>")
     expect(page.locator("#dead-message")).to_have_text("<img src=x onerror=alert(1)>")
 
 
-def test_a_server_that_is_gone_shows_and_comes_back(desk: BrowserContext, session: Session) -> None:
+def test_missing_server_is_shown_and_reconnected_to(desk: BrowserContext, session: Session) -> None:
     opened = desk.new_page()
     with serve(session.board, "127.0.0.1:0") as served:
         opened.goto(served.url)
-        shows_a_picture(opened)
+        wait_for_frame(opened)
     expect(opened.locator("#dead-word")).to_have_text("Server does not answer")
     with serve(session.board, urlsplit(served.url).netloc):
-        shows_a_picture(opened)
+        wait_for_frame(opened)
     opened.close()
 
 
-def test_a_wrong_token_is_refused_and_the_right_one_opens(
+def test_wrong_token_is_refused_and_the_right_one_opens_the_page(
     browser: Browser, session: Session
 ) -> None:
     context = browser.new_context()  # without cookies
@@ -302,24 +302,24 @@ def test_a_wrong_token_is_refused_and_the_right_one_opens(
         assert opened.locator("#stage").count() == 0
         opened.get_by_label("Token").fill(TOKEN)
         opened.get_by_role("button", name="Watch").click()
-        shows_a_picture(opened)
+        wait_for_frame(opened)
         assert "token" not in opened.url
         opened.reload()
-        shows_a_picture(opened)
+        wait_for_frame(opened)
     context.close()
 
 
-def test_the_address_with_its_token_opens(browser: Browser, session: Session) -> None:
+def test_address_with_its_token_opens_the_page(browser: Browser, session: Session) -> None:
     context = browser.new_context()
     opened = context.new_page()
     with serve(session.board, "0.0.0.0:0") as served:
         parts = urlsplit(served.url)
         opened.goto(f"http://127.0.0.1:{parts.port}/?{parts.query}")
-        shows_a_picture(opened)
+        wait_for_frame(opened)
     context.close()
 
 
-def test_on_a_phone_it_fits_and_the_divider_follows_a_finger(
+def test_page_fits_a_phone_and_the_divider_follows_a_finger(
     browser: Browser, session: Session, url: str
 ) -> None:
     context = browser.new_context(
@@ -330,7 +330,7 @@ def test_on_a_phone_it_fits_and_the_divider_follows_a_finger(
     )
     opened = context.new_page()
     opened.goto(url)
-    shows_a_picture(opened)
+    wait_for_frame(opened)
     assert opened.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     box = opened.locator("#stage").bounding_box()
     assert box is not None

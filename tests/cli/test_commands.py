@@ -1,4 +1,4 @@
-"""The command line: what it says, what it ends with, and that it leaves nothing behind."""
+"""The command line: its output, its exit codes, and that it leaves nothing behind."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from lfdn_video.cli import commands as cli
 from lfdn_video.cli.doctor import CLIP_TIMES, make_clip
 from lfdn_video.errors import DeviceError
 from lfdn_video.inference import engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import SpanOptions
 from tests.support.fakes import identity_engine
 
@@ -41,13 +41,13 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every task is done by a network that changes nothing."""
+    """Run every task with a network that changes nothing."""
     monkeypatch.setattr(engine, "load_engine", lambda *_, **__: identity_engine())
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """The file of a tiny, fresh network."""
+    """The weights file of a tiny, untrained network."""
     folder = tmp_path / "weights"
     folder.mkdir()
     network = LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1))
@@ -83,33 +83,34 @@ def long_clip(path: Path, frames: int = 1500) -> Path:
 def audio_only(path: Path) -> Path:
     with av.open(path, "w") as container:
         stream = container.add_stream("aac", rate=44_100, layout="mono")
-        sound = AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
-        sound.sample_rate, sound.pts = 44_100, 0
-        container.mux(stream.encode(sound))
+        frame = AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        frame.sample_rate = 44_100
+        frame.pts = 0
+        container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
 
 class TestSuccess:
     @pytest.mark.usefixtures("_identity")
-    def test_the_target_has_every_frame(self, clip: Path) -> None:
+    def test_target_has_every_frame(self, clip: Path) -> None:
         result = run("derain", clip, "-o", clip.with_name("out.mkv"))
         assert (result.exit_code, result.stdout) == (0, "")
         assert frame_count(clip.with_name("out.mkv")) == len(CLIP_TIMES)
 
     @pytest.mark.usefixtures("_identity")
-    def test_the_summary_is_one_line_with_the_bottleneck(self, clip: Path) -> None:
+    def test_summary_is_one_line_with_the_bottleneck(self, clip: Path) -> None:
         last = run("derain", clip, "-o", clip.with_name("out.mkv")).stderr.splitlines()[-1]
         assert f"out.mkv: {len(CLIP_TIMES)} frames in " in last
-        assert "everyone waited for " in last
+        assert "bottleneck: " in last
 
     @pytest.mark.usefixtures("_identity")
-    def test_without_output_the_target_lies_beside_the_input(self, clip: Path) -> None:
+    def test_default_target_is_beside_the_input(self, clip: Path) -> None:
         assert run("derain", clip).exit_code == 0
         assert frame_count(clip.with_name("clip.derained.mkv")) == len(CLIP_TIMES)
 
     @pytest.mark.usefixtures("_identity")
-    def test_quiet_says_nothing(self, clip: Path) -> None:
+    def test_quiet_prints_nothing(self, clip: Path) -> None:
         result = run("derain", clip, "--quiet")
         assert (result.exit_code, result.output) == (0, "")
 
@@ -121,13 +122,13 @@ class TestSuccess:
         assert frame_count(target) == len(CLIP_TIMES)
 
     @pytest.mark.usefixtures("_identity")
-    def test_start_and_end_cut(self, clip: Path) -> None:
+    def test_start_and_end_trim(self, clip: Path) -> None:
         target = clip.with_name("out.mkv")
         assert run("derain", clip, "-o", target, "--start", "0.1", "--end", "0:0.24").exit_code == 0
         assert frame_count(target) == len([t for t in CLIP_TIMES if 100 <= t < 240])
 
     @pytest.mark.usefixtures("_identity")
-    def test_a_folder_of_pictures_becomes_a_folder(self, clip: Path) -> None:
+    def test_folder_of_images_becomes_a_folder(self, clip: Path) -> None:
         folder = clip.with_name("frames")
         folder.mkdir()
         assert run("derain", clip, "-o", folder / "%06d.png").exit_code == 0
@@ -136,14 +137,14 @@ class TestSuccess:
         assert names == [f"{number:06}.png" for number in range(1, len(CLIP_TIMES) + 1)]
 
     @pytest.mark.usefixtures("_identity")
-    def test_pictures_become_a_video_at_a_rate(self, clip: Path) -> None:
+    def test_images_become_a_video_of_the_given_frame_rate(self, clip: Path) -> None:
         pattern, target = clip.with_name("f%03d.png"), clip.with_name("out.mkv")
         assert run("derain", clip, "-o", pattern).exit_code == 0
         assert run("derain", pattern, "-o", target, "--rate", "30000/1001").exit_code == 0
         with open_reader(target) as reader:
             assert reader.info.average_rate == Fraction(30000, 1001)
 
-    def test_deblur_works_with_weights(self, clip: Path, weights: Path) -> None:
+    def test_deblur_takes_a_weights_file(self, clip: Path, weights: Path) -> None:
         result = run("deblur", clip, "--weights", weights)
         assert result.exit_code == 0, result.stderr
         assert frame_count(clip.with_name("clip.deblurred.mkv")) == len(CLIP_TIMES)
@@ -151,44 +152,44 @@ class TestSuccess:
 
 class TestJson:
     @pytest.mark.usefixtures("_identity")
-    def test_events_begin_with_start_and_end_with_done(self, clip: Path) -> None:
+    def test_first_event_is_start_and_last_is_done(self, clip: Path) -> None:
         seen = [event["event"] for event in events(run("derain", clip, "--json"))]
         assert (seen[0], seen[-1]) == ("start", "done")
         assert set(seen[1:-1]) == {"progress"}
 
     @pytest.mark.usefixtures("_identity")
-    def test_done_names_the_target_and_the_stages(self, clip: Path) -> None:
+    def test_done_event_has_target_and_stages(self, clip: Path) -> None:
         done = events(run("derain", clip, "--json"))[-1]
         assert done["output"] == str(clip.with_name("clip.derained.mkv"))
         assert set(done["stages"]) == {"decode", "model", "encode"}
         assert done["frames"] == len(CLIP_TIMES)
 
-    def test_an_error_is_the_last_event(self, tmp_path: Path) -> None:
+    def test_error_is_the_last_event(self, tmp_path: Path) -> None:
         result = run("derain", tmp_path / "none.mp4", "--json")
         assert events(result)[-1]["event"] == "error"
         assert events(result)[-1]["exit_code"] == result.exit_code == 1
 
-    def test_an_options_error_is_an_event_too(self, clip: Path) -> None:
+    def test_option_error_is_the_only_event(self, clip: Path) -> None:
         result = run("derain", clip, "--json", "--start", "5", "--end", "3")
         assert [event["event"] for event in events(result)] == ["error"]
         assert result.exit_code == 2
 
     @pytest.mark.usefixtures("_identity")
-    def test_every_field_is_documented(self, clip: Path) -> None:
+    def test_every_event_field_is_documented(self, clip: Path) -> None:
         schema = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
         fields = {name for event in events(run("derain", clip, "--json")) for name in event}
         assert {name for name in fields if f"`{name}`" not in schema} == {"event"}
 
 
 class TestBadInput:
-    """Each: one line, the right exit code, no traceback, no file left behind."""
+    """Each gives one line, the right exit code, no traceback and no file."""
 
     @pytest.fixture(autouse=True)
     def _no_network(self, _identity: None) -> None:
-        """Whatever is wrong with a file is found without loading weights."""
+        """Faults of a file are found without loading weights."""
 
-    def refused(self, *words: str | Path, folder: Path, code: int = 1) -> str:
-        """The error line of a run that must fail and leave `folder` as it is."""
+    def error_line(self, *words: str | Path, folder: Path, code: int = 1) -> str:
+        """Run a command that must fail and leave `folder` unchanged. Returns its error line."""
         before = {path: path.stat() for path in folder.rglob("*")}
         result = run(*words)
         assert result.exit_code == code, result.output
@@ -201,103 +202,103 @@ class TestBadInput:
         assert "this is a bug" not in lines[0]
         return lines[0]
 
-    def test_missing_input(self, tmp_path: Path) -> None:
-        line = self.refused("derain", tmp_path / "none.mp4", folder=tmp_path)
+    def test_missing_input_is_refused(self, tmp_path: Path) -> None:
+        line = self.error_line("derain", tmp_path / "none.mp4", folder=tmp_path)
         assert "none.mp4: no such file" in line
 
-    def test_a_folder_of_videos(self, clip: Path) -> None:
+    def test_folder_of_videos_is_refused(self, clip: Path) -> None:
         words = ("derain", clip.parent, "-o", f"{clip.parent}-out")
-        assert f"{clip.parent}: holds no pictures" in self.refused(*words, folder=clip.parent)
+        assert f"{clip.parent}: holds no images" in self.error_line(*words, folder=clip.parent)
 
-    def test_a_name_that_is_not_utf_8(self, tmp_path: Path) -> None:
+    def test_name_that_is_not_utf_8_is_printed(self, tmp_path: Path) -> None:
         path = tmp_path / "caf\udce9.mp4"
         path.touch()
-        assert "the file is empty" in self.refused("derain", path, folder=tmp_path)
+        assert "the file is empty" in self.error_line("derain", path, folder=tmp_path)
 
-    def test_an_empty_folder(self, tmp_path: Path) -> None:
+    def test_empty_folder_is_refused(self, tmp_path: Path) -> None:
         folder = tmp_path / "folder"
         folder.mkdir()
-        assert f"{folder}: " in self.refused("derain", folder, folder=tmp_path)
+        assert f"{folder}: " in self.error_line("derain", folder, folder=tmp_path)
 
-    def test_an_empty_file(self, tmp_path: Path) -> None:
+    def test_empty_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "empty.mp4").touch()
-        line = self.refused("derain", tmp_path / "empty.mp4", folder=tmp_path)
+        line = self.error_line("derain", tmp_path / "empty.mp4", folder=tmp_path)
         assert "empty.mp4: the file is empty" in line
 
-    def test_a_text_named_mp4(self, tmp_path: Path) -> None:
+    def test_text_file_named_mp4_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "text.mp4").write_text("Dear diary, it rained.\n" * 50)
-        line = self.refused("derain", tmp_path / "text.mp4", folder=tmp_path)
+        line = self.error_line("derain", tmp_path / "text.mp4", folder=tmp_path)
         assert "text.mp4: " in line
 
-    def test_audio_only(self, tmp_path: Path) -> None:
+    def test_audio_file_is_refused(self, tmp_path: Path) -> None:
         path = audio_only(tmp_path / "song.m4a")
-        line = self.refused("derain", path, "-o", tmp_path / "out.mp4", folder=tmp_path)
+        line = self.error_line("derain", path, "-o", tmp_path / "out.mp4", folder=tmp_path)
         assert "song.m4a: there is no video in it" in line
 
-    def test_a_truncated_mp4(self, tmp_path: Path) -> None:
+    def test_truncated_mp4_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "truncated.mp4"
         sample = Path(__file__).parents[2] / "samples/truncated.mp4"
         path.write_bytes(sample.read_bytes())
-        assert "truncated.mp4: " in self.refused("derain", path, folder=tmp_path)
+        assert "truncated.mp4: " in self.error_line("derain", path, folder=tmp_path)
 
-    def test_a_target_folder_that_is_missing(self, clip: Path) -> None:
+    def test_missing_target_folder_is_refused(self, clip: Path) -> None:
         target = clip.parent / "nowhere" / "out.mp4"
-        line = self.refused("derain", clip, "-o", target, folder=clip.parent)
+        line = self.error_line("derain", clip, "-o", target, folder=clip.parent)
         assert "nowhere" in line
 
-    def test_a_target_that_exists(self, clip: Path) -> None:
+    def test_existing_target_is_refused(self, clip: Path) -> None:
         target = clip.with_name("out.mkv")
         target.write_bytes(b"precious")
-        line = self.refused("derain", clip, "-o", target, folder=clip.parent)
+        line = self.error_line("derain", clip, "-o", target, folder=clip.parent)
         assert "out.mkv: " in line
         assert "--overwrite" in line
 
-    def test_a_target_that_is_the_source(self, clip: Path) -> None:
-        line = self.refused("derain", clip, "-o", clip, "--overwrite", folder=clip.parent)
+    def test_target_that_is_the_source_is_refused(self, clip: Path) -> None:
+        line = self.error_line("derain", clip, "-o", clip, "--overwrite", folder=clip.parent)
         assert "clip.mkv: " in line
 
-    def test_a_target_that_is_a_link_to_the_source(self, clip: Path) -> None:
+    def test_target_that_links_to_the_source_is_refused(self, clip: Path) -> None:
         link = clip.with_name("link.mkv")
         link.symlink_to(clip)
-        assert "link.mkv" in self.refused(
+        assert "link.mkv" in self.error_line(
             "derain", clip, "-o", link, "--overwrite", folder=clip.parent
         )
 
-    def test_an_unknown_codec(self, clip: Path) -> None:
-        line = self.refused("derain", clip, "--codec", "x264", folder=clip.parent, code=2)
+    def test_unknown_codec_is_refused(self, clip: Path) -> None:
+        line = self.error_line("derain", clip, "--codec", "x264", folder=clip.parent, code=2)
         assert "x264" in line
 
-    def test_a_misspelt_codec_option(self, clip: Path) -> None:
+    def test_misspelt_codec_option_is_refused(self, clip: Path) -> None:
         words = ("derain", clip, "--codec-option", "tuen=film")
-        assert "tuen" in self.refused(*words, folder=clip.parent, code=2)
+        assert "tuen" in self.error_line(*words, folder=clip.parent, code=2)
 
-    def test_a_target_below_a_file(self, clip: Path) -> None:
+    def test_target_below_a_file_is_refused(self, clip: Path) -> None:
         target = clip / "out.mkv"
-        assert "out.mkv" in self.refused("derain", clip, "-o", target, folder=clip.parent)
+        assert "out.mkv" in self.error_line("derain", clip, "-o", target, folder=clip.parent)
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
-    def test_an_unwritable_target(self, clip: Path) -> None:
+    def test_unwritable_target_is_refused(self, clip: Path) -> None:
         target = "/proc/out.mkv"  # not even root may write there
-        line = self.refused("derain", clip, "-o", target, folder=clip.parent)
+        line = self.error_line("derain", clip, "-o", target, folder=clip.parent)
         assert "/proc/out.mkv: cannot be written: " in line
 
-    def test_a_target_of_no_known_format(self, clip: Path) -> None:
+    def test_target_of_unknown_format_is_refused(self, clip: Path) -> None:
         target = clip.with_name("out.xyz")
-        assert "out.xyz" in self.refused("derain", clip, "-o", target, folder=clip.parent)
+        assert "out.xyz" in self.error_line("derain", clip, "-o", target, folder=clip.parent)
 
-    def test_an_address(self, tmp_path: Path) -> None:
+    def test_address_is_refused(self, tmp_path: Path) -> None:
         words = ("derain", "https://example.org/rain.mp4")
-        assert "https://example.org/rain.mp4: is an address" in self.refused(
+        assert "https://example.org/rain.mp4: is an address" in self.error_line(
             *words, folder=tmp_path
         )
 
-    def test_a_pattern_without_output(self, tmp_path: Path) -> None:
+    def test_pattern_without_output_is_refused(self, tmp_path: Path) -> None:
         words = ("derain", tmp_path / "frame_%05d.png")
-        assert "--output" in self.refused(*words, folder=tmp_path, code=2)
+        assert "--output" in self.error_line(*words, folder=tmp_path, code=2)
 
 
-class TestOneLineOfAProcess:
-    """Libraries write to stderr by themselves, which a test within the process does not see."""
+class TestStderrOfAProcess:
+    """Libraries write to stderr themselves, which a test in the same process does not see."""
 
     @pytest.mark.parametrize(
         ("words", "code", "about"),
@@ -312,7 +313,7 @@ class TestOneLineOfAProcess:
             (["samples/variable_rate.mp4", "--codec-option", "tuen=film"], 2, "'tuen'"),
         ],
     )
-    def test_says_the_error_alone(
+    def test_stderr_has_the_error_line_only(
         self, words: list[str], code: int, about: str, tmp_path: Path
     ) -> None:
         target = str(tmp_path / "out.mp4")
@@ -326,7 +327,7 @@ class TestOneLineOfAProcess:
 
 
 class TestErrors:
-    def test_deblur_without_shipped_weights_names_the_option(
+    def test_task_without_packaged_weights_names_the_option(
         self, clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("lfdn.weights._index", dict)
@@ -334,7 +335,7 @@ class TestErrors:
         assert result.exit_code == 1
         assert "--weights" in result.stderr.splitlines()[-1]
 
-    def test_foreign_weights_are_refused(self, clip: Path) -> None:
+    def test_file_that_is_not_weights_is_refused(self, clip: Path) -> None:
         result = run("derain", clip, "--weights", clip)
         assert result.exit_code == 1
         assert "not a readable safetensors file" in result.stderr.splitlines()[-1]
@@ -351,35 +352,37 @@ class TestErrors:
             ["--nonsense"],
         ],
     )
-    def test_a_wrong_option_is_usage(self, words: list[str], clip: Path) -> None:
+    def test_wrong_option_is_a_usage_error(self, words: list[str], clip: Path) -> None:
         result = run("derain", clip, *words)
         assert result.exit_code == 2
         assert words[0] in result.stderr
 
-    def failing(self, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def make_loading_fail(self, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         def load_engine(*_: object, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(engine, "load_engine", load_engine)
 
-    def test_a_bug_is_one_line(self, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.failing(monkeypatch, ZeroDivisionError("a\nb"))
+    def test_bug_is_one_line(self, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.make_loading_fail(monkeypatch, ZeroDivisionError("a\nb"))
         result = run("derain", clip, "--quiet")
         assert result.exit_code == 1
         assert result.stderr.startswith("error: ZeroDivisionError: a b; this is a bug")
         assert result.stderr.count("\n") == 1
 
-    def test_verbose_adds_the_traceback(self, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.failing(monkeypatch, DeviceError("cuda: gone"))
+    def test_verbose_prints_the_traceback(
+        self, clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.make_loading_fail(monkeypatch, DeviceError("cuda: gone"))
         result = run("derain", clip, "--verbose")
         assert "Traceback (most recent call last)" in result.stderr
         assert result.stderr.splitlines()[-1] == "error: cuda: gone"
 
 
 class TestInterrupted:
-    """A real process, stopped by a signal half-way."""
+    """A process that a signal stops half-way."""
 
-    def stopped(
+    def run_and_stop(
         self, signal_number: int, clip: Path, weights: Path, *, before: Sequence[str] = ()
     ) -> tuple[int, str]:
         command = [*before, sys.executable, "-m", "lfdn_video", "derain", str(clip), "--json"]
@@ -396,8 +399,8 @@ class TestInterrupted:
                 if '"progress"' in line:
                     process.send_signal(signal_number)
                     break
-            _, told = process.communicate(timeout=SUBPROCESS_TIMEOUT_S)
-        return process.returncode, told
+            _, stderr = process.communicate(timeout=SUBPROCESS_TIMEOUT_S)
+        return process.returncode, stderr
 
     @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
     @pytest.mark.parametrize(
@@ -408,20 +411,20 @@ class TestInterrupted:
         ],
         ids=["ctrl-c", "sigterm"],
     )
-    def test_nothing_is_left(
+    def test_interrupted_run_leaves_nothing(
         self, signal_number: int, code: int, line: str, tmp_path: Path, weights: Path
     ) -> None:
         clip = long_clip(tmp_path / "long.mkv")
-        assert self.stopped(signal_number, clip, weights) == (code, line)
+        assert self.run_and_stop(signal_number, clip, weights) == (code, line)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mkv", "weights"]
 
     @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
-    def test_a_background_command_of_a_script_can_be_interrupted(
+    def test_background_command_of_a_script_can_be_interrupted(
         self, tmp_path: Path, weights: Path
     ) -> None:
         clip = long_clip(tmp_path / "long.mkv")
         ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
-        code, _ = self.stopped(signal.SIGINT, clip, weights, before=ignoring)
+        code, _ = self.run_and_stop(signal.SIGINT, clip, weights, before=ignoring)
         assert code == 130
 
 
@@ -440,24 +443,24 @@ class TestHelp:
         assert [option.name for option in options if not option.help] == []
 
     @pytest.mark.parametrize("words", [["--help"], ["derain", "--help"], ["--version"]])
-    def test_help_loads_neither_torch_nor_ffmpeg(self, words: list[str]) -> None:
+    def test_help_loads_no_heavy_module(self, words: list[str]) -> None:
         probe = (
             "import sys; from lfdn_video.cli import main\n"
             "try: main(sys.argv[1:])\n"
-            "except SystemExit: print({'torch', 'av', 'numpy', 'rich'} & set(sys.modules))"
+            "except SystemExit: print({'torch', 'av', 'cv2', 'numpy', 'rich'} & set(sys.modules))"
         )
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", probe, *words], capture_output=True, text=True, check=True
         )
-        assert told.stdout.splitlines()[-1] == "set()"
+        assert done.stdout.splitlines()[-1] == "set()"
 
-    def test_the_exit_codes_are_in_the_schema(self) -> None:
+    def test_exit_codes_are_documented(self) -> None:
         schema = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
         assert all(f"| {code} |" in schema for code in (0, 1, 2, 130, 143))
 
 
 class TestProbe:
-    def test_tables_name_the_streams(self, clip: Path) -> None:
+    def test_table_describes_the_video(self, clip: Path) -> None:
         result = run("probe", clip)
         assert result.exit_code == 0
         assert "ffv1, 96×64, yuv420p" in result.stdout
@@ -467,7 +470,7 @@ class TestProbe:
         assert (info["width"], info["height"], info["codec"]) == (96, 64, "ffv1")
         assert info["time_base"] == "1/1000"
 
-    def test_json_leaves_stdout_empty_on_errors(self, tmp_path: Path) -> None:
+    def test_error_leaves_stdout_empty_with_json(self, tmp_path: Path) -> None:
         result = run("probe", tmp_path / "none.mp4", "--json")
         assert (result.exit_code, result.stdout) == (1, "")
 
@@ -482,10 +485,10 @@ class TestDefaultTarget:
             ("picture.png", "picture.derained.png"),
         ],
     )
-    def test_files(self, source: str, target: str) -> None:
+    def test_file_gets_the_task_in_its_name(self, source: str, target: str) -> None:
         assert Path(cli.default_target(source, "derain")) == Path(target)
 
-    def test_a_folder(self, tmp_path: Path) -> None:
+    def test_folder_gets_the_task_in_its_name(self, tmp_path: Path) -> None:
         assert cli.default_target(f"{tmp_path}/", "deblur") == f"{tmp_path}-deblurred"
 
 
@@ -493,12 +496,12 @@ class TestDefaultTarget:
     ("text", "seconds"),
     [("12.5", 12.5), ("90", 90), ("1:30", 90), ("01:02:03.250", 3723.25), (".5", 0.5)],
 )
-def test_times_are_read(text: str, seconds: float) -> None:
+def test_start_takes_seconds_and_clock_times(text: str, seconds: float) -> None:
     option = next(param for param in cli.derain.params if param.name == "start_s")
     assert option.type.convert(text, option, None) == seconds
 
 
-def test_an_empty_span_is_refused(clip: Path) -> None:
+def test_span_after_the_end_is_refused(clip: Path) -> None:
     span = SpanOptions(start_s=1000)
     assert span.start_s == 1000
     result = run("derain", clip, "--start", "1000")

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, and says what to do."""
+"""`doctor` finds what does not work, and says what to do."""
 
 import json
 from pathlib import Path
@@ -14,13 +14,13 @@ from lfdn_video.cli import commands as cli
 from lfdn_video.cli import doctor
 from lfdn_video.errors import DeviceError
 from lfdn_video.inference import engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from tests.support.fakes import identity_engine
 
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Weights for deraining that "ship": a file of its own, and a network that changes nothing."""
+    """Packaged derain weights in a file of the test, and a network that changes nothing."""
     path = tmp_path / "derain.safetensors"
     path.write_bytes(b"weights")
     expected = file_sha256(path)
@@ -39,32 +39,32 @@ def states(name: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_good_installation_is_healthy() -> None:
+def test_working_installation_passes() -> None:
     result = CliRunner().invoke(cli.main, ["doctor"])
     assert (result.exit_code, "FAILED" in result.stdout) == (0, False)
 
 
 @pytest.mark.usefixtures("shipped")
-def test_json_says_whether_all_is_well() -> None:
+def test_json_lists_every_check() -> None:
     report = json.loads(CliRunner().invoke(cli.main, ["doctor", "--json"]).stdout)
     assert report["ok"] is True
     names = {check["name"] for check in report["checks"]}
     assert names == {"versions", "device", "encoders", "weights", "self-test"}
 
 
-def test_changed_weights_are_found(shipped: Path) -> None:
+def test_modified_weights_fail(shipped: Path) -> None:
     shipped.write_bytes(b"changed")
-    assert checks("weights")[0].text.endswith("was changed; install lfdn-video again")
+    assert checks("weights")[0].text.endswith("was modified; reinstall lfdn-video")
     assert CliRunner().invoke(cli.main, ["doctor"]).exit_code == 1
 
 
-def test_missing_weights_are_found(shipped: Path) -> None:
+def test_missing_weights_fail(shipped: Path) -> None:
     shipped.unlink()
     assert states("weights") == ["failed", "warning"]
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_network_that_cannot_run_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_self_test_fails_if_the_network_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_engine(*_: object, **__: object) -> None:
         raise DeviceError("cpu: out of memory")
 
@@ -73,22 +73,22 @@ def test_a_network_that_cannot_run_fails_the_self_test(monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("shipped")
-def test_lost_frames_fail_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_self_test_fails_if_frames_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([[1, 2, 3], [1, 2]])
-    monkeypatch.setattr(doctor, "_times", lambda _: next(counts))
+    monkeypatch.setattr(doctor, "_frame_times", lambda _: next(counts))
     assert states("self-test") == ["failed"]
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_missing_encoder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_encoder_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def codec(name: str, mode: str) -> None:
         raise av.codec.codec.UnknownCodecError(name)
 
     monkeypatch.setattr(av, "Codec", codec)
-    assert "PyAV comes without libx264" in doctor._encoders(cuda=False).text
+    assert "PyAV has no libx264" in doctor._check_encoders(cuda=False).text
 
 
-def test_the_clip_has_a_variable_rate(tmp_path: Path) -> None:
+def test_generated_clip_has_a_variable_frame_rate(tmp_path: Path) -> None:
     doctor.make_clip(tmp_path / "clip.mkv")
     with open_reader(tmp_path / "clip.mkv") as reader:
         assert tuple(frame.pts for frame in reader.frames()) == doctor.CLIP_TIMES

@@ -1,4 +1,4 @@
-"""`lfdn-video live` as it is typed: what it does, says and refuses."""
+"""`lfdn-video live` from the command line: what it does, prints and refuses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from click.testing import CliRunner, Result
 
 from lfdn_video.cli import commands as cli
 from lfdn_video.inference import engine
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
+from lfdn_video.stream.board import Board
 from lfdn_video.stream.capture.cameras import Camera
-from lfdn_video.stream.watch.board import Board
 from tests.support.clips import Clip
 from tests.support.fakes import identity_engine
 from tests.support.programs import tiny_weights
@@ -51,7 +51,7 @@ def events(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_test_source_is_recorded_and_summed_up(tmp_path: Path) -> None:
+def test_test_source_is_recorded_and_summed_up(tmp_path: Path) -> None:
     file = tmp_path / "out.mkv"
     result = run(SHORT_SOURCE, "--record", file)
     assert result.exit_code == 0, result.stderr
@@ -62,7 +62,7 @@ def test_a_test_source_is_recorded_and_summed_up(tmp_path: Path) -> None:
         assert sum(1 for _ in reader.frames()) == int(restored[1])
 
 
-def test_events_are_json(clip: Path) -> None:
+def test_events_are_start_status_and_done(clip: Path) -> None:
     result = run(clip, "--no-window", "--json")
     first, *between, last = events(result)
     assert (first["event"], last["event"], last["state"]) == ("start", "done", "ended")
@@ -70,7 +70,7 @@ def test_events_are_json(clip: Path) -> None:
     assert last["frames_in"] == last["frames_out"] + last["frames_dropped"] == 10
 
 
-def test_stdout_has_the_stream_and_nothing_else(clip: Path, tmp_path: Path) -> None:
+def test_stdout_has_the_stream_only(clip: Path, tmp_path: Path) -> None:
     words = ["--out", "-", "--format", "raw", "--weights", str(tiny_weights(tmp_path))]
     done = subprocess.run(
         [sys.executable, "-m", "lfdn_video", "live", str(clip), *words],
@@ -82,39 +82,40 @@ def test_stdout_has_the_stream_and_nothing_else(clip: Path, tmp_path: Path) -> N
     assert len(done.stdout) % (64 * 48 * 3) == 0
 
 
-def test_a_page_is_served_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
+def test_page_is_served_at_the_given_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[object] = []
 
     @contextmanager
     def serve(board: Board, address: str, *, token: str | None) -> Generator[SimpleNamespace]:
-        asked.extend([address, token])
+        served.extend([address, token])
         yield SimpleNamespace(url="http://127.0.0.1:1234/?token=abc")
 
     monkeypatch.setattr("lfdn_video.stream.watch.web.serve", serve)
     result = run(SHORT_SOURCE, "--web", "127.0.0.1:1234", "--token", "abc")
     assert result.exit_code == 0, result.stderr
-    assert asked == ["127.0.0.1:1234", "abc"]
+    assert served == ["127.0.0.1:1234", "abc"]
     assert "watch it at http://127.0.0.1:1234/\n" in result.stderr
 
 
-def test_without_anything_else_a_window_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the main thread, and its end is the end."""
-    seen: list[str] = []
+def test_window_is_shown_without_other_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs in the main thread, and the command ends when it is closed."""
+    thread_names: list[str] = []
 
     def watch(board: Board) -> None:
-        while board.wait(0, timeout_s=0.1) is None:
+        while board.wait_for_view(0, timeout_s=0.1) is None:
             pass
-        seen.append(threading.current_thread().name)
+        thread_names.append(threading.current_thread().name)
 
-    monkeypatch.setattr("lfdn_video.stream.watch.preview.check_screen", lambda: None)
+    monkeypatch.setattr("lfdn_video.stream.watch.screen.check_screen", lambda: None)
     monkeypatch.setattr("lfdn_video.stream.watch.preview.watch", watch)
     assert run(TEST_SOURCE).exit_code == 0
-    assert seen == ["MainThread"]
+    assert thread_names == ["MainThread"]
 
 
 def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lfdn_video.stream.capture.cameras.cameras", lambda: [Camera(2, "Webcam", "/dev/video2")]
+        "lfdn_video.stream.capture.cameras.list_cameras",
+        lambda: [Camera(2, "Webcam", "/dev/video2")],
     )
     assert "Webcam" in run("--list").stdout
     assert json.loads(run("--list", "--json").stdout) == {
@@ -122,8 +123,8 @@ def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_a_machine_without_cameras_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lfdn_video.stream.capture.cameras.cameras", list)
+def test_machine_without_cameras_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfdn_video.stream.capture.cameras.list_cameras", list)
     assert "no camera" in run("--list").stdout
 
 
@@ -138,11 +139,11 @@ def test_a_machine_without_cameras_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         ([TEST_SOURCE, "--scale", "2", "--no-window"], "must be from 0.25 to 1"),
         ([TEST_SOURCE, "--scale", "big", "--no-window"], "neither auto nor a number"),
         (["ftp://user:secret@host/x", "--no-window"], "is no stream that can be opened"),
-        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is no place to push to"),
-        ([TEST_SOURCE, "--record", "out.mkv", "--rotate", "soon"], "is no interval"),
+        ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is not an address to push to"),
+        ([TEST_SOURCE, "--record", "out.mkv", "--rotate", "soon"], "is not an interval"),
     ],
 )
-def test_what_cannot_work_is_wrong_usage(words: list[str], message: str) -> None:
+def test_impossible_options_are_usage_errors(words: list[str], message: str) -> None:
     result = run(*words)
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
     assert "secret" not in result.output
@@ -154,28 +155,28 @@ def test_what_cannot_work_is_wrong_usage(words: list[str], message: str) -> None
         (["nothing.mp4", "--no-window"], "no such file"),
         (["--camera", "63", "--no-window"], "camera 63"),
         (["lavfi:nonsense", "--no-window"], "Filter not found"),
-        ([TEST_SOURCE, "--record", "out.avi"], "is recorded as"),
+        ([TEST_SOURCE, "--record", "out.avi"], "is not a file to record to"),
     ],
 )
-def test_what_is_not_there_is_a_failure_in_one_line(words: list[str], message: str) -> None:
+def test_missing_source_or_target_is_one_error_line(words: list[str], message: str) -> None:
     result = run(*words)
     assert result.exit_code == 1
     assert message in result.stderr.splitlines()[-1]
 
 
-def test_no_password_is_said_in_any_detail(caplog: pytest.LogCaptureFixture) -> None:
-    """A session with an address that fails: its lines, its events, its log."""
+def test_no_output_contains_a_password(caplog: pytest.LogCaptureFixture) -> None:
+    """A session whose address fails: its lines, its events and its log."""
     address = "rtsp://admin:topsecret@127.0.0.1:9/1?token=alsosecret"
     words = (address, "--retries", "1", "--no-window", "--verbose")
     with caplog.at_level(logging.DEBUG):
         pushed = run(*words, "--out", "rtmp://h/live/thirdsecret")
-        said = [run(*words), run(*words, "--json"), pushed]
-    everything = "".join(result.output + repr(result.exception) for result in said) + caplog.text
-    assert "rtsp://***@127.0.0.1:9/1?token=***: connecting: Connection refused" in said[0].stderr
+        results = [run(*words), run(*words, "--json"), pushed]
+    everything = "".join(result.output + repr(result.exception) for result in results) + caplog.text
+    assert "rtsp://***@127.0.0.1:9/1?token=***: connecting: Connection refused" in results[0].stderr
     assert re.findall("topsecret|alsosecret|thirdsecret", everything) == []
 
 
-def test_repeated_trouble_is_told_once() -> None:
+def test_repeated_trouble_is_reported_once() -> None:
     result = run("rtsp://127.0.0.1:9/1", "--retries", "2", "--no-window")
     lines = [line for line in result.stderr.splitlines() if "connecting: " in line]
     assert len(lines) == 1

@@ -1,4 +1,4 @@
-"""Planes to RGB and back: against the formulae of the standards, and bit for bit at zero."""
+"""Colour conversion: by the formulae of the standards, and bit for bit where nothing changes."""
 
 from dataclasses import replace
 from typing import Literal
@@ -81,7 +81,7 @@ def _values(planes: tuple[Tensor, ...]) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63), (1, 1), (2, 3)])
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_change_leaves_every_bit(name: str, size: tuple[int, int]) -> None:
+def test_a_zero_residual_keeps_every_bit(name: str, size: tuple[int, int]) -> None:
     info = video_info(name, height=size[0], width=size[1])
     planes, converter = _tensors(info), PlaneConverter(info)
     after = converter.add_residual(planes, torch.zeros_like(converter.to_rgb(planes)))
@@ -90,7 +90,7 @@ def test_no_change_leaves_every_bit(name: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("name", ["yuv420p", "gbrp"])
-def test_no_change_leaves_every_bit_of_a_turned_picture(
+def test_a_zero_residual_keeps_every_bit_of_a_rotated_frame(
     name: str, turn: tuple[Literal[0, 90, 180, 270], bool]
 ) -> None:
     info = video_info(name, height=47, rotation=turn[0], flip=turn[1])
@@ -100,7 +100,7 @@ def test_no_change_leaves_every_bit_of_a_turned_picture(
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_change_is_turned_back_to_where_it_was_seen(
+def test_a_residual_is_rotated_back_to_where_it_was_computed(
     turn: tuple[Literal[0, 90, 180, 270], bool],
 ) -> None:
     info = video_info("gbrp", height=5, width=7, rotation=turn[0], flip=turn[1])
@@ -109,14 +109,14 @@ def test_a_change_is_turned_back_to_where_it_was_seen(
     assert _values(black) == (0, 0, 0)
 
 
-def test_rotation_is_the_clockwise_turn_that_makes_the_picture_upright() -> None:
+def test_rotation_turns_the_frame_clockwise() -> None:
     info = video_info("gray", height=2, width=3, rotation=90)
     stored = torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.uint8)
     upright = PlaneConverter(info).to_rgb([stored])[0, 0] * 255
     assert upright.round().int().tolist() == [[3, 0], [4, 1], [5, 2]]
 
 
-def test_mirroring_comes_after_the_turn() -> None:
+def test_the_flip_comes_after_the_rotation() -> None:
     info = video_info("gray", height=2, width=3, rotation=90, flip=True)
     stored = torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.uint8)
     upright = PlaneConverter(info).to_rgb([stored])[0, 0] * 255
@@ -125,7 +125,7 @@ def test_mirroring_comes_after_the_turn() -> None:
 
 @pytest.mark.parametrize(("rgb", "codes"), list(BT709_BARS.items()))
 @pytest.mark.parametrize(("name", "scale"), [("yuv420p", 1), ("yuv444p", 1), ("yuv422p10le", 4)])
-def test_colour_bars_are_those_of_bt709(
+def test_the_codes_of_bt709_bars_become_their_colours(
     name: str, scale: int, rgb: tuple[int, int, int], codes: tuple[int, int, int]
 ) -> None:
     info = video_info(name, colour=BT709_LIMITED)
@@ -135,7 +135,7 @@ def test_colour_bars_are_those_of_bt709(
 
 
 @pytest.mark.parametrize(("rgb", "codes"), list(BT709_BARS.items()))
-def test_changing_black_into_a_bar_gives_its_codes(
+def test_a_residual_from_black_to_a_bar_gives_the_codes_of_bt709(
     rgb: tuple[int, int, int], codes: tuple[int, int, int]
 ) -> None:
     info = video_info("yuv420p", colour=BT709_LIMITED)
@@ -154,7 +154,7 @@ def test_changing_black_into_a_bar_gives_its_codes(
         ("gbrp", Colour(), (126, 154, 154)),
     ],
 )
-def test_a_grey_change_moves_luma_alone(
+def test_a_grey_residual_changes_luma_alone(
     name: str, colour: Colour, expected: tuple[int, ...]
 ) -> None:
     info = video_info(name, colour=colour)
@@ -171,7 +171,7 @@ def test_a_grey_change_moves_luma_alone(
         ("yuv444p10le", (100 + 19, 128 - 10, 128 + 45)),
     ],
 )
-def test_a_red_change_moves_luma_and_chroma(name: str, expected: tuple[int, ...]) -> None:
+def test_a_red_residual_changes_luma_and_chroma(name: str, expected: tuple[int, ...]) -> None:
     info = video_info(name, colour=BT709_LIMITED)
     after = PlaneConverter(info).add_residual(
         _flat(info, 100, 128, 128), _residual(info, 0.1001, 0, 0)
@@ -180,7 +180,7 @@ def test_a_red_change_moves_luma_and_chroma(name: str, expected: tuple[int, ...]
 
 
 @pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 9])
-def test_there_and_back_is_exact_to_a_hundredth_of_a_code(matrix: int) -> None:
+def test_a_round_trip_is_exact_to_a_hundredth_of_a_code(matrix: int) -> None:
     info = video_info("yuv444p16le", colour=Colour(matrix=matrix, range=RANGE_FULL))
     converter = PlaneConverter(info)
     grey = _flat(info, 32768, 32768, 32768)
@@ -189,7 +189,7 @@ def test_there_and_back_is_exact_to_a_hundredth_of_a_code(matrix: int) -> None:
     assert (converter.to_rgb(planes) - colours).abs().max() < 0.01 / 255
 
 
-def test_what_is_brighter_than_white_stays_so() -> None:
+def test_samples_brighter_than_white_are_not_clamped() -> None:
     info = video_info("yuv420p", colour=BT709_LIMITED)
     after = PlaneConverter(info).add_residual(
         _flat(info, 250, 128, 128), _residual(info, -0.01, -0.01, -0.01)
@@ -197,7 +197,7 @@ def test_what_is_brighter_than_white_stays_so() -> None:
     assert _values(after)[0] == 248
 
 
-def test_what_the_depth_cannot_hold_is_limited_to_it() -> None:
+def test_samples_are_clamped_to_the_depth() -> None:
     info = video_info("yuv420p10le")
     after = PlaneConverter(info).add_residual(
         _flat(info, 1000, 512, 512), _residual(info, 1.0, 1.0, 1.0)
@@ -205,13 +205,13 @@ def test_what_the_depth_cannot_hold_is_limited_to_it() -> None:
     assert _values(after)[0] == 1023
 
 
-def test_rgb_is_limited_to_what_the_network_was_trained_on() -> None:
+def test_rgb_is_clamped_to_the_range_of_the_training_images() -> None:
     info = video_info("yuv444p", colour=BT709_LIMITED)
     rgb = PlaneConverter(info).to_rgb(_tensors(info))
     assert (rgb.min().item(), rgb.max().item()) == (0, 1)
 
 
-def test_alpha_is_passed_on_as_it_is() -> None:
+def test_alpha_is_passed_on_unchanged() -> None:
     info = video_info("yuva420p")
     planes = _tensors(info)
     after = PlaneConverter(info).add_residual(planes, _residual(info, 0.5, 0.5, 0.5))
@@ -255,12 +255,12 @@ def test_a_chroma_sample_gets_the_average_of_its_group() -> None:
         ("yuvj422p", 5, [[2, 2, 0, 0, 0], [0, 0, 2, 2, 0], [0, 0, 0, 0, 4]]),
     ],
 )
-def test_a_chroma_sample_gets_what_lies_around_its_place(
+def test_a_chroma_sample_gets_the_weighted_average_around_its_place(
     name: str, width: int, shares: list[list[int]]
 ) -> None:
     converter = PlaneConverter(video_info(name, height=1, width=width))
     found = torch.stack(
-        [converter._reduced(row[None, None])[0, 0] for row in torch.eye(width)], dim=1
+        [converter._downsample_to_chroma(row[None, None])[0, 0] for row in torch.eye(width)], dim=1
     )
     whole = 16 if name == "yuv411p" else 4
     assert found.tolist() == [[share / whole for share in row] for row in shares]
@@ -268,25 +268,29 @@ def test_a_chroma_sample_gets_what_lies_around_its_place(
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv411p", "yuv440p", "yuvj420p"])
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
-def test_a_change_that_grows_evenly_lands_where_it_was(name: str, size: tuple[int, int]) -> None:
+def test_a_gradient_keeps_its_place_through_down_and_upsampling(
+    name: str, size: tuple[int, int]
+) -> None:
     info = video_info(name, height=size[0], width=size[1])
     converter, (across, down) = PlaneConverter(info), info.format.chroma_shift
     rows, columns = (torch.arange(side).float() for side in size)
     slope = rows[:, None] + columns
-    again = converter._enlarged(converter._reduced(slope[None]).expand(2, -1, -1))[0]
+    again = converter._upsample_chroma(
+        converter._downsample_to_chroma(slope[None]).expand(2, -1, -1)
+    )[0]
     margin = 2 << max(across, down)  # there is nothing beyond the edges to average with
     inside = (slice(margin, -margin), slice(margin, -margin))
     assert torch.allclose(again[: size[0], : size[1]][inside], slope[inside], atol=1e-4)
 
 
-def test_an_untagged_stream_is_taken_by_its_size() -> None:
+def test_the_matrix_of_an_untagged_stream_is_guessed_by_its_size() -> None:
     small = video_info("yuv444p", height=2, width=1278)
     large = replace(small, width=1280)
     planes = _flat(small, 100, 128, 200)
     assert not PlaneConverter(small).to_rgb(planes).equal(PlaneConverter(large).to_rgb(planes))
 
 
-def test_an_image_is_rgb_as_people_hold_it() -> None:
+def test_an_image_is_rgb_with_channels_last() -> None:
     info = video_info("gbrp", height=1, width=2)
     green, blue, red = ([[10, 20]], [[30, 40]], [[50, 60]])
     planes = [np.array(plane, np.uint8) for plane in (green, blue, red)]

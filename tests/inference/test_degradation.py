@@ -1,4 +1,4 @@
-"""Rain and blur from frame to frame, and `lfdn-video degrade` around them."""
+"""Degradation: rain and blur from frame to frame, and `lfdn-video degrade`."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def difference(one: Tensor, other: Tensor) -> float:
     return (one - other)[..., 16:-16, 16:-16].abs().mean().item()
 
 
-def test_a_drop_falls() -> None:
+def test_a_drop_falls_from_frame_to_frame() -> None:
     """A drop of the far layer is found again in the next frame, as far down as it fell."""
     layer = RainLayer(400, 20, 0.5, 1, 1, 0.5)
     rain, drop = FallingRain(360, 240, seed=1), np.array([[0.5, 0.3, 0.5, 0.5, 1.0]])
@@ -47,28 +47,28 @@ def test_rain_adds_light() -> None:
     assert change.min() > -0.01
 
 
-def test_rain_is_that_of_its_seed_and_frame() -> None:
+def test_rain_depends_on_its_seed() -> None:
     one, same, other = (FallingRain(HEIGHT, WIDTH, seed=seed).fall(GREY, 3) for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("density", [0, 3])
-def test_density_is_a_factor_on_the_drops(density: int) -> None:
+def test_density_scales_the_amount_of_rain(density: int) -> None:
     usual, changed = (
         FallingRain(HEIGHT, WIDTH, seed=1, density=d).fall(GREY, 0) - GREY for d in (1, density)
     )
     assert changed.mean() == pytest.approx(density * usual.mean(), rel=0.35, abs=1e-6)
 
 
-def test_on_a_tripod_what_stands_still_stays_sharp() -> None:
+def test_a_still_scene_without_shake_stays_sharp() -> None:
     camera = ShakenCamera(seed=1, shake=0)
     frame = moving(0)[0]
     for _ in range(2):
         torch.testing.assert_close(camera.expose(frame), frame, atol=3e-3, rtol=0)
 
 
-def test_what_moves_is_blurred_along_its_way() -> None:
+def test_a_moving_scene_is_blurred_along_its_motion() -> None:
     camera = ShakenCamera(seed=1, shake=0, exposure=1)
     frames = moving(6)
     blurred = [camera.expose(frame) for frame in frames][-1]
@@ -87,7 +87,7 @@ def test_a_longer_exposure_blurs_more() -> None:
     assert long > 1.5 * short
 
 
-def test_shake_moves_no_more_than_it_may() -> None:
+def test_shake_is_limited() -> None:
     frame = torch.zeros(1, 3, 240, 240)
     frame[..., 120:] = 1
     camera = ShakenCamera(seed=3, shake=1)
@@ -113,7 +113,7 @@ def test_a_degraded_video_keeps_its_frames_and_times(clip: Path, kind: str, word
             assert not np.array_equal(one.to_ndarray(), other.to_ndarray())
 
 
-def test_a_degraded_video_is_that_of_its_seed(clip: Path, tmp_path: Path) -> None:
+def test_a_degraded_video_depends_on_its_seed(clip: Path, tmp_path: Path) -> None:
     names = {"a": "1", "b": "1", "c": "2"}
     for name, seed in names.items():
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""Several pictures through the network at once, on a CPU."""
+"""Lanes: several frames in the network at once, on a CPU."""
 
 import itertools
 import threading
@@ -25,7 +25,7 @@ BATCH = torch.full((1, 3, 16, 16), 0.5)
 
 @pytest.fixture(autouse=True)
 def four_cores() -> Generator[None]:
-    """As far as torch knows."""
+    """Let torch believe in four cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield
@@ -33,12 +33,12 @@ def four_cores() -> Generator[None]:
 
 
 class Meeting:
-    """A network that waits until as many pictures are in it as are expected."""
+    """A network that waits until as many frames are in it as are expected."""
 
     def __init__(self, expected: int) -> None:
         self._barrier = threading.Barrier(expected)
         self.met: list[tuple[int, int]] = []
-        """Who ran it, on how many cores."""
+        """For each frame, the thread that ran it and its number of cores."""
 
     def __call__(self, batch: Tensor) -> Tensor:
         self._barrier.wait(timeout=20)
@@ -46,46 +46,50 @@ class Meeting:
         return batch
 
 
-def test_each_lane_has_a_picture_and_its_share_of_the_cores() -> None:
+def test_each_lane_has_a_frame_and_its_share_of_the_cores() -> None:
     network = Meeting(2)
     with Engine(network, lanes=2) as engine:
-        under_way = [engine.residual(BATCH) for _ in range(4)]
-        assert all(pending.result().count_nonzero() == 0 for pending in under_way)
-        assert engine.lookahead == 2
+        in_flight = [engine.compute_residual(BATCH) for _ in range(4)]
+        assert all(pending.result().count_nonzero() == 0 for pending in in_flight)
+        assert engine.max_batches_in_flight == 2
     assert [cores for _, cores in network.met] == [2] * 4
     assert len({thread for thread, _ in network.met} - {threading.get_ident()}) == 2
 
 
 def test_there_are_no_more_lanes_than_cores() -> None:
     with Engine(brighten(0.25), lanes=9) as engine:
-        engine.residual(BATCH).result()
-        assert engine.lookahead == 4
+        engine.compute_residual(BATCH).result()
+        assert engine.max_batches_in_flight == 4
 
 
-def test_one_lane_is_the_callers_own_thread() -> None:
+def test_with_one_lane_the_network_runs_in_the_callers_thread() -> None:
     network = Meeting(1)
     with Engine(network) as engine:
-        engine.residual(BATCH).result()
-        assert engine.lookahead == 0
+        engine.compute_residual(BATCH).result()
+        assert engine.max_batches_in_flight == 0
     assert network.met == [(threading.get_ident(), 4)]
 
 
-def test_little_memory_makes_fewer_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_fewer_lanes_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lfdn_video.inference.engine._free_bytes", lambda _: 5 * 450 * BATCH[0, 0].numel()
+        "lfdn_video.inference.device_runner.free_system_bytes",
+        lambda: 5 * 450 * BATCH[0, 0].numel(),
     )
     network = Meeting(1)
     with Engine(network, lanes=4) as engine:
-        engine.residual(BATCH).result()  # half of what is free may be taken: two pictures
-        assert engine.lookahead == 2
-        engine.residual(torch.rand(1, 3, 64, 64)).result()  # and not one of these; but one it is
-        assert engine.lookahead == 1
+        engine.compute_residual(BATCH).result()  # half of what is free may be used: two frames
+        assert engine.max_batches_in_flight == 2
+        engine.compute_residual(
+            torch.rand(1, 3, 64, 64)
+        ).result()  # and not one of these; but one it is
+        assert engine.max_batches_in_flight == 1
     assert [cores for _, cores in network.met] == [2, 4]
 
 
-def test_other_sizes_lose_nothing_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_size_loses_no_batch_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lfdn_video.inference.engine._free_bytes", lambda _: 5 * 450 * BATCH[0, 0].numel()
+        "lfdn_video.inference.device_runner.free_system_bytes",
+        lambda: 5 * 450 * BATCH[0, 0].numel(),
     )
 
     def slow(batch: Tensor) -> Tensor:
@@ -93,22 +97,22 @@ def test_other_sizes_lose_nothing_that_is_under_way(monkeypatch: pytest.MonkeyPa
         return batch + 0.25
 
     with Engine(slow, lanes=4) as engine:
-        under_way = [engine.residual(torch.zeros(1, 3, side, 16)) for side in (16, 64) * 5]
-        for pending in under_way:
+        in_flight = [engine.compute_residual(torch.zeros(1, 3, side, 16)) for side in (16, 64) * 5]
+        for pending in in_flight:
             assert pending.result().eq(0.25).all()
 
 
-def test_memory_that_does_not_suffice_is_given_up_lane_by_lane() -> None:
+def test_stepping_down_leaves_one_lane() -> None:
     with Engine(brighten(0.25), lanes=4) as engine:
         assert engine.step_down() == "one at a time"
         assert engine.step_down() is None
-        engine.residual(BATCH).result()
-        assert engine.lookahead == 1
+        engine.compute_residual(BATCH).result()
+        assert engine.max_batches_in_flight == 1
 
 
-def test_no_thread_is_left_and_torch_has_its_cores_back() -> None:
+def test_close_leaves_no_thread_and_gives_torch_its_cores_back() -> None:
     with Engine(brighten(0.25), lanes=2) as engine:
-        engine.residual(BATCH).result()
+        engine.compute_residual(BATCH).result()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("network")]
     seen: list[int] = []
     later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
@@ -117,21 +121,21 @@ def test_no_thread_is_left_and_torch_has_its_cores_back() -> None:
     assert seen == [4]
 
 
-def test_what_is_not_finite_is_refused() -> None:
+def test_a_network_that_is_not_finite_is_refused_in_a_lane() -> None:
     with Engine(brighten(float("nan")), lanes=2) as engine:
-        pending = engine.residual(BATCH)
+        pending = engine.compute_residual(BATCH)
         with pytest.raises(WeightsError, match="not finite"):
             pending.result()
 
 
-def test_running_out_of_memory_is_the_same_error() -> None:
+def test_running_out_of_memory_in_a_lane_is_a_device_memory_error() -> None:
     with Engine(lambda batch: batch.new_empty(1 << 60), lanes=2) as engine:
-        pending = engine.residual(BATCH)
+        pending = engine.compute_residual(BATCH)
         with pytest.raises(DeviceMemoryError):
             pending.result()
 
 
-def test_frames_come_in_order_and_are_what_one_lane_gives() -> None:
+def test_several_lanes_give_the_same_frames_in_order_as_one() -> None:
     info = video_info()
     network = rearranged(lfdn.load("derain").eval())
     given = {}
@@ -145,8 +149,7 @@ def test_frames_come_in_order_and_are_what_one_lane_gives() -> None:
             assert abs(plane.astype(int) - other.astype(int)).max() <= 1
 
 
-def test_a_frame_is_converted_in_its_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways, where it is a single tile."""
+def test_a_whole_frame_is_converted_both_ways_in_its_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     info, where = video_info(), list[str]()
     for name in ("to_rgb", "add_residual"):
         original = getattr(PlaneConverter, name)
@@ -162,7 +165,7 @@ def test_a_frame_is_converted_in_its_lane(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(name.startswith("network") for name in where)
 
 
-def test_tiles_that_are_done_out_of_order_make_the_same_frames() -> None:
+def test_tiles_finished_out_of_order_make_the_same_frames() -> None:
     """The first of each two waits for the second one."""
     info = video_info(height=256, width=300)
     options = InferenceOptions(tile=128, overlap_px=16)
@@ -186,7 +189,7 @@ def test_tiles_that_are_done_out_of_order_make_the_same_frames() -> None:
         assert all(map(np.array_equal, one.planes, other.planes))
 
 
-def test_a_failure_comes_with_the_frame_it_belongs_to() -> None:
+def test_a_failing_network_raises_and_leaves_no_thread() -> None:
     info = video_info()
     taken: list[Frame] = []
     with Engine(fail_after(3), lanes=2) as engine, pytest.raises(NetworkFailureError):
@@ -194,7 +197,7 @@ def test_a_failure_comes_with_the_frame_it_belongs_to() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("network")]
 
 
-def test_a_run_that_is_left_leaves_no_thread() -> None:
+def test_closing_the_frames_early_leaves_no_thread() -> None:
     info = video_info()
     with Engine(brighten(0.1), lanes=2) as engine:
         frames = restore_frames(noise_frames(info, 8), PlaneConverter(info), engine)
@@ -204,8 +207,8 @@ def test_a_run_that_is_left_leaves_no_thread() -> None:
 
 
 @pytest.mark.parametrize(("lanes", "expected"), [(1, 0), (2, 2)])
-def test_the_packaged_network_takes_as_many_as_are_asked_for(lanes: int, expected: int) -> None:
+def test_the_packaged_network_has_as_many_lanes_as_asked_for(lanes: int, expected: int) -> None:
     options = InferenceOptions(device="cpu")
     with load_engine("derain", options=options, lanes=lanes) as engine:
-        engine.residual(torch.rand(1, 3, 32, 32)).result()
-        assert engine.lookahead == expected
+        engine.compute_residual(torch.rand(1, 3, 32, 32)).result()
+        assert engine.max_batches_in_flight == expected

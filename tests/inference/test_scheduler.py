@@ -1,4 +1,4 @@
-"""Frames to batches and back: order, counts, sizes, and who closes what."""
+"""The scheduler: frames to batches and back; order, counts, sizes, and who closes what."""
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -37,17 +37,20 @@ def _restored(
     return list(restore_frames(iter(frames), CONVERTER, runner, options))
 
 
-@pytest.mark.parametrize("lookahead", [0, 1, 3])
+@pytest.mark.parametrize("in_flight", [0, 1, 3])
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 16])
 @pytest.mark.parametrize("count", [0, 1, 7, 10])
-def test_as_many_frames_come_out_in_the_same_order(count: int, batch: int, lookahead: int) -> None:
+def test_as_many_frames_come_out_in_the_same_order(count: int, batch: int, in_flight: int) -> None:
     frames = noise_frames(INFO, count)
-    restored = _restored(frames, FakeRunner(batch=batch, lookahead=lookahead, returning=lookahead))
+    runner = FakeRunner(
+        batch=batch, max_batches_in_flight=in_flight, max_downloads_in_flight=in_flight
+    )
+    restored = _restored(frames, runner)
     assert [frame.pts for frame in restored] == [frame.pts for frame in frames]
     assert all(map(_planes_equal, restored, frames))
 
 
-def test_everything_but_the_planes_is_kept() -> None:
+def test_a_restored_frame_keeps_its_name_duration_and_format() -> None:
     (frame,) = noise_frames(INFO, 1)
     named = replace(frame, name="one.png")
     (restored,) = _restored([named], FakeRunner())
@@ -59,14 +62,14 @@ def test_everything_but_the_planes_is_kept() -> None:
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le", "yuva420p", "gray", "ya8", "gbrap"])
-def test_an_engine_that_changes_nothing_keeps_every_bit(name: str) -> None:
+def test_the_identity_network_keeps_every_bit(name: str) -> None:
     info = video_info(name, height=47, width=63, rotation=90)
     frames = noise_frames(info, 3)
     restored = list(restore_frames(frames, PlaneConverter(info), identity_engine()))
     assert all(map(_planes_equal, restored, frames))
 
 
-def test_batches_are_full_but_for_the_last() -> None:
+def test_only_the_last_batch_is_not_full() -> None:
     runner = FakeRunner(batch=4)
     _restored(noise_frames(INFO, 10), runner)
     assert [shape[0] for shape in runner.batches] == [4, 4, 2]
@@ -85,13 +88,13 @@ def test_tiles_of_several_frames_share_a_batch() -> None:
     assert runner.batches == [(4, 3, 128, 128), (2, 3, 128, 128)]
 
 
-def test_the_network_sees_upright_pictures() -> None:
+def test_the_network_is_given_upright_frames() -> None:
     info, runner = video_info(height=48, width=64, rotation=90), FakeRunner()
     list(restore_frames(noise_frames(info, 1), PlaneConverter(info), runner))
     assert runner.batches == [(1, 3, 64, 48)]
 
 
-def test_tiles_do_not_show() -> None:
+def test_tiles_leave_no_seams() -> None:
     info = video_info("gbrp16le", height=150, width=220)
     (frame,) = noise_frames(info, 1)
     options = InferenceOptions(tile=128, overlap_px=16)
@@ -108,7 +111,7 @@ def test_the_tile_asked_for_is_used() -> None:
     assert [shape[2:] for shape in runner.batches] == [(128, 128), (128, 128)]
 
 
-def test_off_takes_frames_whole() -> None:
+def test_tile_off_does_not_split_frames() -> None:
     runner = FakeRunner(tile_px=128)
     _restored(noise_frames(INFO, 1), runner, InferenceOptions(tile="off"))
     assert runner.batches == [(1, 3, 48, 64)]
@@ -130,7 +133,7 @@ def test_frames_of_another_size_start_a_new_batch() -> None:
     assert all(map(_planes_equal, restored, frames))
 
 
-def test_a_picture_brings_its_own_format() -> None:
+def test_a_frame_with_an_info_of_its_own_is_converted_by_it() -> None:
     own = video_info("gbrp", height=48, width=64)
     frames = [*noise_frames(INFO, 1), replace(noise_frames(own, 1)[0], pts=99, info=own)]
     restored = _restored(frames, FakeRunner(network=brighten(0.0)))
@@ -138,13 +141,13 @@ def test_a_picture_brings_its_own_format() -> None:
 
 
 def test_downloads_overlap_with_the_next_batch() -> None:
-    runner = FakeRunner(lookahead=1, returning=1)
+    runner = FakeRunner(max_batches_in_flight=1, max_downloads_in_flight=1)
     _restored(noise_frames(INFO, 4), runner)
     first_arrival = runner.log.index("arrived")
     assert runner.log[:first_arrival].count("residual") == 3
 
 
-def test_without_lookahead_a_frame_is_done_before_the_next_is_asked_for() -> None:
+def test_with_nothing_in_flight_a_frame_is_done_before_the_next_is_asked_for() -> None:
     asked = 0
 
     def source() -> Generator[Frame]:
@@ -157,9 +160,9 @@ def test_without_lookahead_a_frame_is_done_before_the_next_is_asked_for() -> Non
     assert asked == 1
 
 
-def test_no_stream_is_held_while_a_frame_is_handed_on() -> None:
-    runner = FakeRunner(batch=2, lookahead=1, returning=1)
-    held = [runner.open for _ in restore_frames(noise_frames(INFO, 5), CONVERTER, runner)]
+def test_no_compute_context_is_held_while_a_frame_is_yielded() -> None:
+    runner = FakeRunner(batch=2, max_batches_in_flight=1, max_downloads_in_flight=1)
+    held = [runner.open_contexts for _ in restore_frames(noise_frames(INFO, 5), CONVERTER, runner)]
     assert held == [0] * 5
 
 
@@ -219,7 +222,7 @@ def test_the_runner_is_left_open() -> None:
     assert not runner.closed
 
 
-def test_a_change_arrives_in_the_frame_it_belongs_to() -> None:
+def test_a_residual_is_added_to_the_frame_it_belongs_to() -> None:
     levels = iter((0.0, 0.1, 0.2, 0.3))
 
     def network(batch: Tensor) -> Tensor:
@@ -227,6 +230,8 @@ def test_a_change_arrives_in_the_frame_it_belongs_to() -> None:
 
     info = video_info("gray")
     black = [replace(f, planes=(np.zeros((48, 64), np.uint8),)) for f in noise_frames(info, 4)]
-    runner = FakeRunner(network=network, batch=3, lookahead=1, returning=1)
+    runner = FakeRunner(
+        network=network, batch=3, max_batches_in_flight=1, max_downloads_in_flight=1
+    )
     restored = restore_frames(black, PlaneConverter(info), runner)
     assert [int(frame.planes[0].max()) for frame in restored] == [0, 26, 51, 76]

@@ -1,4 +1,4 @@
-"""Tiles: equal, aligned, overlapping enough, invisible when merged."""
+"""Tiles: equal, aligned, with enough overlap, and without seams when merged."""
 
 import itertools
 
@@ -32,14 +32,16 @@ def test_every_pixel_is_covered(grid: Grid, tile_px: int, overlap_px: int) -> No
 
 @each_grid
 def test_tiles_are_equal(grid: Grid, tile_px: int, overlap_px: int) -> None:
-    picture = torch.empty(grid.height, grid.width)
-    assert {tuple(tile.shape) for tile in grid.split(picture)} == {
+    frame = torch.empty(grid.height, grid.width)
+    assert {tuple(tile.shape) for tile in grid.split(frame)} == {
         (grid.tile_height, grid.tile_width)
     }
 
 
 @each_grid
-def test_a_side_is_aligned_or_the_pictures_own(grid: Grid, tile_px: int, overlap_px: int) -> None:
+def test_a_tiles_side_is_aligned_or_the_frames_own(
+    grid: Grid, tile_px: int, overlap_px: int
+) -> None:
     for side, whole in ((grid.tile_height, grid.height), (grid.tile_width, grid.width)):
         assert side <= tile_px
         assert side == whole or side % ALIGNMENT_PX == 0
@@ -51,15 +53,15 @@ def test_neighbours_overlap_by_as_much_as_asked(grid: Grid, tile_px: int, overla
     assert all(a + grid.tile_width - b >= overlap_px for a, b in itertools.pairwise(lefts))
 
 
-def test_all_but_the_last_tile_begin_on_the_networks_strides() -> None:
+def test_all_tiles_but_the_last_begin_at_multiples_of_the_alignment() -> None:
     grid = Grid(1081, 64, tile_px=256, overlap_px=32)
     assert [box.top % ALIGNMENT_PX for box in grid.boxes[:-1]] == [0] * (len(grid) - 1)
 
 
 @each_grid
-def test_merging_undoes_splitting(grid: Grid, tile_px: int, overlap_px: int) -> None:
-    picture = torch.rand(1, 1, grid.height, grid.width)
-    assert (grid.merge(grid.split(picture)) - picture).abs().max() < 1e-6
+def test_merge_inverts_split(grid: Grid, tile_px: int, overlap_px: int) -> None:
+    frame = torch.rand(1, 1, grid.height, grid.width)
+    assert (grid.merge(grid.split(frame)) - frame).abs().max() < 1e-6
 
 
 def test_blending_is_smooth() -> None:
@@ -70,7 +72,7 @@ def test_blending_is_smooth() -> None:
     assert seam.diff().min() >= 0
 
 
-def test_at_the_middle_of_an_overlap_both_count_alike() -> None:
+def test_both_tiles_weigh_the_same_in_the_middle_of_an_overlap() -> None:
     grid = Grid(64, 464, tile_px=256, overlap_px=32)
     left, right = grid.split(torch.zeros(64, 464))
     merged = grid.merge([left, right + 1])[0]
@@ -78,19 +80,19 @@ def test_at_the_middle_of_an_overlap_both_count_alike() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (47, 3), (101, 67)])
-def test_a_picture_of_any_size_can_be_taken_whole(size: tuple[int, int]) -> None:
+def test_a_frame_of_any_size_can_be_one_tile(size: tuple[int, int]) -> None:
     assert len(Grid.whole(*size)) == 1
 
 
-def test_the_whole_picture_is_neither_copied_nor_padded() -> None:
-    picture = torch.rand(1, 3, 101, 67)
+def test_a_whole_frame_is_neither_copied_nor_padded() -> None:
+    frame = torch.rand(1, 3, 101, 67)
     grid = Grid.whole(101, 67)
-    (tile,) = grid.split(picture)
-    assert tile is picture
+    (tile,) = grid.split(frame)
+    assert tile is frame
     assert grid.merge([tile]) is tile
 
 
-def test_a_tile_as_large_as_the_picture_is_the_picture() -> None:
+def test_a_tile_as_large_as_the_frame_is_the_only_one() -> None:
     assert len(Grid(480, 640, tile_px=640, overlap_px=32)) == 1
 
 
@@ -99,6 +101,6 @@ def test_a_tile_that_is_all_overlap_is_refused() -> None:
         Grid(480, 640, tile_px=smallest_tile_px(64) - 1, overlap_px=64)
 
 
-def test_the_last_tile_is_no_thinner() -> None:
+def test_the_last_tile_is_as_wide_as_the_others() -> None:
     grid = Grid(64, 1030, tile_px=512, overlap_px=0)
     assert (len(grid), grid.tile_width) == (3, 368)

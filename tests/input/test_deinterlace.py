@@ -1,4 +1,4 @@
-"""Interlaced video: named, and made whole on request, a frame for a frame."""
+"""Interlaced video: a warning about it, and deinterlacing that keeps every frame."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from lfdn_video.inference.engine import Engine
 from lfdn_video.input.reader import Reader
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output import segments, writer
-from tests.support.clips import Clip, damage, times
+from tests.support.clips import Clip, corrupt_packet, times
 from tests.support.fakes import NetworkFailureError, fail_after, identity
 
 INTERLACED = {"flags": "+ildct+ilme", "x264-params": "tff=1", "g": "1", "bf": "0", "crf": "1"}
@@ -21,12 +21,12 @@ PTS = [0, 1, 2, 4, 5, 9, 10]
 
 
 def clip(path: Path, codec: str = "libx264", **options: str) -> Path:
-    """Of uneven times."""
+    """Make an interlaced clip at a variable frame rate."""
     return Clip(codec=codec, pts=PTS, options={**INTERLACED, **options}).make(path)
 
 
 def moving_bar(path: Path) -> Path:
-    """A bar that moves between the two fields of each frame, so that its edges are combs."""
+    """Make a clip of a bar that moves between the two fields of each frame, so that it combs."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", 25, options=INTERLACED)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "gray"
@@ -43,21 +43,23 @@ def moving_bar(path: Path) -> Path:
 
 
 def combs(planes: tuple[np.ndarray, ...]) -> float:
-    """How much neighbouring lines differ."""
+    """Return the mean difference of neighbouring lines, which combing raises."""
     luma = planes[0].astype(np.int16)
     return float(np.abs(np.diff(luma, axis=0)).mean())
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
-def test_interlaced_video_is_named(tmp_path: Path, codec: str) -> None:
+def test_reader_warns_of_interlaced_video(tmp_path: Path, codec: str) -> None:
     with Reader(clip(tmp_path / "clip.mkv", codec)) as reader:
         frames = list(reader.frames())
     assert reader.info.interlaced
     assert len(frames) == len(PTS)
-    assert [w for w in reader.warnings if "is interlaced and treated as if it were not" in w]
+    assert [
+        w for w in reader.warnings if "is interlaced but restored as if it were progressive" in w
+    ]
 
 
-def test_on_request_it_is_made_whole(tmp_path: Path) -> None:
+def test_deinterlacing_removes_combing_and_keeps_pts(tmp_path: Path) -> None:
     path = moving_bar(tmp_path / "bar.mkv")
     with Reader(path) as reader, Reader(path, deinterlace=True) as whole:
         before, after = list(reader.frames()), list(whole.frames())
@@ -67,8 +69,8 @@ def test_on_request_it_is_made_whole(tmp_path: Path) -> None:
         assert combs(other.planes) < 0.2 * combs(one.planes)
 
 
-def test_what_is_not_interlaced_stays_as_it_is_only_in_marked_video(tmp_path: Path) -> None:
-    """A request for video that bears no marks is taken to know better than the marks."""
+def test_unmarked_video_is_deinterlaced_on_request(tmp_path: Path) -> None:
+    """Where no frame is marked as interlaced, the marks are not trusted."""
     plain = Clip(pts=range(5)).make(tmp_path / "plain.mkv")
     with Reader(plain) as reader, Reader(plain, deinterlace=True) as whole:
         pairs = list(zip(reader.frames(), whole.frames(), strict=True))
@@ -77,15 +79,15 @@ def test_what_is_not_interlaced_stays_as_it_is_only_in_marked_video(tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [0, 3, 6])
-def test_damage_costs_no_frame(tmp_path: Path, number: int) -> None:
-    path = damage(clip(tmp_path / "clip.mkv"), number)
+def test_deinterlacing_keeps_all_frames_after_a_corrupt_packet(tmp_path: Path, number: int) -> None:
+    path = corrupt_packet(clip(tmp_path / "clip.mkv"), number)
     with Reader(path) as reader, Reader(path, deinterlace=True) as whole:
         before, after = list(reader.frames()), list(whole.frames())
     assert [frame.pts for frame in after] == [frame.pts for frame in before]
     assert whole.corrupt_packets == 1
 
 
-def test_a_span_has_the_frames_it_has_otherwise(tmp_path: Path) -> None:
+def test_deinterlacing_keeps_the_frames_of_a_span(tmp_path: Path) -> None:
     path, span = clip(tmp_path / "clip.mkv"), SpanOptions(start_s=0.04, end_s=0.3)
     with Reader(path, span) as reader, Reader(path, span, deinterlace=True) as whole:
         before, after = list(reader.frames()), list(whole.frames())
@@ -94,7 +96,7 @@ def test_a_span_has_the_frames_it_has_otherwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p10le", "gray", "nv12"])
-def test_every_format_stays_what_it_is(tmp_path: Path, name: str) -> None:
+def test_deinterlacing_keeps_the_pixel_format(tmp_path: Path, name: str) -> None:
     codec = "rawvideo" if name == "nv12" else "ffv1"
     path = Clip(codec=codec, pixel_format=name).make(tmp_path / "clip.nut")
     with Reader(path, deinterlace=True) as reader:
@@ -103,7 +105,7 @@ def test_every_format_stays_what_it_is(tmp_path: Path, name: str) -> None:
     assert {frame.format for frame in frames} == {reader.info.format}
 
 
-def test_from_file_to_file(tmp_path: Path) -> None:
+def test_restore_deinterlaces_from_file_to_file(tmp_path: Path) -> None:
     source, target = clip(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     with Engine(identity) as engine:
         options = EncodeOptions(codec="ffv1")
@@ -114,7 +116,7 @@ def test_from_file_to_file(tmp_path: Path) -> None:
         assert not any(frame.interlaced_frame for frame in container.decode(video=0))
 
 
-def test_an_interrupted_run_is_not_resumed_the_other_way(
+def test_resume_refuses_a_run_with_another_deinterlace_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 3)

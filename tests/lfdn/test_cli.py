@@ -1,14 +1,19 @@
-"""The `lfdn` command, through click, on tiny folders."""
+"""The `lfdn` command, run through click on tiny data sets."""
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
+from lfdn.commands.train import TrainValues
+from lfdn.training import recipe
 from lfdn.weights import file_sha256, save
 from tests.support import pictures
 
@@ -25,7 +30,7 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-def test_train_then_export_gives_weights_that_load(tmp_path: Path) -> None:
+def test_exported_weights_of_a_run_load(tmp_path: Path) -> None:
     pairs = pictures.rain800(tmp_path / "pairs")
     trained = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1",
                   "--stages", "1:16x1")  # fmt: skip
@@ -35,7 +40,7 @@ def test_train_then_export_gives_weights_that_load(tmp_path: Path) -> None:
     assert load(tmp_path / "out.safetensors").config == LFDNConfig()
 
 
-def test_a_registered_export_is_in_the_index(tmp_path: Path, weights: Path) -> None:
+def test_registered_export_is_in_the_index(tmp_path: Path, weights: Path) -> None:
     target = tmp_path / "package" / "derain.safetensors"
     target.parent.mkdir()
     assert run("export", weights, "-o", target, "--register").exit_code == 0
@@ -43,32 +48,32 @@ def test_a_registered_export_is_in_the_index(tmp_path: Path, weights: Path) -> N
     assert index == {"derain": {"file": target.name, "sha256": file_sha256(target)}}
 
 
-def test_evaluate_says_in_json_what_was_measured_and_how(tmp_path: Path, weights: Path) -> None:
+def test_evaluate_prints_means_and_protocol_as_json(tmp_path: Path, weights: Path) -> None:
     data = pictures.rain100(tmp_path / "data")
     result = run("evaluate", "--weights", weights, "--data", f"rain100={data}", "--json")
-    told = json.loads(result.stdout)
-    assert {"input_psnr_y", "output_psnr_y", "parameters", "protocol"} <= set(told)
-    assert told["weights"]["sha256"] == file_sha256(weights)
-    assert told["pictures"] == 2
+    printed = json.loads(result.stdout)
+    assert {"input_psnr_y", "output_psnr_y", "parameters", "protocol"} <= set(printed)
+    assert printed["weights"]["sha256"] == file_sha256(weights)
+    assert printed["pictures"] == 2
 
 
-def test_evaluate_can_replace_a_learnt_scalar(tmp_path: Path, weights: Path) -> None:
+def test_evaluate_replaces_a_learnt_scalar(tmp_path: Path, weights: Path) -> None:
     words = ("--weights", weights, "--data", f"rain100={pictures.rain100(tmp_path / 'data')}")
-    told = json.loads(run("evaluate", *words, "--set", "alpha=0.5", "--json").stdout)
-    assert told["scalars_learnt"] == {"theta": 0, "alpha": 0}
-    assert told["scalars_used"] == {"theta": 0, "alpha": 0.5}
+    printed = json.loads(run("evaluate", *words, "--set", "alpha=0.5", "--json").stdout)
+    assert printed["scalars_learnt"] == {"theta": 0, "alpha": 0}
+    assert printed["scalars_used"] == {"theta": 0, "alpha": 0.5}
     assert run("evaluate", *words, "--set", "alpha=much").exit_code == 2
     assert run("evaluate", *words, "--set", "beta=1").exit_code == 1
 
 
-def test_evaluate_overwrites_nothing(tmp_path: Path, weights: Path) -> None:
+def test_evaluate_refuses_an_existing_target(tmp_path: Path, weights: Path) -> None:
     words = ("--weights", weights, "--data", f"rain100={pictures.rain100(tmp_path / 'data')}")
     assert run("evaluate", *words, "--csv", tmp_path / "rows.csv").exit_code == 0
     again = run("evaluate", *words, "--csv", tmp_path / "rows.csv")
     assert (again.exit_code, "rows.csv: exists" in again.stderr) == (1, True)
 
 
-def test_evaluate_names_the_protocol_in_its_table(tmp_path: Path, weights: Path) -> None:
+def test_evaluate_prints_a_table_with_the_protocol(tmp_path: Path, weights: Path) -> None:
     data = pictures.rain100(tmp_path / "data")
     result = run("evaluate", "--weights", weights, "--data", f"rain100={data}")
     assert "PSNR dB, Y" in result.stdout
@@ -82,27 +87,27 @@ def test_evaluate_names_the_protocol_in_its_table(tmp_path: Path, weights: Path)
         (["--data", "rain100=/nowhere"], 1, "no such folder; rain100 wants rainy/"),
     ],
 )
-def test_bad_input_gets_one_clear_line(arguments: list[str], code: int, words: str) -> None:
+def test_bad_data_set_is_one_error_line(arguments: list[str], code: int, words: str) -> None:
     result = run("evaluate", "--weights", "derain", *arguments)
     assert result.exit_code == code
     assert words in result.stderr
     assert "Traceback" not in result.output
 
 
-def test_a_task_without_weights_is_named(tmp_path: Path) -> None:
+def test_task_without_packaged_weights_is_named(tmp_path: Path) -> None:
     data = pictures.rain100(tmp_path / "data")
     result = run("evaluate", "--weights", "dehaze", "--data", f"rain100={data}")
     assert result.exit_code == 1
     assert "dehaze: no weights ship for this task" in result.stderr
 
 
-def test_a_bad_stage_is_explained(tmp_path: Path) -> None:
+def test_malformed_stage_is_a_usage_error(tmp_path: Path) -> None:
     result = run("train", "--data", f"clean={tmp_path}", "-o", tmp_path, "--stages", "112")
     assert result.exit_code == 2
     assert "0.5:112x16" in result.stderr
 
 
-def test_a_pack_can_be_measured_and_is_not_overwritten(tmp_path: Path, weights: Path) -> None:
+def test_pack_can_be_evaluated_and_is_not_overwritten(tmp_path: Path, weights: Path) -> None:
     pairs = pictures.rain100(tmp_path / "data")
     words = ("--data", f"rain100={pairs}", "-o", tmp_path / "data.zip")
     packed = run("pack", *words)
@@ -116,7 +121,7 @@ def test_a_pack_can_be_measured_and_is_not_overwritten(tmp_path: Path, weights: 
     assert run("pack", *words, "--force").exit_code == 0
 
 
-def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+def test_different_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     pairs = pictures.rain800(tmp_path / "pairs")
     words = ("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1",
              "--stages", "1:16x1")  # fmt: skip
@@ -126,7 +131,7 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     assert "was started with" in other.stderr
 
 
-def test_a_missing_tensorboard_says_what_to_install(
+def test_missing_tensorboard_is_an_error_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
@@ -134,3 +139,20 @@ def test_a_missing_tensorboard_says_what_to_install(
     done = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--tensorboard")
     assert done.exit_code == 1
     assert "pip install 'lfdn-video[tensorboard]'" in done.stderr
+
+
+def test_train_values_have_the_types_of_train_options() -> None:
+    types: dict[str, Any] = {field.name: field.type for field in fields(recipe.TrainOptions)}
+    hints = get_type_hints(TrainValues, localns=vars(recipe))
+    wrong = {name for name in hints if hints[name] not in (types[name], types[name] | None)}
+    assert wrong == set()
+
+
+def test_every_option_has_help() -> None:
+    options = [
+        option
+        for command in main.commands.values()
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
+    assert [option.name for option in options if not option.help] == []

@@ -20,7 +20,8 @@ from lfdn.int8 import (
 from lfdn.metrics import psnr
 from lfdn.weights import FOLDER, INDEX, header, save, shipped_int8
 from lfdn_video.errors import OptionError
-from lfdn_video.inference.engine import choose_precision, load_engine
+from lfdn_video.inference.devices import choose_precision
+from lfdn_video.inference.engine import load_engine
 from lfdn_video.options import InferenceOptions
 
 TASKS = [
@@ -111,7 +112,7 @@ def test_without_openvino_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
 def test_the_engine_runs_it_on_the_cpu() -> None:
     pytest.importorskip("openvino")
     with load_engine("derain", options=InferenceOptions(device="cpu", precision="int8")) as engine:
-        residual = engine.residual(shades(32, 48)).result()
+        residual = engine.compute_residual(shades(32, 48)).result()
     assert (engine.identity["precision"], residual.shape) == ("int8", (1, 3, 32, 48))
 
 

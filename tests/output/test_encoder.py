@@ -10,7 +10,7 @@ from lfdn_video.errors import OptionError
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import EncodeOptions
 from lfdn_video.output.encoder import Encoder, find_codec
-from lfdn_video.planes import planes_of
+from lfdn_video.planes import extract_planes
 from tests.support.clips import noise
 
 TIME_BASE = Fraction(1, 25)
@@ -156,9 +156,9 @@ def test_jpeg_and_webp_are_always_bt601(codec: str, name: str) -> None:
 def test_bt601_planes_go_into_a_jpeg_unchanged(matrix: int) -> None:
     colour = Colour(matrix, 2, 2, 2)
     encoder = make_encoder(frame_format("yuvj420p", colour=colour), codec="mjpeg")
-    planes = planes_of(noise(1, "yuvj420p", (64, 48)), PixelFormat.parse("yuvj420p"))
+    planes = extract_planes(noise(1, "yuvj420p", (64, 48)), PixelFormat.parse("yuvj420p"))
     prepared = encoder.prepare(Frame(planes, PixelFormat.parse("yuvj420p"), 0))
-    after = planes_of(prepared, PixelFormat.parse("yuvj420p"))
+    after = extract_planes(prepared, PixelFormat.parse("yuvj420p"))
     assert [plane.tobytes() for plane in after] == [plane.tobytes() for plane in planes]
 
 

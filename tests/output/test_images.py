@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from lfdn_video.errors import InputError, OptionError, OutputError
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output.images import ImageWriter
 from lfdn_video.output.open import open_writer
@@ -316,9 +316,9 @@ def test_span_of_images_counts_them_at_the_default_rate(tmp_path: Path) -> None:
         ("gone.png", "no such file"),
         ("none_%03d.png", "matches no file"),
         ("*.jpg", "matches no file"),
-        ("empty", "holds no pictures"),
+        ("empty", "holds no images"),
         ("empty.png", "the file is empty"),
-        ("text.png", "not a picture that can be read"),
+        ("text.png", "not an image that can be read"),
     ],
 )
 def test_missing_or_unreadable_image_is_refused(tmp_path: Path, name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The scale in the network: as large as the bound allows, and steady."""
+"""The scale of live frames in the network: as large as the bound allows, and steady."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from lfdn_video.stream.adaptation import SCALES, Adaptation
 BOUND_S = 1.0
 
 
-class Clock:
-    """A network whose time grows with the area, and the time that goes by with it."""
+class Simulation:
+    """A simulated network whose cost grows with the area, and the time that passes meanwhile."""
 
     def __init__(self, adaptation: Adaptation, full_cost_s: float) -> None:
         self.adaptation, self.full_cost_s, self.now_s = adaptation, full_cost_s, 0.0
@@ -20,77 +20,79 @@ class Clock:
             cost_s = self.full_cost_s * scale**2
             self.now_s += cost_s + waited_s
             self.scales.append(scale)
-            self.adaptation.note(cost_s + waited_s, cost_s, self.now_s)
+            self.adaptation.add_frame(cost_s + waited_s, cost_s, self.now_s)
 
 
-def test_a_fast_network_gets_whole_pictures() -> None:
-    clock = Clock(Adaptation(BOUND_S), full_cost_s=0.1)
-    clock.run(100)
-    assert set(clock.scales) == {1.0}
+def test_a_fast_network_keeps_full_scale() -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.1)
+    simulation.run(100)
+    assert set(simulation.scales) == {1.0}
 
 
-def test_a_slow_network_gets_smaller_ones_at_once() -> None:
-    clock = Clock(Adaptation(BOUND_S), full_cost_s=3.0)
-    clock.run(2)
-    assert 3.0 * clock.adaptation.scale**2 <= 0.5 * BOUND_S
+def test_a_slow_network_goes_down_at_once_and_far_enough() -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=3.0)
+    simulation.run(2)
+    assert 3.0 * simulation.adaptation.scale**2 <= 0.5 * BOUND_S
 
 
-def test_the_first_scale_is_chosen_by_a_trial() -> None:
+def test_the_trial_chooses_the_first_scale() -> None:
     adaptation = Adaptation(BOUND_S)
-    adaptation.begin({SCALES[0]: 0.125}, now_s=0.0)  # 2 s at full size
+    adaptation.start_from_trial({SCALES[0]: 0.125}, now_s=0.0)  # 2 s at full size
     assert adaptation.scale == 0.5
 
 
-def test_what_costs_the_same_at_every_scale_is_told_apart() -> None:
+def test_the_trial_separates_fixed_cost_from_cost_by_area() -> None:
     adaptation = Adaptation(BOUND_S)
-    adaptation.begin({0.25: 0.10, 0.5: 0.13}, now_s=0.0)  # 0.09 s and 0.16 s for the whole
+    # 0.09 s at any scale, and 0.16 s for the full area.
+    adaptation.start_from_trial({0.25: 0.10, 0.5: 0.13}, now_s=0.0)
     assert adaptation.scale == 1.0
-    adaptation.begin({0.25: 0.2, 0.5: 0.1}, now_s=0.0)  # the machine was busy in between
+    # The machine was busy during the first pass.
+    adaptation.start_from_trial({0.25: 0.2, 0.5: 0.1}, now_s=0.0)
     assert adaptation.scale == 1.0
 
 
-def test_what_became_faster_is_used_after_a_while() -> None:
-    clock = Clock(Adaptation(BOUND_S), full_cost_s=3.0)
-    clock.run(20)
-    clock.full_cost_s = 0.1
-    clock.run(1000)
-    assert clock.adaptation.scale == 1.0
+def test_a_network_that_becomes_faster_goes_up_again() -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=3.0)
+    simulation.run(20)
+    simulation.full_cost_s = 0.1
+    simulation.run(1000)
+    assert simulation.adaptation.scale == 1.0
 
 
 @pytest.mark.parametrize("full_cost_s", [0.2, 0.5, 0.9, 1.3, 2.0, 5.0, 12.0])
-def test_an_even_network_is_left_alone(full_cost_s: float) -> None:
-    clock = Clock(Adaptation(BOUND_S), full_cost_s)
-    clock.run(2000)
-    settled = clock.scales[200:]
+def test_a_constant_cost_settles_at_one_scale(full_cost_s: float) -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s)
+    simulation.run(2000)
+    settled = simulation.scales[200:]
     assert len(set(settled)) == 1
 
 
-def test_going_up_in_vain_is_tried_less_and_less() -> None:
-    """A load that comes whenever the pictures are large."""
-    clock = Clock(Adaptation(BOUND_S), full_cost_s=0.4)
+def test_steps_up_that_are_reverted_become_rare() -> None:
+    """A load that appears whenever the scale is 1."""
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.4)
     for _ in range(3000):
-        clock.full_cost_s = 2.0 if clock.adaptation.scale == 1.0 else 0.4
-        clock.run(1)
-    changes = sum(a != b for a, b in zip(clock.scales, clock.scales[1:], strict=False))
+        simulation.full_cost_s = 2.0 if simulation.adaptation.scale == 1.0 else 0.4
+        simulation.run(1)
+    changes = sum(a != b for a, b in zip(simulation.scales, simulation.scales[1:], strict=False))
     assert changes < 30
 
 
-def test_a_single_late_frame_within_the_bound_changes_nothing() -> None:
-    clock = Clock(Adaptation(BOUND_S), full_cost_s=0.3)
-    clock.run(20)
-    clock.adaptation.note(0.9, 0.88, clock.now_s)
-    clock.run(20)
-    assert clock.adaptation.scale == 1.0
+def test_a_single_frame_above_the_high_watermark_changes_nothing() -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.3)
+    simulation.run(20)
+    simulation.adaptation.add_frame(0.9, 0.88, simulation.now_s)
+    simulation.run(20)
+    assert simulation.adaptation.scale == 1.0
 
 
-def test_a_fixed_scale_stays() -> None:
-    clock = Clock(Adaptation(BOUND_S, fixed=0.5), full_cost_s=40.0)
-    clock.run(20)
-    assert set(clock.scales) == {0.5}
+def test_a_fixed_scale_never_changes() -> None:
+    simulation = Simulation(Adaptation(BOUND_S, fixed=0.5), full_cost_s=40.0)
+    simulation.run(20)
+    assert set(simulation.scales) == {0.5}
 
 
-def test_what_is_too_slow_for_any_scale_is_known() -> None:
-    clock = Clock(Adaptation(BOUND_S), full_cost_s=40.0)
-    clock.run(20)
-    assert clock.adaptation.scale == SCALES[0]
-    assert clock.adaptation.beyond_help
+def test_a_network_too_slow_for_every_scale_is_saturated() -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=40.0)
+    simulation.run(20)
+    assert simulation.adaptation.scale == SCALES[0]
+    assert simulation.adaptation.saturated

@@ -1,9 +1,9 @@
-"""What live sources are called, and that nobody sees what is secret in that."""
+"""Names of live sources, and that their secrets are never shown."""
 
 import pytest
 
 from lfdn_video.errors import OptionError
-from lfdn_video.stream.addresses import Source, masked, parse_source
+from lfdn_video.stream.addresses import Source, mask_secrets, parse_source
 
 KINDS = {
     "0": "camera",
@@ -26,16 +26,16 @@ MASKED = {
 
 
 @pytest.mark.parametrize(("text", "kind"), KINDS.items())
-def test_a_source_is_told_by_its_name(text: str, kind: str) -> None:
+def test_the_kind_of_a_source_follows_from_its_name(text: str, kind: str) -> None:
     assert parse_source(text).kind == kind
 
 
 @pytest.mark.parametrize(("address", "shown"), MASKED.items())
-def test_what_is_secret_is_masked(address: str, shown: str) -> None:
-    assert masked(address) == shown
+def test_mask_secrets_hides_credentials_and_keys(address: str, shown: str) -> None:
+    assert mask_secrets(address) == shown
 
 
-def test_an_unknown_scheme_is_refused_without_its_password() -> None:
+def test_an_unknown_scheme_is_refused_without_showing_its_password() -> None:
     with pytest.raises(OptionError, match="ftp:// is no stream") as refused:
         parse_source("ftp://user:secret@host/clip")
     assert "secret" not in str(refused.value)
@@ -55,7 +55,7 @@ def test_a_source_does_not_show_its_password() -> None:
         "redirected to http://other:words@elsewhere/1?token=abcdef",
     ],
 )
-def test_what_others_say_of_a_source_is_masked_too(text: str) -> None:
-    hidden = Source("network", "rtsp://user:p%40ss@camera/1").hide(text)
+def test_redact_masks_quoted_addresses_and_parts_of_them(text: str) -> None:
+    hidden = Source("network", "rtsp://user:p%40ss@camera/1").redact(text)
     assert not any(secret in hidden for secret in ("p%40ss", "p@ss", "other:words", "abcdef"))
     assert "***" in hidden

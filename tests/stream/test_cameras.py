@@ -1,4 +1,4 @@
-"""Cameras by their numbers, on a machine that may have none."""
+"""Cameras by number, on a machine that may have none."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lfdn_video.stream.capture import cameras
-from lfdn_video.stream.capture.cameras import Camera, ffmpeg_name
+from lfdn_video.stream.capture.cameras import Camera, find_ffmpeg_device
 
 
 def node(folder: Path, name: str, *, text: str, index: int) -> None:
@@ -16,8 +16,8 @@ def node(folder: Path, name: str, *, text: str, index: int) -> None:
     (place / "index").write_text(f"{index}\n")
 
 
-def test_linux_tells_the_names_of_its_cameras(tmp_path: Path) -> None:
-    """The second node of a camera has no pictures."""
+def test_linux_cameras_are_listed_with_number_name_and_device(tmp_path: Path) -> None:
+    """The second node of a camera has no frames."""
     node(tmp_path, "video2", text="Door", index=0)
     node(tmp_path, "video0", text="Webcam: C920", index=0)
     node(tmp_path, "video1", text="Webcam: C920", index=1)
@@ -35,19 +35,19 @@ def test_linux_tells_the_names_of_its_cameras(tmp_path: Path) -> None:
         ("sunos", None),
     ],
 )
-def test_a_number_is_what_the_system_calls_it(
+def test_a_number_becomes_the_device_of_the_system(
     system: str, expected: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)
-    assert ffmpeg_name("1") == expected
+    assert find_ffmpeg_device("1") == expected
 
 
-def test_windows_wants_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_opens_a_camera_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(cameras, "cameras", lambda: [Camera(0, "Webcam", "@device_pnp")])
-    assert ffmpeg_name("0") == ("dshow", "video=Webcam")
-    assert ffmpeg_name("1") is None
+    monkeypatch.setattr(cameras, "list_cameras", lambda: [Camera(0, "Webcam", "@device_pnp")])
+    assert find_ffmpeg_device("0") == ("dshow", "video=Webcam")
+    assert find_ffmpeg_device("1") is None
 
 
-def test_a_device_is_opened_by_its_own_name() -> None:
-    assert ffmpeg_name("/dev/video7") == ("v4l2", "/dev/video7") or sys.platform != "linux"
+def test_a_device_path_is_opened_as_given() -> None:
+    assert find_ffmpeg_device("/dev/video7") == ("v4l2", "/dev/video7") or sys.platform != "linux"

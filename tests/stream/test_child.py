@@ -1,4 +1,4 @@
-"""Parts of the program in processes of their own, and what is said between them."""
+"""Child processes of the program, and the messages between them."""
 
 import io
 import os
@@ -16,23 +16,23 @@ from tests.support.fakes import noise_frames, video_info
 from tests.support.waiting import wait_until
 
 
-def endless() -> wire.Request:
-    return wire.Request(source=parse_source("lavfi:testsrc2=size=64x48:rate=25"))
+def endless() -> wire.CaptureRequest:
+    return wire.CaptureRequest(source=parse_source("lavfi:testsrc2=size=64x48:rate=25"))
 
 
 def test_messages_arrive_as_they_were_sent() -> None:
     (frame,) = noise_frames(video_info(), 1)
     pipe = io.BytesIO()
     wire.send(pipe, wire.Note("first"))
-    wire.send(pipe, wire.Picture(frame, 1.5, 0.0))
+    wire.send(pipe, wire.StampedFrame(frame, 1.5, 0.0))
     pipe.seek(0)
     assert wire.receive(pipe) == wire.Note("first")
-    picture = wire.receive(pipe)
-    for sent, received in zip(frame.planes, picture.frame.planes, strict=True):
+    stamped = wire.receive(pipe)
+    for sent, received in zip(frame.planes, stamped.frame.planes, strict=True):
         assert np.array_equal(sent, received)
 
 
-def test_half_a_message_is_the_end() -> None:
+def test_half_a_message_raises_eof() -> None:
     pipe = io.BytesIO()
     wire.send(pipe, wire.Note("a message"))
     with pytest.raises(EOFError):
@@ -40,12 +40,12 @@ def test_half_a_message_is_the_end() -> None:
 
 
 def test_a_request_does_not_show_its_password() -> None:
-    request = wire.Request(source=parse_source("rtsp://user:secret@host/1"))
+    request = wire.CaptureRequest(source=parse_source("rtsp://user:secret@host/1"))
     assert "secret" not in repr(request)
-    assert "secret" not in repr(wire.Push(target="rtmp://h/live/secret", encode=None))  # type: ignore[arg-type]
+    assert "secret" not in repr(wire.PushRequest(target="rtmp://h/live/secret", encode=None))  # type: ignore[arg-type]
 
 
-def test_leaving_it_ends_the_process() -> None:
+def test_leaving_the_context_ends_the_process() -> None:
     with Child("lfdn_video.stream.capture.grabber") as child:
         child.send(endless())
         child.receive()
@@ -53,9 +53,9 @@ def test_leaving_it_ends_the_process() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_no_password_stands_among_the_arguments() -> None:
+def test_no_password_is_in_arguments_or_environment() -> None:
     with Child("lfdn_video.stream.capture.grabber") as child:
-        child.send(wire.Request(source=parse_source("rtsp://user:secret@127.0.0.1:9/1")))
+        child.send(wire.CaptureRequest(source=parse_source("rtsp://user:secret@127.0.0.1:9/1")))
         words = Path(f"/proc/{child._process.pid}/cmdline").read_bytes()
         environment = Path(f"/proc/{child._process.pid}/environ").read_bytes()
     assert b"secret" not in words + environment
@@ -73,8 +73,8 @@ with Child("lfdn_video.stream.capture.grabber") as child:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="asks for a process by a signal")
-def test_it_ends_when_its_parent_is_killed() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="finds a process by a signal")
+def test_a_child_ends_when_its_parent_is_killed() -> None:
     root = Path(__file__).parents[2]
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=root
@@ -88,7 +88,7 @@ def test_it_ends_when_its_parent_is_killed() -> None:
 
 
 def is_running(process: int) -> bool:
-    """A zombie that nobody waits for has ended, too."""
+    """A zombie that nobody waits for counts as ended."""
     try:
         os.kill(process, 0)
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]

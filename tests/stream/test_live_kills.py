@@ -1,4 +1,4 @@
-"""A recording whose program is killed can be played up to the last second; one that is asked to
+"""A recording of a killed program can be played up to its last second; that of a program asked to
 stop is complete."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.programs import Program
 SAMPLE = Path(__file__).parents[2] / "samples" / "rainy_dashcam.mp4"
 LOST_S = 1.0
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are other there")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 
 
 def recording(folder: Path, name: str) -> tuple[Path, Program]:
@@ -25,8 +25,8 @@ def recording(folder: Path, name: str) -> tuple[Path, Program]:
     return file, Program(folder, SAMPLE, "--loop", "--record", file, "--scale", "0.25")
 
 
-def shown(file: Path) -> tuple[list[float], Reader]:
-    """When its frames are shown, and the reader for what else it says."""
+def read_times(file: Path) -> tuple[list[float], Reader]:
+    """The pts of its frames in seconds, and the reader, closed."""
     with Reader(file) as reader:
         return [float(frame.pts * reader.info.time_base) for frame in reader.frames()], reader
 
@@ -36,35 +36,37 @@ def began_at(reader: Reader) -> float:
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
-def test_what_is_killed_plays_up_to_the_last_second(name: str, tmp_path: Path) -> None:
+def test_a_recording_of_a_killed_program_plays_up_to_the_last_second(
+    name: str, tmp_path: Path
+) -> None:
     file, program = recording(tmp_path, name)
     with program:
         status = program.wait_for_frames(20)
         program.stop(signal.SIGKILL)
-    times, reader = shown(file)
-    # Those of the second before the kill may be missing, but none that is older.
+    times, reader = read_times(file)
+    # Frames of the second before the kill may be missing, but no older ones.
     assert len(times) >= status["frames_out"] - LOST_S * max(1.0, status["fps_out"])
     assert "audio" in [stream.type for stream in reader.info.streams]
 
 
-def test_the_last_frame_was_captured_a_moment_before_the_kill(tmp_path: Path) -> None:
+def test_the_last_recorded_frame_was_captured_just_before_the_kill(tmp_path: Path) -> None:
     file, program = recording(tmp_path, "out.mkv")
     with program:
         status = program.wait_for_frames(40)
         killed_at = time.time()
         program.stop(signal.SIGKILL)
-    times, reader = shown(file)
+    times, reader = read_times(file)
     behind_s = killed_at - began_at(reader) - times[-1]
-    frame_s = 1 / max(status["fps_out"], 0.1)  # it may be that no newer one was restored yet
+    frame_s = 1 / max(status["fps_out"], 0.1)  # the newest frame may not have been restored yet
     assert behind_s < LOST_S + status["latency_s"] + frame_s
 
 
-def test_what_is_asked_to_stop_leaves_a_complete_file(tmp_path: Path) -> None:
+def test_sigterm_leaves_a_complete_recording(tmp_path: Path) -> None:
     file, program = recording(tmp_path, "out.mkv")
     with program:
         program.wait_for_frames(20)
         exit_code, said = program.stop(signal.SIGTERM)
-    times, reader = shown(file)
+    times, reader = read_times(file)
     assert exit_code == 128 + signal.SIGTERM
     assert f"terminated; {len(times)} frames were restored" in said
     assert reader.warnings == []

@@ -1,4 +1,4 @@
-"""Live from a real RTSP server, which goes away and comes back, and one that wants a password."""
+"""Live from a real RTSP server that goes away, comes back, and wants a password."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from lfdn_video.background import Worker
 from lfdn_video.options import LiveOptions
-from lfdn_video.stream.addresses import masked, parse_source
+from lfdn_video.stream.addresses import mask_secrets, parse_source
+from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
-from lfdn_video.stream.watch.board import Board, Status
 from tests.support import rtsp
 from tests.support.fakes import identity_engine
 from tests.support.programs import Program
@@ -22,8 +22,8 @@ from tests.support.waiting import threads, wait_until
 
 RESUMED_S = 30.0
 AWAY_S = (0.5, 3.0, 6.0)
-"""`benchmarks/live.py rtsp` is the long form, 15 seconds each, and holds it to ten; these here are
-for machines that may be busy."""
+"""`benchmarks/live.py rtsp` is the long form: 15 seconds each, resumed within ten. Here both are
+looser, for busy machines."""
 
 pytestmark = pytest.mark.skipif(not rtsp.is_there(), reason=f"needs {rtsp.NEEDED}")
 
@@ -35,10 +35,10 @@ def server(tmp_path: Path) -> Generator[rtsp.Server]:
 
 
 class Watched:
-    """A session in a thread."""
+    """A session that runs in a thread."""
 
     def __init__(self, address: str) -> None:
-        self.board = Board(Status(source=masked(address), task="derain"))
+        self.board = Board(Status(source=mask_secrets(address), task="derain"))
         self._session = Session(parse_source(address), self.board, LiveOptions())
         self._worker = Worker(self._run, name="model")
 
@@ -56,7 +56,7 @@ class Watched:
         return self.board.status
 
 
-def test_it_comes_back_as_often_as_the_server_does(server: rtsp.Server) -> None:
+def test_a_session_reconnects_each_time_the_server_returns(server: rtsp.Server) -> None:
     watched = Watched(server.address)
     watched.wait_for(10)
     resumed_s = []
@@ -76,7 +76,7 @@ def test_it_comes_back_as_often_as_the_server_does(server: rtsp.Server) -> None:
 
 
 def test_memory_does_not_grow_with_reconnects(server: rtsp.Server) -> None:
-    """Arrays of pictures are what could pile up."""
+    """Frames are what could pile up."""
     watched = Watched(server.address)
     watched.wait_for(5)
     for _ in range(2):
@@ -89,10 +89,10 @@ def test_memory_does_not_grow_with_reconnects(server: rtsp.Server) -> None:
     assert sum(type(each).__name__ == "Frame" for each in gc.get_objects()) <= 2
 
 
-def test_nobody_hears_of_the_password(
+def test_status_and_log_never_show_the_password(
     server: rtsp.Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not while it is live, not when it is away, not in what is logged in every detail."""
+    """Neither while the server is there nor while it is away, at the most detailed log level."""
     with caplog.at_level(logging.DEBUG):
         watched = Watched(server.address)
         watched.wait_for(5)
@@ -105,7 +105,7 @@ def test_nobody_hears_of_the_password(
     assert "topsecret" not in live + away + caplog.text + repr(watched.board.status)
 
 
-def test_a_wrong_password_is_an_error_that_does_not_tell_it(server: rtsp.Server) -> None:
+def test_the_error_on_a_wrong_password_does_not_show_it(server: rtsp.Server) -> None:
     address = server.address.replace("topsecret", "wrongsecret")
     session = Session(
         parse_source(address), Board(Status(source="", task="")), LiveOptions(retries=0)
@@ -115,7 +115,7 @@ def test_a_wrong_password_is_an_error_that_does_not_tell_it(server: rtsp.Server)
     assert "wrongsecret" not in str(refused.value)
 
 
-def test_the_command_restores_it_and_says_nothing_of_the_password(
+def test_the_command_records_a_stream_and_never_shows_its_password(
     server: rtsp.Server, tmp_path: Path
 ) -> None:
     file = tmp_path / "out.mkv"

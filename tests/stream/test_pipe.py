@@ -1,4 +1,4 @@
-"""The restored stream on a pipe, as another program reads it."""
+"""The restored stream on a pipe, as another program reads it back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.stream.sinks.pipe import Pipe
 from tests.support.fakes import noise_frames, video_info
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes are read otherwise there")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes work differently there")
 
 
 def frames(count: int, info: VideoInfo) -> list[Frame]:
     return [replace(frame, info=info) for frame in noise_frames(info, count)]
 
 
-def piped(kind: Literal["y4m", "raw"], *written: Frame) -> bytes:
+def write_through_pipe(kind: Literal["y4m", "raw"], *written: Frame) -> bytes:
     reading, writing = os.pipe()
     content = io.BytesIO()
 
@@ -44,37 +44,39 @@ def piped(kind: Literal["y4m", "raw"], *written: Frame) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p", "gray"])
-def test_y4m_has_the_planes_as_they_are(name: str) -> None:
+def test_y4m_keeps_the_planes_unchanged(name: str) -> None:
     written = frames(3, video_info(name))
-    with av.open(io.BytesIO(piped("y4m", *written)), "r") as container:
+    with av.open(io.BytesIO(write_through_pipe("y4m", *written)), "r") as container:
         read = [frame.to_ndarray() for frame in container.decode(video=0)]
     for frame, found in zip(written, read, strict=True):
         whole = b"".join(plane.tobytes() for plane in frame.planes)
         assert found.tobytes() == whole
 
 
-def test_what_y4m_does_not_know_becomes_what_it_does() -> None:
+def test_y4m_converts_other_formats_to_yuv420p() -> None:
     (frame,) = frames(1, video_info("gbrp", height=32, width=64))
-    with av.open(io.BytesIO(piped("y4m", frame)), "r") as container:
+    with av.open(io.BytesIO(write_through_pipe("y4m", frame)), "r") as container:
         (found,) = container.decode(video=0)
     assert (found.format.name, found.width, found.height) == ("yuv420p", 64, 32)
 
 
-def test_raw_is_rgb_and_upright() -> None:
+def test_raw_is_upright_rgb() -> None:
     info = video_info(rotation=90)
     (frame,) = frames(1, info)
-    content = np.frombuffer(piped("raw", frame), np.uint8).reshape(64, 48, 3)
+    content = np.frombuffer(write_through_pipe("raw", frame), np.uint8).reshape(64, 48, 3)
     assert np.array_equal(content, PlaneConverter(info).to_image(frame.planes))
 
 
 @pytest.mark.parametrize("kind", ["y4m", "raw"])
-def test_every_frame_is_as_large_as_the_first(kind: Literal["y4m", "raw"]) -> None:
+def test_later_frames_are_scaled_to_the_size_of_the_first(kind: Literal["y4m", "raw"]) -> None:
     first, later = frames(1, video_info())[0], frames(1, video_info(height=96, width=96))[0]
-    once, twice, thrice = (len(piped(kind, first, *[later] * more)) for more in range(3))
+    once, twice, thrice = (
+        len(write_through_pipe(kind, first, *[later] * more)) for more in range(3)
+    )
     assert thrice - twice == twice - once >= 64 * 48
 
 
-def test_a_reader_that_is_gone_is_an_error() -> None:
+def test_reader_that_is_gone_raises_broken_pipe() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with pytest.raises(BrokenPipeError), Pipe(writing, "raw") as pipe:
@@ -82,7 +84,7 @@ def test_a_reader_that_is_gone_is_an_error() -> None:
     os.close(writing)
 
 
-def test_a_reader_that_reads_nothing_does_not_hold_up_the_end() -> None:
+def test_stopped_pipe_does_not_wait_for_a_reader_that_reads_nothing() -> None:
     reading, writing = os.pipe()
     with Pipe(writing, "raw", stopped=lambda: True) as pipe:
         for frame in frames(30, video_info(height=96, width=96)):

@@ -1,4 +1,4 @@
-"""The window: what it draws, and, on a screen of its own, what it does when keys are pressed."""
+"""The window: what it draws and, on a virtual screen, how it handles keys and mouse."""
 
 import ctypes.util
 import os
@@ -15,10 +15,13 @@ import pytest
 from PIL import ImageGrab
 
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.stream.watch import preview
-from lfdn_video.stream.watch.board import Picture, Status
+from lfdn_video.media import Image
+from lfdn_video.stream.board import Status
+from lfdn_video.stream.watch import overlay, preview
 from lfdn_video.stream.watch.health import FRESH_S
-from lfdn_video.stream.watch.preview import Look, check_screen, compose, save_new
+from lfdn_video.stream.watch.overlay import ViewOptions, compose
+from lfdn_video.stream.watch.screen import check_screen
+from lfdn_video.stream.watch.stills import save_new
 from tests.support.sessions import living_board, view
 
 ROOT = Path(__file__).parents[2]
@@ -37,11 +40,11 @@ threading.Thread(target=lambda: session.dies(sys.stdin.readline().strip()), daem
 with session:
     watch(session.board)
 """
-"""A window with a picture that stands still; its source dies at a line on stdin, of that cause."""
+"""A window with a still frame; a line on stdin makes the source die with that error."""
 
 
-def colours(picture: Picture) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of a point on the left and one on the right."""
+def colours(picture: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Colour of a point on the left and of one on the right."""
     height, width = picture.shape[:2]
     at = height // 4
     left, right = picture[at, width // 5], picture[at, width * 4 // 5]
@@ -49,60 +52,60 @@ def colours(picture: Picture) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("look", "shown"),
+    ("options", "shown"),
     [
-        (Look("split"), (RAW, RESTORED)),
-        (Look("side"), (RAW, RESTORED)),
-        (Look("raw"), (RAW, RAW)),
-        (Look("restored"), (RESTORED, RESTORED)),
-        (Look("split", divider=0.0), (RESTORED, RESTORED)),
-        (Look("split", divider=1.0), (RAW, RAW)),
+        (ViewOptions("split"), (RAW, RESTORED)),
+        (ViewOptions("side"), (RAW, RESTORED)),
+        (ViewOptions("raw"), (RAW, RAW)),
+        (ViewOptions("restored"), (RESTORED, RESTORED)),
+        (ViewOptions("split", divider=0.0), (RESTORED, RESTORED)),
+        (ViewOptions("split", divider=1.0), (RAW, RAW)),
     ],
 )
-def test_it_shows_what_was_chosen(look: Look, shown: tuple[object, object]) -> None:
-    assert colours(compose(ONE, LIVE, 0.1, look)) == shown
+def test_compose_shows_the_chosen_sides(options: ViewOptions, shown: tuple[object, object]) -> None:
+    assert colours(compose(ONE, LIVE, 0.1, options)) == shown
 
 
-def test_the_picture_on_the_board_is_not_drawn_on() -> None:
+def test_compose_does_not_draw_on_the_view() -> None:
     before = ONE.raw.copy(), ONE.restored.copy()
     for mode in ("split", "side", "raw", "restored"):
-        compose(ONE, LIVE, FRESH_S + 1, Look(mode))
+        compose(ONE, LIVE, FRESH_S + 1, ViewOptions(mode))
     assert np.array_equal(ONE.raw, before[0])
     assert np.array_equal(ONE.restored, before[1])
 
 
 @pytest.mark.parametrize("state", ["connecting", "reconnecting", "ended", "failed"])
-def test_a_dead_source_is_grey_and_dark(state: str) -> None:
+def test_dead_source_is_drawn_grey_and_dark(state: str) -> None:
     dead = Status(source="camera", task="derain", state=state)  # type: ignore[arg-type]
-    left, right = colours(compose(ONE, dead, 0.1, Look()))
-    assert left == right == (46, 46, 46)  # the mean of its colour, at DIM
+    left, right = colours(compose(ONE, dead, 0.1, ViewOptions()))
+    assert left == right == (46, 46, 46)  # mean of its colour times DIM
 
 
-def test_a_source_that_fell_silent_is_grey_too() -> None:
-    assert colours(compose(ONE, LIVE, FRESH_S + 1, Look()))[0] == (46, 46, 46)
+def test_stalled_source_is_drawn_grey_and_dark() -> None:
+    assert colours(compose(ONE, LIVE, FRESH_S + 1, ViewOptions()))[0] == (46, 46, 46)
 
 
-def test_before_the_first_picture_there_is_something_to_see() -> None:
-    assert compose(None, LIVE, None, Look()).max() == 255
+def test_compose_writes_text_before_the_first_frame() -> None:
+    assert compose(None, LIVE, None, ViewOptions()).max() == 255
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (16, 900), (900, 16), (1080, 1920)])
-def test_every_size_has_room_for_its_line(shape: tuple[int, int]) -> None:
+def test_text_fits_frames_of_every_size(shape: tuple[int, int]) -> None:
     odd = view(1, raw=np.zeros((*shape, 3), np.uint8))
     live = Status(source="camera", task="derain", state="live", message="långe " * 50)
-    drawn = compose(odd, live, FRESH_S + 1, Look(), "a notice")
-    assert drawn.shape[1] >= preview.SMALLEST_WIDTH_PX
+    drawn = compose(odd, live, FRESH_S + 1, ViewOptions(), "a notice")
+    assert drawn.shape[1] >= overlay.MIN_WIDTH_PX
 
 
-def test_a_snapshot_overwrites_nothing(tmp_path: Path) -> None:
+def test_snapshot_never_overwrites_a_file(tmp_path: Path) -> None:
     paths = [save_new(tmp_path / "one.png", content) for content in (b"1", b"2", b"3")]
     assert [path.name for path in paths] == ["one.png", "one-2.png", "one-3.png"]
     assert [path.read_bytes() for path in paths] == [b"1", b"2", b"3"]
 
 
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there is always a screen")
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="these always have a screen")
 @pytest.mark.parametrize("display", [None, "", ":4711"])
-def test_without_a_screen_one_line_names_the_page(
+def test_missing_screen_is_an_error_that_names_the_page(
     display: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
@@ -113,7 +116,7 @@ def test_without_a_screen_one_line_names_the_page(
         check_screen()
 
 
-def test_an_opencv_without_windows_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headless_opencv_is_an_error_that_names_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "currentUIFramework", lambda: "")
     with pytest.raises(LfdnVideoError, match=r"opencv-python-headless.*--web$"):
         check_screen()
@@ -121,7 +124,7 @@ def test_an_opencv_without_windows_is_said(monkeypatch: pytest.MonkeyPatch) -> N
 
 @dataclass(frozen=True)
 class Window:
-    """A window in a process of its own, with its folder, on a screen."""
+    """A window in a process of its own, with its working folder and screen."""
 
     process: subprocess.Popen[str]
     folder: Path
@@ -136,7 +139,7 @@ class Window:
         self._do("mouseup", "1")
 
     def shows(self, left: object, right: object) -> bool:
-        """Whether it comes to show these colours, left and right."""
+        """Wait until the window shows these colours left and right; False at the timeout."""
         return self.comes_to(lambda: self._colours() == (left, right))
 
     def comes_to(self, true: Callable[[], object]) -> bool:
@@ -150,7 +153,7 @@ class Window:
     def has_ended(self) -> bool:
         return self.process.wait(PATIENCE_S) == 0
 
-    def picture(self) -> Picture:
+    def picture(self) -> Image:
         return np.asarray(ImageGrab.grab(xdisplay=self.screen).convert("RGB"))
 
     def _colours(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -166,7 +169,7 @@ def _on(screen: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def screen() -> Generator[str]:
-    """A screen that nobody sees, and that does not start anew whenever its last window closes."""
+    """A virtual screen that does not reset when its last window closes."""
     command = [
         "Xvfb",
         "-displayfd",
@@ -183,7 +186,7 @@ def screen() -> Generator[str]:
             assert server.stdout is not None
             yield f":{server.stdout.readline().decode().strip()}"
         finally:
-            server.terminate()  # killed, it would leave its lock behind
+            server.terminate()  # a kill would leave its lock file behind
 
 
 @pytest.fixture
@@ -198,14 +201,14 @@ def window(screen: str, tmp_path: Path) -> Generator[Window]:
         try:
             opened = Window(process, tmp_path, screen)
             assert opened.shows(RAW, RESTORED)
-            opened._do("mousemove", "320", "100")  # keys go where the pointer is
+            opened._do("mousemove", "320", "100")  # keys go to the window under the pointer
             yield opened
         finally:
             process.kill()
 
 
 @pytest.mark.needs_screen
-def test_keys_choose_between_raw_restored_and_both(window: Window) -> None:
+def test_keys_select_raw_restored_and_both(window: Window) -> None:
     window.press("r")
     assert window.shows(RAW, RAW)
     window.press("d")
@@ -234,7 +237,7 @@ def test_keys_and_mouse_move_the_divider(window: Window) -> None:
 
 
 @pytest.mark.needs_screen
-def test_p_and_space_keep_what_is_shown(window: Window) -> None:
+def test_p_and_space_save_what_is_shown(window: Window) -> None:
     window.press("p", "r")
     assert window.shows(RAW, RAW)
     window.press("space")
@@ -244,7 +247,7 @@ def test_p_and_space_keep_what_is_shown(window: Window) -> None:
 
 
 @pytest.mark.needs_screen
-def test_a_dead_source_shows_as_dead(window: Window) -> None:
+def test_window_turns_grey_when_the_source_dies(window: Window) -> None:
     assert window.process.stdin is not None
     window.process.stdin.write("Connection timed out\n")
     window.process.stdin.flush()
@@ -259,18 +262,18 @@ def test_q_and_escape_quit(window: Window, key: str) -> None:
 
 
 @pytest.mark.needs_screen
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the loader of Linux")
-def test_qt_has_its_events_for_itself(screen: str, tmp_path: Path) -> None:
-    """Its word that it has goes to the Xlib that runs, not to the one that the wheel knew."""
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the log of Linux's loader")
+def test_qt_claims_x_events_through_the_systems_library(screen: str, tmp_path: Path) -> None:
+    """XSetEventQueueOwner must reach the Xlib that runs, not the copy in the wheel."""
     if ctypes.util.find_library("X11-xcb") is None:
         pytest.skip("no libX11-xcb here")
     program = (
-        "import cv2; from lfdn_video.stream.watch.preview import keep_events_for_qt\n"
-        "keep_events_for_qt(); cv2.namedWindow('window')"
+        "import cv2; from lfdn_video.stream.watch.screen import load_system_x11_xcb\n"
+        "load_system_x11_xcb(); cv2.namedWindow('window')"
     )
-    told = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "bindings")}
+    loader_log = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "bindings")}
     words = [sys.executable, "-c", program]
-    subprocess.run(words, env=_on(screen) | told, check=True, timeout=PATIENCE_S)
+    subprocess.run(words, env=_on(screen) | loader_log, check=True, timeout=PATIENCE_S)
     lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
     (binding,) = [line for line in lines if "`XSetEventQueueOwner'" in line]
     assert "libQt5XcbQpa" in binding
@@ -278,7 +281,7 @@ def test_qt_has_its_events_for_itself(screen: str, tmp_path: Path) -> None:
 
 
 def test_closing_the_window_quits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a window: no tool of the tests closes one as a window manager does."""
+    """OpenCV is replaced: nothing here closes a window as a window manager does."""
     monkeypatch.setattr(preview, "check_screen", lambda: None)
     for name in ("namedWindow", "setMouseCallback", "resizeWindow", "imshow", "destroyWindow"):
         monkeypatch.setattr(cv2, name, lambda *_: None)
@@ -287,7 +290,7 @@ def test_closing_the_window_quits(monkeypatch: pytest.MonkeyPatch) -> None:
     preview.watch(living_board())
 
 
-def test_the_end_of_the_stream_closes_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_of_the_stream_closes_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview, "check_screen", lambda: None)
     for name in ("namedWindow", "setMouseCallback", "destroyWindow"):
         monkeypatch.setattr(cv2, name, lambda *_: None)

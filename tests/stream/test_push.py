@@ -1,4 +1,4 @@
-"""A stream passed on: over UDP as a player gets it, and to servers that are not there or hang."""
+"""A stream pushed to players and servers, also to servers that are missing or hang."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.sinks import push
 from lfdn_video.stream.sinks.push import Push
-from lfdn_video.stream.sinks.pusher import address
+from lfdn_video.stream.sinks.pusher import ffmpeg_address
 from tests.support import rtsp
 from tests.support.fakes import noise_frames, video_info
 from tests.support.waiting import threads, wait_until
@@ -43,14 +43,14 @@ def free_udp_port() -> int:
 
 
 def write(pushed: Push, frame: Frame) -> bool:
-    """False, so that waiting for something goes on."""
+    """Write a frame now; return False, so that waiting goes on."""
     pushed.write(frame, time.monotonic(), time.time())
     time.sleep(0.02)
     return False
 
 
-def served(target: str, played: str, options: dict[str, str]) -> list[int]:
-    """Push to `target` until somebody who opens `played` has seen three frames."""
+def push_to_player(target: str, played: str, options: dict[str, str]) -> list[int]:
+    """Push to `target` until a player of `played` has decoded three frames; return their widths."""
     seen: list[int] = []
 
     def play() -> None:
@@ -67,19 +67,19 @@ def served(target: str, played: str, options: dict[str, str]) -> list[int]:
     return seen
 
 
-def test_a_player_gets_mpeg_ts_over_udp() -> None:
+def test_player_receives_mpeg_ts_over_udp() -> None:
     target = f"udp://127.0.0.1:{free_udp_port()}"
-    assert served(target, f"{target}?timeout=60000000", {}) == [64] * 3
+    assert push_to_player(target, f"{target}?timeout=60000000", {}) == [64] * 3
 
 
-def test_a_server_gets_flv_over_rtmp() -> None:
-    """FFmpeg can be one."""
+def test_server_receives_flv_over_rtmp() -> None:
+    """FFmpeg itself is the server."""
     target = f"rtmp://127.0.0.1:{rtsp.free_port()}/live/key"
-    assert served(target, target, {"listen": "1"}) == [64] * 3
+    assert push_to_player(target, target, {"listen": "1"}) == [64] * 3
 
 
 @pytest.mark.skipif(not rtsp.is_there(), reason=f"needs {rtsp.NEEDED}")
-def test_a_server_gets_it_over_rtsp(tmp_path: Path) -> None:
+def test_server_receives_the_stream_over_rtsp(tmp_path: Path) -> None:
     received = tmp_path / "received.mkv"
     with rtsp.Server(tmp_path, received=received.name) as server, Push(server.address) as pushed:
         wait_until(
@@ -92,7 +92,7 @@ def test_a_server_gets_it_over_rtsp(tmp_path: Path) -> None:
         assert pushed.connections == 1
 
 
-def test_a_stream_that_cannot_be_pushed_at_all_is_an_error() -> None:
+def test_missing_protocol_raises_an_error_without_secrets() -> None:
     """PyAV's FFmpeg has no SRT."""
     with Push("srt://127.0.0.1:9?passphrase=secretsecret") as pushed:
         with pytest.raises(OutputError, match="srt://") as failed:
@@ -100,14 +100,14 @@ def test_a_stream_that_cannot_be_pushed_at_all_is_an_error() -> None:
         assert "secretsecret" not in str(failed.value)
 
 
-def test_a_server_that_is_not_there_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_server_is_retried_and_its_key_is_masked(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), Push("rtmp://127.0.0.1:9/live/streamkey") as pushed:
         wait_until(lambda: write(pushed, frames(1)[0]) or pushed.connections >= 2)
     assert "rtmp://127.0.0.1:9/live/***: " in caplog.text
     assert "streamkey" not in caplog.text
 
 
-def test_a_server_that_hangs_is_connected_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_server_is_connected_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "STUCK_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         target = f"rtmp://127.0.0.1:{listening.getsockname()[1]}/live/key"
@@ -117,28 +117,29 @@ def test_a_server_that_hangs_is_connected_to_again(monkeypatch: pytest.MonkeyPat
             wait_until(lambda: write(pushed, frame) or pushed.connections >= 2)
 
 
-def test_nothing_waits_for_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it does, writing a frame is a matter of microseconds."""
+def test_writing_never_waits_for_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one accepts the connection and then says nothing."""
     monkeypatch.setattr(push, "ENDING_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         target = f"rtmp://127.0.0.1:{listening.getsockname()[1]}/live/key"
         with Push(target) as pushed:
-            picture, began_s = frames(1)[0], time.monotonic()
+            frame = frames(1)[0]
+            began_s = time.monotonic()
             for _ in range(1000):
-                pushed.write(picture, time.monotonic(), time.time())
+                pushed.write(frame, time.monotonic(), time.time())
             assert time.monotonic() - began_s < 5
 
 
 @pytest.mark.parametrize(
     ("target", "options", "words"),
     [
-        ("http://host/x", {}, "is no place to push to"),
-        ("out.mkv", {}, "is no place to push to"),
+        ("http://host/x", {}, "is not an address to push to"),
+        ("out.mkv", {}, "is not an address to push to"),
         ("rtmp://user:secret@host/live", {"codec": "ffv1"}, "cannot hold"),
         ("udp://127.0.0.1:1", {"codec": "nonsense"}, "is no encoder"),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(
+def test_unusable_target_or_encoding_is_refused_at_once(
     target: str, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(OptionError, match=words) as refused:
@@ -146,7 +147,7 @@ def test_what_cannot_work_is_refused_at_once(
     assert "secret" not in str(refused.value)
 
 
-def test_packets_of_udp_hold_whole_ones_of_mpeg_ts() -> None:
-    assert address("udp://host:1") == "udp://host:1?pkt_size=1316"
-    assert address("udp://host:1?ttl=2") == "udp://host:1?ttl=2&pkt_size=1316"
-    assert address("rtmp://host/live") == "rtmp://host/live"
+def test_udp_packets_hold_whole_mpeg_ts_packets() -> None:
+    assert ffmpeg_address("udp://host:1") == "udp://host:1?pkt_size=1316"
+    assert ffmpeg_address("udp://host:1?ttl=2") == "udp://host:1?ttl=2&pkt_size=1316"
+    assert ffmpeg_address("rtmp://host/live") == "rtmp://host/live"

@@ -1,4 +1,4 @@
-"""Live frames in files: playable at any moment, with their times, and nothing overwritten."""
+"""Live frames in files: playable at any moment, with their timestamps, nothing overwritten."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import av
 import pytest
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.input.reader import open_reader
+from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.sinks.recording import Recording
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 from tests.support.clips import Clip
 from tests.support.fakes import noise_frames, video_info
 from tests.support.waiting import threads
@@ -38,9 +38,9 @@ def frames(count: int, info: VideoInfo | None = None) -> list[Frame]:
 
 
 def record(
-    recording: Recording, pictures: Sequence[Frame], *, from_s: float = 0.0, step_s: float = 0.04
+    recording: Recording, frames: Sequence[Frame], *, from_s: float = 0.0, step_s: float = 0.04
 ) -> None:
-    for number, frame in enumerate(pictures):
+    for number, frame in enumerate(frames):
         since_s = from_s + number * step_s
         recording.write(frame, 100 + since_s, NOON + since_s)
 
@@ -51,7 +51,7 @@ def times(path: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_frames_are_as_far_apart_as_their_captures(ending: str, tmp_path: Path) -> None:
+def test_timestamps_are_those_of_the_captures(ending: str, tmp_path: Path) -> None:
     file = tmp_path / f"out.{ending}"
     with Recording(file) as recording:
         for frame, since_s in zip(frames(4), (0, 0.04, 0.5, 0.533), strict=True):
@@ -60,7 +60,7 @@ def test_frames_are_as_far_apart_as_their_captures(ending: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_the_time_of_creation_is_that_of_the_first_capture(ending: str, tmp_path: Path) -> None:
+def test_creation_time_is_the_first_capture(ending: str, tmp_path: Path) -> None:
     with Recording(tmp_path / f"out.{ending}") as recording:
         record(recording, frames(2))
     with open_reader(tmp_path / f"out.{ending}") as reader:
@@ -68,29 +68,29 @@ def test_the_time_of_creation_is_that_of_the_first_capture(ending: str, tmp_path
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_was_written_can_be_played_before_the_end(ending: str, tmp_path: Path) -> None:
-    """As after a kill: the file is copied while it is open."""
+def test_unfinished_file_can_be_played(ending: str, tmp_path: Path) -> None:
+    """The copy made while the file is open is what a kill would leave."""
     with Recording(tmp_path / f"out.{ending}") as recording:
         record(recording, frames(100))
         shutil.copy(tmp_path / f"out.{ending}", tmp_path / f"cut.{ending}")
     assert times(tmp_path / f"cut.{ending}")[-1] >= 99 * 0.04 - 0.5
 
 
-def test_rare_frames_are_written_one_by_one(tmp_path: Path) -> None:
+def test_rare_frames_are_written_without_waiting_for_the_next(tmp_path: Path) -> None:
     with Recording(tmp_path / "out.mkv") as recording:
         record(recording, frames(10), step_s=0.9)
         shutil.copy(tmp_path / "out.mkv", tmp_path / "cut.mkv")
     assert len(times(tmp_path / "cut.mkv")) >= 9
 
 
-def test_a_new_file_begins_at_every_multiple_of_the_interval(tmp_path: Path) -> None:
+def test_new_file_begins_at_every_multiple_of_the_interval(tmp_path: Path) -> None:
     with Recording(tmp_path / "cam_%H%M%S.mkv", rotate_s=2) as recording:
         record(recording, frames(10), from_s=1.0, step_s=0.5)
     assert [len(times(file)) for file in recording.files] == [2, 4, 4]
     assert len(set(recording.files)) == 3
 
 
-def test_a_picture_of_another_size_begins_a_new_file(tmp_path: Path) -> None:
+def test_frame_of_another_size_begins_a_new_file(tmp_path: Path) -> None:
     with Recording(tmp_path / "out.mkv") as recording:
         record(recording, frames(3))
         record(recording, frames(2, video_info(height=64, width=32)), from_s=1)
@@ -99,79 +99,79 @@ def test_a_picture_of_another_size_begins_a_new_file(tmp_path: Path) -> None:
         assert (reader.info.width, reader.info.height) == (32, 64)
 
 
-def test_an_existing_file_is_refused(tmp_path: Path) -> None:
+def test_existing_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out.mkv").write_bytes(b"old")
     with pytest.raises(OutputError, match="exists already"):
         Recording(tmp_path / "out.mkv")
     assert (tmp_path / "out.mkv").read_bytes() == b"old"
 
 
-def test_overwriting_is_allowed_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_existing_file_is_overwritten_if_allowed(tmp_path: Path) -> None:
     (tmp_path / "out.mkv").write_bytes(b"old")
     with Recording(tmp_path / "out.mkv", encode=EncodeOptions(overwrite=True)) as recording:
         record(recording, frames(3))
     assert len(times(tmp_path / "out.mkv")) == 3
 
 
-def test_a_pattern_whose_name_is_taken_gets_a_number(tmp_path: Path) -> None:
-    """A service that is started again must not fail over that."""
+def test_pattern_whose_name_is_taken_gets_a_number(tmp_path: Path) -> None:
+    """A service that is restarted must not fail."""
     for _ in range(2):
         with Recording(tmp_path / "cam_%Y.mkv") as recording:
             record(recording, frames(2))
     assert recording.files == [tmp_path / "cam_2026-2.mkv"]
 
 
-def test_folders_by_date_are_made(tmp_path: Path) -> None:
+def test_dated_folders_are_made(tmp_path: Path) -> None:
     with Recording(tmp_path / "%Y" / "%m" / "cam.mkv") as recording:
         record(recording, frames(2))
     assert recording.files == [tmp_path / "2026" / "11" / "cam.mkv"]
 
 
-def test_who_asks_is_told_of_every_file(tmp_path: Path) -> None:
-    told: list[Path | None] = []
-    with Recording(tmp_path / "out.mkv", on_file=told.append) as recording:
+def test_on_file_is_called_for_every_file_and_the_end(tmp_path: Path) -> None:
+    called_with: list[Path | None] = []
+    with Recording(tmp_path / "out.mkv", on_file=called_with.append) as recording:
         record(recording, frames(2))
-    assert told == [tmp_path / "out.mkv", None]
+    assert called_with == [tmp_path / "out.mkv", None]
 
 
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("out.avi", {}, "is recorded as .mkv"),
+        ("out.avi", {}, "is not a file to record to; use one of .mkv"),
         ("missing/out.mkv", {}, "does not exist"),
         ("out.mkv", {"codec": "nonsense"}, "is no encoder"),
         ("out.webm", {"codec": "libx264"}, "cannot hold libx264"),
         ("out.mkv", {"codec_options": {"nonsense": "1"}}, "no such option"),
     ],
 )
-def test_what_cannot_work_is_refused_before_the_first_frame(
+def test_unusable_name_or_encoding_is_refused_before_the_first_frame(
     name: str, options: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises((OptionError, OutputError), match=words):
         Recording(tmp_path / name, encode=EncodeOptions(**options))
 
 
-def sound_of(clip: Path) -> list[SoundHeader | SoundPacket]:
-    """As it comes from a source, in no time."""
-    from lfdn_video.stream.capture import grabber
+def audio_of(clip: Path) -> list[AudioHeader | AudioPacket]:
+    """Read the audio of a file as messages of a source."""
+    from lfdn_video.stream.capture.audio import forward_audio
 
-    sound: list[SoundHeader | SoundPacket] = []
+    audio: list[AudioHeader | AudioPacket] = []
     with av.open(str(clip)) as container:
-        heard = grabber._sound(container, sound.append)  # type: ignore[arg-type]
-        assert heard is not None
-        for packet in container.demux(heard.stream):
+        forwarder = forward_audio(container, audio.append)  # type: ignore[arg-type]
+        assert forwarder is not None
+        for packet in container.demux(forwarder.stream):
             if packet.size:
-                heard.give(packet, 100 + float(packet.pts or 0) * float(packet.time_base))
-    return sound
+                forwarder.forward(packet, 100 + float(packet.pts or 0) * float(packet.time_base))
+    return audio
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_sound_is_copied_beside_its_pictures(ending: str, tmp_path: Path) -> None:
+def test_audio_is_copied_with_its_frames(ending: str, tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=tuple(range(25)), audio="aac").make(tmp_path / "clip.mp4")
     file = tmp_path / f"out.{ending}"
     with Recording(file) as recording:
-        for message in sound_of(clip):
-            recording.sound(message)
+        for message in audio_of(clip):
+            recording.add_audio(message)
         record(recording, frames(25))
     with av.open(str(file)) as container:
         (stream,) = container.streams.audio
@@ -180,16 +180,16 @@ def test_sound_is_copied_beside_its_pictures(ending: str, tmp_path: Path) -> Non
     assert 0.8 < float(sum(p.duration or 0 for p in found) * found[0].time_base) < 1.1
 
 
-def test_sound_that_the_container_cannot_hold_costs_no_picture(tmp_path: Path) -> None:
+def test_audio_that_the_container_cannot_hold_costs_no_frame(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=tuple(range(5)), audio="pcm_mulaw").make(tmp_path / "c.mov")
     with Recording(tmp_path / "out.mkv") as recording:
-        for message in sound_of(clip):
-            recording.sound(message)
+        for message in audio_of(clip):
+            recording.add_audio(message)
         record(recording, frames(5))
     assert len(times(tmp_path / "out.mkv")) == 5
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+def test_full_disk_is_an_output_error(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     (tmp_path / "out.mkv").symlink_to("/dev/full")

@@ -1,4 +1,4 @@
-"""A live source restored: the policy, and the account of what became of every frame."""
+"""A live session: which frames are restored, and the account of all of them."""
 
 import time
 from collections.abc import Callable, Generator
@@ -15,9 +15,9 @@ from lfdn_video.errors import InputError
 from lfdn_video.inference.engine import Engine
 from lfdn_video.media import Frame
 from lfdn_video.stream.addresses import parse_source
+from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
-from lfdn_video.stream.watch.board import Board, Status
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 from tests.support.clips import Clip
 from tests.support.fakes import NetworkFailureError, brighten, fail_after, identity, identity_engine
 from tests.support.waiting import threads
@@ -27,7 +27,7 @@ INTERVAL_S = 1 / 50
 
 
 def source(seconds: float = 60) -> str:
-    """So long from its first picture on, however long it takes until there is one."""
+    """A test source that lasts this long from its first frame on."""
     return f"lavfi:testsrc2=size={SIZE[0]}x{SIZE[1]}:rate=50:duration={seconds:g}"
 
 
@@ -43,7 +43,7 @@ def board() -> Board:
 
 
 def slow(seconds: float) -> Callable[[Tensor], Tensor]:
-    """A network that takes that long for whole pictures, and less for smaller ones."""
+    """A network that takes this long at full scale, and less for smaller inputs."""
 
     def network(batch: Tensor) -> Tensor:
         time.sleep(seconds * batch.shape[2] * batch.shape[3] / (SIZE[0] * SIZE[1]))
@@ -52,7 +52,7 @@ def slow(seconds: float) -> Callable[[Tensor], Tensor]:
     return network
 
 
-def restored(
+def run_session(
     board: Board, network: Callable[[Tensor], Tensor], options: LiveOptions, address: str
 ) -> list[LiveFrame]:
     session = Session(parse_source(address), board, options, shows=True)
@@ -62,15 +62,15 @@ def restored(
 
 def test_every_frame_is_accounted_for(board: Board) -> None:
     """A source four times faster than the network."""
-    frames = restored(board, slow(4 * INTERVAL_S), LiveOptions(scale=1.0), source(4))
+    frames = run_session(board, slow(4 * INTERVAL_S), LiveOptions(scale=1.0), source(4))
     status = board.status
     assert status.frames_in == status.frames_out + status.frames_dropped
     assert status.frames_out == len(frames) == sum(status.latency_counts)
     assert status.frames_dropped > status.frames_out
 
 
-def test_the_newest_frame_wins(board: Board) -> None:
-    frames = restored(board, slow(10 * INTERVAL_S), LiveOptions(scale=1.0), source(3))
+def test_the_newest_frame_is_restored_and_older_ones_are_dropped(board: Board) -> None:
+    frames = run_session(board, slow(10 * INTERVAL_S), LiveOptions(scale=1.0), source(3))
     numbers = [frame.number for frame in frames]
     steps = np.diff(numbers)
     assert numbers == sorted(set(numbers))
@@ -78,19 +78,19 @@ def test_the_newest_frame_wins(board: Board) -> None:
 
 
 def test_a_frame_is_about_as_old_as_one_pass_of_the_network(board: Board) -> None:
-    frames = restored(board, slow(0.2), LiveOptions(scale=1.0), source(4))
+    frames = run_session(board, slow(0.2), LiveOptions(scale=1.0), source(4))
     assert 0.2 <= np.median([frame.latency_s for frame in frames]) < 0.2 + 0.5  # for a busy machine
 
 
-def test_a_network_that_is_too_slow_gets_smaller_pictures(board: Board) -> None:
-    frames = restored(board, slow(4.0), LiveOptions(max_latency_s=1.0), source(8))
+def test_a_network_that_is_too_slow_gets_a_smaller_scale(board: Board) -> None:
+    frames = run_session(board, slow(4.0), LiveOptions(max_latency_s=1.0), source(8))
     assert board.status.inference_scale < 1
     assert frames[0].image.shape == (*SIZE[::-1], 3)
     assert np.median([frame.latency_s for frame in frames]) < 1.0
 
 
-def test_what_is_shown_is_raw_and_restored(board: Board) -> None:
-    restored(board, brighten(0.2), LiveOptions(scale=1.0), source(1))
+def test_the_board_shows_raw_and_restored_images(board: Board) -> None:
+    run_session(board, brighten(0.2), LiveOptions(scale=1.0), source(1))
     assert board.view is not None
     change = board.view.restored.astype(int).mean() - board.view.raw.astype(int).mean()
     assert 20 < change < 60
@@ -98,39 +98,41 @@ def test_what_is_shown_is_raw_and_restored(board: Board) -> None:
     assert board.status.size == SIZE
 
 
-def test_a_file_ends_in_good_order(board: Board, tmp_path: Path) -> None:
+def test_the_end_of_a_file_ends_the_session_and_loses_no_frame(
+    board: Board, tmp_path: Path
+) -> None:
     clip = Clip(codec="ffv1", pts=tuple(range(10))).make(tmp_path / "clip.mkv")
-    restored(board, identity, LiveOptions(scale=1.0), str(clip))
+    run_session(board, identity, LiveOptions(scale=1.0), str(clip))
     assert (board.status.state, board.status.frames_in, board.closed) == ("ended", 10, True)
 
 
-def test_a_file_may_begin_again(board: Board, tmp_path: Path) -> None:
+def test_loop_plays_a_file_again(board: Board, tmp_path: Path) -> None:
     clip = Clip(codec="ffv1", pts=tuple(range(5))).make(tmp_path / "clip.mkv")
-    restored(board, identity, LiveOptions(duration_s=8, loop=True), str(clip))
+    run_session(board, identity, LiveOptions(duration_s=8, loop=True), str(clip))
     assert board.status.frames_in > 5
 
 
-def test_a_source_that_is_given_up_on_is_an_error(board: Board) -> None:
+def test_a_source_that_cannot_be_opened_is_an_error(board: Board) -> None:
     with pytest.raises(InputError, match="no such file"):
-        restored(board, identity, LiveOptions(), "nothing.mp4")
+        run_session(board, identity, LiveOptions(), "nothing.mp4")
     assert board.status.state == "failed"
     assert "no such file" in board.status.message
 
 
 def test_a_network_that_fails_ends_the_session(board: Board) -> None:
     with pytest.raises(NetworkFailureError):
-        restored(board, fail_after(3), LiveOptions(scale=1.0), source())
+        run_session(board, fail_after(3), LiveOptions(scale=1.0), source())
     status = board.status
     assert status.state == "failed"
     assert status.frames_in == status.frames_out + status.frames_dropped
 
 
-def test_it_ends_after_a_while_even_without_a_frame(board: Board) -> None:
-    restored(board, identity, LiveOptions(duration_s=2), "rtsp://127.0.0.1:9/1")
+def test_duration_ends_a_session_without_frames(board: Board) -> None:
+    run_session(board, identity, LiveOptions(duration_s=2), "rtsp://127.0.0.1:9/1")
     assert (board.status.state, board.status.frames_in) == ("ended", 0)
 
 
-def test_it_can_be_stopped_by_another(board: Board) -> None:
+def test_stop_ends_a_session(board: Board) -> None:
     session = Session(parse_source(source()), board, LiveOptions(scale=1.0))
     with identity_engine() as engine:
         for frame in session.frames(engine):
@@ -139,7 +141,7 @@ def test_it_can_be_stopped_by_another(board: Board) -> None:
     assert board.status.state == "ended"
 
 
-def test_sinks_get_every_restored_frame_and_when_it_was_captured(board: Board) -> None:
+def test_sinks_get_every_restored_frame_with_its_stamp(board: Board) -> None:
     class Sink:
         def __init__(self) -> None:
             self.stamps: list[float] = []
@@ -148,7 +150,7 @@ def test_sinks_get_every_restored_frame_and_when_it_was_captured(board: Board) -
             assert frame.info is not None
             self.stamps.append(stamp_s)
 
-        def sound(self, message: SoundHeader | SoundPacket) -> None:
+        def add_audio(self, message: AudioHeader | AudioPacket) -> None:
             pass
 
     sink = Sink()
@@ -159,7 +161,7 @@ def test_sinks_get_every_restored_frame_and_when_it_was_captured(board: Board) -
     assert sink.stamps == sorted(set(sink.stamps))
 
 
-def test_the_generator_gives_pictures_with_their_times() -> None:
+def test_live_yields_images_with_times_of_capture() -> None:
     began = time.time()
     with closing(live(source(), engine=identity_engine())) as frames:
         first = next(frames)
@@ -168,19 +170,19 @@ def test_the_generator_gives_pictures_with_their_times() -> None:
     assert began - 1 < first.captured_at < time.time()
 
 
-def test_rotated_pictures_are_upright(board: Board, tmp_path: Path) -> None:
+def test_images_of_a_rotated_source_are_upright(board: Board, tmp_path: Path) -> None:
     clip = Clip(codec="libx264", pts=tuple(range(10)), rotation=90).make(tmp_path / "clip.mp4")
-    frames = restored(board, identity, LiveOptions(scale=1.0), str(clip))
+    frames = run_session(board, identity, LiveOptions(scale=1.0), str(clip))
     assert frames[0].image.shape == (*SIZE, 3)
     assert board.status.size == SIZE[::-1]
 
 
-def test_no_gradient_is_kept_between_frames(board: Board) -> None:
+def test_the_network_runs_without_gradients(board: Board) -> None:
     seen: list[bool] = []
 
     def network(batch: Tensor) -> Tensor:
         seen.append(torch.is_grad_enabled())
         return batch
 
-    restored(board, network, LiveOptions(), source(1))
+    run_session(board, network, LiveOptions(), source(1))
     assert set(seen) == {False}

@@ -1,4 +1,4 @@
-"""What the server answers: pages, pictures, health, and nothing to strangers."""
+"""The routes of the live page: page, frames, health, metrics, and access to them."""
 
 import asyncio
 import json
@@ -32,9 +32,9 @@ class Answer:
 
 
 def get(url: str, **headers: str) -> Answer:
-    """Without following where it is sent."""
+    """Send a GET request; redirects are not followed."""
     request = urllib.request.Request(url, headers=headers)
-    opener = urllib.request.build_opener(_Stay)
+    opener = urllib.request.build_opener(_NoRedirects)
     try:
         with opener.open(request, timeout=10) as answer:
             return Answer(answer.status, answer.headers, answer.read())
@@ -43,7 +43,7 @@ def get(url: str, **headers: str) -> Answer:
             return Answer(error.code, error.headers, error.read())
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         return None
 
@@ -56,28 +56,28 @@ def session() -> Generator[Session]:
 
 @pytest.fixture
 def url(session: Session) -> Generator[str]:
-    """Of a page with pictures, ending in a slash."""
+    """Address of a page with frames, ending in a slash."""
     with serve(session.board, "127.0.0.1:0") as page:
-        until(lambda: get(f"{page.url}healthz").status == 200)
+        wait_until(lambda: get(f"{page.url}healthz").status == 200)
         yield page.url
 
 
 @pytest.fixture
 def locked(session: Session) -> Generator[str]:
-    """Of a page that wants `TOKEN`, without it."""
+    """Address of a page that requires `TOKEN`, without it."""
     with serve(session.board, "127.0.0.1:0", token=TOKEN) as page:
         yield page.url.partition("?")[0]
 
 
-def until(true: Any, within_s: float = 10.0) -> None:
+def wait_until(true: Any, within_s: float = 10.0) -> None:
     deadline = time.monotonic() + within_s
     while not true():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
 
 
-def heard(url: str, *said: str, count: int) -> list[Any]:
-    """The first `count` messages of the page's WebSocket: JSON as values, pictures as bytes."""
+def receive_messages(url: str, *said: str, count: int) -> list[Any]:
+    """Receive `count` messages of the WebSocket: JSON as values, frames as bytes."""
 
     async def talk() -> list[Any]:
         async with aiohttp.ClientSession() as client, client.ws_connect(f"{url}live") as socket:
@@ -91,7 +91,7 @@ def heard(url: str, *said: str, count: int) -> list[Any]:
     ]
 
 
-def unpacked(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
+def unpack_frame(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
     length = int.from_bytes(message[:4], "big")
     header = json.loads(message[4 : 4 + length])
     rest, contents = message[4 + length :], []
@@ -102,21 +102,21 @@ def unpacked(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
     return header, contents
 
 
-def test_the_page_is_there(url: str) -> None:
+def test_page_is_served_as_html(url: str) -> None:
     answer = get(url)
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
 @pytest.mark.parametrize("path", ["", "page.css", "page.js", "live", "nothing", "metrics"])
-def test_every_answer_forbids_keeping_and_foreign_content(url: str, path: str) -> None:
+def test_every_response_forbids_caching_and_foreign_content(url: str, path: str) -> None:
     headers = get(f"{url}{path}").headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-def test_no_file_of_the_page_names_another_place() -> None:
+def test_page_files_contain_no_foreign_addresses() -> None:
     page = files("lfdn_video.stream.watch") / "page"
     named = [
         file.name
@@ -127,13 +127,13 @@ def test_no_file_of_the_page_names_another_place() -> None:
     assert named == []
 
 
-def test_health_is_good_while_pictures_come(url: str) -> None:
+def test_healthz_is_ok_while_frames_arrive(url: str) -> None:
     answer = get(f"{url}healthz")
     report = json.loads(answer.body)
     assert (answer.status, report["status"], report["state"]) == (200, "ok", "live")
 
 
-def test_health_is_bad_when_the_source_is_dead(url: str, session: Session) -> None:
+def test_healthz_is_unavailable_when_the_source_is_dead(url: str, session: Session) -> None:
     session.dies("Connection timed out")
     answer = get(f"{url}healthz")
     report = json.loads(answer.body)
@@ -141,19 +141,21 @@ def test_health_is_bad_when_the_source_is_dead(url: str, session: Session) -> No
     assert report["message"] == "Connection timed out"
 
 
-def test_health_is_bad_without_fresh_pictures(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_healthz_is_unavailable_without_fresh_frames(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "FRESH_S", -1.0)
     answer = get(f"{url}healthz")
     assert (answer.status, json.loads(answer.body)["state"]) == (503, "stalled")
 
 
-def test_metrics_count_the_viewers(url: str) -> None:
-    heard(url, count=1)
-    until(lambda: b"lfdn_video_viewers 0.0" in get(f"{url}metrics").body)
+def test_metrics_forget_viewers_that_left(url: str) -> None:
+    receive_messages(url, count=1)
+    wait_until(lambda: b"lfdn_video_viewers 0.0" in get(f"{url}metrics").body)
 
 
 @pytest.mark.parametrize("side", ["raw", "restored", "both"])
-def test_a_snapshot_is_a_png_with_a_name(url: str, side: str) -> None:
+def test_snapshot_is_a_named_png_of_the_side_asked_for(url: str, side: str) -> None:
     answer = get(f"{url}snapshot.png?show={side}")
     pixels = cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
@@ -162,54 +164,59 @@ def test_a_snapshot_is_a_png_with_a_name(url: str, side: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["snapshot.png", "stream.mjpg"])
-def test_an_unknown_side_is_refused(url: str, path: str) -> None:
+def test_unknown_side_is_refused(url: str, path: str) -> None:
     assert get(f"{url}{path}?show=nonsense").status == 400
 
 
-def test_a_snapshot_before_the_first_picture_is_refused() -> None:
+def test_snapshot_before_the_first_frame_is_unavailable() -> None:
     with serve(living_board(), "127.0.0.1:0") as page:
         assert get(f"{page.url}snapshot.png").status == 503
 
 
-def test_numbers_come_by_themselves(url: str) -> None:
-    (message,) = heard(url, count=1)
+def test_status_is_sent_unasked(url: str) -> None:
+    (message,) = receive_messages(url, count=1)
     assert message["status"]["task"] == "derain"
 
 
-def test_both_pictures_are_of_one_moment(url: str) -> None:
-    messages = heard(url, "next both", count=2)
-    header, (raw, restored) = unpacked(next(m for m in messages if isinstance(m, bytes)))
+def test_raw_and_restored_are_of_the_same_frame(url: str) -> None:
+    messages = receive_messages(url, "next both", count=2)
+    header, (raw, restored) = unpack_frame(next(m for m in messages if isinstance(m, bytes)))
     assert list(header["sizes"]) == ["raw", "restored"]
     number = header["number"]
-    assert (raw, restored) == (stills.jpeg(view(number).raw), stills.jpeg(view(number).restored))
+    assert (raw, restored) == (
+        stills.encode_jpeg(view(number).raw),
+        stills.encode_jpeg(view(number).restored),
+    )
 
 
 @pytest.mark.parametrize("side", ["raw", "restored"])
-def test_one_side_alone_can_be_asked_for(url: str, side: str) -> None:
-    messages = heard(url, f"next {side}", count=2)
-    header, contents = unpacked(next(m for m in messages if isinstance(m, bytes)))
+def test_one_side_can_be_requested_alone(url: str, side: str) -> None:
+    messages = receive_messages(url, f"next {side}", count=2)
+    header, contents = unpack_frame(next(m for m in messages if isinstance(m, bytes)))
     assert (list(header["sizes"]), len(contents)) == ([side], 1)
 
 
-def test_a_picture_comes_once_but_again_on_request(url: str, session: Session) -> None:
+def test_frame_is_sent_once_and_again_on_request(url: str, session: Session) -> None:
     session.dies("silence")
     time.sleep(0.2)
-    messages = heard(url, "next both", "next both", "again both", count=3)
-    numbers = [unpacked(m)[0]["number"] for m in messages if isinstance(m, bytes)]
+    messages = receive_messages(url, "next both", "next both", "again both", count=3)
+    numbers = [unpack_frame(m)[0]["number"] for m in messages if isinstance(m, bytes)]
     assert len(numbers) == 2
     assert len(set(numbers)) == 1
 
 
-def test_a_ping_comes_back(url: str) -> None:
-    assert {"pong": "12.5"} in heard(url, "ping 12.5", count=2)
+def test_ping_is_answered(url: str) -> None:
+    assert {"pong": "12.5"} in receive_messages(url, "ping 12.5", count=2)
 
 
-def test_what_is_not_understood_is_ignored(url: str) -> None:
-    messages = heard(url, "drop table", "next", "", "ping 1", *["next raw"] * 20, count=3)
+def test_unknown_messages_are_ignored(url: str) -> None:
+    messages = receive_messages(
+        url, "drop table", "next", "", "ping 1", *["next raw"] * 20, count=3
+    )
     assert {"pong": "1"} in messages
 
 
-def test_the_stream_is_mjpeg(url: str) -> None:
+def test_stream_is_mjpeg(url: str) -> None:
     with urllib.request.urlopen(f"{url}stream.mjpg", timeout=10) as stream:
         assert stream.headers["Content-Type"].startswith("multipart/x-mixed-replace")
         start = stream.read(200)
@@ -217,19 +224,21 @@ def test_the_stream_is_mjpeg(url: str) -> None:
     assert b"\r\n\r\n\xff\xd8" in start
 
 
-def test_a_slow_viewer_does_not_hold_up_the_session(url: str, session: Session) -> None:
-    with urllib.request.urlopen(f"{url}stream.mjpg", timeout=10):  # and reads nothing
+def test_slow_viewer_does_not_hold_up_the_session(url: str, session: Session) -> None:
+    with urllib.request.urlopen(f"{url}stream.mjpg", timeout=10):  # a viewer that reads nothing
         before = session.board.status.frames_out
-        until(lambda: session.board.status.frames_out > before + 10)
+        wait_until(lambda: session.board.status.frames_out > before + 10)
 
 
 @pytest.mark.parametrize("path", ["live", "stream.mjpg"])
-def test_too_many_viewers_are_refused(url: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_viewers_beyond_the_limit_are_refused(
+    url: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(web_app, "MAX_VIEWERS", 0)
     assert get(f"{url}{path}").status == 503
 
 
-def test_a_server_that_stops_says_goodbye(session: Session) -> None:
+def test_stopping_server_closes_sockets_with_going_away(session: Session) -> None:
     async def stay(url: str) -> int | None:
         async with aiohttp.ClientSession() as client, client.ws_connect(f"{url}live") as socket:
             watching.set()
@@ -249,13 +258,13 @@ def test_a_server_that_stops_says_goodbye(session: Session) -> None:
 @pytest.mark.parametrize(
     "path", ["", "page.js", "live", "stream.mjpg", "snapshot.png", "healthz", "metrics", "nothing"]
 )
-def test_nothing_is_given_without_the_token(locked: str, path: str) -> None:
+def test_nothing_is_served_without_the_token(locked: str, path: str) -> None:
     answer = get(f"{locked}{path}")
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="lfdn-video"')
     assert b"camera.test" not in answer.body
 
 
-def test_the_token_leaves_the_address_for_a_cookie(locked: str) -> None:
+def test_token_in_the_address_is_traded_for_a_cookie(locked: str) -> None:
     answer = get(f"{locked}?token={TOKEN.replace(' ', '+')}")
     cookie = answer.headers["Set-Cookie"]
     assert (answer.status, answer.headers["Location"]) == (303, "./")
@@ -264,15 +273,15 @@ def test_the_token_leaves_the_address_for_a_cookie(locked: str) -> None:
     assert get(locked, Cookie=cookie.partition(";")[0]).status == 200
 
 
-def test_prometheus_brings_the_token_in_a_header(locked: str) -> None:
+def test_bearer_token_is_accepted(locked: str) -> None:
     assert get(f"{locked}metrics", Authorization=f"Bearer {TOKEN}").status == 200
     assert get(f"{locked}metrics", Authorization="Bearer wrong").status == 401
     assert get(f"{locked}metrics", Authorization=f"Basic {TOKEN}").status == 401
 
 
-def test_a_name_that_was_bent_to_this_computer_is_refused(url: str) -> None:
+def test_foreign_host_name_is_refused(url: str) -> None:
     assert get(url, Host="evil.test").status == 403
 
 
-def test_another_page_cannot_open_the_socket(url: str) -> None:
+def test_foreign_origin_cannot_open_the_socket(url: str) -> None:
     assert get(f"{url}live", Origin="http://evil.test").status == 403

@@ -1,7 +1,7 @@
-"""Makes the awkward clips that the tests are about, a few KB each, with PyAV alone.
+"""Makes and changes the small clips that tests read, with PyAV alone.
 
-A clip is written the plain way, with nothing of `lfdn_video`, so that it can prove something
-about it. Pictures are seeded noise over a gradient: every sample matters, nothing compresses away.
+Nothing of `lfdn_video` is used, so that the clips can prove something about it. Frames are seeded
+noise: every sample matters, nothing compresses away.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What a clip is to be like; `make` writes it."""
+    """The properties of a clip; `make` writes it."""
 
     codec: str = "ffv1"
     pixel_format: str = "yuv420p"
@@ -59,28 +59,29 @@ class Clip:
     flip: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     audio: str | None = None
-    """Codec of two audio tracks."""
+    """Codec of two audio streams, German and English; None: no audio."""
     audio_s: float | None = None
-    """Their length, if not that of the pictures."""
+    """Length of the audio in seconds; None: that of the video."""
     subtitles: bool = False
     chapters: bool = False
     attachment: bool = False
 
     def make(self, path: Path) -> Path:
+        """Write the clip to `path`, whose suffix chooses the container, and return `path`."""
         with av.open(str(path), "w") as container:
             container.metadata.update(self.metadata)
             if self.chapters:
                 container.set_chapters([_chapter(0, "Start"), _chapter(1, "Ende")])
             video = self._add_video(container)
-            tracks = [self._add_audio(container, name) for name in self._languages()]
+            audios = [self._add_audio(container, name) for name in self._languages()]
             texts = _add_subtitles(container) if self.subtitles else None
             if self.attachment:
                 container.add_attachment("font.ttf", "font/ttf", b"not really a font" * 9)
             for number, pts in enumerate(self.pts):
                 container.mux(video.encode(self._frame(number, pts)))
             container.mux(video.encode(None))
-            for number, track in enumerate(tracks):
-                _encode_tone(container, track, number, self.audio_s or self.length_s)
+            for number, audio in enumerate(audios):
+                _encode_tone(container, audio, number, self.audio_s or self.length_s)
             if texts is not None:
                 container.mux(_subtitle(texts, 100, 200, "Rain"))
                 container.mux(_subtitle(texts, 300, 50, "{\\i1}more rain"))
@@ -126,7 +127,7 @@ class Clip:
 
 
 def noise(seed: int, pixel_format: str, size: tuple[int, int]) -> VideoFrame:
-    """Noise in every plane, within the format's depth."""
+    """Make a frame with noise in every plane, within the depth of the pixel format."""
     frame = VideoFrame(*size, pixel_format)
     random = np.random.default_rng(seed)
     bits = frame.format.components[0].bits
@@ -138,7 +139,7 @@ def noise(seed: int, pixel_format: str, size: tuple[int, int]) -> VideoFrame:
 
 
 def planes(path: Path) -> list[list[bytes]]:
-    """Every frame's planes, as FFmpeg decodes them, without line padding."""
+    """Decode a file with FFmpeg; return each frame's planes, without line padding."""
     decoded = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -156,7 +157,7 @@ def planes(path: Path) -> list[list[bytes]]:
 
 
 def times(path: Path) -> list[Fraction]:
-    """When every frame is shown, in seconds, exactly."""
+    """Decode a file with FFmpeg; return each frame's presentation time in seconds."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.time_base is not None
@@ -164,7 +165,7 @@ def times(path: Path) -> list[Fraction]:
 
 
 def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
-    """For each stream of a kind: its packets' times and bytes."""
+    """Demux the streams of type `kind`; return each one's packets as times and bytes."""
     with av.open(str(path)) as container:
         streams = [stream for stream in container.streams if stream.type == kind]
         found: dict[int, list[tuple[Fraction, bytes]]] = {stream.index: [] for stream in streams}
@@ -180,7 +181,7 @@ def changing_size(
     first: tuple[int, int] = (WIDTH_PX, HEIGHT_PX),
     then: tuple[int, int] = (32, 64),
 ) -> Path:
-    """Ten frames in one stream; from the sixth on they are of another size."""
+    """Write ten frames in one stream; from the sixth on, they are of the size `then`."""
     with av.open(str(path), "w") as container:
         clip = Clip(codec="libx264", size=first, options={"bf": "0"})
         stream = clip._add_video(container)
@@ -202,7 +203,7 @@ def changing_size(
 
 
 def with_cover(path: Path, target: Path) -> Path:
-    """A file's first stream, its pictures or its sound, with a red picture as its cover."""
+    """Copy a file's first stream, video or audio, and add a red image as the cover."""
     picture = io.BytesIO()
     Image.new("RGB", (32, 32), (255, 0, 0)).save(picture, "JPEG")
     with av.open(str(path)) as source, av.open(str(target), "w") as container:
@@ -223,7 +224,8 @@ def with_cover(path: Path, target: Path) -> Path:
     return target
 
 
-def sound_only(path: Path) -> Path:
+def audio_only(path: Path) -> Path:
+    """Write half a second of AAC, without video."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", SAMPLE_RATE)
         assert isinstance(stream, AudioStream)
@@ -232,7 +234,7 @@ def sound_only(path: Path) -> Path:
 
 
 def wall_clock(path: Path, target: Path, start_s: int) -> Path:
-    """The same streams, so much later."""
+    """Copy video and audio, with timestamps `start_s` later, as cameras with a wall clock do."""
     with av.open(str(path)) as source, av.open(str(target), "w") as container:
         kept = [stream for stream in source.streams if stream.type in ("video", "audio")]
         made = {
@@ -250,7 +252,7 @@ def wall_clock(path: Path, target: Path, start_s: int) -> Path:
 
 
 def bt709(path: Path, pixels: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]) -> Path:
-    """Two frames of the same RGB picture, coded as HD video is, 4:2:0 and limited range."""
+    """Write two frames of the same RGB pixels as HD video: BT.709, 4:2:0, limited range."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", 25)
         assert isinstance(stream, VideoStream)
@@ -269,13 +271,13 @@ def bt709(path: Path, pixels: np.ndarray[tuple[int, int, int], np.dtype[np.uint8
 
 
 def joined(path: Path, *parts: Path) -> Path:
-    """Files one after the other, as recorders and `cat` do it: the clock starts again in each."""
+    """Concatenate files bytewise, as `cat` does; the timestamps start again in each."""
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
 
 
 def delayed(path: Path, target: Path, by_s: int) -> Path:
-    """The same packets, so much later on the file's clock."""
+    """Copy all streams, with timestamps `by_s` later."""
     with av.open(str(path)) as source, av.open(str(target), "w") as container:
         copies = {
             stream.index: container.add_stream_from_template(stream, opaque=True)
@@ -291,15 +293,15 @@ def delayed(path: Path, target: Path, by_s: int) -> Path:
     return target
 
 
-def cut_short(path: Path, share: float) -> Path:
-    """Leave only the first part of a file."""
+def truncate(path: Path, share: float) -> Path:
+    """Keep only the first `share` of a file's bytes."""
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     return path
 
 
-def damage(path: Path, number: int) -> Path:
-    """Overwrite the packet of this number, of the video, with zeros."""
+def corrupt_packet(path: Path, number: int) -> Path:
+    """Overwrite the video packet of this number with zeros."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         packet = [packet for packet in container.demux(video=0) if packet.size][number]
@@ -309,8 +311,8 @@ def damage(path: Path, number: int) -> Path:
     return path
 
 
-def damage_ts(path: Path, number: int) -> Path:
-    """Leave of this packet, of H.264 in a transport stream, only the start of its first slice."""
+def corrupt_ts_packet(path: Path, number: int) -> Path:
+    """Keep only the start of the first slice of a packet: H.264 in MPEG-TS."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         starts = [packet.pos for packet in container.demux(video=0) if packet.size]
@@ -322,7 +324,7 @@ def damage_ts(path: Path, number: int) -> Path:
             extra = content[start + 4] + 1 if content[start + 3] & 0x20 else 0
             kept = start + 4 + extra
             if start == first:
-                kept += 9 + content[kept + 8] + 11  # times, delimiter, the slice's first two bytes
+                kept += 9 + content[kept + 8] + 11  # timestamps, delimiter, 2 bytes of the slice
             content[kept : start + TS_PACKET_BYTES] = bytes(start + TS_PACKET_BYTES - kept)
     path.write_bytes(content)
     return path

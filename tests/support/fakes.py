@@ -1,11 +1,11 @@
-"""Stand-ins: networks that do something simple, runners that write down what they are asked."""
+"""Fakes: networks that do something simple, a runner that records what is asked of it."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lfdn_video.errors import DeviceMemoryError
 from lfdn_video.inference.engine import Engine
+from lfdn_video.inference.runner import Deferred, Job
 from lfdn_video.media import Colour, Frame, PixelFormat, Plane, VideoInfo
 
 T = TypeVar("T")
@@ -49,74 +50,52 @@ def identity_engine() -> Engine:
     return Engine(identity)
 
 
-class Later(Generic[T]):
-    """A result that is made when it is asked for, as on a device."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-
-    def result(self) -> T:
-        return self._make()
-
-
 @dataclass
 class FakeRunner:
-    """A runner on the CPU. `log` says what was asked, in order; `open` counts `computing()`."""
+    """A runner on the CPU that writes down what is asked of it."""
 
     network: Callable[[Tensor], Tensor] = identity
-    lookahead: int = 0
-    returning: int = 0
+    max_batches_in_flight: int = 0
+    max_downloads_in_flight: int = 0
     tile_px: int | None = None
     batch: int = 1
     log: list[str] = field(default_factory=list)
+    """What was asked, in order: "upload", "residual", "download"; "arrived" ends a download."""
     batches: list[tuple[int, ...]] = field(default_factory=list)
-    open: int = 0
+    """The shapes of the batches, in order."""
+    open_contexts: int = 0
+    """How many compute contexts are entered now."""
     closed: bool = False
     identity: Mapping[str, str] = field(default_factory=dict)
     steps_down: list[str] = field(default_factory=list)
-    """What it can still give up."""
+    """The fallbacks that are left."""
     short_of_memory: Callable[[str, Sequence[tuple[int, ...]]], bool] = lambda *_: False
-    """Told what is asked of it and the shapes of that; whether there is no memory for it."""
-
-    def _allocate(self, what: str, parts: Sequence[Tensor] | Sequence[Plane]) -> None:
-        self.log.append(what)
-        if self.short_of_memory(what, [tuple(part.shape) for part in parts]):
-            raise DeviceMemoryError(f"fake: out of memory ({what})")
+    """Given an entry of the log and the shapes it is about; says whether memory runs out."""
 
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         self._allocate("upload", planes)
         return tuple(torch.from_numpy(plane) for plane in planes)
 
-    def run(
-        self, batch: Callable[[], Tensor], then: Callable[[Tensor], T], *, height: int, width: int
-    ) -> Later[T]:
-        with self.computing():
-            made = batch()
-        assert made.shape[2:] == (height, width)
-        self._allocate("residual", [made])
-        self.batches.append(tuple(made.shape))
-        restored = self.network(made)
-        return Later(lambda: self._then(then, restored - made))
+    def submit(self, job: Job[T]) -> Deferred[T]:
+        with self.compute_context():
+            batch = job.make_batch()
+        assert batch.shape[2:] == (job.height, job.width)
+        self._allocate("residual", [batch])
+        self.batches.append(tuple(batch.shape))
+        residual = self.network(batch) - batch
+        return Deferred(lambda: self._consume(job, residual))
 
-    def _then(self, then: Callable[[Tensor], T], residual: Tensor) -> T:
-        with self.computing():
-            return then(residual)
-
-    def download(self, planes: tuple[Tensor, ...]) -> Later[tuple[Plane, ...]]:
+    def download(self, planes: tuple[Tensor, ...]) -> Deferred[tuple[Plane, ...]]:
         self._allocate("download", planes)
-        return Later(lambda: self._arrived(planes))
-
-    def _arrived(self, planes: tuple[Tensor, ...]) -> tuple[Plane, ...]:
-        self.log.append("arrived")
-        return tuple(plane.numpy() for plane in planes)
+        return Deferred(lambda: self._arrive(planes))
 
     @contextmanager
-    def computing(self) -> Generator[None]:
-        self.open += 1
+    def compute_context(self) -> Generator[None]:
+        self.open_contexts += 1
         try:
             yield
         finally:
-            self.open -= 1
+            self.open_contexts -= 1
 
     def choose_tile_px(self, height: int, width: int) -> int | None:
         return self.tile_px
@@ -130,6 +109,19 @@ class FakeRunner:
     def close(self) -> None:
         self.closed = True
 
+    def _allocate(self, what: str, parts: Sequence[Tensor] | Sequence[Plane]) -> None:
+        self.log.append(what)
+        if self.short_of_memory(what, [tuple(part.shape) for part in parts]):
+            raise DeviceMemoryError(f"fake: out of memory ({what})")
+
+    def _consume(self, job: Job[T], residual: Tensor) -> T:
+        with self.compute_context():
+            return job.consume(residual)
+
+    def _arrive(self, planes: tuple[Tensor, ...]) -> tuple[Plane, ...]:
+        self.log.append("arrived")
+        return tuple(plane.numpy() for plane in planes)
+
 
 def video_info(
     name: str = "yuv420p",
@@ -140,7 +132,7 @@ def video_info(
     rotation: Literal[0, 90, 180, 270] = 0,
     flip: bool = False,
 ) -> VideoInfo:
-    """A source that exists only on paper."""
+    """The description of a source that does not exist."""
     return VideoInfo(
         path=Path("paper.mkv"),
         container="matroska",
@@ -157,7 +149,7 @@ def video_info(
 
 
 def noise_planes(info: VideoInfo, seed: int = 0) -> tuple[Plane, ...]:
-    """Planes that hold every value the depth allows."""
+    """Planes of random samples over the whole depth."""
     random = np.random.default_rng(seed)
     shapes = info.format.plane_shapes(info.height, info.width)
     return tuple(

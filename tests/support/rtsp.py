@@ -1,11 +1,10 @@
-"""A real RTSP server for tests and benchmarks: starts and kills `rtsp_server.py`."""
+"""A real RTSP server for tests and benchmarks, which runs `rtsp_server.py`."""
 
 import shutil
 import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import av
@@ -27,7 +26,7 @@ raise SystemExit(any(Gst.ElementFactory.find(name) is None for name in needed))
 
 
 def is_there() -> bool:
-    """Whether this machine can serve."""
+    """Look for what the server needs on this machine."""
     if shutil.which(SYSTEM_PYTHON) is None:
         return False
     trial = subprocess.run([SYSTEM_PYTHON, "-c", TRIAL], capture_output=True, check=False)
@@ -41,12 +40,19 @@ def free_port() -> int:
 
 
 class Server:
-    """Serves a rainy sample in a loop, from when it is started until it is killed."""
+    """Serves a rainy sample in a loop until it is killed. A context manager."""
 
     def __init__(self, folder: Path, *, login: str = "", received: str = "") -> None:
-        """`login`: `USER:PASSWORD`, which is asked of everybody. `received`: take what is pushed,
-        into a file of this name in the folder."""
-        self._login, self._port = login, free_port()
+        """Prepare a server; entering starts it.
+
+        Args:
+            folder: for the frames it serves.
+            login: `USER:PASSWORD` that clients must send.
+            received: name of a file in `folder`. If given, the server writes what is pushed to it
+                there, and serves nothing.
+        """
+        self._login = login
+        self._port = free_port()
         self._pattern = folder / (received or "%05d.jpg")
         if received:
             return
@@ -59,12 +65,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     @property
@@ -73,7 +74,7 @@ class Server:
         return f"rtsp://{login}127.0.0.1:{self._port}/rain"
 
     def start(self) -> None:
-        """And wait until it listens."""
+        """Start the server and wait until it listens."""
         words = [SYSTEM_PYTHON, str(SCRIPT), str(self._pattern), str(self._port), self._login]
         self._process = subprocess.Popen(
             [word for word in words if word], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

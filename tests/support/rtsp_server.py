@@ -1,11 +1,11 @@
-"""An RTSP server by GStreamer, under the system's own Python: shows pictures in a loop.
+"""An RTSP server on GStreamer, for the system's own Python: serves images in a loop.
 
     /usr/bin/python3 tests/support/rtsp_server.py PATTERN PORT [USER:PASSWORD]
     /usr/bin/python3 tests/support/rtsp_server.py FILE.mkv PORT [USER:PASSWORD]
 
-PATTERN names JPEGs, as frame_%05d.jpg, counted from 0. Prints "ready" when it listens. Everybody
-sees the same, as with a camera; the path is /rain. With FILE.mkv it takes what is pushed to /rain,
-and keeps it there. Needs gir1.2-gst-rtsp-server-1.0, python3-gi and GStreamer's plugins.
+PATTERN names JPEGs, as frame_%05d.jpg, counted from 0. Prints "ready" when it listens. All clients
+get the same frames, as from a camera; the path is /rain. With FILE.mkv it writes what is pushed to
+/rain to that file. Needs gir1.2-gst-rtsp-server-1.0, python3-gi and GStreamer's plugins.
 """
 
 import sys
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def protect(server: Any, factory: Any, user: str, password: str) -> None:
-    """Ask everybody for a name and a password."""
+    """Require a user and a password."""
     role = GstRtspServer.RTSPToken()
     role.set_string("media.factory.role", "user")
     auth = GstRtspServer.RTSPAuth()

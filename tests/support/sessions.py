@@ -1,4 +1,4 @@
-"""A live session that needs no camera: a thread that pins changing pictures on a board.
+"""A live session without a camera: a thread that publishes changing frames to a board.
 
 python -m tests.support.sessions            # the page of one, until Ctrl-C
 python -m tests.support.sessions --window   # its window
@@ -12,16 +12,17 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Board, Picture, Status, View
+from lfdn_video.media import Image
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Board, Status, View
 
 HEIGHT_PX, WIDTH_PX = 180, 320
 FPS = 20.0
-DROPPED_EACH = 2  # so many for each that is shown
+DROPPED_EACH = 2  # frames dropped for each that is shown
 LATENCY_S = 0.15
 
 
-def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> Picture:
-    """A grey bar that wanders over a colour that changes."""
+def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> Image:
+    """Draw a grey bar that moves over a changing colour."""
     colour = np.array([(number * 5) % 256, 90, 255 - (number * 5) % 256], np.uint8)
     pixels = np.broadcast_to(colour, (height, width, 3)).copy()
     left = (number * 7) % width
@@ -29,14 +30,14 @@ def picture(number: int, *, height: int = HEIGHT_PX, width: int = WIDTH_PX) -> P
     return pixels
 
 
-def view(number: int, *, raw: Picture | None = None) -> View:
-    """`restored` is `raw` with its colours turned, so that the two cannot be mistaken."""
+def view(number: int, *, raw: Image | None = None) -> View:
+    """Make a view whose restored image is raw with red and blue swapped, to tell them apart."""
     pixels = picture(number) if raw is None else raw
     return View(number, pixels, pixels[:, :, ::-1], time.time() - LATENCY_S, LATENCY_S)
 
 
 def living_board(**changes: object) -> Board:
-    """A board of a session that is live, without pictures yet."""
+    """Make the board of a live session that has no frame yet."""
     board = Board(Status(source="rtsp://camera.test/front", task="derain"))
     now = time.time()
     board.update(**{"state": "live", "started_at": now, "changed_at": now, **changes})
@@ -44,7 +45,7 @@ def living_board(**changes: object) -> Board:
 
 
 class Session:
-    """Pins pictures on `board` until it is told to stop; `dies` makes its source fall silent."""
+    """Publishes frames to `board` while its context is entered; `dies` stops its source."""
 
     def __init__(self, board: Board, *, pictures: list[View] | None = None) -> None:
         self.board = board
@@ -96,7 +97,7 @@ class Session:
         counts[2] = shown
         self.board.update(
             size=(newest.raw.shape[1], newest.raw.shape[0]),
-            frames_in=number + 1,  # one is under way
+            frames_in=number + 1,  # one is in flight
             frames_out=shown,
             frames_dropped=shown * DROPPED_EACH,
             fps_in=FPS * (1 + DROPPED_EACH),
@@ -118,7 +119,7 @@ def running(board: Board | None = None) -> Generator[Session]:
 
 
 def main() -> None:
-    """Something to look at by hand."""
+    """Show a session, to look at by hand."""
     with running() as session:
         if "--window" in sys.argv:
             from lfdn_video.stream.watch.preview import watch

@@ -1,7 +1,7 @@
-"""The cameras of this machine: which there are, and how FFmpeg and OpenCV call them.
+"""Cameras of this machine: a list of them, and ways to open one with FFmpeg or OpenCV.
 
-FFmpeg has a device format for each system. Where its build lacks one, or fails, OpenCV is asked:
-it often knows a camera that FFmpeg does not. Used by `grabber.py` and by `live --list`.
+FFmpeg has a device format for each system. Where its build lacks it, or it fails, OpenCV is tried,
+which often opens a camera that FFmpeg cannot. Used by `grabber.py` and by `live --list`.
 """
 
 import sys
@@ -19,80 +19,105 @@ from av.video.frame import VideoFrame
 from lfdn_video.errors import InputError
 
 DEVICE_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+"""FFmpeg's device format by `sys.platform`."""
 
-NAMES = Path("/sys/class/video4linux")
+LINUX_CAMERAS = Path("/sys/class/video4linux")
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One camera: what to call it by in `live --camera`, and what its maker does."""
+    """A camera that is plugged in."""
 
     number: int
+    """For `live --camera`."""
     name: str
+    """Its maker's name for it; for display."""
     device: str
+    """The system's name, such as `/dev/video0`."""
 
 
-def cameras() -> list[Camera]:
-    """Those that this machine has, by their numbers."""
-    kind = DEVICE_FORMATS.get(_system())
-    if kind == "v4l2":
-        return _linux_cameras(NAMES)
+def list_cameras() -> list[Camera]:
+    """List the cameras of this machine by number; empty if there are none or none can be listed."""
+    device_format = DEVICE_FORMATS.get(_system())
+    if device_format == "v4l2":
+        return _linux_cameras(LINUX_CAMERAS)
     try:
-        found = av.enumerate_input_devices(kind or "")
-    except (ValueError, FFmpegError):  # no such format here, or it cannot tell
+        found = av.enumerate_input_devices(device_format or "")
+    except (ValueError, FFmpegError):  # no such format in this build, or it cannot list
         return []
     videos = [one for one in found if not one.media_types or "video" in one.media_types]
     return [Camera(number, one.description, one.name) for number, one in enumerate(videos)]
 
 
-def ffmpeg_name(camera: str) -> tuple[str, str] | None:
-    """The format and the name that FFmpeg opens a camera by; None if it cannot on this system."""
-    kind = DEVICE_FORMATS.get(_system())
-    if kind is None:
+def find_ffmpeg_device(camera: str) -> tuple[str, str] | None:
+    """Translate a camera into what FFmpeg opens.
+
+    Args:
+        camera: a number, or a device as the system names it.
+
+    Returns:
+        FFmpeg's device format and device name; None if there are none on this system, or on Windows
+        if there is no camera of that number.
+    """
+    device_format = DEVICE_FORMATS.get(_system())
+    if device_format is None:
         return None
     if not camera.isdecimal():
-        return kind, camera
-    if kind == "v4l2":
-        return kind, f"/dev/video{camera}"
-    if kind == "avfoundation":
-        return kind, f"{camera}:none"
-    found = cameras()
-    return (kind, f"video={found[int(camera)].name}") if int(camera) < len(found) else None
+        return device_format, camera
+    if device_format == "v4l2":
+        return device_format, f"/dev/video{camera}"
+    if device_format == "avfoundation":
+        return device_format, f"{camera}:none"
+    found = list_cameras()
+    if int(camera) >= len(found):
+        return None
+    return device_format, f"video={found[int(camera)].name}"
 
 
-def opencv_frames(camera: str) -> Generator[VideoFrame]:
-    """What OpenCV gets of a camera, as FFmpeg's frames. InputError if that is nothing."""
+def read_opencv_frames(camera: str) -> Generator[VideoFrame]:
+    """Read a camera with OpenCV. The generator releases the camera when it is closed.
+
+    Args:
+        camera: a number, or a device as the system names it.
+
+    Yields:
+        Frames in `bgr24`, without timestamps, as they come.
+
+    Raises:
+        InputError: the camera cannot be opened, or gives no frames any more.
+    """
     capture = cv2.VideoCapture(int(camera) if camera.isdecimal() else camera)
     try:
         if not capture.isOpened():
             raise InputError(f"camera {camera}: cannot be opened{_advice()}")
         while True:
-            good, picture = capture.read()
-            if not good:
-                raise InputError(f"camera {camera}: gives no pictures any more; is it plugged in?")
-            yield VideoFrame.from_ndarray(picture.astype(np.uint8, copy=False), format="bgr24")
+            is_read, image = capture.read()
+            if not is_read:
+                raise InputError(f"camera {camera}: gives no frames any more; is it plugged in?")
+            yield VideoFrame.from_ndarray(image.astype(np.uint8, copy=False), format="bgr24")
     finally:
         capture.release()
 
 
 def _system() -> str:
-    return sys.platform  # said like this, a type checker does not take its own for the only one
+    return sys.platform  # in a function, or a type checker ignores the branches of other systems
 
 
 def _advice() -> str:
-    names = [f"{one.number} ({one.name})" for one in cameras()]
+    """The end of a message: which cameras there are."""
+    names = [f"{one.number} ({one.name})" for one in list_cameras()]
     if not names:
         return ": this machine shows no camera; plug one in, or give an address or a file"
     return f"; there is {', '.join(names)}"
 
 
-def _linux_cameras(names: Path) -> list[Camera]:
+def _linux_cameras(folder: Path) -> list[Camera]:
     found = []
-    for folder in names.glob("video*"):
+    for node in folder.glob("video*"):
         with suppress(OSError, ValueError):
-            number = int(folder.name.removeprefix("video"))
-            # A camera may have several nodes; the first has the pictures, others its metadata.
-            if (folder / "index").read_text().strip() in ("", "0"):
-                name = (folder / "name").read_text(errors="replace").strip()
-                found.append(Camera(number, name, f"/dev/{folder.name}"))
+            number = int(node.name.removeprefix("video"))
+            # A camera may have several nodes: the first one has its frames, others metadata.
+            if (node / "index").read_text().strip() in ("", "0"):
+                name = (node / "name").read_text(errors="replace").strip()
+                found.append(Camera(number, name, f"/dev/{node.name}"))
     return sorted(found, key=lambda camera: camera.number)

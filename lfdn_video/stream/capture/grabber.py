@@ -1,20 +1,20 @@
-"""The process that reads a live source: opens, demuxes, decodes, and passes on what it gets.
+"""The grabber process: reads a live source and sends its frames to the parent.
 
-A process of its own, because whatever FFmpeg, a driver or a name server does, it can be ended:
-a read that hangs for good, a leak at every reconnect, a decoder that crashes on what a network
-brought. It is told what to read in `wire.Request`. `capture.py` starts it and watches over it.
+A process of its own, since it can be killed whatever it is stuck in or has done: a read that hangs
+in FFmpeg, a driver or a name server, a leak at every reconnect, a decoder that crashes on what the
+network brought. The parent says what to read (`wire.CaptureRequest`); `capture.py` starts the
+process and watches over it.
 
-What does not come at its own pace (files, test sources) is given out in real time.
+    video   sources.py or cameras.py -> packets -> decoder -> pacing.py -> frames -> parent
+    audio   sources.py -> packets -> pacing.py -> audio.py -> packets -> parent
 """
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -29,196 +29,137 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import InputError
-from lfdn_video.ffmpeg import REFERRING_FORMATS, decoding_limits, ffmpeg_words, open_source
-from lfdn_video.input.probe import main_stream, picture_info
-from lfdn_video.media import FALLBACK_RATE, Frame, VideoInfo
-from lfdn_video.planes import planes_of
+from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
+from lfdn_video.input.probe import find_main_stream, probe_frame
+from lfdn_video.media import FALLBACK_RATE, Frame, FrameFormat
+from lfdn_video.planes import extract_planes
 from lfdn_video.stream import wire
-from lfdn_video.stream.addresses import LAVFI, PROTOCOLS, Source, masked, no_protocol
-from lfdn_video.stream.capture.cameras import ffmpeg_name, opencv_frames
-from lfdn_video.stream.child import parent
+from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets
+from lfdn_video.stream.capture.audio import forward_audio, packet_time_s
+from lfdn_video.stream.capture.backlog import Backlog
+from lfdn_video.stream.capture.cameras import find_ffmpeg_device, read_opencv_frames
+from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace
+from lfdn_video.stream.capture.sources import is_finite, open_container
+from lfdn_video.stream.child import connect_to_parent
 
-PROBE_US = 1_000_000
-"""So much of a stream FFmpeg may look at before it says what is in it."""
-
-NETWORK_FORMATS = {
-    "http": {"hls", "dash"},
-    "https": {"hls", "dash"},
-    "rtp": {"rtp"},
-    "rtsp": {"rtsp"},
-    "rtsps": {"rtsp"},
-}
-"""Demuxers that refer to more than one place, by the scheme they are meant for."""
-
-DAMAGED_PACKETS = 250
-"""So many in a row that cannot be decoded, and the source is opened anew."""
-
-LARGEST_GAP_S = 5.0
-"""Where times jump by more, they are counted anew from there."""
-
-BEHIND_S, CAUGHT_UP_S = 1.0, 0.2
-"""What is decoded later than it was sent, by so much more than once, piles up; see `_Backlog`."""
-
-DRIFT = 0.001
-"""Seconds per second by which a camera's clock may be slow."""
-
-SILENCE_BYTES = 16
-"""Of a packet that stands for the sound where only its kind is told."""
-
-LATEST_S = 0.5
-"""What could not be given out in time by more than this delays all that follows."""
+MOST_CORRUPT_PACKETS = 250
+"""After this many corrupt packets in a row the source is opened again."""
 
 Send = Callable[[object], None]
 
 
 def main() -> None:
-    """Read the request from the parent, and do it."""
-    with parent() as the_parent:
-        request = the_parent.receive()
-        the_parent.watch()
-        grab(request, the_parent.send)
+    """Serve the one request of the parent."""
+    with connect_to_parent() as parent:
+        request = parent.receive()
+        parent.exit_with_parent()
+        grab(request, parent.send)
 
 
-def grab(request: wire.Request, send: Send) -> None:
-    """Send what `request` asks for, and at last how it ended. Raises nothing but OSError."""
+def grab(request: wire.CaptureRequest, send: Send) -> None:
+    """Read a source to its end.
+
+    Args:
+        request: the source, and how to read it.
+        send: takes messages of `wire.py`: frames, audio and notes as they come, then one `Ended`.
+            What goes wrong with the source is told there, not raised.
+
+    Raises:
+        OSError: raised by `send`.
+    """
+    source = request.source
     try:
-        if request.source.kind == "camera":
+        if source.kind == "camera":
             _grab_camera(request, send)
         else:
             _grab_container(request, send)
     except InputError as error:
-        send(wire.Ended(request.source.hide(str(error))))
+        send(wire.Ended(source.redact(str(error))))
     except ProtocolNotFoundError:
-        send(wire.Ended(f"{request.source}: {no_protocol(request.source.scheme)}", final=True))
+        send(wire.Ended(f"{source}: {describe_missing_protocol(source.scheme)}", final=True))
     except FFmpegError as error:
-        words = request.source.hide(ffmpeg_words(error))
-        send(wire.Ended(f"{request.source}: {words}"))
+        send(wire.Ended(f"{source}: {source.redact(ffmpeg_message(error))}"))
     else:
         send(wire.Ended())
 
 
-def _grab_camera(request: wire.Request, send: Send) -> None:
-    camera, found = request.source.address, ffmpeg_name(request.source.address)
-    words = "is not known to FFmpeg"
+def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
+    """Read a camera with FFmpeg, or with OpenCV where FFmpeg cannot. Always ends in InputError."""
+    camera = request.source.address
+    found = find_ffmpeg_device(camera)
+    reason = "is not known to FFmpeg"
     if found is not None:
-        kind, name = found
+        device_format, name = found
         try:
-            container = av.open(name, format=kind, options=dict(request.options))
+            container = av.open(name, format=device_format, options=dict(request.options))
         except (FFmpegError, ValueError) as error:  # ValueError: no such format in this build
-            words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
+            reason = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         else:
             with closing(container):
-                _Grab(container, request, send, _Unhurried()).run()
-            raise InputError(f"{request.source}: gives no pictures any more; is it plugged in?")
+                _ContainerGrabber(container, request, send, LivePace()).run()
+            raise InputError(f"{request.source}: gives no frames any more; is it plugged in?")
     try:
-        pictures = _Pictures(request.source.hide, send)
-        with closing(opencv_frames(camera)) as frames:
+        sender = _FrameSender(send)
+        with closing(read_opencv_frames(camera)) as frames:
             for video in frames:
-                pictures.give(video, None, time.monotonic())
+                sender.send_frame(video, None, time.monotonic())
     except InputError as error:
-        raise InputError(f"{error} (FFmpeg: {words})") from error
+        raise InputError(f"{error} (FFmpeg: {reason})") from error
 
 
-def _grab_container(request: wire.Request, send: Send) -> None:
-    pace: _Pace | _Unhurried | None = None
+def _grab_container(request: wire.CaptureRequest, send: Send) -> None:
+    """Read a source to its end; in a loop if the request says so and the source is finite."""
+    pace: Pace | None = None
     while True:
-        with closing(_open(request)) as container:
-            finite = not request.source.lasts or _is_recorded(request.source, container)
+        with closing(open_container(request)) as container:
+            finite = is_finite(request.source, container)
             if pace is None:
-                pace = _Pace() if finite else _Unhurried()
-            grab = _Grab(container, request, send, pace)
-            grab.run()
+                pace = RealTimePace() if finite else LivePace()
+            grabber = _ContainerGrabber(container, request, send, pace)
+            grabber.run()
             if not finite:
                 raise InputError(f"{request.source}: the stream ended")
-            if not grab.frames:
+            if not grabber.frames_sent:
                 raise InputError(f"{request.source}: no frame can be decoded; is it a video?")
         if not request.loop:
             return
-        pace.begin_again()
+        pace.restart()
 
 
-def _open(request: wire.Request) -> InputContainer:
-    source = request.source
-    if source.kind == "file":
-        return open_source(Path(source.address))
-    if source.kind == "lavfi":
-        return av.open(source.address.removeprefix(LAVFI), format="lavfi")
-    allowed = (av.formats_available - REFERRING_FORMATS) | NETWORK_FORMATS.get(source.scheme, set())
-    return av.open(
-        source.address,
-        options={
-            **_network_options(source.scheme, request.patience_s),
-            "protocol_whitelist": PROTOCOLS[source.scheme],
-            "format_whitelist": ",".join(sorted(allowed)),
-            **request.options,
-        },
-        timeout=(2 * request.patience_s, request.patience_s),
-        metadata_errors="replace",
-    )
-
-
-def _network_options(scheme: str, patience_s: float) -> dict[str, str]:
-    """What a camera needs that is watched as it comes, and that may go away."""
-    patience_us = str(round(patience_s * 1e6))
-    options = {
-        "fflags": "+discardcorrupt+genpts+nobuffer",
-        "analyzeduration": str(PROBE_US),
-        "rw_timeout": patience_us,
-    }
-    if scheme in ("rtsp", "rtsps"):
-        options |= {"rtsp_transport": "tcp", "timeout": patience_us}
-    elif scheme in ("http", "https", "tcp", "udp", "srt"):  # of RTMP it would make a server
-        options["timeout"] = patience_us
-    if scheme == "udp":
-        options |= {"overrun_nonfatal": "1", "fifo_size": "50000"}
-    return options
-
-
-def _is_recorded(source: Source, container: InputContainer) -> bool:
-    """Whether an address turned out to be a file: it says how long it is."""
-    long = bool(container.duration and container.duration > 0)
-    return long and source.scheme in ("http", "https")
-
-
-class _Grab:
-    """One opened source, read to its end."""
+class _ContainerGrabber:
+    """Demuxes and decodes one open container to its end; does not close it."""
 
     def __init__(
-        self,
-        container: InputContainer,
-        request: wire.Request,
-        send: Send,
-        pace: _Pace | _Unhurried,
+        self, container: InputContainer, request: wire.CaptureRequest, send: Send, pace: Pace
     ) -> None:
-        self._container, self._pace = container, pace
-        self._name = Path(masked(request.source.address))
-        self._video = main_stream(container, self._name)
-        self._video.thread_type = ThreadType.SLICE  # by frames, each would come some frames late
-        self._video.codec_context.options = decoding_limits()
-        self._pictures = _Pictures(request.source.hide, send)
-        self._sound = _sound(container, send) if request.sound else None
-        wanted = [self._video, *([self._sound.stream] if self._sound is not None else [])]
-        for stream in container.streams:
-            if stream not in wanted:
-                stream.discard = Discard.all
-        self._wanted = wanted
-        self._damaged = 0
+        self._container = container
+        self._pace = pace
         self._send = send
-        # What is held up here to be in time is not behind, and HTTP may bring seconds at once.
-        even = isinstance(pace, _Unhurried) and not request.source.scheme.startswith("http")
-        self._backlog = _Backlog() if even else None
+        self._name = Path(mask_secrets(request.source.address))
+        self._video = find_main_stream(container, self._name)
+        self._video.thread_type = ThreadType.SLICE  # frame threads would hold frames back
+        self._video.codec_context.options = decoding_limits()
+        self._sender = _FrameSender(send)
+        self._audio = forward_audio(container, send) if request.audio else None
+        self._wanted = [self._video, *([self._audio.stream] if self._audio is not None else [])]
+        for stream in container.streams:
+            if stream not in self._wanted:
+                stream.discard = Discard.all
+        self._corrupt_in_a_row = 0
+        # A file that is held back by its pace has no backlog, and HTTP may bring seconds at once.
+        is_steady = isinstance(pace, LivePace) and not request.source.scheme.startswith("http")
+        self._backlog = Backlog() if is_steady else None
 
     @property
-    def frames(self) -> int:
-        """So many were given."""
-        return self._pictures.count
+    def frames_sent(self) -> int:
+        return self._sender.count
 
     def run(self) -> None:
-        """InputError or FFmpegError if it ends before its time."""
+        """Send everything to the end. Raises InputError or FFmpegError if that comes early."""
         for packet in self._packets():
-            if self._sound is not None and packet.stream == self._sound.stream:
-                self._pace.until(_time_s(packet))
-                self._sound.give(packet, time.monotonic())
+            if self._audio is not None and packet.stream == self._audio.stream:
+                self._pace.wait_until(packet_time_s(packet))
+                self._audio.forward(packet, time.monotonic())
             else:
                 self._decode(packet)
         self._decode(None)
@@ -232,182 +173,70 @@ class _Grab:
             return
 
     def _decode(self, packet: Packet[Stream] | None) -> None:
-        came_s = time.monotonic()
-        self._keep_up(packet, came_s)
+        """Send the frames of a packet; None flushes the decoder."""
+        arrival_s = time.monotonic()
+        self._skip_frames_if_behind(packet, arrival_s)
         try:
             frames = self._video.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
-            self._damaged += 1
-            if packet is not None and self._damaged >= DAMAGED_PACKETS:
-                words = ffmpeg_words(error)
-                raise InputError(f"{self._name}: cannot be decoded any more: {words}") from error
+            self._corrupt_in_a_row += 1
+            if packet is not None and self._corrupt_in_a_row >= MOST_CORRUPT_PACKETS:
+                reason = ffmpeg_message(error)
+                raise InputError(f"{self._name}: cannot be decoded any more: {reason}") from error
             return
-        decode_s = time.monotonic() - came_s
+        decode_s = time.monotonic() - arrival_s
         for video in frames:
-            self._damaged = 0
+            self._corrupt_in_a_row = 0
             time_s = None
             if video.pts is not None and video.time_base:
                 time_s = float(video.pts * video.time_base)
-            stamp_s = self._pace.until(time_s) or came_s
+            stamp_s = self._pace.wait_until(time_s) or arrival_s
             if not video.is_corrupt:
-                self._pictures.give(video, self._video, stamp_s, decode_s / len(frames))
+                self._sender.send_frame(video, self._video, stamp_s, decode_s / len(frames))
 
-    def _keep_up(self, packet: Packet[Stream] | None, came_s: float) -> None:
-        """Decode key frames alone while more comes than can be decoded."""
+    def _skip_frames_if_behind(self, packet: Packet[Stream] | None, arrival_s: float) -> None:
+        """Decode keyframes alone while packets pile up."""
         if self._backlog is None or packet is None:
             return
         before = self._backlog.piles_up
-        self._backlog.note(_time_s(packet), came_s, key=packet.is_keyframe)
-        if self._backlog.piles_up != before:
-            skipped = self._backlog.piles_up
-            self._video.codec_context.skip_frame = "NONKEY" if skipped else "DEFAULT"
-        if self._backlog.piles_up and not before:
-            self._send(wire.Note("comes faster than it can be decoded; key frames alone are shown"))
+        time_s = packet_time_s(packet)
+        self._backlog.add_packet(time_s, arrival_s, keyframe=packet.is_keyframe)
+        piles_up = self._backlog.piles_up
+        if piles_up != before:
+            self._video.codec_context.skip_frame = "NONKEY" if piles_up else "DEFAULT"
+        if piles_up and not before:
+            self._send(wire.Note("comes faster than it can be decoded; only keyframes are shown"))
 
 
-class _Pictures:
-    """Gives decoded frames out, with what is known of them."""
+class _FrameSender:
+    """Sends decoded frames with their `info`, which is read again only when it may have changed."""
 
-    def __init__(self, hide: Callable[[str], str], send: Send) -> None:
-        self._hide, self._send = hide, send
-        self._info: VideoInfo | None = None
-        self._seen: tuple[object, ...] = ()
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._info: FrameFormat | None = None
+        self._info_key: tuple[object, ...] = ()
         self.count = 0
 
-    def give(
+    def send_frame(
         self,
         video: VideoFrame,
         stream: VideoStream | None,
         stamp_s: float,
         decode_s: float = 0.0,
     ) -> None:
+        """Send a frame; `stream` is None if it was not decoded by FFmpeg."""
         info = self._info_of(video, stream)
-        frame = Frame(planes_of(video, info.format), info.format, pts=0, info=info)
-        self._send(wire.Picture(frame, stamp_s, decode_s))
+        frame = Frame(extract_planes(video, info.format), info.format, pts=0, info=info)
+        self._send(wire.StampedFrame(frame, stamp_s, decode_s))
         self.count += 1
 
-    def _info_of(self, video: VideoFrame, stream: VideoStream | None) -> VideoInfo:
-        """Asked for anew only when it may have changed."""
-        seen = (video.width, video.height, video.format.name, video.colorspace, video.color_range)
-        if self._info is None or seen != self._seen:
-            info = picture_info(video, stream, Path("live"))
-            rate = None
-            if stream is not None:
-                rate = stream.average_rate or stream.guessed_rate or None
-            self._info, self._seen = replace(info, average_rate=rate or FALLBACK_RATE), seen
+    def _info_of(self, video: VideoFrame, stream: VideoStream | None) -> FrameFormat:
+        key = (video.width, video.height, video.format.name, video.colorspace, video.color_range)
+        if self._info is None or key != self._info_key:
+            found = probe_frame(video, stream, Path("live"))
+            self._info = replace(found, average_rate=found.average_rate or FALLBACK_RATE)
+            self._info_key = key
         return self._info
-
-
-class _Sound:
-    """Packets of sound, put on the clock of the pictures.
-
-    The first one is heard when it comes, and the others as far from it as they say; where they
-    drift away from when they come, that is begun again.
-    """
-
-    def __init__(self, stream: Stream, send: Send) -> None:
-        self.stream = stream
-        self._send = send
-        self._ahead_s: float | None = None
-
-    def give(self, packet: Packet[Stream], came_s: float) -> None:
-        time_s = _time_s(packet)
-        if time_s is None:
-            return
-        if self._ahead_s is None or abs(time_s + self._ahead_s - came_s) > 1:
-            self._ahead_s = came_s - time_s
-        duration_s = float((packet.duration or 0) * packet.time_base)
-        self._send(wire.SoundPacket(bytes(packet), time_s + self._ahead_s, duration_s))
-
-
-def _sound(container: InputContainer, send: Send) -> _Sound | None:
-    """The first stream of sound, if there is one that can be copied; its header is sent."""
-    if not container.streams.audio:
-        return None
-    stream = container.streams.audio[0]
-    header = io.BytesIO()
-    try:
-        with av.open(header, "w", format="nut") as empty:
-            copy = empty.add_stream_from_template(stream, opaque=True)
-            silence: Packet[Stream] = Packet(bytes(SILENCE_BYTES))  # without, none would open it
-            silence.stream, silence.time_base, silence.pts, silence.dts = copy, Fraction(1), 0, 0
-            empty.mux(silence)
-    except (FFmpegError, ValueError) as error:
-        words = ffmpeg_words(error) if isinstance(error, FFmpegError) else str(error)
-        send(wire.Note(f"the sound ({stream.name}) cannot be copied and is left out: {words}"))
-        return None
-    send(wire.SoundHeader(header.getvalue()))
-    return _Sound(stream, send)
-
-
-class _Backlog:
-    """Whether packets pile up before they are decoded, told by how much later each comes."""
-
-    def __init__(self) -> None:
-        self.piles_up = False
-        self._least_s: float | None = None
-        self._last_s = 0.0
-
-    def note(self, time_s: float | None, came_s: float, *, key: bool) -> None:
-        """A packet with that time came now. The end of it is at a key frame: others need more."""
-        if time_s is None:
-            return
-        late_s = came_s - time_s
-        if self._least_s is not None:
-            self._least_s += DRIFT * (came_s - self._last_s)
-        if self._least_s is None or not 0 < late_s - self._least_s < 10 * LARGEST_GAP_S:
-            self._least_s = late_s
-        self._last_s = came_s
-        behind_s = late_s - self._least_s
-        if behind_s > BEHIND_S:
-            self.piles_up = True
-        elif behind_s < CAUGHT_UP_S and key:
-            self.piles_up = False
-
-
-class _Unhurried:
-    """What comes at its own pace is not held up."""
-
-    def until(self, _: float | None) -> float | None:
-        return None
-
-    def begin_again(self) -> None:
-        pass
-
-
-class _Pace:
-    """Holds up what is there already until its time has come."""
-
-    def __init__(self) -> None:
-        self._start_s: float | None = None
-        self._last_s: float | None = None
-
-    def until(self, time_s: float | None) -> float | None:
-        """Wait for it. When that was meant to be, by `time.monotonic`; None if that is unknown."""
-        if time_s is None:
-            return None
-        now_s = time.monotonic()
-        if self._start_s is None or self._jumped(time_s):
-            self._start_s = now_s - time_s
-        self._last_s = time_s
-        late_s = now_s - self._start_s - time_s
-        if late_s < 0:
-            time.sleep(-late_s)
-        elif late_s > LATEST_S:
-            self._start_s = now_s - time_s
-        return time.monotonic()
-
-    def begin_again(self) -> None:
-        """Times count from the start once more."""
-        self._start_s = None
-
-    def _jumped(self, time_s: float) -> bool:
-        return self._last_s is not None and abs(time_s - self._last_s) > LARGEST_GAP_S
-
-
-def _time_s(packet: Packet[Stream]) -> float | None:
-    ticks = packet.pts if packet.pts is not None else packet.dts
-    return None if ticks is None else float(ticks * (packet.time_base or Fraction(0)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The restored stream on a pipe, for a program that reads it: YUV4MPEG2, or bare RGB.
+"""The restored stream on a pipe, for a program that reads it: YUV4MPEG2 or raw RGB.
 
-Neither has times: a frame is written when it is restored, as many as there are. A reader that is
-slow slows down the network, and newer frames are dropped for it as for everything else; one that is
-gone is a BrokenPipeError. Every frame is upright and as large as the first one.
+Neither format has timestamps: each restored frame is written once, as it comes. All frames are
+upright and have the size of the first. A slow reader slows the session down, which then drops
+frames for newer ones as usual; a reader that is gone raises BrokenPipeError.
 """
 
 import os
@@ -10,111 +10,137 @@ import select
 import sys
 from collections.abc import Callable
 from fractions import Fraction
-from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
 from av.video.frame import VideoFrame
 
-from lfdn_video.media import FALLBACK_RATE, Frame, Plane, VideoInfo
-from lfdn_video.planes import Coding, Converter, planes_of, working_format
-from lfdn_video.stream.watch.board import Picture
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.media import FALLBACK_RATE, Frame, FrameFormat, Image, Plane
+from lfdn_video.planes import Converter, PixelEncoding, extract_planes, working_format
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
-Format = Literal["y4m", "raw"]
+PipeFormat = Literal["y4m", "raw"]
 
-CHROMA = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444", "gray": "mono"}
-"""Formats that YUV4MPEG2 takes as they are, by its names; others become the first."""
+Y4M_CHROMA = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444", "gray": "mono"}
+"""YUV4MPEG2's names of the pixel formats that it stores."""
+Y4M_DEFAULT = "yuv420p"
+"""Pixel format that all others are converted to."""
 
-WAKE_S = 0.25
+POLL_S = 0.25
+"""Interval at which `stopped` is asked while the reader is slow."""
 
 
 class Pipe:
-    """A sink of a session. `stopped` is asked while a reader is waited for."""
+    """A sink that writes to a file descriptor. A context manager; the descriptor stays open."""
 
     def __init__(
-        self, descriptor: int, kind: Format, *, stopped: Callable[[], bool] = lambda: False
+        self,
+        descriptor: int,
+        pipe_format: PipeFormat,
+        *,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._descriptor, self._kind, self._stopped = descriptor, kind, stopped
+        """Write to an open descriptor.
+
+        Args:
+            descriptor: the writing end; non-blocking while the context is entered.
+            pipe_format: `y4m` for YUV4MPEG2, `raw` for bare RGB frames, `[H, W, 3]` bytes each.
+            stopped: asked while waiting for the reader; True gives up the rest of the frame.
+        """
+        self._descriptor = descriptor
+        self._pipe_format = pipe_format
+        self._stopped = stopped
         self._size: tuple[int, int] | None = None
-        self._name = next(iter(CHROMA))
+        """Width and height of all frames, once the first one came."""
+        self._y4m_format = Y4M_DEFAULT
 
     def __enter__(self) -> Self:
-        self._blocks = os.get_blocking(self._descriptor) if sys.platform != "win32" else True
+        self._was_blocking = os.get_blocking(self._descriptor) if sys.platform != "win32" else True
         if sys.platform != "win32":
             os.set_blocking(self._descriptor, False)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if sys.platform != "win32":
-            os.set_blocking(self._descriptor, self._blocks)
+            os.set_blocking(self._descriptor, self._was_blocking)
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
-        """There is no place for it."""
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
+        """Ignore audio: the formats cannot hold it."""
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
+        """Write a frame, and before the first one a header.
+
+        Args:
+            frame: a restored frame; its `info` is set.
+            stamp_s: its time of capture; not used.
+            captured_at: likewise.
+
+        Raises:
+            BrokenPipeError: the reader is gone.
+        """
         assert frame.info is not None
         if self._size is None:
-            self._begin(frame.info)
-        planes = self._planes(frame)
-        if self._kind == "y4m":
-            self._put(b"FRAME\n")
+            self._start_stream(frame.info)
+        planes = self._convert_frame(frame)
+        if self._pipe_format == "y4m":
+            self._write_all(b"FRAME\n")
         for plane in planes:
-            self._put(np.ascontiguousarray(plane).data.cast("B"))
+            self._write_all(np.ascontiguousarray(plane).data.cast("B"))
 
-    def _begin(self, info: VideoInfo) -> None:
+    def _start_stream(self, info: FrameFormat) -> None:
+        """Fix size and format by the first frame, and write the header of YUV4MPEG2."""
         turned = info.rotation in (90, 270)
         width, height = (info.height, info.width) if turned else (info.width, info.height)
         self._size = width, height
-        if self._kind == "raw":
+        if self._pipe_format == "raw":
             return
-        plain = info.format.name in CHROMA and not info.rotation and not info.flip
-        self._name = info.format.name if plain else next(iter(CHROMA))
+        unchanged = info.format.name in Y4M_CHROMA and not info.rotation and not info.flip
+        self._y4m_format = info.format.name if unchanged else Y4M_DEFAULT
         rate = (info.average_rate or FALLBACK_RATE).limit_denominator(1001)
-        shape = info.sample_aspect_ratio if not turned else 1 / info.sample_aspect_ratio
+        aspect_ratio = info.sample_aspect_ratio if not turned else 1 / info.sample_aspect_ratio
         words = ["YUV4MPEG2", f"W{width}", f"H{height}", f"F{_ratio(rate)}", "Ip"]
-        words += [f"A{_ratio(shape)}", f"C{CHROMA[self._name]}"]
-        if plain and info.colour.is_full_range(info.format):
+        words += [f"A{_ratio(aspect_ratio)}", f"C{Y4M_CHROMA[self._y4m_format]}"]
+        if unchanged and info.colour.is_full_range(info.format):
             words.append("XCOLORRANGE=FULL")
-        self._put(" ".join(words).encode() + b"\n")
+        self._write_all(" ".join(words).encode() + b"\n")
 
-    def _planes(self, frame: Frame) -> tuple[Plane | Picture, ...]:
+    def _convert_frame(self, frame: Frame) -> tuple[Plane | Image, ...]:
+        """Bring a frame to the stream's format and size."""
         from lfdn_video.inference.colour import PlaneConverter
 
         info = frame.info
         assert info is not None
         assert self._size is not None
-        if self._kind == "y4m" and frame.format.name == self._name and self._fits(frame):
+        is_raw = self._pipe_format == "raw"
+        if not is_raw and frame.format.name == self._y4m_format and self._fits(frame):
             return frame.planes
         image = PlaneConverter(info).to_image(frame.planes)
-        if self._kind == "raw" and (image.shape[1], image.shape[0]) == self._size:
+        if is_raw and (image.shape[1], image.shape[0]) == self._size:
             return (image,)
         matrix = info.colour.resolved_matrix(info.height, info.width)
-        full = self._kind == "raw"
-        here = Coding("rgb24", matrix, True)
-        there = Coding("rgb24" if full else self._name, matrix, full)
-        video = Converter(here, there).convert(
-            VideoFrame.from_ndarray(image, format=here.name),
+        source = PixelEncoding("rgb24", matrix, True)
+        target = PixelEncoding("rgb24" if is_raw else self._y4m_format, matrix, is_raw)
+        video = Converter(source, target).convert_frame(
+            VideoFrame.from_ndarray(image, format=source.name),
             width=self._size[0],
             height=self._size[1],
         )
-        return (video.to_ndarray(),) if full else planes_of(video, working_format(there.name))
+        return (
+            (video.to_ndarray(),) if is_raw else extract_planes(video, working_format(target.name))
+        )
 
     def _fits(self, frame: Frame) -> bool:
+        """Return True if a frame is upright and has the stream's size."""
         info = frame.info
         upright = info is not None and not info.rotation and not info.flip
         return upright and (frame.width, frame.height) == self._size
 
-    def _put(self, content: bytes | memoryview) -> None:
+    def _write_all(self, content: bytes | memoryview) -> None:
+        """Write everything, however slow the reader is, unless the session is stopped."""
         view = memoryview(content)
         while len(view) and not self._stopped():
             if sys.platform != "win32":
-                _, ready, _ = select.select([], [self._descriptor], [], WAKE_S)
+                _, ready, _ = select.select([], [self._descriptor], [], POLL_S)
                 if not ready:
                     continue
             try:

@@ -1,8 +1,8 @@
-"""The restored stream passed on to a server, RTSP, RTMP, SRT or MPEG-TS over UDP, as it comes.
+"""The restored stream pushed to a server as it comes: RTSP, RTMP, SRT, or MPEG-TS over TCP or UDP.
 
-Like everything live it does not fall behind: frames wait in a short queue whose oldest are dropped.
-A server that fails or hangs is connected to again; meanwhile nothing else waits for it. Encoding
-and sending are done in a process of their own, `pusher.py`.
+Like everything live it does not fall behind: frames wait in a short queue that drops its oldest.
+When a server fails or hangs, it is connected to again; nothing else waits for it meanwhile. A
+process of its own encodes and sends (`pusher.py`).
 """
 
 from __future__ import annotations
@@ -11,154 +11,179 @@ import logging
 import threading
 import time
 from collections import deque
-from types import TracebackType
 from typing import Self
 
+from lfdn_video.background import WAKE_S
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream import wire
-from lfdn_video.stream.addresses import masked, scheme_of
+from lfdn_video.stream.addresses import mask_secrets, scheme_of
 from lfdn_video.stream.child import Child
-from lfdn_video.stream.sinks.outlet import Sound, check_encoding
-from lfdn_video.stream.sinks.pusher import KINDS
+from lfdn_video.stream.sinks.audio_queue import AudioQueue
+from lfdn_video.stream.sinks.live_encoder import check_encoding
+from lfdn_video.stream.sinks.pusher import MUXER_BY_SCHEME
 
 QUEUE_FRAMES = 4
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 5.0
+FIRST_RETRY_S = 1.0
+"""Wait before the first retry; it doubles with each failure."""
+MAX_RETRY_S = 5.0
 STUCK_S = 10.0
-"""A frame that cannot be sent for so long: the server hangs."""
+"""Time to send one frame after which the server counts as hanging."""
 ENDING_S = 3.0
-"""For what is under way to be sent at the end."""
-WAKE_S = 0.5
+"""Time at the end to send what is in flight."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Push:
-    """A sink of a session. A context manager; leaving it ends the stream."""
+    """A sink that pushes to a server. A context manager; leaving it ends the stream."""
 
     def __init__(self, target: str, *, encode: EncodeOptions | None = None) -> None:
-        self._name = masked(target)
-        if scheme_of(target) not in KINDS:
-            known = ", ".join(f"{scheme}://" for scheme in KINDS)
-            raise OptionError(f"out: {self._name} is no place to push to; give one of {known}")
-        self._request = wire.Push(target=target, encode=encode or EncodeOptions())
-        check_encoding(self._request.encode, _checked_kind(scheme_of(target)))
-        self._sound = Sound()
-        self._queue: deque[wire.Picture] = deque(maxlen=QUEUE_FRAMES)
+        """Check target and options; entering the context starts to push.
+
+        Args:
+            target: the server's address; it may hold a password.
+            encode: what the user chose for encoding.
+
+        Raises:
+            OptionError: the address cannot be pushed to, or the encoding cannot be used.
+        """
+        self._name = mask_secrets(target)
+        if scheme_of(target) not in MUXER_BY_SCHEME:
+            known = ", ".join(f"{scheme}://" for scheme in MUXER_BY_SCHEME)
+            raise OptionError(f"out: {self._name} is not an address to push to; use one of {known}")
+        self._request = wire.PushRequest(target=target, encode=encode or EncodeOptions())
+        check_encoding(self._request.encode, _muxer_for_check(scheme_of(target)))
+        self._audio = AudioQueue()
         self._changed = threading.Condition()
+        """Guards the attributes below, which two threads use."""
+        self._queue: deque[wire.StampedFrame] = deque(maxlen=QUEUE_FRAMES)
         self._closing = False
         self._child: Child | None = None
         self._sending_since_s: float | None = None
-        self._hopeless: str | None = None
-        """What is wrong, if no further try can be any better."""
+        self._final_error: str | None = None
+        """An error that no retry can fix."""
         self._thread = threading.Thread(target=self._run, name="push", daemon=True)
         self.connections = 0
-        """How often the server was connected to, or tried."""
+        """Number of connections, including failed tries."""
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(ENDING_S)
-        self._kill()
+        self._kill_child()
         while self._thread.is_alive():
             self._thread.join(WAKE_S)
-            self._kill()
+            self._kill_child()
 
-    def sound(self, message: wire.SoundHeader | wire.SoundPacket) -> None:
-        self._sound.add(message)
+    def add_audio(self, message: wire.AudioHeader | wire.AudioPacket) -> None:
+        """Queue audio, from any thread; it is sent with the frames of its time."""
+        self._audio.add(message)
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
-        """Queue a frame; never waits. OutputError if there is no way to push at all."""
-        if self._hopeless is not None:
-            raise OutputError(self._hopeless)
+        """Queue a frame. Never waits.
+
+        Args:
+            frame: a restored frame; its `info` is set.
+            stamp_s: its time of capture by `time.monotonic`.
+            captured_at: the same in seconds since the epoch; not used.
+
+        Raises:
+            OutputError: pushing failed for good.
+        """
+        if self._final_error is not None:
+            raise OutputError(self._final_error)
         with self._changed:
-            self._queue.append(wire.Picture(frame, stamp_s, 0.0))
+            self._queue.append(wire.StampedFrame(frame, stamp_s, 0.0))
             self._changed.notify_all()
             since_s = self._sending_since_s
         if since_s is not None and time.monotonic() - since_s > STUCK_S:
-            _log.warning("%s: takes nothing any more; connecting again", self._name)
-            self._kill()
+            logger.warning("%s: accepts no more data; reconnecting", self._name)
+            self._kill_child()
 
-    def _kill(self) -> None:
+    def _kill_child(self) -> None:
         with self._changed:
             if self._child is not None:
                 self._child.kill()
 
     def _run(self) -> None:
+        """Connect, and connect again after failures, until the end."""
         wait_s = 0.0
-        while self._next(peek=True) is not None:
-            ended = self._push_once()
+        while self._wait_for_frame():
+            ended = self._push_until_failure()
             if ended is None:
                 wait_s = 0.0
                 continue
             if ended.final:
-                self._hopeless = ended.error
+                self._final_error = ended.error
                 return
-            wait_s = min(2 * wait_s or FIRST_WAIT_S, LONGEST_WAIT_S)
-            _log.warning("%s; trying again", ended.error)
+            wait_s = min(2 * wait_s or FIRST_RETRY_S, MAX_RETRY_S)
+            logger.warning("%s; trying again", ended.error)
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, wait_s)
 
-    def _push_once(self) -> wire.Ended | None:
-        """Feed one process until the end, or until it fails: then what it says of that."""
+    def _push_until_failure(self) -> wire.Ended | None:
+        """Feed one pusher process; return how it failed, or None at the end."""
         with Child("lfdn_video.stream.sinks.pusher") as child:
             with self._changed:
                 self._child = child
             self.connections += 1
             try:
                 child.send(self._request)
-                header = self._sound.header
+                header = self._audio.header
                 if header is not None:
                     child.send(header)
-                while (picture := self._next()) is not None:
-                    self._send(child, picture)
-                child.finish()
+                while (stamped := self._pop_frame()) is not None:
+                    self._send(child, stamped)
+                child.close_input()
             except BrokenPipeError:
-                return self._last_words(child)
+                return self._receive_failure(child)
             finally:
                 with self._changed:
                     self._child = None
             child.wait(ENDING_S)
         return None
 
-    def _send(self, child: Child, picture: wire.Picture) -> None:
+    def _send(self, child: Child, stamped: wire.StampedFrame) -> None:
         with self._changed:
             self._sending_since_s = time.monotonic()
         try:
-            for packet in self._sound.until(picture.stamp_s):
+            for packet in self._audio.pop_until(stamped.stamp_s):
                 child.send(packet)
-            child.send(picture)
+            child.send(stamped)
         finally:
             with self._changed:
                 self._sending_since_s = None
 
-    def _last_words(self, child: Child) -> wire.Ended:
+    def _receive_failure(self, child: Child) -> wire.Ended:
         try:
             ended: wire.Ended = child.receive()
         except EOFError:
             return wire.Ended(f"{self._name}: the process that sends it ended by itself")
         return ended
 
-    def _next(self, *, peek: bool = False) -> wire.Picture | None:
-        """The oldest of the queue, waited for; None at the end."""
+    def _wait_for_frame(self) -> bool:
+        """Wait until a frame is queued; False if the end comes instead."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or len(self._queue) > 0)
-            if not self._queue or (peek and self._closing):
-                return None
-            return self._queue[0] if peek else self._queue.popleft()
+            self._changed.wait_for(self._has_frame_or_closes)
+            return len(self._queue) > 0 and not self._closing
+
+    def _pop_frame(self) -> wire.StampedFrame | None:
+        """Wait for the oldest frame and remove it; None at the end, after the last one."""
+        with self._changed:
+            self._changed.wait_for(self._has_frame_or_closes)
+            return self._queue.popleft() if self._queue else None
+
+    def _has_frame_or_closes(self) -> bool:
+        return self._closing or len(self._queue) > 0
 
 
-def _checked_kind(scheme: str) -> str:
-    """What takes the same codecs, and can be tried without a server."""
-    return "mpegts" if KINDS[scheme] == "rtsp" else KINDS[scheme]
+def _muxer_for_check(scheme: str) -> str:
+    """Return a muxer that takes the same codecs and can be tried without a server."""
+    return "mpegts" if MUXER_BY_SCHEME[scheme] == "rtsp" else MUXER_BY_SCHEME[scheme]

@@ -1,27 +1,24 @@
-"""The process that passes a live stream on to a server: encodes what it is sent, and pushes it.
+"""The process that sends a live stream to a server: encodes frames and pushes them.
 
-A process of its own for the reasons of `grabber.py`: FFmpeg has no way to end a write that hangs.
-It is told where to by `wire.Push`, then gets frames and sound; `push.py` starts it.
+It is a process of its own for the same reason as `grabber.py`: FFmpeg cannot abort a write that
+hangs. `push.py` starts it and sends it a `wire.PushRequest`, then frames and audio.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from av.error import FFmpegError, ProtocolNotFoundError
 
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.ffmpeg import ffmpeg_words
+from lfdn_video.ffmpeg import ffmpeg_message
+from lfdn_video.media import FrameFormat
 from lfdn_video.stream import wire
-from lfdn_video.stream.addresses import masked, no_protocol, scheme_of, without_secrets
-from lfdn_video.stream.child import Parent, parent
-from lfdn_video.stream.sinks.outlet import Outlet, shape
+from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets, redact, scheme_of
+from lfdn_video.stream.child import Parent, connect_to_parent
+from lfdn_video.stream.sinks.live_writer import LiveWriter, format_key
 
-if TYPE_CHECKING:
-    from lfdn_video.media import VideoInfo
-
-KINDS = {
+MUXER_BY_SCHEME = {
     "rtmp": "flv",
     "rtmps": "flv",
     "rtsp": "rtsp",
@@ -30,81 +27,89 @@ KINDS = {
     "tcp": "mpegts",
     "udp": "mpegts",
 }
-"""FFmpeg's muxers for the schemes that can be pushed to."""
+"""FFmpeg's muxers for the addresses that can be pushed to."""
 
-_OPTIONS = {
+PUSH_OPTIONS = {
     "flv": {"flvflags": "no_duration_filesize", "flush_packets": "1"},
     "mpegts": {"flush_packets": "1", "mpegts_flags": "+resend_headers"},
     "rtsp": {"rtsp_transport": "tcp"},
 }
-UDP_BYTES = 1316
-"""Of a packet: seven whole ones of MPEG-TS, within what networks carry."""
+
+UDP_PACKET_BYTES = 1316
+"""Size of a UDP packet: seven whole packets of MPEG-TS, within the usual MTU."""
 
 
 def main() -> None:
-    with parent() as the_parent:
-        request = the_parent.receive()
+    """Push until the parent closes the pipe, and report how it ended."""
+    with connect_to_parent() as the_parent:
+        request: wire.PushRequest = the_parent.receive()
+        target = request.target
         try:
             _push(request, the_parent)
         except ProtocolNotFoundError:
-            words = no_protocol(scheme_of(request.target))
-            the_parent.send(wire.Ended(f"{masked(request.target)}: {words}", final=True))
+            ended = _failure(target, describe_missing_protocol(scheme_of(target)), final=True)
         except FFmpegError as error:
-            words = without_secrets(ffmpeg_words(error), request.target)
-            the_parent.send(wire.Ended(f"{masked(request.target)}: {words}"))
+            ended = _failure(target, redact(ffmpeg_message(error), target), final=False)
         except LfdnVideoError as error:
-            words = without_secrets(str(error), request.target)
-            the_parent.send(wire.Ended(f"{masked(request.target)}: {words}", final=True))
+            ended = _failure(target, redact(str(error), target), final=True)
         else:
-            the_parent.send(wire.Ended())
+            ended = wire.Ended()
+        the_parent.send(ended)
 
 
-def address(target: str) -> str:
-    """The target as FFmpeg is to open it."""
+def ffmpeg_address(target: str) -> str:
+    """Return the address that FFmpeg opens; for UDP it names the packet size, if it did not."""
     if scheme_of(target) != "udp" or "pkt_size=" in target:
         return target
-    return f"{target}{'&' if '?' in target else '?'}pkt_size={UDP_BYTES}"
+    return f"{target}{'&' if '?' in target else '?'}pkt_size={UDP_PACKET_BYTES}"
 
 
-def _push(request: wire.Push, the_parent: Parent) -> None:
-    """Until there is nothing more to be had from the parent."""
-    header: wire.SoundHeader | None = None
-    outlet: Outlet | None = None
-    current: VideoInfo | None = None
+def _push(request: wire.PushRequest, the_parent: Parent) -> None:
+    """Write what the parent sends until it closes the pipe. Another format reopens the stream."""
+    header: wire.AudioHeader | None = None
+    writer: LiveWriter | None = None
+    current: FrameFormat | None = None
     try:
         while True:
             try:
                 message = the_parent.receive()
             except EOFError:
                 break
-            if isinstance(message, wire.SoundHeader):
+            if isinstance(message, wire.AudioHeader):
                 header = message
-            elif isinstance(message, wire.SoundPacket):
-                if outlet is not None:
-                    outlet.write_sound(message)
+            elif isinstance(message, wire.AudioPacket):
+                if writer is not None:
+                    writer.write_audio(message)
             else:
                 info = message.frame.info
-                if outlet is None or current is None or shape(info) != shape(current):
-                    if outlet is not None:
-                        outlet.close()
-                    outlet, current = _outlet(request, info, header), info
-                outlet.write(message.frame, message.stamp_s)
+                if writer is None or current is None or format_key(info) != format_key(current):
+                    if writer is not None:
+                        writer.close()
+                    writer = _open_writer(request, info, header)
+                    current = info
+                writer.write_frame(message.frame, message.stamp_s)
     finally:
-        if outlet is not None:
-            with suppress(FFmpegError):  # the reason stands in the first error
-                outlet.close()
+        if writer is not None:
+            with suppress(FFmpegError):  # the first error has the reason
+                writer.close()
 
 
-def _outlet(request: wire.Push, info: VideoInfo, header: wire.SoundHeader | None) -> Outlet:
-    kind = KINDS[scheme_of(request.target)]
-    return Outlet(
-        address(request.target),
-        kind,
+def _open_writer(
+    request: wire.PushRequest, info: FrameFormat, header: wire.AudioHeader | None
+) -> LiveWriter:
+    muxer = MUXER_BY_SCHEME[scheme_of(request.target)]
+    return LiveWriter(
+        ffmpeg_address(request.target),
+        muxer,
         info,
         request.encode,
-        container_options=_OPTIONS[kind],
-        sound=header,
+        container_options=PUSH_OPTIONS[muxer],
+        audio=header,
     )
+
+
+def _failure(target: str, reason: str, *, final: bool) -> wire.Ended:
+    return wire.Ended(f"{mask_secrets(target)}: {reason}", final=final)
 
 
 if __name__ == "__main__":

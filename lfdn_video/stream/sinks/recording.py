@@ -1,11 +1,10 @@
-"""The restored stream in files, as it comes: nothing to finish, so nothing to lose.
+"""The restored stream recorded to files, as it comes. Nothing to finish, so nothing to lose.
 
-A file has its name from the start, and grows by a tenth of a second at a time; what is in it when
-the program is killed can be played. What the system still had in memory when the power went is
-lost, so it is asked every half second to bring the file to the disk. A new file begins at every
-multiple of the rotation's interval on the local clock, and when the picture's size changes. Its
-creation time is when its first frame was captured, and its frames are as far apart as their
-captures.
+A file has its final name from the start and grows every tenth of a second; what it holds when the
+program is killed can be played. It is synced to disk every half second, so a power cut costs little
+more. A new file begins at every multiple of the rotation interval on the local clock, and when the
+format of the frames or the audio changes. Its creation time is the capture of its first frame;
+its timestamps are those of the captures.
 """
 
 from __future__ import annotations
@@ -23,50 +22,48 @@ from typing import Self
 from av.error import FFmpegError
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_words
-from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.ffmpeg import ffmpeg_message
+from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.options import EncodeOptions
-from lfdn_video.stream.sinks.outlet import Outlet, Sound, check_encoding, shape
-from lfdn_video.stream.wire import SoundHeader, SoundPacket
+from lfdn_video.stream.sinks.audio_queue import AudioQueue
+from lfdn_video.stream.sinks.live_encoder import check_encoding
+from lfdn_video.stream.sinks.live_writer import LiveWriter, format_key
+from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
-KINDS = {
+MUXER_BY_SUFFIX = {
     ".mkv": "matroska",
     ".webm": "webm",
     ".mp4": "mp4",
     ".m4v": "mp4",
     ".mov": "mov",
 }
-"""Containers that can be cut off anywhere, and know when they were made."""
+"""FFmpeg's muxers: containers that can be cut off anywhere and have a creation time."""
 
-PIECE_MS = 100
-"""So much is written at once, or a single frame where they are rarer."""
+CLUSTER_MS = 100
+"""Span of frames that is written at once; rarer frames are written one by one."""
 
 SYNC_S = 0.5
 
-# Sound and pictures are brought in order here; the muxer is not to wait for either of them.
+# We interleave audio and video ourselves; the muxer must not wait for either.
 _GROWING = {"flush_packets": "1", "max_interleave_delta": "1"}
-_CLUSTERS = {**_GROWING, "cluster_time_limit": str(PIECE_MS)}
+_CLUSTERS = {**_GROWING, "cluster_time_limit": str(CLUSTER_MS)}
 _FRAGMENTS = {
     **_GROWING,
     "movflags": "+frag_keyframe+empty_moov+default_base_moof",
-    "frag_duration": str(PIECE_MS * 1000),
+    "frag_duration": str(CLUSTER_MS * 1000),  # microseconds
 }
-CONTAINER_OPTIONS = {
+GROWING_FILE_OPTIONS = {
     "matroska": _CLUSTERS,
     "webm": _CLUSTERS,
     "mp4": _FRAGMENTS,
     "mov": _FRAGMENTS,
 }
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Recording:
-    """Writes frames into files. A context manager; leaving it completes the last file.
-
-    Raises OptionError and OutputError when it is made if no file could be written, and OutputError
-    later if the disk is full or the like; what is there then is complete up to that.
-    """
+    """A sink that writes files. A context manager; leaving it completes the last file."""
 
     def __init__(
         self,
@@ -76,19 +73,29 @@ class Recording:
         encode: EncodeOptions | None = None,
         on_file: Callable[[Path | None], None] | None = None,
     ) -> None:
-        """`pattern`: a file's name, which may hold `strftime`'s words, such as %Y%m%d_%H%M%S.
+        """Check everything that can be checked before the first frame.
 
-        `on_file` is told of every file that is begun, and of None at the end.
+        Args:
+            pattern: a file's name; may contain codes of `strftime`, such as %Y%m%d_%H%M%S.
+            rotate_s: interval after which a new file begins, 1 s or more; None for one file.
+            encode: what the user chose for encoding.
+            on_file: called with the path of every file that begins, and with None at the end.
+
+        Raises:
+            OptionError: the pattern, interval or encoding cannot be used.
+            OutputError: the first file could not be written.
         """
-        self._pattern, self._rotate_s = str(pattern), rotate_s
-        self._encode, self._on_file = encode or EncodeOptions(), on_file or (lambda _: None)
-        self._sound = Sound()
-        self._file: _File | None = None
+        self._pattern = str(pattern)
+        self._rotate_s = rotate_s
+        self._encode = encode or EncodeOptions()
+        self._on_file = on_file or (lambda _: None)
+        self._audio = AudioQueue()
+        self._file: _OpenFile | None = None
         self.files: list[Path] = []
-        """All that were begun."""
+        """All files so far, the open one included."""
         if rotate_s is not None and rotate_s < 1:
-            raise OptionError(f"rotate: must be a second at least, got {rotate_s:g} s")
-        self._check()
+            raise OptionError(f"rotate: must be at least 1 s, got {rotate_s:g} s")
+        self._check_first_file()
 
     def __enter__(self) -> Self:
         return self
@@ -100,38 +107,49 @@ class Recording:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._finish()
+            self._close_file()
         except OutputError:
             if error is None:
                 raise
         finally:
             self._on_file(None)
 
-    def sound(self, message: SoundHeader | SoundPacket) -> None:
-        """Sound that came, from any thread; it is written with its pictures."""
-        self._sound.add(message)
+    def add_audio(self, message: AudioHeader | AudioPacket) -> None:
+        """Queue audio, from any thread; it is written with the frames of its time."""
+        self._audio.add(message)
 
     def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
-        """The next frame, which has its `info`."""
-        assert frame.info is not None
-        key = (shape(frame.info), self._sound.header, self._interval(captured_at))
-        if self._file is not None:
-            with _errors(self._file.path):
-                for packet in self._sound.until(stamp_s):
-                    self._file.outlet.write_sound(packet)
-            if self._file.key != key:
-                self._finish()
-        if self._file is None:
-            self._file = self._begin(frame.info, captured_at, key)
-        with _errors(self._file.path):
-            self._file.outlet.write(frame, stamp_s)
+        """Write the next frame, in a new file if it is time for one.
 
-    def _check(self) -> None:
-        """OutputError if the first file could not be made; a later one gets another name."""
-        path = _named(self._pattern, datetime.now().astimezone())
-        if path.suffix.lower() not in KINDS:
-            raise OutputError(f"{path}: is recorded as {', '.join(KINDS)}; end the name so")
-        _make_folder(path, self._pattern)
+        Args:
+            frame: a restored frame; its `info` is set.
+            stamp_s: its time of capture by `time.monotonic`, which becomes its timestamp.
+            captured_at: the same in seconds since the epoch, for names and rotation.
+
+        Raises:
+            OutputError: the disk is full or the like. What was written before is complete.
+        """
+        assert frame.info is not None
+        key = (format_key(frame.info), self._audio.header, self._rotation_number(captured_at))
+        if self._file is not None:
+            with _output_errors(self._file.path):
+                for packet in self._audio.pop_until(stamp_s):
+                    self._file.writer.write_audio(packet)
+            if self._file.key != key:
+                self._close_file()
+        if self._file is None:
+            self._file = self._open_file(frame.info, captured_at, key)
+        with _output_errors(self._file.path):
+            self._file.writer.write_frame(frame, stamp_s)
+
+    def _check_first_file(self) -> None:
+        """Check a file made now; a later one may have another name."""
+        path = _file_name(self._pattern, datetime.now().astimezone())
+        if path.suffix.lower() not in MUXER_BY_SUFFIX:
+            raise OutputError(
+                f"{path}: is not a file to record to; use one of {', '.join(MUXER_BY_SUFFIX)}"
+            )
+        _make_dated_folder(path, self._pattern)
         if not path.parent.is_dir():
             raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
         if path.is_dir():
@@ -140,58 +158,65 @@ class Recording:
             raise OutputError(
                 f"{path}: exists already; choose another name or allow to overwrite it"
             )
+        check_encoding(self._encode, MUXER_BY_SUFFIX[path.suffix.lower()])
 
-        check_encoding(self._encode, KINDS[path.suffix.lower()])
-
-    def _interval(self, captured_at: float) -> int:
+    def _rotation_number(self, captured_at: float) -> int:
+        """Number the rotation intervals, in local time; 0 without rotation."""
         if self._rotate_s is None:
             return 0
         offset = datetime.fromtimestamp(captured_at).astimezone().utcoffset()
         local_s = captured_at + (offset.total_seconds() if offset is not None else 0)
         return int(local_s // self._rotate_s)
 
-    def _begin(self, info: VideoInfo, captured_at: float, key: tuple[object, ...]) -> _File:
-        wanted = _named(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
-        _make_folder(wanted, self._pattern)
+    def _open_file(
+        self, info: FrameFormat, captured_at: float, key: tuple[object, ...]
+    ) -> _OpenFile:
+        wanted = _file_name(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
+        _make_dated_folder(wanted, self._pattern)
         overwrite = self._encode.overwrite and wanted not in self.files
-        path = _claimed(wanted, overwrite=overwrite)
-        kind = KINDS[path.suffix.lower()]
-        with _errors(path):
-            outlet = Outlet(
+        path = _create_file(wanted, overwrite=overwrite)
+        muxer = MUXER_BY_SUFFIX[path.suffix.lower()]
+        with _output_errors(path):
+            writer = LiveWriter(
                 f"file:{path}",
-                kind,
+                muxer,
                 info,
                 self._encode,
-                container_options=CONTAINER_OPTIONS[kind],
-                sound=self._sound.header,
-                began_at=captured_at,
+                container_options=GROWING_FILE_OPTIONS[muxer],
+                audio=self._audio.header,
+                creation_time=captured_at,
             )
         self.files.append(path)
-        _log.info("recording to %s", path)
+        logger.info("recording to %s", path)
         self._on_file(path)
-        return _File(path, outlet, key)
+        return _OpenFile(path, writer, key)
 
-    def _finish(self) -> None:
-        file, self._file = self._file, None
+    def _close_file(self) -> None:
+        file = self._file
+        self._file = None
         if file is not None:
-            with _errors(file.path):
+            with _output_errors(file.path):
                 file.close()
 
 
-class _File:
-    """An open file, and the thread that brings it to the disk."""
+class _OpenFile:
+    """A file being written, and the thread that syncs it to disk."""
 
-    def __init__(self, path: Path, outlet: Outlet, key: tuple[object, ...]) -> None:
-        self.path, self.outlet, self.key = path, outlet, key
+    def __init__(self, path: Path, writer: LiveWriter, key: tuple[object, ...]) -> None:
+        self.path = path
+        self.writer = writer
+        self.key = key
+        """Format, audio and rotation number of its frames; another key needs another file."""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
+        """Complete the file, then sync it once more."""
         with ExitStack() as stack:
             stack.callback(self._thread.join)
             stack.callback(self._done.set)
-            self.outlet.close()
+            self.writer.close()
 
     def _sync(self) -> None:
         with suppress(OSError), self.path.open("rb+") as file:
@@ -200,24 +225,26 @@ class _File:
             os.fsync(file.fileno())
 
 
-def _named(pattern: str, moment: datetime) -> Path:
+def _file_name(pattern: str, moment: datetime) -> Path:
     try:
         return Path(moment.strftime(pattern)) if "%" in pattern else Path(pattern)
     except ValueError as error:
-        raise OptionError(f"record: {pattern!r} is no pattern for dates ({error})") from error
+        raise OptionError(
+            f"record: {pattern!r} is not a date pattern ({error}); use codes such as %Y%m%d"
+        ) from error
 
 
-def _make_folder(path: Path, pattern: str) -> None:
-    """A folder whose name holds a date cannot be there beforehand."""
+def _make_dated_folder(path: Path, pattern: str) -> None:
+    """Make the file's folder if its name contains a date; its user cannot make it in advance."""
     if "%" in str(Path(pattern).parent):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made: {error.strerror}") from error
+            raise OutputError(f"{path.parent}: cannot be created: {error.strerror}") from error
 
 
-def _claimed(wanted: Path, *, overwrite: bool) -> Path:
-    """A file of ours with this name, or with a number behind it if that is taken."""
+def _create_file(wanted: Path, *, overwrite: bool) -> Path:
+    """Create an empty file, with a number behind its name if the name is taken."""
     for number in range(1, 10_000):
         path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
         try:
@@ -227,14 +254,15 @@ def _claimed(wanted: Path, *, overwrite: bool) -> Path:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
         return path
-    raise OutputError(f"{wanted}: too many files of this name; clear the folder")
+    raise OutputError(f"{wanted}: too many files have this name; empty the folder")
 
 
 @contextmanager
-def _errors(path: Path) -> Generator[None]:
+def _output_errors(path: Path) -> Generator[None]:
+    """Turn errors of FFmpeg and the system into OutputErrors."""
     try:
         yield
     except FFmpegError as error:
-        raise OutputError(f"{path}: cannot be written: {ffmpeg_words(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {ffmpeg_message(error)}") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error

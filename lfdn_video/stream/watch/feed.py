@@ -1,64 +1,74 @@
-"""The newest pictures of a board for many viewers at once, each coded once.
+"""The newest frames of a board for many viewers at once, each encoded as JPEG at most once.
 
-Lives in the event loop of the web server (`web_app.py`). Nothing is coded while nobody looks; who
-is slow misses pictures, and makes nobody wait. Knows no network.
+Runs in the event loop of the web server (`web_app.py`). Nothing is encoded while nobody watches.
+Slow viewers skip frames and hold nobody up. Knows no network.
 """
 
 import asyncio
 import time
-from typing import Literal
+from typing import Any, Literal
 
+from lfdn_video.stream.board import Board, Status, View
 from lfdn_video.stream.watch import stills
-from lfdn_video.stream.watch.board import Board, Status, View
-from lfdn_video.stream.watch.health import Condition, condition
+from lfdn_video.stream.watch.health import Health, assess_health, health_report
 
-WAIT_S = 0.2
-"""So long the board is asked for a picture before the loop may end."""
+POLL_S = 0.2
+"""Interval at which the feed checks for a closed board while no frame comes."""
 
 
 class Feed:
-    """What is on a board, for coroutines. `run` must be running."""
+    """A board for coroutines. Nothing moves unless `run` is running."""
 
     def __init__(self, board: Board) -> None:
+        """Read from `board`, which stays the caller's."""
         self._board = board
         self._view: View | None = None
-        self._came_at = 0.0
+        self._arrived_s = 0.0
         self._changed = asyncio.Condition()
-        self._coded: dict[str, tuple[int, asyncio.Task[bytes]]] = {}
+        self._encodings: dict[str, tuple[int, asyncio.Task[bytes]]] = {}
+        """By side: number and JPEG, perhaps still being made, of the last frame asked for."""
 
     @property
     def status(self) -> Status:
+        """The session's current status."""
         return self._board.status
 
     @property
     def view(self) -> View | None:
+        """The newest view; None before the first."""
         return self._view
 
     @property
     def silent_s(self) -> float | None:
-        """Seconds since the newest picture came; None if there was none yet."""
-        return None if self._view is None else time.monotonic() - self._came_at
+        """Seconds since the newest frame arrived; None if there was none yet."""
+        return None if self._view is None else time.monotonic() - self._arrived_s
 
     @property
-    def condition(self) -> Condition:
-        return condition(self.status, self.silent_s)
+    def health(self) -> Health:
+        """The session's state, or `stalled`."""
+        return assess_health(self.status, self.silent_s)
+
+    def report(self) -> dict[str, Any]:
+        """Return the session's health and statistics as values for JSON."""
+        return health_report(self.status, self.silent_s)
 
     async def run(self) -> None:
-        """Move pictures from the board to here, until it is closed."""
+        """Take views from the board until it is closed."""
         number = 0
         while True:
             last = self._board.closed
-            view = await asyncio.to_thread(self._board.wait, number, WAIT_S)
+            view = await asyncio.to_thread(self._board.wait_for_view, number, POLL_S)
             if view is not None:
                 number = view.number
                 async with self._changed:
-                    self._view, self._came_at = view, time.monotonic()
+                    self._view = view
+                    self._arrived_s = time.monotonic()
                     self._changed.notify_all()
             if last:
                 return
 
-    async def newer(self, after: int) -> View:
-        """The newest picture whose number is above `after`, once there is one."""
+    async def wait_for_view(self, after: int) -> View:
+        """Wait until there is a view whose number is above `after`, and return the newest."""
         async with self._changed:
             await self._changed.wait_for(
                 lambda: self._view is not None and self._view.number > after
@@ -66,10 +76,11 @@ class Feed:
             assert self._view is not None
             return self._view
 
-    async def jpeg(self, view: View, side: Literal["raw", "restored"]) -> bytes:
-        number, coding = self._coded.get(side, (0, None))
-        if coding is None or number != view.number:
-            picture = view.raw if side == "raw" else view.restored
-            coding = asyncio.create_task(asyncio.to_thread(stills.jpeg, picture))
-            self._coded[side] = view.number, coding
-        return await asyncio.shield(coding)  # others may wait for it when this viewer leaves
+    async def get_jpeg(self, view: View, side: Literal["raw", "restored"]) -> bytes:
+        """Return one side of a view as JPEG; viewers of the same view share the encoding."""
+        number, encoding = self._encodings.get(side, (0, None))
+        if encoding is None or number != view.number:
+            image = view.raw if side == "raw" else view.restored
+            encoding = asyncio.create_task(asyncio.to_thread(stills.encode_jpeg, image))
+            self._encodings[side] = view.number, encoding
+        return await asyncio.shield(encoding)  # others may wait for it when this viewer leaves

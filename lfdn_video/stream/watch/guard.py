@@ -1,13 +1,15 @@
-"""Who may look at a live stream's page. Knows names and tokens; the server is `web_app.py`.
+"""The rules for access to a live session's page. Knows names and tokens; no server.
 
-Without a token, on this computer alone:
-- `Host` must name this computer, or a site of somebody else's whose name leads here (DNS
-  rebinding) could read the pictures.
+Without a token, only this computer has access:
+- `Host` must name this computer. Otherwise a foreign site whose name resolves to this computer (DNS
+  rebinding) could read the frames.
 With a token:
-- a client brings it in the address (once, a browser then gets a cookie) or, as Prometheus does, as
-  `Authorization: Bearer`. Any name of this computer is right then, so a proxy may stand before it.
+- A client sends it in the address (once; a browser then gets a cookie) or, as Prometheus does, as
+  `Authorization: Bearer`. Any host name is accepted then, so a proxy may stand in front.
 Always:
-- a WebSocket must come from our own page: browsers let any page open one to anywhere.
+- A WebSocket must come from our own page: browsers let any page open one to anywhere.
+
+`web_access.py` applies them to every request.
 """
 
 import hashlib
@@ -19,15 +21,16 @@ from urllib.parse import urlsplit
 
 TOKEN_BYTES = 24
 SHORTEST_TOKEN = 8
-"""In characters, of those that users give."""
+"""Fewest characters of a token that a user chooses."""
 
 
 def new_token() -> str:
+    """Return a random token that can stand in an address."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address is this computer's own and reached from nowhere else."""
+    """Return True for a name or address that reaches this computer from itself alone."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
@@ -37,33 +40,46 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Answers whether a request may pass. `token` None: everybody on this computer may."""
+    """Decides whether a request is allowed."""
 
     def __init__(self, token: str | None) -> None:
+        """Require `token`; with None, allow everybody on this computer and nobody else."""
         self._token = token
-        # Not the token itself, which may be a word that its user needs elsewhere too.
+        # A hash, not the token: users may use the same word elsewhere.
         self.cookie = "" if token is None else hashlib.sha256(token.encode()).hexdigest()
+        """Value of the cookie that stands for the token; empty without one."""
 
-    def refusal(
+    def check_request(
         self, *, host: str, origin: str | None, token: str | None, cookie: str | None
     ) -> Literal["host", "origin", "token"] | None:
-        """What is wrong with a request, by its headers; None if it may pass."""
-        if self._token is None and not is_loopback(_name(host)):
+        """Check a request by its headers.
+
+        Args:
+            host: the `Host` header.
+            origin: the `Origin` header; browsers send it with WebSockets and foreign requests.
+            token: the token from the address or from `Authorization`.
+            cookie: the value of our cookie.
+
+        Returns:
+            The part that is wrong; None if the request is allowed.
+        """
+        if self._token is None and not is_loopback(_host_name(host)):
             return "host"
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return "origin"
-        return None if self._token is None or self._knows(token, cookie) else "token"
+        if self._token is None or self._is_authorized(self._token, token, cookie):
+            return None
+        return "token"
 
-    def _knows(self, token: str | None, cookie: str | None) -> bool:
-        assert self._token is not None
-        given, kept = (token or "").encode(), (cookie or "").encode()
-        return hmac.compare_digest(given, self._token.encode()) or hmac.compare_digest(
-            kept, self.cookie.encode()
+    def _is_authorized(self, secret: str, token: str | None, cookie: str | None) -> bool:
+        # compare_digest, so that the time taken tells nothing about the secret.
+        return hmac.compare_digest((token or "").encode(), secret.encode()) or hmac.compare_digest(
+            (cookie or "").encode(), self.cookie.encode()
         )
 
 
-def _name(host: str) -> str:
-    """Of a `Host` header, without port and brackets; empty if it is none."""
+def _host_name(host: str) -> str:
+    """Return the name in a `Host` header, without port and brackets; empty if malformed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

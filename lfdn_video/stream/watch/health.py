@@ -1,22 +1,63 @@
-"""Whether a live stream is alive, in the one word that page, window, `/healthz` and metrics show.
+"""The health of a live session, in the one word that page, window, `/healthz` and metrics show.
 
-A session knows in which state it is (`board.py`), but a camera can fall silent before its session
-notices. So who watches also looks at the clock: a live stream without a new picture is `stalled`.
+A session reports its state (`board.py`), but a camera can fall silent before the session notices.
+So viewers also watch the clock: a live session without a new frame is `stalled`.
 """
 
-from typing import Literal, TypeAlias, get_args
+import time
+from typing import Any, Literal, TypeAlias, get_args
 
-from lfdn_video.stream.watch.board import State, Status
+from lfdn_video.stream.board import Status, StreamState
 
 FRESH_S = 5.0
-"""A picture that came longer ago does not count as live."""
+"""Age of the newest frame from which on a live session counts as stalled."""
 
-Condition: TypeAlias = State | Literal["stalled"]
-CONDITIONS: tuple[Condition, ...] = (*get_args(State), "stalled")
+Health: TypeAlias = StreamState | Literal["stalled"]
+HEALTH_STATES: tuple[Health, ...] = (*get_args(StreamState), "stalled")
 
 
-def condition(status: Status, silent_s: float | None) -> Condition:
-    """`silent_s`: seconds since the newest picture came, None if there was none yet."""
+def assess_health(status: Status, silent_s: float | None) -> Health:
+    """Compare a session's state with the age of its newest frame.
+
+    Args:
+        status: what the session reports.
+        silent_s: seconds since the newest frame arrived; None if there was none yet.
+
+    Returns:
+        The session's state, or `stalled` instead of `live` when no frame came for `FRESH_S`.
+    """
     if status.state == "live" and (silent_s is None or silent_s > FRESH_S):
         return "stalled"
     return status.state
+
+
+def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
+    """Collect what the page and `/healthz` show, as values for JSON.
+
+    Times are given as seconds ago, since the viewer's clock may differ from ours.
+
+    Args:
+        status: what the session reports.
+        silent_s: seconds since the newest frame arrived; None if there was none yet.
+    """
+    now = time.time()
+    return {
+        "state": assess_health(status, silent_s),
+        "state_for_s": max(0.0, now - status.changed_at) if status.changed_at else None,
+        "running_for_s": max(0.0, now - status.started_at) if status.started_at else None,
+        "silent_s": silent_s,
+        "message": status.message,
+        "source": status.source,
+        "task": status.task,
+        "size": status.size,
+        "inference_scale": status.inference_scale,
+        "frames_in": status.frames_in,
+        "frames_out": status.frames_out,
+        "frames_dropped": status.frames_dropped,
+        "reconnects": status.reconnects,
+        "fps_in": status.fps_in,
+        "fps_out": status.fps_out,
+        "latency_s": status.latency_s,
+        "max_latency_s": status.max_latency_s,
+        "recording": status.recording,
+    }

@@ -1,7 +1,7 @@
-"""A live stream's numbers in the format of Prometheus, made anew whenever they are asked for.
+"""A live session's statistics in the format of Prometheus, built anew on every request.
 
-Counts belong to the session (`board.py`); nothing is counted here. With them come memory, processor
-time and open files of the process, which are what to watch when it runs for weeks.
+The counts are the session's (`board.py`); nothing is counted here. Memory, CPU time and open files
+of the process come with them: they are what to watch when a session runs for weeks.
 """
 
 from collections.abc import Iterator
@@ -18,54 +18,67 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from lfdn_video.stream.watch.board import LATENCY_BOUNDS_S, Status
+from lfdn_video.stream.board import LATENCY_BOUNDS_S, Status
 from lfdn_video.stream.watch.feed import Feed
-from lfdn_video.stream.watch.health import CONDITIONS
+from lfdn_video.stream.watch.health import HEALTH_STATES
 
 PREFIX = "lfdn_video"
 
 
 class Metrics(Collector):
-    """`viewers` is how many look at the page."""
+    """The metrics of one session and this process."""
 
     def __init__(self, feed: Feed) -> None:
+        """Read statistics from `feed`."""
         self._feed = feed
         self.viewers = 0
+        """Number of open pages and MJPEG streams; the server counts them here."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def page(self, accept: str) -> tuple[bytes, str]:
-        """The metrics, and their content type, of those that the client accepts."""
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics and their content type, which is one that the client accepts.
+
+        Args:
+            accept: the `Accept` header; empty for none.
+        """
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the session, as Prometheus's client asks for them."""
         status = self._feed.status
         yield InfoMetricFamily(
             PREFIX,
-            "What is restored, and how.",
+            "Source and task of the session.",
             {"source": status.source, "task": status.task},
         )
         yield from _counters(status)
-        yield _latency(status)
-        current = self._feed.condition
+        yield _latency_histogram(status)
+        health = self._feed.health
         yield StateSetMetricFamily(
             f"{PREFIX}_state",
-            "In which state the source is; stalled: live, but without a new picture.",
-            {each: each == current for each in CONDITIONS},
+            "State of the source; stalled is live without a new frame.",
+            {state: state == health for state in HEALTH_STATES},
         )
         yield from self._gauges(status)
 
     def _gauges(self, status: Status) -> Iterator[Metric]:
         silent_s = self._feed.silent_s
         gauges = {
-            "picture_age_seconds": ("Since the newest picture was shown.", silent_s),
-            "inference_scale": ("Of the picture's sides, in the network.", status.inference_scale),
-            "max_latency_seconds": ("The bound of the latency.", status.max_latency_s),
-            "recording": ("Whether a file is being written.", float(status.recording is not None)),
-            "viewers": ("How many look at the page.", float(self.viewers)),
-            "start_time_seconds": ("Since the epoch.", status.started_at),
+            "picture_age_seconds": ("Seconds since the newest frame was shown.", silent_s),
+            "inference_scale": (
+                "Sides of the network's input over those of the frame.",
+                status.inference_scale,
+            ),
+            "max_latency_seconds": ("Bound of the latency.", status.max_latency_s),
+            "recording": ("1 while a file is being written.", float(status.recording is not None)),
+            "viewers": ("Number of viewers of the page.", float(self.viewers)),
+            "start_time_seconds": (
+                "Start of the session in seconds since the epoch.",
+                status.started_at,
+            ),
         }
         for name, (text, value) in gauges.items():
             if value is not None:
@@ -74,31 +87,32 @@ class Metrics(Collector):
 
 def _counters(status: Status) -> Iterator[Metric]:
     counts = {
-        "frames_in": ("Frames that the source gave.", status.frames_in),
-        "frames_out": ("Frames that were restored and shown.", status.frames_out),
+        "frames_in": ("Frames received from the source.", status.frames_in),
+        "frames_out": ("Frames restored and shown.", status.frames_out),
         "frames_dropped": ("Frames dropped for newer ones.", status.frames_dropped),
-        "reconnects": ("How often the source was opened again.", status.reconnects),
+        "reconnects": ("Number of times the source was opened again.", status.reconnects),
     }
     for name, (text, count) in counts.items():
         yield CounterMetricFamily(f"{PREFIX}_{name}", text, count)
     stages = CounterMetricFamily(
-        f"{PREFIX}_stage_seconds", "Seconds of work, by stage.", labels=["stage"]
+        f"{PREFIX}_stage_seconds", "Seconds of work by stage.", labels=["stage"]
     )
     for stage, seconds in status.stage_s.items():
         stages.add_metric([stage], seconds)
     yield stages
 
 
-def _latency(status: Status) -> Metric:
-    """Buckets of Prometheus count what is in them and in all below."""
+def _latency_histogram(status: Status) -> Metric:
+    # Prometheus's buckets are cumulative, the status's are not.
     bounds = [*(str(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
-    buckets, below = [], 0
+    buckets = []
+    total = 0
     for bound, count in zip(bounds, status.latency_counts, strict=True):
-        below += count
-        buckets.append((bound, float(below)))
+        total += count
+        buckets.append((bound, float(total)))
     return HistogramMetricFamily(
         f"{PREFIX}_latency_seconds",
-        "From the capture of a frame until it was shown.",
+        "Seconds from the capture of a frame until it was shown.",
         buckets=buckets,
         sum_value=status.latency_sum_s,
     )

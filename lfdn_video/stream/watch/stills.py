@@ -1,59 +1,87 @@
-"""One picture as a file: JPEG for a stream, PNG for keeping, and its name.
+"""One frame of a live session as a file: JPEG for streaming, PNG snapshots and their names.
 
-Pictures come from a live stream (`board.py`); who sends or saves the bytes is `feed.py`,
-`web_app.py` and `preview.py`.
+`feed.py` and `web_app.py` send the bytes, `preview.py` saves them.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
 
-from lfdn_video.stream.watch.board import Picture, View
+from lfdn_video.media import Image
+from lfdn_video.stream.board import View
 
 JPEG_QUALITY = 82
 MAX_WIDTH_PX = 1920
-"""Wider pictures are shown smaller; what is kept has its full size."""
+"""JPEGs are scaled down to this width; snapshots keep the full size."""
 PNG_COMPRESSION = 3
-"""Of 9: a snapshot of a 1080p stream in a fifth of a second."""
+"""Of 9. A 1080p snapshot takes a fifth of a second."""
 
 Side: TypeAlias = Literal["raw", "restored", "both"]
 SIDES: tuple[Side, ...] = get_args(Side)
 
 
-def jpeg(picture: Picture) -> bytes:
-    """For showing: at most `MAX_WIDTH_PX` wide."""
-    height, width = picture.shape[:2]
-    shown: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = picture
+def encode_jpeg(image: Image) -> bytes:
+    """Encode an image for display, scaled down to `MAX_WIDTH_PX` if it is wider."""
+    height, width = image.shape[:2]
+    scaled: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = image
     if width > MAX_WIDTH_PX:
         size = (MAX_WIDTH_PX, max(1, round(height * MAX_WIDTH_PX / width)))
-        shown = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return _coded(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        scaled = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return _encode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
-def png(view: View, side: Side) -> bytes:
-    """For keeping: every bit; `both` has raw on the left and restored on the right."""
-    return _coded(".png", chosen(view, side), [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
+def encode_snapshot(view: View, side: Side) -> bytes:
+    """Encode one side of a view, or both side by side, as a lossless PNG of full size."""
+    return _encode(".png", select_side(view, side), [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
 
 
-def chosen(view: View, side: Side) -> Picture:
+def select_side(view: View, side: Side) -> Image:
+    """Return one side of a view; for `both`, raw on the left and restored on the right."""
     if side == "both":
         return np.concatenate([view.raw, view.restored], axis=1)
     return view.raw if side == "raw" else view.restored
 
 
-def name(view: View, side: Side, task: str) -> str:
-    """The name of its PNG: `derain-2026-11-25-140322.125-both.png`, in local time."""
+def snapshot_name(view: View, side: Side, task: str) -> str:
+    """Return a snapshot's file name: `derain-2026-11-25-140322.125-both.png`, in local time."""
     captured = datetime.fromtimestamp(view.captured_at, UTC).astimezone()
     milliseconds = captured.microsecond // 1000
     return f"{task}-{captured:%Y-%m-%d-%H%M%S}.{milliseconds:03d}-{side}.png"
 
 
-def _coded(
+def save_new(path: Path, content: bytes) -> Path:
+    """Write a new file, with a number behind its name if the name is taken.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    for candidate in _numbered(path):
+        with suppress(FileExistsError), candidate.open("xb") as file:
+            file.write(content)
+            return candidate
+    raise AssertionError("unreachable: the names do not run out")
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """Yield the path, then the same with -2, -3 ... behind its stem."""
+    yield path
+    for number in count(2):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _encode(
     suffix: str,
-    picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
     parameters: list[int],
 ) -> bytes:
-    _, content = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), parameters)
+    _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     return content.tobytes()

@@ -1,10 +1,10 @@
-"""The web page of a live stream: where it listens, and the thread that serves it.
+"""The web page of a live session: its address and token, and the thread that serves it.
 
     with serve(board, "0.0.0.0:8080") as page:
         print(page.url)
 
-On any other address than this computer's own a token is needed, since a camera shows people. What
-is served is `web_app.py`'s; it needs the extra `[web]`.
+An address that other computers can reach requires a token, since cameras show people. `web_app.py`
+answers the requests; it needs the extra `[web]`.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from urllib.parse import quote, urlsplit
 
 from lfdn_video.errors import OptionError
-from lfdn_video.stream.watch.board import Board
+from lfdn_video.stream.board import Board
 from lfdn_video.stream.watch.guard import SHORTEST_TOKEN, Guard, is_loopback, new_token
 
 DEFAULT_HOST = "127.0.0.1"
@@ -28,36 +28,45 @@ DEFAULT_ADDRESS = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
 EXTRA = ("aiohttp", "prometheus_client")
 EVERY_ADDRESS = ("0.0.0.0", "::")
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page that is being served. `url` has the token, if one is needed: show it, never log it."""
+    """A page that is being served."""
 
     url: str
+    """Its address, including the token if one is required: show it, never log it."""
 
 
 @contextmanager
 def serve(
     board: Board, address: str = DEFAULT_ADDRESS, *, token: str | None = None
 ) -> Generator[Page]:
-    """Serve the page of `board` while the block runs.
+    """Serve the page of a session while the block runs.
 
-    `address` is `host:port`, a host or a port; port 0 takes a free one. Without a `token` one is
-    made if `address` can be reached from elsewhere. OptionError if it cannot be listened on, and if
-    the extra `[web]` is missing.
+    Args:
+        board: the session to show.
+        address: `HOST:PORT`, a host or a port; port 0 takes a free one.
+        token: what viewers must know. If None, one is generated when other computers can reach
+            `address`, and none is required otherwise.
+
+    Yields:
+        The page, ready for requests.
+
+    Raises:
+        OptionError: `address` or `token` cannot be used, or the extra `[web]` is not installed.
     """
     _check_extra()
-    host, port = _host_and_port(address)
+    host, port = _parse_address(address)
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise OptionError(f"token: is too short; use {SHORTEST_TOKEN} characters or more")
     if token is None and not is_loopback(host):
         token = new_token()
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port))
-        stack.enter_context(_thread(board, Guard(token), listening))
-        yield Page(_url(host, listening.getsockname()[1], token))
+        stack.enter_context(_serving_thread(board, Guard(token), listening))
+        yield Page(_page_url(host, listening.getsockname()[1], token))
 
 
 def _check_extra() -> None:
@@ -68,16 +77,16 @@ def _check_extra() -> None:
         )
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
+def _parse_address(address: str) -> tuple[str, int]:
     if address.isdecimal():
         address = f":{address}"
     try:
         parts = urlsplit(f"//{address}")
         host, port = parts.hostname or DEFAULT_HOST, parts.port
-    except ValueError:  # a port that is no number, or too large; brackets that do not match
+    except ValueError:  # a port that is no number or too large, or unbalanced brackets
         host, port = "", None
     if not host or parts.netloc != address or "@" in address:
-        raise OptionError(f"{address}: is no address; write HOST:PORT, as {DEFAULT_ADDRESS}")
+        raise OptionError(f"{address}: is not an address; use HOST:PORT, such as {DEFAULT_ADDRESS}")
     return host, DEFAULT_PORT if port is None else port
 
 
@@ -88,11 +97,11 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(place[:2], family=family)
     except OSError as error:
         raise OptionError(
-            f"{host}:{port}: cannot be listened on: {error.strerror}; choose another address"
+            f"{host}:{port}: cannot listen: {error.strerror}; choose another address"
         ) from error
 
 
-def _url(host: str, port: int, token: str | None) -> str:
+def _page_url(host: str, port: int, token: str | None) -> str:
     if host in EVERY_ADDRESS:
         host = _own_address()
     shown = f"[{host}]" if ":" in host else host
@@ -101,20 +110,21 @@ def _url(host: str, port: int, token: str | None) -> str:
 
 
 def _own_address() -> str:
-    """By which others reach this computer, as far as it knows. Nothing is sent for it."""
+    """Find the address by which others reach this computer. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # a documentation address: any that is not here
+            probe.connect(("192.0.2.1", 9))  # any foreign address; this one is for documentation
         except OSError:
             return socket.gethostname()
         return str(probe.getsockname()[0])
 
 
 @contextmanager
-def _thread(board: Board, guard: Guard, listening: socket.socket) -> Generator[None]:
+def _serving_thread(board: Board, guard: Guard, listening: socket.socket) -> Generator[None]:
+    """Run the server in a thread while the block runs."""
     started: Future[Callable[[], object]] = Future()
     thread = threading.Thread(
-        target=_run, args=(board, guard, listening, started), name="web", daemon=True
+        target=_run_server, args=(board, guard, listening, started), name="web", daemon=True
     )
     thread.start()
     try:
@@ -127,19 +137,19 @@ def _thread(board: Board, guard: Guard, listening: socket.socket) -> Generator[N
         thread.join()
 
 
-def _run(
+def _run_server(
     board: Board,
     guard: Guard,
     listening: socket.socket,
     started: Future[Callable[[], object]],
 ) -> None:
-    """What the thread does. What goes wrong is the starter's, or later a line in the log."""
+    """Serve; hand an error at the start to the starting thread, and log a later one."""
     try:
-        from lfdn_video.stream.watch.web_app import run
+        from lfdn_video.stream.watch.web_app import serve_until_stopped
 
-        asyncio.run(run(board, guard, listening, started.set_result))
-    except BaseException as error:  # noqa: BLE001 (handed over to the thread that waits for it)
+        asyncio.run(serve_until_stopped(board, guard, listening, started.set_result))
+    except BaseException as error:
         if not started.done():
             started.set_exception(error)
         else:
-            _log.exception("the web page ended")
+            logger.exception("the web page ended")

@@ -1,18 +1,18 @@
-// The page of a live stream. It asks for each picture when it can show one, so it is never behind;
-// what travels is described at _Viewer in web_app.py.
+// The live page. It asks for each frame when it can show one, so it never falls behind. The messages
+// are described in web_viewer.py.
 "use strict";
 
-const AHEAD = 2; // pictures asked for before they are drawn: one on its way, one in work
+const MAX_PENDING = 2; // frames asked for and not drawn yet: one in transit, one being drawn
 const RETRY_MS = 1500;
-const SILENCE_MS = 5000; // numbers come twice a second; without them the server is gone
+const SERVER_TIMEOUT_MS = 5000; // the status comes twice a second; without it the server is gone
 const PING_MS = 2000;
-const STEP = 2; // of the divider by a key, in percent
+const STEP = 2; // of the divider for one key press, in percent
 const BIG_STEP = 10;
 const GRAPH_POINTS = 120;
-const WORDS = {
+const STATE_WORDS = {
   connecting: "Connecting",
   live: "Live",
-  stalled: "No picture",
+  stalled: "No frames",
   reconnecting: "Reconnecting",
   ended: "Ended",
   failed: "Failed",
@@ -26,54 +26,54 @@ const canvases = { raw: element("raw"), restored: element("restored") };
 
 let socket = null;
 let mode = "split";
-let asked = 0; // pictures asked for and not drawn yet
-let drawing = Promise.resolve();
-let roundTrip_ms = 0;
-let heardAt = performance.now();
-let told = null; // the newest numbers
-let toldAt = 0;
-let shown_ms = null; // latency of the newest picture on this screen, smoothed
-let lostAt = null;
+let pending = 0; // frames asked for and not drawn yet
+let drawing = Promise.resolve(); // ends when the last frame that arrived is drawn
+let roundTrip_ms = 0; // smoothed
+let lastMessageAt = performance.now();
+let report = null; // the newest from the server, see health_report in health.py
+let reportAt = 0;
+let latency_ms = null; // from capture to this screen, smoothed
+let lostAt = null; // when the server stopped answering; null while it answers
 const history = { latency: [], fps: [] };
 
-// --- what travels ---
+// --- connection ---
 
 function connect() {
   const address = new URL("live", document.baseURI);
   address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-  const mine = new WebSocket(address);
-  socket = mine;
-  mine.binaryType = "arraybuffer";
-  asked = 0;
-  mine.onopen = () => {
-    heardAt = performance.now();
-    ping();
-    ask();
+  const opened = new WebSocket(address);
+  socket = opened;
+  opened.binaryType = "arraybuffer";
+  pending = 0;
+  opened.onopen = () => {
+    lastMessageAt = performance.now();
+    sendPing();
+    requestFrames();
   };
-  mine.onmessage = (event) => {
-    heardAt = performance.now();
-    if (typeof event.data === "string") hear(JSON.parse(event.data));
-    else drawing = drawing.then(() => draw(event.data, heardAt)).catch(console.error).then(drawn);
+  opened.onmessage = (event) => {
+    lastMessageAt = performance.now();
+    if (typeof event.data === "string") handleMessage(JSON.parse(event.data));
+    else drawing = drawing.then(() => drawFrame(event.data, lastMessageAt)).catch(console.error).then(frameDone);
   };
-  mine.onclose = () => {
-    if (socket === mine) lose();
+  opened.onclose = () => {
+    if (socket === opened) handleDisconnect();
   };
 }
 
-function lose() {
+function handleDisconnect() {
   socket.onclose = socket.onmessage = null;
   socket.close();
   lostAt ??= Date.now();
-  show();
-  setTimeout(retry, RETRY_MS);
+  render();
+  setTimeout(reconnect, RETRY_MS);
 }
 
-async function retry() {
+async function reconnect() {
   try {
     const answer = await fetch("healthz", { cache: "no-store" });
     if (answer.status === 401 || answer.status === 403) return location.reload(); // another token
   } catch {
-    return setTimeout(retry, RETRY_MS);
+    return setTimeout(reconnect, RETRY_MS);
   }
   connect();
 }
@@ -82,49 +82,49 @@ function send(text) {
   if (socket.readyState === WebSocket.OPEN) socket.send(text);
 }
 
-function side() {
+function wantedSide() {
   return mode === "raw" || mode === "restored" ? mode : "both";
 }
 
-function ask() {
+function requestFrames() {
   if (document.hidden || socket.readyState !== WebSocket.OPEN) return;
-  for (; asked < AHEAD; asked += 1) send(`next ${side()}`);
+  for (; pending < MAX_PENDING; pending += 1) send(`next ${wantedSide()}`);
 }
 
-function drawn() {
-  asked = Math.max(0, asked - 1);
-  ask();
+function frameDone() {
+  pending = Math.max(0, pending - 1);
+  requestFrames();
 }
 
-function ping() {
+function sendPing() {
   send(`ping ${performance.now()}`);
 }
 
-function hear(message) {
+function handleMessage(message) {
   if (message.pong !== undefined) {
     const took_ms = performance.now() - Number(message.pong);
     roundTrip_ms = roundTrip_ms ? Math.min(took_ms, roundTrip_ms * 0.8 + took_ms * 0.2) : took_ms;
   } else if (message.status) {
-    told = message.status;
-    toldAt = Date.now();
+    report = message.status;
+    reportAt = Date.now();
     lostAt = null;
-    remember();
-    show();
+    recordHistory();
+    render();
   }
 }
 
-// --- the picture ---
+// --- frames ---
 
-async function draw(buffer, arrivedAt) {
-  const headLength = new DataView(buffer).getUint32(0);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, headLength)));
-  let start = 4 + headLength;
-  const coming = Object.entries(head.sizes).map(([side, size]) => {
+async function drawFrame(buffer, arrivedAt) {
+  const headerLength = new DataView(buffer).getUint32(0);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, headerLength)));
+  let start = 4 + headerLength;
+  const decoding = Object.entries(header.sizes).map(([side, size]) => {
     const file = new Blob([new Uint8Array(buffer, start, size)], { type: "image/jpeg" });
     start += size;
     return createImageBitmap(file).then((bitmap) => [side, bitmap]);
   });
-  for (const [side, bitmap] of await Promise.all(coming)) {
+  for (const [side, bitmap] of await Promise.all(decoding)) {
     const canvas = canvases[side];
     if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
       canvas.width = bitmap.width;
@@ -133,37 +133,38 @@ async function draw(buffer, arrivedAt) {
     }
     canvas.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
   }
-  stage.dataset.number = head.number;
+  stage.dataset.number = header.number;
   if (stage.hasAttribute("data-empty")) {
     stage.removeAttribute("data-empty");
-    show();
+    render();
   }
-  const now_ms = head.age_s * 1000 + roundTrip_ms / 2 + performance.now() - arrivedAt;
-  shown_ms = shown_ms === null ? now_ms : shown_ms * 0.7 + now_ms * 0.3;
+  // Half the round trip stands for the way here; the clocks of server and viewer may differ.
+  const now_ms = header.age_s * 1000 + roundTrip_ms / 2 + performance.now() - arrivedAt;
+  latency_ms = latency_ms === null ? now_ms : latency_ms * 0.7 + now_ms * 0.3;
 }
 
-// --- what is shown of it ---
+// --- view and divider ---
 
-function choose(chosen) {
+function setMode(chosen) {
   mode = chosen;
   stage.dataset.mode = mode;
   document.querySelector(`input[name=mode][value=${mode}]`).checked = true;
-  element("snapshot").href = `snapshot.png?show=${side()}`;
+  element("snapshot").href = `snapshot.png?show=${wantedSide()}`;
   if (stage.hasAttribute("data-empty")) return;
-  send(`again ${side()}`); // a dead source has no newer picture
-  asked += 1;
+  send(`again ${wantedSide()}`); // a dead source has no newer frame
+  pending += 1;
 }
 
-function divide(percent) {
-  const kept = Math.min(100, Math.max(0, percent));
-  stage.style.setProperty("--divider", `${kept}%`);
-  divider.setAttribute("aria-valuenow", String(Math.round(kept)));
-  divider.setAttribute("aria-valuetext", `${Math.round(kept)} % raw`);
+function setDivider(percent) {
+  const clamped = Math.min(100, Math.max(0, percent));
+  stage.style.setProperty("--divider", `${clamped}%`);
+  divider.setAttribute("aria-valuenow", String(Math.round(clamped)));
+  divider.setAttribute("aria-valuetext", `${Math.round(clamped)} % raw`);
 }
 
-function divideAt(event) {
+function setDividerAt(event) {
   const box = stage.getBoundingClientRect();
-  divide(((event.clientX - box.left) / box.width) * 100);
+  setDivider(((event.clientX - box.left) / box.width) * 100);
 }
 
 stage.addEventListener("pointerdown", (event) => {
@@ -171,151 +172,151 @@ stage.addEventListener("pointerdown", (event) => {
   stage.setPointerCapture(event.pointerId);
   divider.focus({ preventScroll: true, focusVisible: false });
   event.preventDefault();
-  divideAt(event);
+  setDividerAt(event);
 });
 stage.addEventListener("pointermove", (event) => {
-  if (mode === "split" && stage.hasPointerCapture(event.pointerId)) divideAt(event);
+  if (mode === "split" && stage.hasPointerCapture(event.pointerId)) setDividerAt(event);
 });
 
-function moveDivider(key) {
-  const at = Number(divider.getAttribute("aria-valuenow"));
+function moveDividerByKey(key) {
+  const position = Number(divider.getAttribute("aria-valuenow"));
   const moves = {
-    ArrowLeft: at - STEP,
-    ArrowDown: at - STEP,
-    ArrowRight: at + STEP,
-    ArrowUp: at + STEP,
-    PageDown: at - BIG_STEP,
-    PageUp: at + BIG_STEP,
+    ArrowLeft: position - STEP,
+    ArrowDown: position - STEP,
+    ArrowRight: position + STEP,
+    ArrowUp: position + STEP,
+    PageDown: position - BIG_STEP,
+    PageUp: position + BIG_STEP,
     Home: 0,
     End: 100,
   };
   if (!(key in moves)) return false;
-  divide(moves[key]);
+  setDivider(moves[key]);
   return true;
 }
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const onDivider = document.activeElement === divider;
-  const free = document.activeElement === document.body;
-  if (mode === "split" && (onDivider || (free && /^Arrow(Left|Right)$/.test(event.key)))) {
-    if (moveDivider(event.key)) return event.preventDefault();
+  const onNothing = document.activeElement === document.body;
+  if (mode === "split" && (onDivider || (onNothing && /^Arrow(Left|Right)$/.test(event.key)))) {
+    if (moveDividerByKey(event.key)) return event.preventDefault();
   }
   const keys = {
-    r: () => choose("raw"),
-    d: () => choose("restored"),
-    s: () => choose(mode === "split" ? "side" : "split"),
+    r: () => setMode("raw"),
+    d: () => setMode("restored"),
+    s: () => setMode(mode === "split" ? "side" : "split"),
     p: () => element("snapshot").click(),
-    f: fullScreen,
+    f: toggleFullScreen,
   };
   keys[event.key.toLowerCase()]?.();
 });
 
 for (const input of document.querySelectorAll("input[name=mode]")) {
-  input.addEventListener("change", () => choose(input.value));
+  input.addEventListener("change", () => setMode(input.value));
 }
 
-function fullScreen() {
+function toggleFullScreen() {
   if (document.fullscreenElement) document.exitFullscreen();
   else if (document.fullscreenEnabled) element("viewer").requestFullscreen();
 }
 element("full").hidden = !document.fullscreenEnabled;
-element("full").addEventListener("click", fullScreen);
-document.addEventListener("visibilitychange", ask);
+element("full").addEventListener("click", toggleFullScreen);
+document.addEventListener("visibilitychange", requestFrames);
 
-// --- the numbers ---
+// --- status ---
 
-const count = new Intl.NumberFormat("en").format;
+const formatCount = new Intl.NumberFormat("en").format;
 
-function since(seconds) {
+function formatDuration(seconds) {
   if (seconds < 60) return `${Math.floor(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
-function clock(time_ms) {
-  const at = new Date(time_ms);
-  const today = at.toDateString() === new Date().toDateString();
-  return today ? at.toLocaleTimeString() : at.toLocaleString();
+function formatTime(time_ms) {
+  const date = new Date(time_ms);
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? date.toLocaleTimeString() : date.toLocaleString();
 }
 
-function write(id, text) {
+function setText(id, text) {
   const target = element(id);
   if (target.textContent !== text) target.textContent = text;
 }
 
-function remember() {
-  const live = told.state === "live";
-  history.latency.push(live && shown_ms !== null ? shown_ms : null);
-  history.fps.push(live ? told.fps_out : null);
+function recordHistory() {
+  const live = report.state === "live";
+  history.latency.push(live && latency_ms !== null ? latency_ms : null);
+  history.fps.push(live ? report.fps_out : null);
   for (const values of Object.values(history)) if (values.length > GRAPH_POINTS) values.shift();
 }
 
-function plot(id, values, atLeast) {
-  const top = Math.max(atLeast, ...values);
-  const points = values.map((value, at) => {
+function plotGraph(id, values, minTop) {
+  const top = Math.max(minTop, ...values);
+  const points = values.map((value, index) => {
     const y = 30 - (27 * (value ?? 0)) / top;
-    return `${(120 - values.length + at + 1).toFixed(1)},${y.toFixed(1)}`;
+    return `${(120 - values.length + index + 1).toFixed(1)},${y.toFixed(1)}`;
   });
   element(id).querySelector("polyline").setAttribute("points", points.join(" "));
 }
 
-function show() {
-  const state = lostAt ? "lost" : told ? told.state : "connecting";
+function render() {
+  const state = lostAt ? "lost" : report ? report.state : "connecting";
   document.body.classList.toggle("lost", state === "lost");
-  showState(state);
-  if (!told) return;
-  document.title = `${state === "live" ? "" : `${WORDS[state]} – `}${told.source} – lfdn-video`;
-  write("source", told.source);
-  element("source").title = told.source;
-  element("recording").hidden = !told.recording;
-  write("recording-file", (told.recording ?? "").split(/[\\/]/).pop());
-  element("recording").title = told.recording ?? "";
-  write("fps-out", told.fps_out.toFixed(1));
-  write("fps-note", `of ${told.fps_in.toFixed(1)} from the source`);
-  write("frames-in", count(told.frames_in));
-  write("frames-out", count(told.frames_out));
-  write("dropped", count(told.frames_dropped));
-  write("dropped-note", `${((100 * told.frames_dropped) / Math.max(1, told.frames_in)).toFixed(1)} % of all`);
-  write("reconnects", count(told.reconnects));
-  write("running", told.running_for_s === null ? "" : `in ${since(told.running_for_s)}`);
-  write("size", told.size ? `${told.size[0]}×${told.size[1]}` : "–");
-  write("scale", `${Math.round(100 * told.inference_scale)} %`);
-  write("scale-note", told.size ? told.size.map((side) => Math.round(side * told.inference_scale)).join("×") : "");
-  showLatency();
+  renderState(state);
+  if (!report) return;
+  document.title = `${state === "live" ? "" : `${STATE_WORDS[state]} – `}${report.source} – lfdn-video`;
+  setText("source", report.source);
+  element("source").title = report.source;
+  element("recording").hidden = !report.recording;
+  setText("recording-file", (report.recording ?? "").split(/[\\/]/).pop());
+  element("recording").title = report.recording ?? "";
+  setText("fps-out", report.fps_out.toFixed(1));
+  setText("fps-note", `of ${report.fps_in.toFixed(1)} from the source`);
+  setText("frames-in", formatCount(report.frames_in));
+  setText("frames-out", formatCount(report.frames_out));
+  setText("dropped", formatCount(report.frames_dropped));
+  setText("dropped-note", `${((100 * report.frames_dropped) / Math.max(1, report.frames_in)).toFixed(1)} % of all`);
+  setText("reconnects", formatCount(report.reconnects));
+  setText("running", report.running_for_s === null ? "" : `in ${formatDuration(report.running_for_s)}`);
+  setText("size", report.size ? `${report.size[0]}×${report.size[1]}` : "–");
+  setText("scale", `${Math.round(100 * report.inference_scale)} %`);
+  setText("scale-note", report.size ? report.size.map((side) => Math.round(side * report.inference_scale)).join("×") : "");
+  renderLatency();
 }
 
-function showLatency() {
-  const bound_ms = told.max_latency_s * 1000;
-  const live = told.state === "live" && !lostAt && shown_ms !== null;
-  write("latency", live ? String(Math.round(shown_ms)) : "–");
-  write("latency-note", bound_ms ? `bound ${Math.round(bound_ms)} ms` : "without a bound");
-  element("latency").closest("div").classList.toggle("over", live && bound_ms > 0 && shown_ms > bound_ms);
-  plot("latency-graph", history.latency, bound_ms || 100);
-  plot("fps-graph", history.fps, told.fps_in || 1);
+function renderLatency() {
+  const bound_ms = report.max_latency_s * 1000;
+  const live = report.state === "live" && !lostAt && latency_ms !== null;
+  setText("latency", live ? String(Math.round(latency_ms)) : "–");
+  setText("latency-note", bound_ms ? `bound ${Math.round(bound_ms)} ms` : "no bound");
+  element("latency").closest("div").classList.toggle("over", live && bound_ms > 0 && latency_ms > bound_ms);
+  plotGraph("latency-graph", history.latency, bound_ms || 100);
+  plotGraph("fps-graph", history.fps, report.fps_in || 1);
 }
 
-function showState(state) {
+function renderState(state) {
   element("state").dataset.state = state;
-  write("state-word", WORDS[state]);
+  setText("state-word", STATE_WORDS[state]);
   const dead = state !== "live" || stage.hasAttribute("data-empty");
   stage.classList.toggle("dead", dead);
   if (!dead) return;
-  write("dead-word", state === "live" ? "Waiting for a picture" : WORDS[state]);
-  const begun = state === "lost" ? lostAt : deadSince(state);
-  write("dead-since", begun ? `since ${clock(begun)}, ${since((Date.now() - begun) / 1000)}` : "");
-  write("dead-message", state === "lost" ? "Trying again." : (told?.message ?? ""));
+  setText("dead-word", state === "live" ? "Waiting for the first frame" : STATE_WORDS[state]);
+  const since = state === "lost" ? lostAt : deadSince(state);
+  setText("dead-since", since ? `since ${formatTime(since)}, ${formatDuration((Date.now() - since) / 1000)}` : "");
+  setText("dead-message", state === "lost" ? "Trying again." : (report?.message ?? ""));
 }
 
 function deadSince(state) {
-  const ago_s = state === "stalled" ? told.silent_s : told?.state_for_s;
-  return ago_s === null || ago_s === undefined ? null : toldAt - ago_s * 1000;
+  const ago_s = state === "stalled" ? report.silent_s : report?.state_for_s;
+  return ago_s === null || ago_s === undefined ? null : reportAt - ago_s * 1000;
 }
 
 setInterval(() => {
-  if (socket.readyState === WebSocket.OPEN && performance.now() - heardAt > SILENCE_MS) lose();
-  show();
+  if (socket.readyState === WebSocket.OPEN && performance.now() - lastMessageAt > SERVER_TIMEOUT_MS) handleDisconnect();
+  render();
 }, 1000);
-setInterval(ping, PING_MS);
+setInterval(sendPing, PING_MS);
 connect();

@@ -1,4 +1,4 @@
-"""Devices that run out of memory: what is given up, in which order, and that no frame is lost."""
+"""Memory fallback: what is reduced, in which order, and that no frame is lost."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,6 +13,8 @@ from torch import Tensor
 from lfdn_video import restore
 from lfdn_video.errors import DeviceMemoryError
 from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.inference.cpu import CpuRunner
+from lfdn_video.inference.cuda import CudaRunner
 from lfdn_video.inference.engine import Engine
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.media import Frame
@@ -41,15 +43,20 @@ def _same(restored: list[Frame], frames: list[Frame]) -> bool:
 
 
 def _limit(samples: int) -> Callable[[str, Shapes], bool]:
-    """There is memory for batches of so many samples."""
+    """Let memory run out for batches of more than so many samples."""
     return lambda what, shapes: what == "residual" and prod(shapes[0]) > samples
 
 
-@pytest.mark.parametrize("lookahead", [0, 1, 3])
-def test_first_the_batch_is_halved(lookahead: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("in_flight", [0, 1, 3])
+def test_the_batch_is_halved_first(in_flight: int, caplog: pytest.LogCaptureFixture) -> None:
     frames = noise_frames(SMALL, 11)
     limit = _limit(2 * 3 * 48 * 64)
-    runner = FakeRunner(batch=8, lookahead=lookahead, returning=lookahead, short_of_memory=limit)
+    runner = FakeRunner(
+        batch=8,
+        max_batches_in_flight=in_flight,
+        max_downloads_in_flight=in_flight,
+        short_of_memory=limit,
+    )
     assert _same(_restored(frames, runner), frames)
     assert max(shape[0] for shape in runner.batches) == 2
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -62,7 +69,7 @@ def test_first_the_batch_is_halved(lookahead: int, caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize(
     "options", [None, InferenceOptions(tile="off"), InferenceOptions(tile=512)]
 )
-def test_then_tiles_are_halved(options: InferenceOptions | None) -> None:
+def test_tiles_are_halved_once_the_batch_is_one_tile(options: InferenceOptions | None) -> None:
     frames = noise_frames(LARGE, 3)
     runner = FakeRunner(batch=2, short_of_memory=_limit(3 * 192 * 192))
     assert _same(_restored(frames, runner, options), frames)
@@ -70,8 +77,9 @@ def test_then_tiles_are_halved(options: InferenceOptions | None) -> None:
     assert max(max(shape[2:]) for shape in runner.batches) <= 192
 
 
-def test_then_what_the_runner_has_in_its_order(caplog: pytest.LogCaptureFixture) -> None:
-    """After which tiles and batches are chosen anew."""
+def test_the_runner_steps_down_last_and_tiles_and_batches_begin_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     frames = noise_frames(LARGE, 4)
     steps = ["in float16", "on the CPU"]
     runner = FakeRunner(batch=2, steps_down=steps.copy())
@@ -87,26 +95,26 @@ def test_then_what_the_runner_has_in_its_order(caplog: pytest.LogCaptureFixture)
     assert runner.batches[-1] == (2, 3, 640, 640)
 
 
-@pytest.mark.parametrize("lookahead", [0, 1, 2])
+@pytest.mark.parametrize("in_flight", [0, 1, 2])
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("failing", range(1, 24, 2))
-def test_wherever_it_happens_every_frame_comes_once_and_in_order(
-    lookahead: int, batch: int, failing: int
+def test_every_frame_comes_once_and_in_order_wherever_memory_runs_out(
+    in_flight: int, batch: int, failing: int
 ) -> None:
-    """Upload, inference or download, with frames under way or not; and once more while redoing."""
+    """In an upload, a batch or a download, and once more while frames are restored again."""
     frames = noise_frames(SMALL, 7)
     asked = itertools.count(1)
     runner = FakeRunner(
         batch=batch,
-        lookahead=lookahead,
-        returning=lookahead,
+        max_batches_in_flight=in_flight,
+        max_downloads_in_flight=in_flight,
         steps_down=["in float16", "on the CPU"],
         short_of_memory=lambda *_: next(asked) in (failing, failing + 2),
     )
     assert _same(_restored(frames, runner), frames)
 
 
-def test_if_nothing_is_left_it_is_an_error_and_what_was_done_stays_done() -> None:
+def test_nothing_left_to_reduce_is_an_error_after_the_frames_restored_before() -> None:
     frames = noise_frames(SMALL, 5)
     asked = itertools.count()
     runner = FakeRunner(short_of_memory=lambda what, _: what == "residual" and next(asked) >= 3)
@@ -116,7 +124,7 @@ def test_if_nothing_is_left_it_is_an_error_and_what_was_done_stays_done() -> Non
         next(restored)
 
 
-def test_an_engine_that_runs_out_of_memory_loses_no_frame_of_a_video(tmp_path: Path) -> None:
+def test_a_video_loses_no_frame_when_memory_runs_out(tmp_path: Path) -> None:
     """On the CPU, with PyTorch's own error, from file to file."""
     source = Clip(size=(320, 256), pts=[0, 1, 3, 7, 8]).make(tmp_path / "in.mkv")
 
@@ -134,19 +142,48 @@ def test_an_engine_that_runs_out_of_memory_loses_no_frame_of_a_video(tmp_path: P
     assert times(tmp_path / "out.mkv") == times(source)
 
 
-def test_an_engine_gives_up_precision_then_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(torch.nn.Identity(), precision="float32")
-    assert engine.step_down() is None  # a CPU has nothing to give up
-    monkeypatch.setattr(engine, "device", torch.device("cuda"))
+def test_an_engine_on_a_cpu_has_no_fallback() -> None:
+    assert Engine(torch.nn.Identity(), precision="float32").step_down() is None
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_an_engine_on_a_gpu_falls_back_to_float16_then_to_the_cpu() -> None:
+    engine = Engine(torch.nn.Identity(), device=torch.device("cuda"), precision="float32")
     assert (engine.step_down(), engine.precision) == ("in float16", "float16")
     assert engine.step_down() == "on the CPU"
     assert (engine.device.type, engine.precision) == ("cpu", "float32")
-    assert engine.residual(torch.rand(1, 3, 8, 8)).result().abs().max() == 0
+    assert engine.compute_residual(torch.rand(1, 3, 8, 8)).result().abs().max() == 0
     assert engine.step_down() is None
 
 
+@pytest.mark.usefixtures("fake_cuda")
+def test_a_run_goes_on_when_the_engine_falls_back_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the runner for CUDA and fake streams."""
+    monkeypatch.setattr("lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 1 << 30)
+
+    def network(batch: Tensor) -> Tensor:
+        if isinstance(engine._runner, CudaRunner):
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate 9 GiB.")
+        return batch
+
+    frames = noise_frames(SMALL, 5)
+    with Engine(network) as engine:
+        engine._runner = CudaRunner(network, torch.device("cpu"))
+        assert _same(list(restore_frames(frames, PlaneConverter(SMALL), engine)), frames)
+        assert isinstance(engine._runner, CpuRunner)
+    said = [record.getMessage().partition("going on ")[2] for record in caplog.records]
+    assert [text for text in said if text] == [
+        *(f"with at most {count} tiles at a time" for count in (4, 2, 1)),
+        "in float16",
+        *(f"with at most {count} tiles at a time" for count in (4, 2, 1)),
+        "on the CPU",
+    ]
+
+
 @pytest.mark.needs_cuda
-def test_a_gpu_without_memory_hands_over_to_the_cpu(tmp_path: Path) -> None:
+def test_a_gpu_without_memory_falls_back_to_the_cpu(tmp_path: Path) -> None:
     source = Clip(size=(320, 256), pts=range(5)).make(tmp_path / "in.mkv")
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:

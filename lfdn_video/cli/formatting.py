@@ -1,0 +1,125 @@
+"""Numbers, progress and summaries as text, and values as JSON has them. Prints nothing."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
+from math import isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lfdn_video import pipeline
+    from lfdn_video.stream.board import Status
+
+STAGE_NAMES = {"decode": "decoder", "model": "model", "encode": "encoder"}
+
+
+def format_progress(progress: "pipeline.Progress") -> str:
+    """`45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`; unknown parts are left out."""
+    total = progress.frames_total
+    of = f"/{max(total, progress.frames_done)}" if total else ""
+    parts = [f"{progress.frames_done}{of} frames"]
+    if progress.fps > 0:
+        parts.append(format_speed(progress.fps))
+    if progress.eta_s is not None:
+        parts.append(f"{format_duration(progress.eta_s)} left")
+    parts.append(f"bottleneck: {STAGE_NAMES[progress.bottleneck]}")
+    return ", ".join(parts)
+
+
+def format_summary(summary: "pipeline.Summary") -> str:
+    """One line after a run: the target, the speed, the bottleneck, and what was lost."""
+    fps = summary.frames / summary.seconds if summary.seconds > 0 else 0.0
+    busy = ", ".join(
+        f"{name} {100 * times.busy_s / max(summary.seconds, 1e-9):.0f}%"
+        for name, times in summary.stages.items()
+    )
+    line = (
+        f"{summary.target}: {_count(summary.frames, 'frame')} in "
+        f"{format_duration(summary.seconds)} ({format_speed(fps)}); "
+        f"bottleneck: {STAGE_NAMES[summary.bottleneck]} (busy: {busy})"
+    )
+    if summary.corrupt_packets:
+        line += f"; {_count(summary.corrupt_packets, 'corrupt packet')} in the source"
+    if summary.repeated_frames:
+        line += f"; {_count(summary.repeated_frames, 'frame')} repeated"
+    for reason, count in summary.dropped_frames.items():
+        line += f"; {_count(count, 'frame')} missing: {reason}"
+    return line
+
+
+def format_status(status: "Status") -> str:
+    """`live, 25.0 fps in, 4.2 fps out, latency 0.31 s, 208 frames dropped, scale 0.5`."""
+    if status.state != "live":
+        message = status.message.removeprefix(f"{status.source}: ")
+        return f"{status.state}: {message}" if message else status.state
+    parts = ["live", f"{format_speed(status.fps_in)} in", f"{format_speed(status.fps_out)} out"]
+    parts.append(f"latency {status.latency_s:.2f} s")
+    parts.append(f"{_count(status.frames_dropped, 'frame')} dropped")
+    if status.inference_scale < 1:
+        parts.append(f"scale {status.inference_scale:g}")
+    if status.reconnects:
+        parts.append(_count(status.reconnects, "reconnect"))
+    return ", ".join(parts)
+
+
+def format_live_summary(status: "Status") -> str:
+    """One line after a live stream: frames, reconnects, duration."""
+    duration = format_duration(max(0.0, status.changed_at - status.started_at))
+    frames = f"{_count(status.frames_out, 'frame')} restored, {status.frames_dropped} dropped"
+    reconnects = _count(status.reconnects, "reconnect")
+    return f"{status.source}: {frames}, {reconnects} in {duration}"
+
+
+def format_speed(fps: float) -> str:
+    """`12.3 fps`, `0.25 fps`: a measured speed."""
+    return f"{fps:.1f} fps" if fps >= 1 else f"{fps:.2f} fps"
+
+
+def format_frame_rate(fps: Fraction) -> str:
+    """`25 fps`, `29.97 fps`: a nominal frame rate."""
+    return f"{float(fps):.3f}".rstrip("0").rstrip(".") + " fps"
+
+
+def format_duration(seconds: float) -> str:
+    """`3.2 s` below ten seconds, then `0:12`, `12:45`, `1:02:03`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def escape_unprintable(text: str, keep: str = "") -> str:
+    r"""Escape characters that could control a terminal, as Python does (`\x1b`).
+
+    File names and tags come from outside and may hold anything.
+
+    Args:
+        text: what is to be shown.
+        keep: characters to leave as they are, such as the newlines of a traceback.
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def to_jsonable(value: object) -> object:
+    """Turn a value into what `json` can write.
+
+    Dataclasses become objects, tuples lists, fractions and paths text; floats have six decimals,
+    and those that are not finite become null.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_jsonable(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_jsonable(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 6) if isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

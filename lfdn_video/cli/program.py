@@ -1,0 +1,134 @@
+"""The group of commands: turns errors into one line and an exit code, and signals into errors.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+Unless it is 0, there is no target; what a long run had finished is kept for `--resume`.
+"""
+
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from types import FrameType
+from typing import Any
+
+import click
+
+from lfdn_video.errors import InputError, LfdnVideoError
+
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # names, as not every system has all of them
+REPEAT_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
+
+OPTION_FOR = {
+    "allow to overwrite it": "--overwrite",
+    "go on by resuming": "--resume",
+    "pass a file": "--weights",
+    "use smaller tiles or a smaller batch": "--tile or --batch",
+}
+"""The advice that ends an error message of the library, and the option that follows it here."""
+
+
+class StopRequested(KeyboardInterrupt):
+    """A signal that asks the program to stop: Ctrl-C, SIGTERM, or a closed terminal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.word = "interrupted" if number == signal.SIGINT else "terminated"
+        self.exit_code = 128 + number  # as shells do
+
+
+class Program(click.Group):
+    """A group of commands that reports every error in one line and exits with its code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, TextIOWrapper):  # names and tags need not be UTF-8
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            with _raise_on_stop_signals():
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click handles these itself
+        except StopRequested as error:
+            notes = _notes(error) or ["nothing was written"]
+            _exit_with_error(ctx, "; ".join([error.word, *notes]), error.exit_code, error)
+        except LfdnVideoError as error:
+            message = "; ".join([_add_option(str(error)), *_notes(error)])
+            _exit_with_error(ctx, message, error.exit_code, error)
+        except Exception as error:  # noqa: BLE001 (the last resort: a line instead of a traceback)
+            message = (
+                f"{type(error).__name__}: {error}; this is a bug in lfdn-video, "
+                "run again with --verbose for the traceback"
+            )
+            _exit_with_error(ctx, message, 1, error)
+
+
+def check_is_file(source: str) -> None:
+    """Refuse an address where only files are read.
+
+    Raises:
+        InputError: `source` starts with a scheme such as `https://`.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
+        raise InputError(
+            f"{source}: is an address, and only files are read here; download it, or use live"
+        )
+
+
+def _add_option(message: str) -> str:
+    for advice, option in OPTION_FOR.items():
+        if message.endswith(advice):
+            return f"{message} with {option}"
+    return message
+
+
+def _notes(error: BaseException) -> list[str]:
+    """The notes that a run added to the error that ended it."""
+    return [_add_option(note) for note in getattr(error, "__notes__", [])]
+
+
+def _exit_with_error(
+    ctx: click.Context, message: str, exit_code: int, error: BaseException
+) -> None:
+    from lfdn_video.cli.reporters import Reporter
+
+    reporter = ctx.find_root().obj or Reporter()
+    if reporter.verbose and not isinstance(error, KeyboardInterrupt):
+        reporter.report_detail("".join(traceback.format_exception(error)).rstrip())
+    reporter.report_error(" ".join(message.split()), exit_code)
+    ctx.exit(exit_code)
+
+
+@contextmanager
+def _raise_on_stop_signals() -> Generator[None]:
+    """Raise `StopRequested` in the block when a signal asks the program to stop.
+
+    Repeats within a second are the same request: raising again would disturb the clean-up. A signal
+    that is ignored from the start, as under nohup, stays ignored, except SIGINT: shells ignore it
+    for every command that a script puts in the background, where it still means "stop" when sent.
+    """
+    last_s = float("-inf")
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        is_repeat = now_s - last_s < REPEAT_S
+        last_s = now_s
+        if not is_repeat:
+            raise StopRequested(number)
+
+    numbers = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
+    previous = {
+        number: handler
+        for number in numbers
+        if (handler := signal.getsignal(number)) != signal.SIG_IGN or number == signal.SIGINT
+    }
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,314 @@
+"""Progress, warnings and errors of a command: a progress bar, plain lines, or JSON events.
+
+    Reporter        errors only (`--quiet`); the base class
+    LineReporter    plain lines, for logs and for terminals that cannot draw
+    BarReporter     a progress bar on a terminal
+    EventReporter   JSON events (`--json`), as docs/json.md describes them
+
+Text for people goes to stderr, JSON to stdout. A reporter does not know what runs; `options.py`
+opens one for each command. The wording is in `formatting.py`.
+"""
+
+import json
+import logging
+import sys
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+from lfdn_video.cli.formatting import (
+    escape_unprintable,
+    format_live_summary,
+    format_progress,
+    format_status,
+    format_summary,
+    to_jsonable,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Task
+
+    from lfdn_video import pipeline
+    from lfdn_video.stream.board import Status
+
+LINE_INTERVAL_S = 5.0
+JSON_INTERVAL_S = 0.5
+LIVE_LINE_INTERVAL_S = 60.0  # keeps a log of days readable; changes of state are reported at once
+LIVE_JSON_INTERVAL_S = 1.0
+ECHO_COLUMNS = 3
+
+LOGGER_NAMES = ("lfdn", "lfdn_video", "py.warnings")
+
+
+class Reporter:
+    """Reports errors only (`--quiet`). A context manager: inside, it also receives log records."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._warnings: set[str] = set()
+        self._handler = _ReporterHandler(self)
+
+    def __enter__(self) -> Self:
+        logging.captureWarnings(True)
+        for name in LOGGER_NAMES:
+            logger = logging.getLogger(name)
+            logger.addHandler(self._handler)
+            logger.setLevel(logging.DEBUG if self.verbose else logging.WARNING)
+            logger.propagate = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in LOGGER_NAMES:
+            logging.getLogger(name).removeHandler(self._handler)
+            logging.getLogger(name).propagate = True
+        logging.captureWarnings(False)
+
+    def report_start(self, task: str, source: str, target: str) -> None:
+        """Report that a run starts; no file is open yet."""
+
+    def report_progress(self, progress: "pipeline.Progress") -> None:
+        """Report progress. Call it for every frame: a reporter limits its own rate."""
+
+    def report_summary(self, summary: "pipeline.Summary") -> None:
+        """Report a finished run; the target is complete."""
+
+    def report_note(self, message: str) -> None:
+        """Report what the user needs to know to go on, such as the address of a page."""
+
+    def report_status(self, status: "Status") -> None:
+        """Report how a live stream goes. Call it often: a reporter limits its own rate."""
+
+    def report_live_summary(self, status: "Status") -> None:
+        """Report the regular end of a live stream."""
+
+    def warn(self, message: str) -> None:
+        """Report what was not kept or not done as asked, once for each message."""
+        if message not in self._warnings:
+            self._warnings.add(message)
+            self._show_warning(message)
+
+    def _show_warning(self, message: str) -> None:
+        pass
+
+    def report_detail(self, message: str) -> None:
+        """Report a detail if `--verbose` was given."""
+        if self.verbose:
+            self.console.print(Text(escape_unprintable(message, keep="\n"), style="dim"))
+
+    def report_error(self, message: str, exit_code: int) -> None:  # noqa: ARG002 (JSON has it)
+        """Report the error that ends the program, in one line."""
+        self.console.print(Text.assemble(("error: ", "bold red"), escape_unprintable(message)))
+
+
+class LineReporter(Reporter):
+    """Prints plain lines on stderr, one every few seconds."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
+        self._heading = ""
+        self._throttle = _Throttle()
+
+    def report_start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
+        # Printed with the first frame, so that an error before it stays a single line.
+        self._heading = f"{source} -> {target}"
+
+    def report_progress(self, progress: "pipeline.Progress") -> None:
+        if self._throttle.is_due(LINE_INTERVAL_S):
+            self._print(self._heading or format_progress(progress))
+            self._heading = ""
+
+    def report_summary(self, summary: "pipeline.Summary") -> None:
+        for message in summary.warnings:
+            self.warn(message)
+        self._print(format_summary(summary))
+
+    def report_note(self, message: str) -> None:
+        self._print(message)
+
+    def report_status(self, status: "Status") -> None:
+        if status.state == "live" and not status.frames_out:
+            return  # there are no numbers yet
+        if self._throttle.is_due(LIVE_LINE_INTERVAL_S, state=(status.state, status.message)):
+            self._print(f"{status.source}: {format_status(status)}")
+
+    def report_live_summary(self, status: "Status") -> None:
+        self._print(format_live_summary(status))
+
+    def _show_warning(self, message: str) -> None:
+        self.console.print(Text.assemble(("warning: ", "yellow"), escape_unprintable(message)))
+
+    def _print(self, line: str) -> None:
+        self.console.print(Text(escape_unprintable(line)))
+
+
+class BarReporter(LineReporter):
+    """Draws a progress bar on the terminal, and replaces it by `LineReporter`'s summary."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
+        self._bar = _NarrowProgress(
+            SpinnerColumn(style="cyan"),
+            TextColumn(
+                "{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")
+            ),
+            BarColumn(bar_width=None, complete_style="cyan", table_column=Column(ratio=1)),
+            _LineColumn(),
+            console=self.console,
+            transient=True,
+            expand=True,
+        )
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+        super().__exit__(*error)
+
+    def report_start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
+        name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        self._task = self._bar.add_task(
+            Text(escape_unprintable(name)).markup, total=None, line="loading the network"
+        )
+        self._bar.start()
+
+    def report_progress(self, progress: "pipeline.Progress") -> None:
+        total = progress.frames_total and max(progress.frames_total, progress.frames_done)
+        self._bar.update(
+            self._task, completed=progress.frames_done, total=total, line=format_progress(progress)
+        )
+
+    def report_status(self, status: "Status") -> None:
+        self._bar.update(self._task, completed=status.frames_out, line=format_status(status))
+
+    def report_summary(self, summary: "pipeline.Summary") -> None:
+        self._bar.stop()
+        super().report_summary(summary)
+
+    def report_live_summary(self, status: "Status") -> None:
+        self._bar.stop()
+        super().report_live_summary(status)
+
+    def report_error(self, message: str, exit_code: int) -> None:
+        self._bar.stop()
+        super().report_error(message, exit_code)
+
+
+class EventReporter(Reporter):
+    """Prints JSON events on stdout, one a line; errors as text on stderr too."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
+        self._throttle = _Throttle()
+
+    def report_start(self, task: str, source: str, target: str) -> None:
+        _print_event("start", task=task, input=source, output=target)
+
+    def report_progress(self, progress: "pipeline.Progress") -> None:
+        is_last = progress.frames_done == progress.frames_total
+        if self._throttle.is_due(JSON_INTERVAL_S, force=is_last):
+            _print_event("progress", **_field_values(progress))
+
+    def report_summary(self, summary: "pipeline.Summary") -> None:
+        for message in summary.warnings:
+            self.warn(message)
+        values = _field_values(summary)
+        _print_event("done", output=values.pop("target"), **values)
+
+    def report_note(self, message: str) -> None:
+        _print_event("note", message=message)
+
+    def report_status(self, status: "Status") -> None:
+        if self._throttle.is_due(LIVE_JSON_INTERVAL_S, state=(status.state, status.message)):
+            _print_event("status", **_field_values(status))
+
+    def report_live_summary(self, status: "Status") -> None:
+        _print_event("done", **_field_values(status))
+
+    def _show_warning(self, message: str) -> None:
+        _print_event("warning", message=message)
+
+    def report_error(self, message: str, exit_code: int) -> None:
+        _print_event("error", message=message, exit_code=exit_code)
+        super().report_error(message, exit_code)
+
+
+def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
+    """Make the reporter for the options given and for the terminal on stderr."""
+    if as_json:
+        return EventReporter(verbose=verbose)
+    if quiet:
+        return Reporter(verbose=verbose)
+    can_draw = sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
+    return BarReporter(verbose=verbose) if can_draw else LineReporter(verbose=verbose)
+
+
+class _Throttle:
+    """Limits reports to one an interval, except when the state changes."""
+
+    def __init__(self) -> None:
+        self._next_s = 0.0
+        self._state: object = None
+
+    def is_due(self, interval_s: float, *, state: object = None, force: bool = False) -> bool:
+        now_s = time.monotonic()
+        if not force and state == self._state and now_s < self._next_s:
+            return False
+        self._state = state
+        self._next_s = now_s + interval_s
+        return True
+
+
+class _NarrowProgress(Progress):
+    """Keeps a few columns free at the right: the terminal echoes "^C" there, which would wrap."""
+
+    def get_renderable(self) -> RenderableType:
+        return _Narrow(super().get_renderable())
+
+
+class _Narrow:
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(1, options.max_width - ECHO_COLUMNS)
+        return console.render(self._content, options.update_width(width))
+
+
+class _LineColumn(ProgressColumn):
+    """The text at the right end of the bar: `format_progress` or `format_status`."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
+    def render(self, task: "Task") -> Text:
+        return Text(str(task.fields["line"]))
+
+
+def _field_values(value: "pipeline.Progress | pipeline.Summary | Status") -> dict[str, object]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _print_event(name: str, **values: object) -> None:
+    event = {"event": name, **{key: to_jsonable(value) for key, value in values.items()}}
+    # ASCII only: neither the names and tags in an event nor the pipe need be UTF-8.
+    sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+class _ReporterHandler(logging.Handler):
+    """Passes log records to a reporter: our warnings as warnings, all else as details."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.DEBUG)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING and record.name != "py.warnings":
+            self._reporter.warn(message)
+        else:
+            self._reporter.report_detail(f"{record.name}: {message}")

@@ -1,0 +1,184 @@
+"""The part of a runner that is the same on every device.
+
+One batch is: make it, run the network, take the residual, check that it is finite, hand it on. Half
+precision can overflow; a batch whose output is not finite is done again in float32. What devices
+have of their own is in the subclasses: `cpu.CpuRunner`, `cuda.CudaRunner`, `mps.MpsRunner`.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
+
+from lfdn_video.errors import WeightsError
+from lfdn_video.inference.devices import explain_out_of_memory, free_system_bytes
+from lfdn_video.inference.runner import Deferred, Job, Pending
+from lfdn_video.inference.transfers import Array, Transfers
+from lfdn_video.options import ResolvedPrecision
+
+Model = Callable[[Tensor], Tensor]
+"""RGB `[B, 3, H, W]` in 0…1 to the restored RGB; the contract of `lfdn.LFDN`."""
+
+T = TypeVar("T")
+
+# Peak of one forward pass per input pixel, measured at 1280×720 and 1920×1088 on the CPU
+# (411 and 364 in float32, 258 in bfloat16), with something to spare.
+NETWORK_BYTES_PER_PX: dict[ResolvedPrecision, int] = {
+    "float32": 450,
+    "bfloat16": 300,
+    "float16": 300,
+    "int8": 450,
+}
+MEMORY_SHARE = 0.5
+"""The share of the free memory that the network may use."""
+
+SMALLEST_AUTO_TILE_PX = 256
+
+_HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+logger = logging.getLogger(__name__)
+
+
+class DeviceRunner:
+    """Base class of the runners. Has the defaults; a subclass sets `_transfers`.
+
+    Args:
+        model: a function, or a module, which is moved to the device and put in eval mode.
+        device: the device to run it on.
+        precision: the precision to run it in; the input and the residual are float32 in any case.
+        model_id: the digest of the weights, part of `identity`.
+
+    Raises:
+        DeviceMemoryError: there is too little memory for the weights.
+    """
+
+    max_whole_frame_px: ClassVar[int | None] = 1920 * 1088
+    """Frames with more pixels are split into tiles; None: only those that do not fit in memory."""
+    max_auto_tile_px: ClassVar[int] = 1024
+    """Side of the largest tile that is chosen automatically."""
+
+    _transfers: Transfers
+
+    def __init__(
+        self,
+        model: Model,
+        device: torch.device,
+        *,
+        precision: ResolvedPrecision = "float32",
+        model_id: str = "",
+    ) -> None:
+        self.device = device
+        self.precision = precision
+        self.redone_batches = 0
+        """Number of batches that overflowed in half precision and were done again in float32."""
+        self._model_id = model_id
+        if isinstance(model, torch.nn.Module):
+            with explain_out_of_memory(device):
+                model = model.eval().to(device=device)
+            convert_conv2d_weight_memory_format(model, torch.channels_last)
+        self._model = model
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"model": self._model_id, "precision": self.precision}
+
+    @property
+    def max_batches_in_flight(self) -> int:
+        return 0
+
+    @property
+    def max_downloads_in_flight(self) -> int:
+        return 0
+
+    def upload(self, planes: Sequence[Array]) -> tuple[Tensor, ...]:
+        with explain_out_of_memory(self.device):
+            return self._transfers.upload(planes)
+
+    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]:
+        with explain_out_of_memory(self.device):
+            return self._transfers.download(planes)
+
+    @contextmanager
+    def compute_context(self) -> Generator[None]:
+        with explain_out_of_memory(self.device), self._transfers.compute_context():
+            yield
+
+    def submit(self, job: Job[T]) -> Pending[T]:
+        return self._start(job)
+
+    def choose_tile_px(self, height: int, width: int) -> int | None:
+        affordable_px = self._affordable_px()
+        if self.max_whole_frame_px is not None:
+            affordable_px = min(affordable_px, self.max_whole_frame_px)
+        if height * width <= affordable_px:
+            return None
+        return max(SMALLEST_AUTO_TILE_PX, min(self.max_auto_tile_px, math.isqrt(affordable_px)))
+
+    def choose_batch(self, height: int, width: int) -> int:  # noqa: ARG002
+        return 1
+
+    def step_down(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        self._transfers.close()
+
+    def _free_bytes(self) -> int:
+        return free_system_bytes()
+
+    def _affordable_px(self) -> int:
+        """Return how many pixels there is memory for, of all tiles that run at the same time."""
+        share_bytes = MEMORY_SHARE * self._free_bytes()
+        return int(share_bytes / NETWORK_BYTES_PER_PX[self.precision])
+
+    def _start(self, job: Job[T]) -> Pending[T]:
+        """Submit the work of a batch to the device. The result waits for it and hands it on."""
+        with self.compute_context():
+            batch = job.make_batch()
+        residual, finite = self._compute_residual(batch, self.precision)
+        # The check travels like a frame: reading it here would wait for the network.
+        is_finite = self.download((finite,))
+        return Deferred(lambda: self._finish(job, batch, residual, is_finite))
+
+    def _finish(
+        self, job: Job[T], batch: Tensor, residual: Tensor, is_finite: Pending[tuple[Array, ...]]
+    ) -> T:
+        if not is_finite.result()[0]:
+            residual = self._redo_in_float32(batch)
+        with self.compute_context():
+            return job.consume(residual)
+
+    def _redo_in_float32(self, batch: Tensor) -> Tensor:
+        if self.precision in _HALF_TYPES:
+            self.redone_batches += 1
+            level = logging.WARNING if self.redone_batches == 1 else logging.DEBUG
+            logger.log(level, "not finite in %s; done again in float32", self.precision)
+            residual, finite = self._compute_residual(batch, "float32")
+            if self.download((finite,)).result()[0]:
+                return residual
+        raise WeightsError(
+            "weights: the network's output is not finite, even in float32; use other weights"
+        )
+
+    def _compute_residual(
+        self, batch: Tensor, precision: ResolvedPrecision
+    ) -> tuple[Tensor, Tensor]:
+        """Return the residual, and a bool `[]` on the device: whether all of it is finite.
+
+        The restored frame is clamped to 0…1 before the input is subtracted.
+        """
+        half_type = _HALF_TYPES.get(precision)
+        with self.compute_context():
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            # Autocast, not a half-precision input: the network adds its residual to its input, and
+            # the input must not be rounded.
+            with torch.autocast(self.device.type, half_type, enabled=half_type is not None):
+                restored = self._model(batch)
+            # Infinity and NaN survive a sum: one pass over the output, and no tensor of bools.
+            finite = torch.isfinite(restored.sum(dtype=torch.float32))
+            return restored.float().clamp(0, 1).sub_(batch), finite

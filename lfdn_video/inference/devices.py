@@ -1,0 +1,156 @@
+"""Devices: which ones there are, which one and which precision to use, and how much memory is free.
+
+Knows nothing of networks. What is done with a device is in `cpu.py`, `cuda.py` and `mps.py`.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from lfdn_video.errors import DeviceError, DeviceMemoryError, OptionError
+from lfdn_video.options import ResolvedPrecision
+
+FALLBACK_FREE_BYTES = 4 << 30
+"""Assumed where the system does not say how much memory is free."""
+
+NO_LIMIT_BYTES = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """A device of this machine."""
+
+    name: str
+    """What `choose_device` takes, such as `cuda:0`."""
+    description: str
+    """For people, such as `NVIDIA H100, 80 GiB`."""
+
+
+def available_devices() -> tuple[DeviceInfo, ...]:
+    """Return this machine's devices, the preferred one first and the CPU last."""
+    devices = []
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            description = f"{properties.name}, {properties.total_memory / (1 << 30):.0f} GiB"
+            devices.append(DeviceInfo(f"cuda:{index}", description))
+    if torch.backends.mps.is_available():
+        devices.append(DeviceInfo("mps", "Apple GPU"))
+    devices.append(DeviceInfo("cpu", f"{torch.get_num_threads()} threads"))
+    return tuple(devices)
+
+
+def choose_device(name: str) -> torch.device:
+    """Find a device by its name.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto`, the first of `available_devices`.
+
+    Raises:
+        DeviceError: this machine has no such device.
+        OptionError: there are no devices of that name anywhere.
+    """
+    if name == "auto":
+        return torch.device(available_devices()[0].name)
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdecimal()):
+        raise OptionError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")
+    if kind == "cuda":
+        return _cuda_device(int(index or 0))
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("mps: this machine has no such device; use cpu")
+    return torch.device(kind)
+
+
+def choose_precision(name: str, device: torch.device) -> ResolvedPrecision:
+    """Find a precision by its name.
+
+    Args:
+        name: a `ResolvedPrecision`, or `auto`: float16 on CUDA, float32 elsewhere.
+        device: the device that is to compute in it.
+
+    Raises:
+        OptionError: there is no such precision, or not on that device.
+    """
+    if name == "auto":
+        return "float16" if device.type == "cuda" else "float32"
+    choices = get_args(ResolvedPrecision)
+    if name not in choices:
+        raise OptionError(f"precision: {name!r} is none of auto, {', '.join(choices)}")
+    precision: ResolvedPrecision = next(choice for choice in choices if choice == name)
+    if precision == "int8" and device.type != "cpu":
+        raise OptionError("precision: int8 is for the CPU alone; use float16, or the device cpu")
+    if precision == "float16" and device.type == "cpu":
+        raise OptionError("precision: float16 is not for the CPU; use float32 or bfloat16")
+    if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise OptionError("precision: this CUDA device has no bfloat16; use float16 or float32")
+    return precision
+
+
+def free_cuda_bytes(device: torch.device) -> int:
+    """Return how much memory of a CUDA device can still be allocated."""
+    free, _ = torch.cuda.mem_get_info(device)
+    # PyTorch keeps what was freed for its next allocations; to the driver that is in use.
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(free + cached)
+
+
+def free_system_bytes() -> int:
+    """Return how much of the machine's memory, or of this container's, is still free."""
+    return min(_free_machine_bytes(), _free_cgroup_bytes())
+
+
+@contextmanager
+def explain_out_of_memory(device: torch.device) -> Generator[None]:
+    """Turn PyTorch's errors for too little memory into one that says what helps.
+
+    Raises:
+        DeviceMemoryError: an allocation failed within the block.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first_line = str(error).partition("\n")[0]
+        # The CPU's allocator has no exception type of its own.
+        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first_line:
+            raise DeviceMemoryError(f"{device}: out of memory ({first_line})") from error
+        raise
+
+
+def _cuda_device(index: int) -> torch.device:
+    if not torch.cuda.is_available():
+        built = "" if torch.version.cuda else f" (torch {torch.__version__} is built without CUDA)"
+        raise DeviceError(f"cuda: no CUDA device can be used{built}; use cpu, or see the README")
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise DeviceError(f"cuda:{index}: no such device; there are cuda:0 to cuda:{count - 1}")
+    return torch.device("cuda", index)
+
+
+def _free_machine_bytes() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            # Unlike SC_AVPHYS_PAGES it counts caches, which the kernel gives up on demand.
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):  # not on this system
+        return FALLBACK_FREE_BYTES
+
+
+def _free_cgroup_bytes() -> int:
+    """Return what the container's own limit (cgroup 2) leaves, if it has one."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        details = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+        caches = sum(int(value) for key, value in details if key == "inactive_file")
+    except (OSError, ValueError):  # no such group, or "max"
+        return NO_LIMIT_BYTES
+    return limit - used + caches

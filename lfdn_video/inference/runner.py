@@ -1,0 +1,221 @@
+"""The seam between scheduling and devices: what a scheduler asks of whatever runs the network.
+
+    Runner     runs batches on a device: `engine.Engine`, or something around one
+    Job        one batch: makes the network's input, and takes its residual
+    Pending    a result that may not be there yet, like a future
+
+Knows tensors and planes, and no device.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from lfdn_video.media import Plane
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Pending(Protocol[T_co]):
+    """A result that may not be there yet. `concurrent.futures.Future` is one, too."""
+
+    def result(self) -> T_co:
+        """Wait for the result and return it, or raise what went wrong. Call it once."""
+
+
+class Completed(Generic[T]):
+    """A `Pending` whose result is there from the beginning."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def result(self) -> T:
+        return self._value
+
+
+class Deferred(Generic[T]):
+    """A `Pending` whose last step runs in the thread that asks for the result."""
+
+    def __init__(self, finish: Callable[[], T]) -> None:
+        self._finish = finish
+
+    def result(self) -> T:
+        return self._finish()
+
+
+class Job(Protocol[T_co]):
+    """One batch for the network, in two steps.
+
+    The runner calls each step once and within `compute_context()`: `make_batch`, then the network,
+    then `consume`. It decides when and in which thread:
+
+                      make_batch              consume
+        CPU, lanes    in the lane's thread    right after the network, in the same thread
+        elsewhere     within `submit`         within `result()`, in the thread that calls it
+
+    So in a lane a frame stays in one thread, whose caches hold it, from its planes to its planes;
+    on a GPU `submit` returns while the network still runs.
+    """
+
+    @property
+    def height(self) -> int:
+        """Height of the batch in px, known before it is made."""
+
+    @property
+    def width(self) -> int:
+        """Width of the batch in px, known before it is made."""
+
+    def make_batch(self) -> Tensor:
+        """Return the network's input: RGB `[B, 3, height, width]`, float32, in 0…1."""
+
+    def consume(self, residual: Tensor, /) -> T_co:
+        """Take the residual: restored minus input, `[B, 3, height, width]`, float32, in -1…1."""
+
+
+class Runner(Protocol):
+    """Runs a network on a device. Used by one thread at a time."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The settings that results depend on; runners with equal identities restore alike."""
+
+    @property
+    def max_batches_in_flight(self) -> int:
+        """Number of batches left in flight; with one more the oldest is waited for. 0: none."""
+
+    @property
+    def max_downloads_in_flight(self) -> int:
+        """Number of frames left on their way back; with one more the oldest is waited for."""
+
+    def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
+        """Copy planes to the device.
+
+        Args:
+            planes: integer arrays `[h, w]`, uint8 or uint16. On a CPU the tensors share their
+                memory, so leave them unchanged until the frame is done; elsewhere they may be
+                overwritten as soon as this returns.
+
+        Returns:
+            Tensors of the same sizes, to be used within `compute_context()`.
+
+        Raises:
+            DeviceMemoryError: the device ran out of memory.
+        """
+
+    def submit(self, job: Job[T]) -> Pending[T]:
+        """Run one batch; see `Job` for which thread calls its steps when.
+
+        Args:
+            job: makes the batch and takes the residual.
+
+        Returns:
+            A pending whose `result()` is what `job.consume` returned.
+
+        Raises:
+            DeviceMemoryError: the device ran out of memory. Raised here or by `result()`.
+            WeightsError: the network's output is not finite, even in float32. By `result()` only.
+        """
+
+    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
+        """Start copying tensors back from the device.
+
+        Args:
+            planes: tensors that were computed within `compute_context()`.
+
+        Returns:
+            A pending whose result are arrays of the same shapes and types, owned by the caller.
+
+        Raises:
+            DeviceMemoryError: the device ran out of memory.
+        """
+
+    def compute_context(self) -> AbstractContextManager[None]:
+        """Return the context for work on the device's tensors: its stream, and no gradients.
+
+        Never hold it across a `yield`: stream and inference mode are settings of the thread, and
+        would stay on in the code that runs while the generator is suspended.
+
+        Raises:
+            DeviceMemoryError: from within the block, if the device runs out of memory.
+        """
+
+    def choose_tile_px(self, height: int, width: int) -> int | None:
+        """Choose the tiles for frames of one size.
+
+        Args:
+            height: of a frame, upright, in px.
+            width: of a frame, upright, in px.
+
+        Returns:
+            The largest side of a tile in px; None: do not split the frame.
+        """
+
+    def choose_batch(self, height: int, width: int) -> int:
+        """Choose the batch for tiles of one size.
+
+        Args:
+            height: of a tile, in px.
+            width: of a tile, in px.
+
+        Returns:
+            The number of tiles to run at a time, 1 or more.
+        """
+
+    def step_down(self) -> str | None:
+        """Use less memory from now on, at a price.
+
+        Returns:
+            How, to be read after "going on", as in "on the CPU"; None if nothing is left to try.
+        """
+
+    def close(self) -> None:
+        """Wait for what is in flight and release the buffers; safe to call again.
+
+        Only the maker of a runner closes it.
+        """
+
+
+class RunnerWrapper:
+    """A `Runner` that forwards to another one, `_runner`; subclasses override what they change."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return self._runner.identity
+
+    @property
+    def max_batches_in_flight(self) -> int:
+        return self._runner.max_batches_in_flight
+
+    @property
+    def max_downloads_in_flight(self) -> int:
+        return self._runner.max_downloads_in_flight
+
+    def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
+        return self._runner.upload(planes)
+
+    def submit(self, job: Job[T]) -> Pending[T]:
+        return self._runner.submit(job)
+
+    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
+        return self._runner.download(planes)
+
+    def compute_context(self) -> AbstractContextManager[None]:
+        return self._runner.compute_context()
+
+    def choose_tile_px(self, height: int, width: int) -> int | None:
+        return self._runner.choose_tile_px(height, width)
+
+    def choose_batch(self, height: int, width: int) -> int:
+        return self._runner.choose_batch(height, width)
+
+    def step_down(self) -> str | None:
+        return self._runner.step_down()
+
+    def close(self) -> None:
+        self._runner.close()

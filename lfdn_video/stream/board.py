@@ -1,0 +1,140 @@
+"""What a live session shows: its newest frames and its statistics.
+
+The session (`session.py`) publishes to a board; the window (`watch/preview.py`) and the web page
+(`watch/web.py`) read from it, each at its own pace and without waiting for each other. Slow viewers
+skip frames. Values and one lock; no FFmpeg, no network, no window.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from lfdn_video.media import Image
+
+StreamState = Literal["connecting", "live", "reconnecting", "ended", "failed"]
+
+LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Upper bounds of the latency histogram's buckets; one more bucket is above the last."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One captured frame and its restored twin, as images of the same size. Read-only."""
+
+    number: int
+    """Number of the captured frame, from 1. Gaps are dropped frames."""
+    raw: Image
+    restored: Image
+    captured_at: float
+    """When the frame left the source, in seconds since the epoch (`time.time`)."""
+    latency_s: float
+    """Seconds from capture until it was shown here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """StreamState and statistics of a live session.
+
+    Counts are totals since the start: frames_in = frames_out + frames_dropped + frames in flight.
+    """
+
+    source: str
+    """The source's address, without credentials."""
+    task: str
+    state: StreamState = "connecting"
+    message: str = ""
+    """The last error in one line, without credentials; empty while there is none."""
+    started_at: float = 0.0
+    """Start of the session, in seconds since the epoch; 0 before it."""
+    changed_at: float = 0.0
+    """When `state` last changed, in seconds since the epoch; 0 before the start."""
+    size: tuple[int, int] | None = None
+    """Width and height of the upright frame in pixels, once known."""
+    inference_scale: float = 1.0
+    """Sides of the network's input over those of the frame, up to 1."""
+    frames_in: int = 0
+    frames_out: int = 0
+    frames_dropped: int = 0
+    reconnects: int = 0
+    """Number of times a source that had been live was opened again."""
+    fps_in: float = 0.0
+    """Frames per second from the source, over the last few seconds."""
+    fps_out: float = 0.0
+    """Restored frames per second, over the last few seconds."""
+    latency_s: float = 0.0
+    """Latency of the newest frame."""
+    max_latency_s: float = 0.0
+    """Bound that the session keeps the latency under; 0 before the start."""
+    latency_counts: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_S) + 1)
+    """Latency histogram: frames per bucket of `LATENCY_BOUNDS_S`, not cumulative."""
+    latency_sum_s: float = 0.0
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of work by stage: decode, model, encode."""
+    recording: str | None = None
+    """The file being written."""
+
+
+class Board:
+    """Holds the newest view and the status of one session. Safe to use from any thread."""
+
+    def __init__(self, status: Status) -> None:
+        """Start with `status` and no view."""
+        self._changed = threading.Condition()
+        self._status = status
+        self._view: View | None = None
+        self._closed = False
+
+    @property
+    def status(self) -> Status:
+        """The current status."""
+        with self._changed:
+            return self._status
+
+    @property
+    def view(self) -> View | None:
+        """The newest view; None before the first."""
+        with self._changed:
+            return self._view
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing more will be published."""
+        with self._changed:
+            return self._closed
+
+    def show(self, view: View) -> None:
+        """Publish a view. Its images must not be written to afterwards."""
+        with self._changed:
+            self._view = view
+            self._changed.notify_all()
+
+    def update(self, **changes: Any) -> None:
+        """Replace fields of the status; the others keep their values."""
+        with self._changed:
+            self._status = replace(self._status, **changes)
+            self._changed.notify_all()
+
+    def wait_for_view(self, after: int, timeout_s: float) -> View | None:
+        """Wait for a view newer than one already seen.
+
+        Args:
+            after: number of the last view seen; 0 for none.
+            timeout_s: longest wait in seconds; 0 does not wait.
+
+        Returns:
+            The newest view if its number is above `after`; None if there was none in time, or the
+            board was closed without one.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._is_newer(after), timeout_s)
+            return self._view if self._is_newer(after) else None
+
+    def close(self) -> None:
+        """Declare that nothing more comes, and wake everybody who waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _is_newer(self, after: int) -> bool:
+        return self._view is not None and self._view.number > after

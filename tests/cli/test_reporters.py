@@ -1,0 +1,81 @@
+"""What the reporters print for a run, apart from the run itself."""
+
+import io
+import json
+import logging
+import warnings
+
+import pytest
+from rich.console import Console
+
+from lfdn_video.cli import reporters
+from tests.support.runs import progress, summary
+
+
+def test_line_reporter_prints_every_five_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    with reporters.LineReporter() as lines:
+        lines.report_start("derain", "in.mp4", "out.mp4")
+        for done in range(1, 101):
+            now_s += 0.125
+            lines.report_progress(progress(done))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [line.split()[0] for line in printed.err.splitlines()[1:]] == ["41/85", "81/85"]
+
+
+def test_warning_that_was_logged_and_summed_up_is_printed_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with reporters.LineReporter() as lines:
+        logging.getLogger("lfdn_video.output.writer").warning("clip.mkv: no [place] for it")
+        lines.report_summary(summary("clip.mkv: no [place] for it"))
+    assert capsys.readouterr().err.count("warning: clip.mkv: no [place] for it\n") == 1
+
+
+def test_warning_of_a_library_is_a_detail(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(), reporters.LineReporter():
+        warnings.simplefilter("always")
+        warnings.warn("something changed", FutureWarning, stacklevel=1)
+    assert capsys.readouterr().err == ""
+
+
+def test_verbose_prints_details(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporters.LineReporter(verbose=True):
+        logging.getLogger("lfdn_video.inference.engine").debug("a detail")
+    assert capsys.readouterr().err == "lfdn_video.inference.engine: a detail\n"
+
+
+def test_bar_shows_a_name_with_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporters.BarReporter() as bar:
+        bar.report_start("derain", "/videos/rain [4k].mp4", "out.mp4")
+        bar.report_progress(progress())
+        page = io.StringIO()
+        Console(file=page, width=100).print(bar._bar.get_renderable())
+    capsys.readouterr()
+    assert "rain [4k].mp4" in page.getvalue()
+    assert page.getvalue().rstrip().endswith("bottleneck: model")
+
+
+def test_bar_is_removed_before_an_error_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporters.BarReporter() as bar:
+        bar.report_start("derain", "in.mp4", "out.mp4")
+        bar.report_error("in.mp4: is corrupt", 1)
+    assert "error: in.mp4: is corrupt" in capsys.readouterr().err.splitlines()
+
+
+def test_progress_events_come_at_most_twice_a_second(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    with reporters.EventReporter() as events:
+        for done in range(1, 86):
+            now_s += 0.125
+            events.report_progress(progress(done))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["frames_done"] for line in lines][:3] == [1, 5, 9]
+    assert lines[-1]["frames_done"] == 85
