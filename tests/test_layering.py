@@ -66,7 +66,7 @@ FOREIGN = {
     "cv2": {
         "lfdn.datasets",
         "lfdn.degrade",
-        "lfdn_video.output.encoder",
+        "lfdn_video.output.encoder_options",
         "lfdn_video.stream.capture.cameras",
         "lfdn_video.stream.watch",
     },
