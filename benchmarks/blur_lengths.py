@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 import lfdn
-from lfdn.datasets.data import to_tensor
-from lfdn.datasets.layouts import clean
+from lfdn.datasets.images import to_tensor
+from lfdn.datasets.layouts import read_clean
 from lfdn.degrade import average_along
-from lfdn.metrics import psnr, quantize
+from lfdn.metrics import psnr, round_to_8_bit
 
 WIDTH_PX, PICTURES, SUBFRAMES = 320, 10, 25
 LENGTHS_PX = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0)
@@ -26,7 +26,7 @@ LENGTHS_PX = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0)
 
 def pictures(folder: Path) -> list[Tensor]:
     """Some of the folder's, `[1, 3, H, 320]`, spread evenly over their names."""
-    samples = clean(folder)
+    samples = read_clean(folder)
     chosen = samples[:: max(1, len(samples) // PICTURES)][:PICTURES]
     found = [to_tensor(sample.clean.read()) for sample in chosen]
     return [
@@ -51,14 +51,14 @@ def blurred(sharp: Tensor, length_px: float, number: int) -> Tensor:
 @click.option("--weights", multiple=True, default=("deblur",), show_default=True)
 def main(folder: Path, weights: tuple[str, ...]) -> None:
     """Gain by length."""
-    sharp = [quantize(image) for image in pictures(folder)]
+    sharp = [round_to_8_bit(image) for image in pictures(folder)]
     networks = [lfdn.load(name if not Path(name).exists() else Path(name)) for name in weights]
     for length_px in LENGTHS_PX:
         rows = []
         for number, target in enumerate(sharp):
-            source = quantize(blurred(target, length_px, number))
+            source = round_to_8_bit(blurred(target, length_px, number))
             with torch.inference_mode():
-                outputs = [quantize(network(source).clamp(0, 1)) for network in networks]
+                outputs = [round_to_8_bit(network(source).clamp(0, 1)) for network in networks]
             rows.append([psnr(image, target).item() for image in (source, *outputs)])
         means = torch.tensor(rows).mean(dim=0).tolist()
         gains = "  ".join(f"{mean - means[0]:+.2f}" for mean in means[1:])

@@ -15,8 +15,9 @@ import click
 import torch
 
 from lfdn import LFDN, degrade, load
-from lfdn.datasets.data import Crops, Stage, split
+from lfdn.datasets.crops import CropDataset, CropStage
 from lfdn.datasets.layouts import read_sets
+from lfdn.datasets.samples import split_samples
 from lfdn.training.losses import charbonnier
 from lfdn.training.optim import Muon
 from lfdn.training.validation import Validation
@@ -29,9 +30,14 @@ def learn(
     sets: tuple[str, ...], hardness: float, *, start: LFDN, steps: int, patch_px: int, batch: int
 ) -> tuple[float, float]:
     """(input, output): mean PSNR on RGB of the kept pictures after `steps` steps."""
-    training, held = split(read_sets(sets))
-    crops = Crops(
-        training, (Stage(1.0, patch_px, batch),), steps=steps, seed=1, paired_share=0.0, motion=True
+    training, held = split_samples(read_sets(sets))
+    crops = CropDataset(
+        training,
+        (CropStage(1.0, patch_px, batch),),
+        steps=steps,
+        seed=1,
+        paired_share=0.0,
+        motion=True,
     )
     mix = degrade.BlurMix(sharp=0, still=0).eased(hardness)
     validation = Validation(

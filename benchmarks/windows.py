@@ -27,9 +27,10 @@ from rich.table import Table
 from torch import Tensor
 
 from lfdn import LFDN, load
-from lfdn.datasets.data import Sample, split, to_tensor
+from lfdn.datasets.images import to_tensor
 from lfdn.datasets.layouts import read_sets
-from lfdn.metrics import luma, psnr, quantize
+from lfdn.datasets.samples import Sample, split_samples
+from lfdn.metrics import luma, psnr, round_to_8_bit
 from lfdn_video.inference.tiles import Grid
 
 FEATURE_STRIDE_PX = 4  # the blocks work at a quarter of the picture's size
@@ -91,7 +92,7 @@ def measure(restore: Restore, samples: list[Sample]) -> tuple[float, float]:
             raise click.UsageError(f"{sample.name}: has no degraded side; name pairs")
         clean = to_tensor(sample.clean.read())
         with torch.inference_mode():
-            restored = quantize(restore(to_tensor(sample.degraded.read())))
+            restored = round_to_8_bit(restore(to_tensor(sample.degraded.read())))
         rgb.append(psnr(restored, clean).item())
         y.append(psnr(luma(restored), luma(clean)).item())
     return fmean(rgb), fmean(y)
@@ -117,7 +118,7 @@ def main(
     """Compare statistics over the whole picture, windows and tiles."""
     samples, network = read_sets(sets), load(weights)
     if held_out:
-        _, samples = split(samples)
+        _, samples = split_samples(samples)
     rows = [Row("input", *measure(lambda image: image, samples))]
     rows.append(Row("whole", *measure(network, samples)))
     for window in windows:

@@ -40,7 +40,7 @@ def degrade(
 
     try:
         samples = read_samples(sets, exclude)
-        bank = layouts.streaks(streaks) if streaks else None
+        bank = layouts.read_streak_bank(streaks) if streaks else None
         written = write_pairs(samples, target, kind=kind, seed=seed, bank=bank)
         for _ in track(written, "pairs", total=len(samples), transient=True):
             pass

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from lfdn.datasets.data import Sample
-    from lfdn.evaluate import Row
+    from lfdn.datasets.samples import Sample
+    from lfdn.training.evaluate import EvaluationRow
 
 
 @click.command()
@@ -51,8 +51,8 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), whole pictures, 8 bit."""
-    from lfdn import evaluate as measuring
     from lfdn.int8 import OpenVinoMissingError, load_quantized
+    from lfdn.training import evaluate as measuring
     from lfdn.weights import load
 
     for path in (csv_path, save):
@@ -61,7 +61,7 @@ def evaluate(
     try:
         samples = read_samples(sets, exclude)
         network = load_quantized(weights) if int8 else load(weights)
-        learnt = measuring.learnt_scalars(network)
+        learnt = measuring.get_scalars(network)
         measuring.set_scalars(network, _parse_scalars(scalars))
         rows = _measure(network, samples, device=device, feed_clean=feed_clean, save=save)
         if csv_path:
@@ -77,21 +77,23 @@ def evaluate(
         "fed": "clean" if feed_clean else "degraded",
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "scalars_learnt": learnt,
-        "scalars_used": measuring.learnt_scalars(network),
+        "scalars_used": measuring.get_scalars(network),
         "device": device,
         "protocol": measuring.PROTOCOL,
     }
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(measuring.mean(rows)), **about}, indent=1))
+        click.echo(
+            json.dumps({**dataclasses.asdict(measuring.average_rows(rows)), **about}, indent=1)
+        )
     else:
-        _show_table(measuring.mean(rows), about)
+        _show_table(measuring.average_rows(rows), about)
 
 
-def _measure(network: nn.Module, samples: Sequence[Sample], **options: Any) -> list[Row]:
+def _measure(network: nn.Module, samples: Sequence[Sample], **options: Any) -> list[EvaluationRow]:
     from rich.console import Console
     from rich.progress import track
 
-    from lfdn import evaluate as measuring
+    from lfdn.training import evaluate as measuring
 
     console = Console(stderr=True)
     rows = measuring.evaluate(network, samples, **options)
@@ -103,10 +105,10 @@ def _measure(network: nn.Module, samples: Sequence[Sample], **options: Any) -> l
 
 def _about_weights(weights: str) -> dict[str, str]:
     """Name, SHA-256 and task of a shipped task's or a given file."""
-    from lfdn.weights import available, file_sha256, header, shipped
+    from lfdn.weights import available, file_sha256, find_packaged, read_header
 
-    path = shipped(weights)[0] if weights in available() else Path(weights)
-    return {"name": weights, "sha256": file_sha256(path), "task": header(path)["task"]}
+    path = find_packaged(weights)[0] if weights in available() else Path(weights)
+    return {"name": weights, "sha256": file_sha256(path), "task": read_header(path)["task"]}
 
 
 def _parse_scalars(texts: Sequence[str]) -> dict[str, float]:
@@ -120,7 +122,7 @@ def _parse_scalars(texts: Sequence[str]) -> dict[str, float]:
     return values
 
 
-def _show_table(row: Row, about: dict[str, Any]) -> None:
+def _show_table(row: EvaluationRow, about: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

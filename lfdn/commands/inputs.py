@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lfdn.datasets.data import Sample
+    from lfdn.datasets.samples import Sample
 
 FOLDER = click.Path(path_type=Path)
 DATA_HELP = (
@@ -34,10 +34,11 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_samples(sets: Sequence[str], exclude: Sequence[str]) -> list[Sample]:
-    """What `data_options` names. Raises lfdn.datasets.data.DataError."""
-    from lfdn.datasets import data, layouts
+    """What `data_options` names. Raises lfdn.datasets.images.DataError."""
+    from lfdn.datasets import layouts
+    from lfdn.datasets.samples import exclude_samples
 
     try:
-        return data.exclude(layouts.read_sets(sets), exclude)
+        return exclude_samples(layouts.read_sets(sets), exclude)
     except layouts.UnknownLayoutError as error:
         raise click.UsageError(f"--data: {error}") from error

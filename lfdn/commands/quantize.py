@@ -34,7 +34,8 @@ def quantize(
     extra `dev`).
     """
     from lfdn.datasets import layouts
-    from lfdn.weights import available, file_sha256, header, load, register_int8, shipped
+    from lfdn.datasets.calibration import draw_calibration_images
+    from lfdn.weights import available, file_sha256, find_packaged, load, read_header, register_int8
 
     try:
         from lfdn import calibrate as making
@@ -43,18 +44,18 @@ def quantize(
     from lfdn.int8 import quantized_path
 
     try:
-        path = shipped(weights)[0] if weights in available() else Path(weights)
-        network, about = load(weights), header(path)
+        path = find_packaged(weights)[0] if weights in available() else Path(weights)
+        network, about = load(weights), read_header(path)
         samples = read_samples(sets, exclude)
         random.Random(seed).shuffle(samples)
-        bank = layouts.streaks(streaks) if streaks else None
+        bank = layouts.read_streak_bank(streaks) if streaks else None
         pictures = list(
-            making.calibration_pictures(samples[:count], task=about["task"], seed=seed, bank=bank)
+            draw_calibration_images(samples[:count], task=about["task"], seed=seed, bank=bank)
         )
         if not pictures:
             raise click.ClickException("--data: no picture is large enough")
         model = making.quantize(network, pictures)
-        making.save(model, target := quantized_path(path), digest=about["digest"])
+        making.save_quantized(model, target := quantized_path(path), digest=about["digest"])
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if register:

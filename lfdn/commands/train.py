@@ -13,8 +13,8 @@ import click
 from lfdn.commands.inputs import FOLDER, data_options, read_samples
 
 if TYPE_CHECKING:
-    from lfdn.datasets.data import Stage
-    from lfdn.training.checkpoint import Progress, Report
+    from lfdn.datasets.crops import CropStage
+    from lfdn.training.checkpoint import MetricsRow, TrainingState
     from lfdn.training.recipe import TrainOptions
 
 BY_PRESET = "by preset"
@@ -152,16 +152,16 @@ def train(
     try:
         if stages is not None:
             fields["stages"] = _parse_stages(stages)
-        options = recipe.preset(preset, task, **fields)
+        options = recipe.options_from_preset(preset, task, **fields)
         with ExitStack() as stack:
             board = stack.enter_context(_TensorBoard(run)) if tensorboard else None
             training.train(
                 read_samples(sets, exclude),
                 run,
                 options=options,
-                initial=weights.read(init) if init else None,
-                bank=layouts.streaks(streaks) if streaks else None,
-                on_report=board.add if board else _show_report,
+                initial=weights.read_weights(init) if init else None,
+                bank=layouts.read_streak_bank(streaks) if streaks else None,
+                on_metrics=board.add if board else _show_report,
                 on_step=stack.enter_context(_ProgressLine(options)).show,
             )
     except (training.TrainingError, ValueError) as error:
@@ -211,7 +211,7 @@ class _ProgressLine:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: TrainingState) -> None:
         """Called after every step."""
         if self._first is None:
             self._first = (progress.step, progress.seconds)
@@ -247,14 +247,14 @@ class _TensorBoard:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def add(self, report: Report) -> None:
+    def add(self, report: MetricsRow) -> None:
         """Show it too."""
         _show_report(report)
         for name, value in dataclasses.asdict(report).items():
             self._writer.add_scalar(name, value, report.step)
 
 
-def _show_report(report: Report) -> None:
+def _show_report(report: MetricsRow) -> None:
     click.echo(
         f"step {report.step}  {report.seconds:.0f} s  loss {report.loss:.5f}  "
         f"validation PSNR-Y {report.validation_input_psnr_y:.2f} -> "
@@ -263,12 +263,14 @@ def _show_report(report: Report) -> None:
     )
 
 
-def _parse_stages(text: str) -> tuple[Stage, ...]:
-    from lfdn.datasets.data import Stage
+def _parse_stages(text: str) -> tuple[CropStage, ...]:
+    from lfdn.datasets.crops import CropStage
 
     try:
         parts = [part.replace("x", ":").split(":") for part in text.split(",")]
-        return tuple(Stage(float(until), int(patch), int(batch)) for until, patch, batch in parts)
+        return tuple(
+            CropStage(float(until), int(patch), int(batch)) for until, patch, batch in parts
+        )
     except ValueError as error:
         message = f"--stages: {text!r} is not UNTIL:PXxBATCH,...; for example 0.5:112x16,1:224x4"
         raise click.UsageError(message) from error

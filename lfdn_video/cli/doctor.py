@@ -16,7 +16,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 import lfdn
-from lfdn.weights import file_sha256, shipped
+from lfdn.weights import file_sha256, find_packaged
 from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.engine import DeviceInfo, available_devices
@@ -87,7 +87,7 @@ def _weights(task: str) -> Check:
     if task not in lfdn.available():
         text = f"{task}: none ship with this version; {task} needs --weights"
         return Check("weights", "failed" if task == "derain" else "warning", text)
-    path, expected = shipped(task)
+    path, expected = find_packaged(task)
     if not path.is_file():
         return Check("weights", "failed", f"{task}: {path} is missing; install lfdn-video again")
     if file_sha256(path) != expected:

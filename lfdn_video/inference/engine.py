@@ -35,9 +35,9 @@ from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 import lfdn
-from lfdn.cpu import rearranged
+from lfdn.cpu import optimize_for_cpu
 from lfdn.int8 import OpenVinoMissingError, load_quantized
-from lfdn.weights import header, shipped
+from lfdn.weights import find_packaged, read_header
 from lfdn_video.errors import DeviceError, DeviceMemoryError, OptionError, WeightsError
 from lfdn_video.options import InferenceOptions
 
@@ -284,7 +284,7 @@ def load_engine(
     precision = choose_precision(options.precision, device)
     try:
         model = _network(weights if weights is not None else task, device, precision)
-        about = header(weights if weights is not None else shipped(task)[0])
+        about = read_header(weights if weights is not None else find_packaged(task)[0])
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
     except OpenVinoMissingError as error:
@@ -304,7 +304,7 @@ def _network(
     if precision == "int8":
         return load_quantized(task_or_path)
     network = lfdn.load(task_or_path)
-    return rearranged(network) if device.type == "cpu" and precision == "float32" else network
+    return optimize_for_cpu(network) if device.type == "cpu" and precision == "float32" else network
 
 
 def choose_device(name: str) -> torch.device:

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
-from lfdn.datasets.data import Picture, to_tensor
+from lfdn.datasets.images import ImageSource, to_tensor
 from lfdn.degrade import FallingRain, ShakenCamera
 from lfdn.degrade.frames import RainLayer
 from lfdn_video.cli import main
@@ -119,6 +119,6 @@ def test_a_degraded_video_is_that_of_its_seed(clip: Path, tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
         words = ["degrade", "rain", str(clip), "-o", str(tmp_path / name / "%03d.png")]
         assert CliRunner().invoke(main, [*words, "--seed", seed, "-q"]).exit_code == 0
-    one, same, other = (Picture(tmp_path / name / "003.png").read() for name in names)
+    one, same, other = (ImageSource(tmp_path / name / "003.png").read() for name in names)
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)

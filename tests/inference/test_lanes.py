@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import lfdn
-from lfdn.cpu import rearranged
+from lfdn.cpu import optimize_for_cpu
 from lfdn_video.errors import DeviceMemoryError, WeightsError
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
@@ -133,7 +133,7 @@ def test_running_out_of_memory_is_the_same_error() -> None:
 
 def test_frames_come_in_order_and_are_what_one_lane_gives() -> None:
     info = video_info()
-    network = rearranged(lfdn.load("derain").eval())
+    network = optimize_for_cpu(lfdn.load("derain").eval())
     given = {}
     for lanes in (1, 3):
         with Engine(network, lanes=lanes) as engine:

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
-from lfdn.weights import file_sha256, save
+from lfdn.weights import file_sha256, save_weights
 from tests.support import pictures
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
@@ -21,7 +21,7 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    save(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
+    save_weights(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
     return path
 
 
