@@ -81,12 +81,11 @@ def evaluate(
         "device": device,
         "protocol": measuring.PROTOCOL,
     }
+    average = measuring.average_rows(rows)
     if as_json:
-        click.echo(
-            json.dumps({**dataclasses.asdict(measuring.average_rows(rows)), **about}, indent=1)
-        )
+        click.echo(json.dumps({**dataclasses.asdict(average), **about}, indent=1))
     else:
-        _show_table(measuring.average_rows(rows), about)
+        _show_table(average, about)
 
 
 def _measure(network: nn.Module, samples: Sequence[Sample], **options: Any) -> list[EvaluationRow]:
