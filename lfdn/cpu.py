@@ -1,8 +1,8 @@
 """The network for inference on a CPU: the same result, except for rounding, in less time.
 
 `optimize_for_cpu(network)` gives a module with the contract of `LFDN.forward`. All it does
-differently is linear algebra; nothing is approximated. What `lfdn.model` has, and what is computed
-instead:
+differently is linear algebra; nothing is approximated. On the left what `lfdn.model` has, on the
+right what is computed instead:
 
     3x3 convolutions           Half of the multiplications (`lfdn.winograd`), if wide enough.
     head, first strided conv   One 5x5 convolution of stride 2. There is nothing between the two, so
@@ -78,7 +78,7 @@ def fuse_first_convs(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) ->
 
 
 class CpuLFDN(nn.Module):
-    """See `optimize_for_cpu`."""
+    """An LFDN as `optimize_for_cpu` rewrites it, for inference only."""
 
     @torch.no_grad()
     def __init__(self, network: LFDN) -> None:

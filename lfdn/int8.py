@@ -75,7 +75,7 @@ def load_quantized(task_or_path: str | os.PathLike[str]) -> "QuantizedLFDN":
 
 
 class QuantizedLFDN(nn.Module):
-    """See `load_quantized`. Restores the images of a batch one by one; not thread-safe."""
+    """The result of `load_quantized`. Restores images one by one; not thread-safe."""
 
     def __init__(self, model: bytes, constants: bytes) -> None:
         super().__init__()
@@ -127,7 +127,8 @@ def _read_archive(path: Path) -> tuple[dict[str, str], bytes, bytes]:
     try:
         with zipfile.ZipFile(path) as file:
             about: dict[str, str] = json.loads(file.read(ABOUT))
-            model, constants = file.read(MODEL), file.read(CONSTANTS)
+            model = file.read(MODEL)
+            constants = file.read(CONSTANTS)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file; make it with lfdn quantize") from error
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

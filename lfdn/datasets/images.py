@@ -33,7 +33,7 @@ class ImagePart(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """Where one image is: a file, the left or right half of one, or a frame of a video."""
+    """The place of one image: a file, the left or right half of one, or a frame of a video."""
 
     path: Path
     part: ImagePart = ImagePart.ALL

@@ -106,9 +106,11 @@ class _PackWriter:
         if key not in self._names:
             changed = self._quality is not None or max_side_px is not None
             if source.frame is None and (verbatim or not changed):
-                suffix, data = source.path.suffix.lower(), source.read_bytes()
+                suffix = source.path.suffix.lower()
+                data = source.read_bytes()
             else:
-                suffix, data = ".webp", self._encode(source, max_side_px)
+                suffix = ".webp"
+                data = self._encode(source, max_side_px)
             self._names[key] = f"{len(self._names):06d}{suffix}"
             self._archive.writestr(self._names[key], data)
         return {"file": self._names[key], "part": source.part}

@@ -46,7 +46,7 @@ REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlurMix:
-    """How often each ingredient of `blur` occurs, and how strong it is.
+    """The frequency and the strength of each ingredient of `blur`.
 
     Shares are probabilities, drawn for each image on its own. Lengths are in px along the whole
     exposure and drawn log-uniformly: every octave is equally frequent. No length is more than 1/6
@@ -153,7 +153,7 @@ def blur(
             same blur.
         flow: Motion to the next frame in px, `[B, 2, H, W]`, x then y. Random motion takes its
             place in images whose flow is zero everywhere.
-        mix: How often each ingredient occurs, and how strong it is; by default `BlurMix()`.
+        mix: Frequency and strength of each ingredient; by default `BlurMix()`.
 
     Returns:
         `(blurred, target)`, both like `sharp`. `target` is what the network is expected to restore:

@@ -30,7 +30,7 @@ BANK_ZOOM = (0.6, 1.8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RainMix:
-    """How often each ingredient of `rain` occurs: probabilities, drawn for each image on its own.
+    """The frequency of each ingredient of `rain`: probabilities, drawn for each image on its own.
 
     Args:
         dry: No streaks at all. The network must learn to leave dry images alone.
@@ -66,7 +66,7 @@ def rain(
             same rain.
         bank: Streak layers, uint8 `[K, h, w]` on the device of `clean`: white on black, falling
             downwards. Without them all streaks are drawn.
-        mix: How often each ingredient occurs; by default `RainMix()`.
+        mix: Frequency of each ingredient; by default `RainMix()`.
 
     Returns:
         `(rainy, target)`, both like `clean`. `target` is what the network is expected to restore:
@@ -82,7 +82,8 @@ def rain(
     streaks = drawn_streaks(batch, height, width, generator=generator, device=clean.device)
     if bank is not None:
         rendered = rendered_streaks(bank, batch, height, width, generator=generator)
-        use_bank, use_both = draw.happens(mix.rendered), draw.happens(mix.both)
+        use_bank = draw.happens(mix.rendered)
+        use_both = draw.happens(mix.both)
         blended = torch.maximum(rendered, streaks * use_both)
         streaks = torch.where(use_bank, blended, streaks)
     streaks = streaks * ~draw.happens(mix.dry)

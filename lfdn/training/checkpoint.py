@@ -64,7 +64,7 @@ class MetricsRow:
 
 @dataclass(slots=True)
 class TrainingState:
-    """How far a run is."""
+    """The progress of a run, as its checkpoint stores it."""
 
     step: int = 0
     """Completed steps."""
@@ -118,7 +118,7 @@ class RunFolder:
         """Write `last.pt`.
 
         Args:
-            state: How far the run is.
+            state: Progress of the run.
             **parts: Modules and optimizers, under the names that `load_checkpoint` is given.
         """
         states = {name: part.state_dict() for name, part in parts.items()}
@@ -133,7 +133,7 @@ class RunFolder:
             **parts: As for `save_checkpoint`. They are left as they are if there is no checkpoint.
 
         Returns:
-            How far the run is; the initial state if there is no checkpoint.
+            Progress of the run; the initial state if there is no checkpoint.
 
         Raises:
             TrainingError: The checkpoint is corrupt.

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lfdn import degrade
 from lfdn.datasets.crops import CropBatch
+from lfdn.degrade.blur import BlurMix, blur
+from lfdn.degrade.rain import rain
 from lfdn.training.recipe import Task
 
 Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -24,11 +25,9 @@ def build_degradation(task: Task, bank: Tensor | None, hardness: float = 1.0) ->
         hardness: Hardness of the blur, 0…1: see `lfdn.degrade.BlurMix.eased`.
     """
     if task == "deblur":
-        mix = degrade.BlurMix().eased(hardness)
-        return lambda clean, flow, generator: degrade.blur(
-            clean, generator=generator, flow=flow, mix=mix
-        )
-    return lambda clean, _, generator: degrade.rain(clean, generator=generator, bank=bank)
+        mix = BlurMix().eased(hardness)
+        return lambda clean, flow, generator: blur(clean, generator=generator, flow=flow, mix=mix)
+    return lambda clean, _, generator: rain(clean, generator=generator, bank=bank)
 
 
 def degrade_batch(

@@ -90,7 +90,7 @@ class TrainOptions:
 MAY_CHANGE_ON_RESUME = frozenset(
     {"device", "compile", "threads", "workers", "validate_every", "checkpoint_every"}
 )
-"""Options that do not affect what is computed, only where and how often it is looked at."""
+"""Options that do not affect the result: device, speed, and the times of looking at it."""
 
 PRESETS: dict[str, dict[Task, dict[str, Any]]] = {
     "default": {

@@ -155,7 +155,8 @@ class _Trainer:
         on_step: Callable[[TrainingState], None] | None,
     ) -> LFDN:
         """Run the steps that are left."""
-        options, state, leads = self._options, self._state, self._rank.is_leader
+        options, state = self._options, self._state
+        leads = self._rank.is_leader
         forward = self._wrap_network()
         began_s = time.monotonic()
         seconds_before = state.seconds

@@ -36,7 +36,8 @@ def test_a_drop_falls() -> None:
     layer = RainLayer(400, 20, 0.5, 1, 1, 0.5)
     rain, drop = FallingRain(360, 240, seed=1), np.array([[0.5, 0.3, 0.5, 0.5, 1.0]])
     rows = [
-        np.average(np.arange(360), weights=rain._draw_streaks(layer, drop, n).sum(1)) for n in (0, 1)
+        np.average(np.arange(360), weights=rain._draw_streaks(layer, drop, n).sum(1))
+        for n in (0, 1)
     ]
     assert rows[1] - rows[0] == pytest.approx(20, abs=0.5)
 
