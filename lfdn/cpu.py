@@ -78,7 +78,11 @@ def fuse_first_convs(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) ->
 
 
 class CpuLFDN(nn.Module):
-    """An LFDN as `optimize_for_cpu` rewrites it, for inference only."""
+    """An LFDN as `optimize_for_cpu` rewrites it, for inference only.
+
+    Its scratch buffers: `half a` and `half b`, features at half the image's size, which entry and
+    decoder use in turn; `group`, the outputs of all blocks; `u`, the input of `_Block`'s product.
+    """
 
     @torch.no_grad()
     def __init__(self, network: LFDN) -> None:

@@ -91,7 +91,7 @@ class RowConv:
 
     Args:
         weight: `[O, I, 3, 3]`, copied.
-        bias: `[O]`, or None.
+        bias: `[O]`, not copied; or None.
         scratch: Where intermediate results are; may be shared by all convolutions of a network.
         pixel_shuffle: Let a pixel shuffle by 2 follow: the result is `[2H, 2W, O/4]`.
     """
