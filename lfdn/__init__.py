@@ -1,6 +1,6 @@
 """LFDN, a lightweight network that removes rain and motion blur from images.
 
-Knows tensors and image files, nothing of video; `lfdn_video` builds on it for videos.
+It knows tensors and image files, nothing of video: that is `lfdn_video`, which builds on it.
 """
 
 from lfdn.config import LFDNConfig

@@ -39,7 +39,11 @@ class WeightsError(ValueError):
 
 
 def available() -> tuple[str, ...]:
-    """List the tasks whose weights come with the package, such as `derain`, sorted."""
+    """List the tasks whose weights come with the package.
+
+    Returns:
+        Their names, such as `derain`, sorted; each is an argument of `load`.
+    """
     return tuple(sorted(_read_index()))
 
 

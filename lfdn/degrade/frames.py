@@ -53,17 +53,16 @@ SHAKE_FREQUENCIES = (0.043, 0.097, 0.171, 0.293)  # per frame: hand-held, 1 to 9
 
 
 class FallingRain:
-    """Moving rain for frames of one size. Frames may be asked for in any order."""
+    """Moving rain for frames of one size, which may be rained on in any order.
+
+    Args:
+        height: Height of the frames in px.
+        width: Width of the frames in px.
+        seed: Makes the rain repeatable.
+        density: Number of drops, as a factor on that of heavy rain.
+    """
 
     def __init__(self, height: int, width: int, *, seed: int, density: float = 1.0) -> None:
-        """Place the drops.
-
-        Args:
-            height: Height of the frames in px.
-            width: Width of the frames in px.
-            seed: Makes the rain repeatable.
-            density: Number of drops, as a factor on that of heavy rain.
-        """
         self.height = height
         self.width = width
         self._scale = height / REFERENCE_HEIGHT_PX
@@ -118,20 +117,19 @@ class FallingRain:
 
 
 class ShakenCamera:
-    """A hand-held camera with a long exposure. Frames pass through it in their order."""
+    """A hand-held camera with a long exposure. Frames pass through it in their order.
+
+    Args:
+        seed: Makes the shake repeatable.
+        exposure: Share of a frame's time (0…1) during which the shutter is open.
+        gamma: Gamma of the camera; light is averaged after undoing it.
+        shake: Strength of the shake: 0 is a tripod, 1 moves the frame by up to 1/60 of its shorter
+            side during an exposure.
+    """
 
     def __init__(
         self, *, seed: int, exposure: float = 0.8, gamma: float = GAMMA, shake: float = 1.0
     ) -> None:
-        """Draw the camera's shake.
-
-        Args:
-            seed: Makes the shake repeatable.
-            exposure: Share of a frame's time (0…1) during which the shutter is open.
-            gamma: Gamma of the camera; light is averaged after undoing it.
-            shake: Strength of the shake: 0 is a tripod, 1 moves the frame by up to 1/60 of its
-                shorter side during an exposure.
-        """
         generator = np.random.default_rng(seed)
         self._phases = generator.uniform(0, 2 * math.pi, (len(SHAKE_FREQUENCIES), 3))
         self._exposure = exposure
