@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lfdn
 import lfdn.model
-from lfdn.int8 import compiled
+from lfdn.int8 import compile_for_cpu
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.options import InferenceOptions
 
@@ -107,15 +107,15 @@ def backend(name: str, task: str, device: str) -> Backend:
 def _openvino(task: str) -> Run:
     import openvino
 
-    from lfdn.calibrate import convert
+    from lfdn.calibrate import convert_to_openvino
 
-    core, model, requests = openvino.Core(), convert(lfdn.load(task)), {}
+    core, model, requests = openvino.Core(), convert_to_openvino(lfdn.load(task)), {}
 
     def called(image: Tensor) -> Tensor:
         padded = lfdn.model.pad_to_multiple(image, 16).contiguous()
         if padded.shape not in requests:
             model.reshape(list(padded.shape))
-            requests[padded.shape] = compiled(core, model).create_infer_request()
+            requests[padded.shape] = compile_for_cpu(core, model).create_infer_request()
         found: dict[Any, Any] = requests[padded.shape].infer([padded.numpy()])
         change = torch.from_numpy(next(iter(found.values())))
         return (image + change[..., : image.shape[2], : image.shape[3]]).clamp(0, 1)

@@ -1,9 +1,10 @@
-"""LFDN, a lightweight network that takes rain and motion blur out of pictures.
+"""LFDN, a lightweight network that removes rain and motion blur from images.
 
-Knows tensors and image files, nothing of video; video is `lfdn_video`, which stands on this.
+It knows tensors and image files, nothing of video: that is `lfdn_video`, which builds on it.
 """
 
-from lfdn.model import LFDN, LFDNConfig
+from lfdn.config import LFDNConfig
+from lfdn.model import LFDN
 from lfdn.weights import WeightsError, available, load
 
 __all__ = ["LFDN", "LFDNConfig", "WeightsError", "available", "load"]

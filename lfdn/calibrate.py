@@ -1,23 +1,23 @@
-"""Makes the 8-bit form of a network, from pictures that show what values its layers have.
+"""Post-training quantization by NNCF: from a network to the file that `lfdn.int8` reads.
 
-NNCF's post-training quantization: nothing is trained, a few dozen pictures go through the network.
-For those who package weights; users read the result with `quantized.py` and need no NNCF.
+Nothing is trained: a few dozen images pass through the network to show the range of its
+activations. This is for those who package weights; users of the result need no NNCF.
 
-The network is first rearranged as far as OpenVINO gains by it: the first two convolutions become
-one, and ALFM's products are written over rows. The first layer, the encoder and the last layer stay
-in float: what the encoder rounds is carried on through every sum behind it. Ranges are those with
-the least error for the histogram of what was seen (docs/log.md, 2026-11-26).
+The network is first rewritten where OpenVINO gains by it: the first two convolutions become one,
+and ALFM's products are written over rows. The first layer, the encoder and the last layer stay in
+float32: the encoder's rounding would be carried on through all sums behind it. Activation ranges
+are those with the least error over the histogram of what was seen (docs/log.md, 2026-11-26).
 """
 
 import copy
 import json
 import warnings
 import zipfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import cast
 
 import nncf
 import openvino
@@ -27,43 +27,69 @@ from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from torch import Tensor, nn
 
-from lfdn.cpu import first_two_as_one
-from lfdn.datasets.data import Sample, to_tensor
-from lfdn.degrade import blur, rain
+from lfdn.cpu import fuse_first_convs
 from lfdn.int8 import ABOUT, CONSTANTS, FORMAT, MODEL
 from lfdn.model import ALFM, LFDN, MSHF, AttentionFusion, DownBlock
 
-CALIBRATION_PX = 320
-IN_FLOAT = (r".*entry\.(both|head|reduce).*", r".*encoder.*", r".*decoder\.3.*")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # of what is in the zip, so that the same makes the same file
+KEPT_IN_FLOAT = (r".*entry\.(fused|head|reduce).*", r".*encoder.*", r".*decoder\.3.*")
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file, byte for byte
 
 
-def convert(network: LFDN) -> openvino.Model:
-    """The change of a picture `[1, 3, H, W]` with sides that are multiples of 16, in float32."""
-    module = _Changes(copy.deepcopy(network).eval())
+def convert_to_openvino(network: LFDN) -> openvino.Model:
+    """Convert a network to OpenVINO, in float32.
+
+    Args:
+        network: Of the default's parts; left as it is.
+
+    Returns:
+        A model from an image, `[1, 3, H, W]` in 0…1 with sides that are multiples of 16, to its
+        residual.
+
+    Raises:
+        TypeError: The network has another encoder or fusion than the default's.
+    """
+    module = _ResidualNetwork(copy.deepcopy(network).eval())
     with _without_warnings():
         return openvino.convert_model(module, example_input=torch.rand(1, 3, 64, 64))
 
 
-def quantize(network: LFDN, pictures: Sequence[Tensor]) -> openvino.Model:
-    """`convert`, in 8 bit. `pictures`: degraded ones, all of one size."""
-    model = convert(network)
-    model.reshape(list(pictures[0].shape))
+def quantize(network: LFDN, images: Sequence[Tensor]) -> openvino.Model:
+    """Convert a network to OpenVINO and quantize it to 8 bit.
+
+    Args:
+        network: As for `convert_to_openvino`.
+        images: Degraded images that show the range of activations, float32 `[1, 3, H, W]` in 0…1,
+            all of one size. At least one.
+
+    Returns:
+        The model, like that of `convert_to_openvino`.
+
+    Raises:
+        TypeError: As for `convert_to_openvino`.
+    """
+    model = convert_to_openvino(network)
+    model.reshape(list(images[0].shape))
     ranges = RangeEstimatorParametersSet.HISTOGRAM
     options = AdvancedQuantizationParameters(activations_range_estimator_params=ranges)
     with _without_warnings():
         return nncf.quantize(
             model,
-            nncf.Dataset([picture.numpy() for picture in pictures]),
-            subset_size=len(pictures),
+            nncf.Dataset([image.numpy() for image in images]),
+            subset_size=len(images),
             preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=nncf.IgnoredScope(patterns=list(IN_FLOAT), validate=False),
+            ignored_scope=nncf.IgnoredScope(patterns=list(KEPT_IN_FLOAT), validate=False),
             advanced_parameters=options,
         )
 
 
-def save(model: openvino.Model, path: Path, *, digest: str) -> None:
-    """Write the file that `load_quantized` reads. `digest`: of the weights it was made from."""
+def save_quantized(model: openvino.Model, path: Path, *, digest: str) -> None:
+    """Write the file that `lfdn.int8.load_quantized` reads.
+
+    Args:
+        model: A result of `quantize`.
+        path: The file; replaced if it exists.
+        digest: Digest of the weights that the model was made from (`lfdn.weights.read_header`).
+    """
     about = {"format": FORMAT, "digest": digest}
     about |= {"openvino": openvino.__version__, "nncf": nncf.__version__}
     with TemporaryDirectory() as folder:
@@ -72,57 +98,34 @@ def save(model: openvino.Model, path: Path, *, digest: str) -> None:
     parts[ABOUT] = (json.dumps(about, indent=1) + "\n").encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in parts.items():
-            file.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
-
-
-def calibration_pictures(
-    samples: Iterable[Sample], *, task: str, seed: int, bank: Tensor | None = None
-) -> Iterator[Tensor]:
-    """The degraded middle of each sample, `[1, 3, 320, 320]`; clean ones are degraded first."""
-    generator = torch.Generator().manual_seed(seed)
-    for sample in samples:
-        picture = sample.degraded or sample.clean
-        image = _middle(to_tensor(picture.read()))
-        if image is None:
-            continue
-        if sample.degraded is None:
-            degrade: Any = rain if task == "derain" else blur
-            options = {"bank": bank} if task == "derain" else {}
-            image, _ = degrade(image, generator=generator, **options)
-        yield image
+            file.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
 def _without_warnings() -> Generator[None]:
-    """Both libraries warn of how they use torch, which is not ours to change."""
+    """Silence OpenVINO and NNCF, which warn of their own use of torch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _middle(image: Tensor) -> Tensor | None:
-    height, width = image.shape[-2:]
-    if min(height, width) < CALIBRATION_PX:
-        return None
-    top, left = (height - CALIBRATION_PX) // 2, (width - CALIBRATION_PX) // 2
-    return image[..., top : top + CALIBRATION_PX, left : left + CALIBRATION_PX].contiguous()
-
-
-class _Changes(nn.Module):
-    """What an LFDN adds to a picture that needs no padding."""
+class _ResidualNetwork(nn.Module):
+    """The residual of an LFDN, without padding, written for OpenVINO."""
 
     def __init__(self, network: LFDN) -> None:
         super().__init__()
         if not isinstance(network.encoder, MSHF) or not isinstance(network.fusion, AttentionFusion):
             raise TypeError("encoder, fusion: only the default's parts can be converted")
         self.entry = _Entry(network.head, network.encoder.down_1)
-        self.encoder, self.blocks, self.decoder = network.encoder, network.blocks, network.decoder
+        self.encoder = network.encoder
+        self.blocks = network.blocks
+        self.decoder = network.decoder
         network.fusion.alfm = cast("ALFM", _RowALFM(network.fusion.alfm))
         self.fusion = network.fusion
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         encoder = self.encoder
-        f2 = encoder.res_2(encoder.down_2(self.entry(picture)))
+        f2 = encoder.res_2(encoder.down_2(self.entry(image)))
         f3 = encoder.res_3(encoder.down_3(f2))
         f4 = encoder.res_4(encoder.down_4(f3))
         f3 = encoder.fuse_3(f3 + encoder.up_4(f4))
@@ -131,32 +134,35 @@ class _Changes(nn.Module):
         for block in self.blocks:
             features = block(features)
             outputs.append(features)
-        change: Tensor = self.decoder(self.fusion(outputs))
-        return change
+        residual: Tensor = self.decoder(self.fusion(outputs))
+        return residual
 
 
 class _Entry(nn.Module):
-    """f1 of the picture. See `lfdn.cpu`, which does the same."""
+    """Head and first downblock, to f1, with their first two convolutions fused as in `lfdn.cpu`."""
 
     def __init__(self, head: nn.Conv2d, down: DownBlock) -> None:
         super().__init__()
-        self.head, self.reduce, self.refine = head, down.reduce, down.refine
-        self.both = first_two_as_one(head, down.reduce, padding=2)
+        self.head = head
+        self.reduce = down.reduce
+        self.refine = down.refine
+        self.fused = fuse_first_convs(head, down.reduce, padding=2)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        first_row = self.reduce(self.head(picture[:, :, :3])[:, :, :2])
-        first_column = self.reduce(self.head(picture[..., :3])[..., :2])
-        f1 = torch.cat([first_column, self.both(picture)[..., 1:]], dim=3)
+    def forward(self, image: Tensor) -> Tensor:
+        first_row = self.reduce(self.head(image[:, :, :3])[:, :, :2])
+        first_column = self.reduce(self.head(image[..., :3])[..., :2])
+        f1 = torch.cat([first_column, self.fused(image)[..., 1:]], dim=3)
         f1 = torch.cat([first_row, f1[:, :, 1:]], dim=2)
         return F.relu(self.refine(F.relu(f1)))
 
 
 class _RowALFM(nn.Module):
-    """ALFM on `[H * W, C]`, which is how channels lie in OpenVINO's memory."""
+    """ALFM on rows `[H * W, C]`, the order of channels in OpenVINO's memory."""
 
     def __init__(self, alfm: ALFM) -> None:
         super().__init__()
-        self.theta, self.gram = alfm.theta, alfm.gram
+        self.theta = alfm.theta
+        self.gram = alfm.gram
 
     def forward(self, group: Tensor) -> Tensor:
         rows = group.permute(0, 2, 3, 1).flatten(1, 2)

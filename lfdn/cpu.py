@@ -1,27 +1,25 @@
-"""The same network for inference on a CPU: the same result but for rounding, in less time.
+"""The network for inference on a CPU: the same result, except for rounding, in less time.
 
-`rearranged(network)` gives a module with the contract of `LFDN.forward`. What it does differently
-is all linear algebra; nothing is approximated. What stands in `lfdn.model`, and what is computed
-instead:
+`optimize_for_cpu(network)` gives a module with the contract of `LFDN.forward`. All it does
+differently is linear algebra; nothing is approximated. On the left what `lfdn.model` has, on the
+right what is computed instead:
 
-    3x3 convolutions           Half of the multiplications (`rowconv.py`), but for the narrow ones.
-    head, first strided conv   One 5x5 convolution of stride 2. Nothing stands between the two, so
-                               the tensor of full size with 50 channels never exists. Its first row
-                               and column, where the zeros around it matter, are computed apart.
-    conv(x) + x in an FDNB     One convolution, with 1 added in the middle of its kernel.
-    FDNB after its 3x3 convs   Distil, norm, merge and CCA are affine in u `[N, 2C]`, the features
-                               they work on, with factors that depend on u's mean and covariance
-                               alone. Those are one product, the block's output is another.
-    ALFM, then a 3x3 conv      theta * attention + 1 is a 1x1 convolution; it is multiplied into the
-                               kernel of the convolution behind it.
+    3x3 convolutions           Half of the multiplications (`lfdn.winograd`), if wide enough.
+    head, first strided conv   One 5x5 convolution of stride 2. There is nothing between the two, so
+                               the tensor of full size with 50 channels never exists. The first row
+                               and column, where zero padding matters, are computed separately.
+    conv(x) + x in an FDNB     One convolution, with 1 added at the centre of its kernel.
+    FDNB after its 3x3 convs   Distil, norm, merge and CCA as one matrix product: see `_Block`.
+    ALFM, then a 3x3 conv      θ · attention + 1 is a 1x1 convolution; it is multiplied into the
+                               kernel of the convolution after it.
     ACFM across channels       A 1x1 convolution with a tridiagonal kernel.
-    pixel shuffle              Rows are written where they belong in the picture of twice the size.
+    pixel shuffle              Rows are written to their places in the image of twice the size.
     sums, ReLU                 In place, while the rows are in the cache.
 
-Pictures are `[H, W, C]` on the way. The largest ones live in memory that is used again for the next
-picture, of each thread's own: several may run this at once. Only networks of the default's parts
-are rearranged; others come back as they are. Pictures of a batch are done one by one, as the
-kernels depend on the picture. Float32, without autocast.
+Features are `[H, W, C]`. The largest ones are in memory that is reused for the next image, of each
+thread's own: several threads may run one module. Only networks of the default's parts are
+rewritten. Images of a batch are restored one by one, as the kernels depend on the image. Float32,
+without autocast.
 """
 
 from typing import cast
@@ -43,32 +41,48 @@ from lfdn.model import (
     UpBlock,
     pad_to_multiple,
 )
-from lfdn.winograd import RowConv, Scratch, shuffled
+from lfdn.winograd import RowConv, Scratch, reorder_for_pixel_shuffle
 
 ENTRY_BAND_ROWS = 40  # of the first convolution's result; few enough to stay in the cache
 
 
-def rearranged(network: LFDN) -> nn.Module:
-    """`network` in eval mode for inference, its own weights copied; or itself, if it is another."""
-    usual = network.config.encoder == "mshf" and network.config.block == "fdnb"
-    if not usual or network.config.fusion != "attention":
+def optimize_for_cpu(network: LFDN) -> nn.Module:
+    """Rewrite a network for fast inference on a CPU.
+
+    Args:
+        network: On the CPU, in float32. Its weights are copied; it is left as it is.
+
+    Returns:
+        A module with the contract of `LFDN.forward`, for inference only; `network` itself if it has
+        other parts than the default's.
+    """
+    default = network.config.encoder == "mshf" and network.config.block == "fdnb"
+    if not default or network.config.fusion != "attention":
         return network
-    return Rearranged(network)
+    return CpuLFDN(network)
 
 
-def first_two_as_one(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) -> nn.Conv2d:
-    """The 5x5 convolution that is `head`, then `reduce`, but for the first row and column."""
+def fuse_first_convs(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) -> nn.Conv2d:
+    """Fuse `head` and the strided `reduce` after it into one 5x5 convolution of stride 2.
+
+    The result differs in the first row and column: there `reduce` pads the result of `head` with
+    zeros, which is not what `head` gives for a padded image.
+    """
     first, second = head.weight.double(), reduce.weight.double()
     # The composition of two correlations is the full convolution of their kernels.
     kernel = F.conv_transpose2d(second, first)
-    bias = second.sum(dim=(2, 3)) @ _bias(head).double() + _bias(reduce).double()
-    both = nn.Conv2d(head.in_channels, reduce.out_channels, 5, stride=2, padding=padding)
-    _fill(both, kernel, bias)
-    return both
+    bias = second.sum(dim=(2, 3)) @ _get_bias(head).double() + _get_bias(reduce).double()
+    fused = nn.Conv2d(head.in_channels, reduce.out_channels, 5, stride=2, padding=padding)
+    _fill(fused, kernel, bias)
+    return fused
 
 
-class Rearranged(nn.Module):
-    """See `rearranged`."""
+class CpuLFDN(nn.Module):
+    """An LFDN as `optimize_for_cpu` rewrites it, for inference only.
+
+    Its scratch buffers: `half a` and `half b`, features at half the image's size, which entry and
+    decoder use in turn; `group`, the outputs of all blocks; `u`, the input of `_Block`'s product.
+    """
 
     @torch.no_grad()
     def __init__(self, network: LFDN) -> None:
@@ -86,7 +100,9 @@ class Rearranged(nn.Module):
                 *(encoder.fuse_3, encoder.fuse_2),
             )
         )
-        self._up_4, self._up_3 = (_up(block, scratch) for block in (encoder.up_4, encoder.up_3))
+        self._up_4, self._up_3 = (
+            _build_up(block, scratch) for block in (encoder.up_4, encoder.up_3)
+        )
         self.blocks = nn.ModuleList(
             _Block(cast("FDNB", block), scratch) for block in network.blocks
         )
@@ -95,68 +111,70 @@ class Rearranged(nn.Module):
         self._first, self._second = (
             _Res(cast("ResBlock", block), scratch) for block in (first, second)
         )
-        self._up = _up(cast("UpBlock", up), scratch)
-        self.tail = _copied(cast("UpBlock", tail).conv)
-        _fill(self.tail, shuffled(self.tail.weight), shuffled(_bias(self.tail)))
-        self._channels = network.config.channels
+        self._up = _build_up(cast("UpBlock", up), scratch)
+        self.tail = _build_tail(cast("UpBlock", tail))
         self._residual = network.config.residual
 
     @torch.inference_mode()
     def forward(self, image: Tensor) -> Tensor:
-        restored = [self._one(image[index : index + 1]) for index in range(len(image))]
+        restored = [self._restore(image[index : index + 1]) for index in range(len(image))]
         return restored[0] if len(restored) == 1 else torch.cat(restored)
 
-    def _one(self, image: Tensor) -> Tensor:
-        picture = pad_to_multiple(image, STRIDE_PX)[0].permute(1, 2, 0).contiguous()
-        f2 = self._res_2(self._down_2(self.entry(picture)))
+    def _restore(self, image: Tensor) -> Tensor:
+        """Restore one image, `[1, 3, H, W]`."""
+        pixels = pad_to_multiple(image, STRIDE_PX)[0].permute(1, 2, 0).contiguous()
+        f2 = self._res_2(self._down_2(self.entry(pixels)))
         f3 = self._res_3(self._down_3(f2))
         f4 = self._res_4(self._down_4(f3))
         f3 = self._fuse_3(self._up_4(f4, f3, add=True))
         features = self._fuse_2(self._up_3(f3, f2, add=True))
         height, width, channels = features.shape
-        group = self._scratch.take("group", height, width, len(self.blocks) * channels)
+        # The blocks write their outputs side by side: ALFM's concatenation without a copy.
+        group = self._scratch.get_buffer("group", height, width, len(self.blocks) * channels)
         for index, block in enumerate(self.blocks):
             out = group[..., index * channels : (index + 1) * channels]
             features = block(features, out)
         fused = self._first(self.fusion(group, features))
-        large = self._scratch.take("half a", 2 * height, 2 * width, channels)
-        change = _conv(self.tail, self._second(self._up(fused, large)))
-        restored = self._enlarged(change, picture)[: image.shape[2], : image.shape[3]]
+        large = self._scratch.get_buffer("half a", 2 * height, 2 * width, channels)
+        residual = _convolve(self.tail, self._second(self._up(fused, large)))
+        restored = self._shuffle_and_add(residual, pixels)[: image.shape[2], : image.shape[3]]
         return restored.permute(2, 0, 1)[None]
 
-    def _enlarged(self, change: Tensor, picture: Tensor) -> Tensor:
-        """The tail's pixel shuffle, and the sum."""
-        height, width, _ = change.shape
-        pixels = change.view(height, width, 2, -1).transpose(1, 2)
-        restored = torch.empty_like(picture)
+    def _shuffle_and_add(self, residual: Tensor, pixels: Tensor) -> Tensor:
+        """The tail's pixel shuffle, and the sum with the input."""
+        height, width, _ = residual.shape
+        shuffled = residual.view(height, width, 2, -1).transpose(1, 2)
+        restored = torch.empty_like(pixels)
         shape = (height, 2, width, -1)
         if self._residual:
-            torch.add(picture.view(shape), pixels, out=restored.view(shape))
+            torch.add(pixels.view(shape), shuffled, out=restored.view(shape))
         else:
-            restored.view(shape).copy_(pixels)
+            restored.view(shape).copy_(shuffled)
         return restored
 
 
 class _Entry(nn.Module):
-    """f1 of the picture: head and first downblock."""
+    """Head and first downblock: `[H, W, 3]` to f1."""
 
     def __init__(self, head: nn.Conv2d, down: DownBlock, scratch: Scratch) -> None:
         super().__init__()
-        self.head, self.reduce = head, down.reduce
-        self.both = first_two_as_one(head, down.reduce)
-        self._refine, self._scratch = _row_conv(down.refine, scratch), scratch
+        self.head = head
+        self.reduce = down.reduce
+        self.fused = fuse_first_convs(head, down.reduce)
+        self._refine = _build_row_conv(down.refine, scratch)
+        self._scratch = scratch
 
-    def forward(self, picture: Tensor) -> Tensor:
-        height, width = picture.shape[0] // 2, picture.shape[1] // 2
-        reduced = self._scratch.take("half a", height, width, self.both.out_channels)
-        around = F.pad(picture, (0, 0, 2, 2, 2, 2))
+    def forward(self, pixels: Tensor) -> Tensor:
+        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+        reduced = self._scratch.get_buffer("half a", height, width, self.fused.out_channels)
+        padded = F.pad(pixels, (0, 0, 2, 2, 2, 2))
         for top in range(0, height, ENTRY_BAND_ROWS):
             bottom = min(top + ENTRY_BAND_ROWS, height)
-            band = _conv(self.both, around[2 * top : 2 * bottom + 3])
+            band = _convolve(self.fused, padded[2 * top : 2 * bottom + 3])
             torch.clamp_min(band, 0, out=reduced[top:bottom])
-        reduced[:1] = _conv(self.reduce, _conv(self.head, picture[:3])[:2]).relu_()
-        reduced[:, :1] = _conv(self.reduce, _conv(self.head, picture[:, :3])[:, :2]).relu_()
-        refined = self._scratch.take("half b", height, width, self._refine.outputs)
+        reduced[:1] = _convolve(self.reduce, _convolve(self.head, pixels[:3])[:2]).relu_()
+        reduced[:, :1] = _convolve(self.reduce, _convolve(self.head, pixels[:, :3])[:, :2]).relu_()
+        refined = self._scratch.get_buffer("half b", height, width, self._refine.outputs)
         return self._refine(reduced, refined, relu=True)
 
 
@@ -165,68 +183,90 @@ class _Down(nn.Module):
 
     def __init__(self, block: DownBlock, scratch: Scratch) -> None:
         super().__init__()
-        self.reduce, self._refine = block.reduce, _row_conv(block.refine, scratch)
+        self.reduce = block.reduce
+        self._refine = _build_row_conv(block.refine, scratch)
 
     def forward(self, features: Tensor) -> Tensor:
-        reduced = _conv(self.reduce, features).relu_()
+        reduced = _convolve(self.reduce, features).relu_()
         out = reduced.new_empty(*reduced.shape[:2], self._refine.outputs)
         return self._refine(reduced, out, relu=True)
 
 
 class _Res:
-    """A residual block, in place."""
+    """A residual block, in place: its input is overwritten by its output."""
 
     def __init__(self, block: ResBlock, scratch: Scratch) -> None:
         self._conv_1, self._conv_2 = (
-            _row_conv(conv, scratch) for conv in (block.conv_1, block.conv_2)
+            _build_row_conv(conv, scratch) for conv in (block.conv_1, block.conv_2)
         )
         self._scratch = scratch
 
     def __call__(self, features: Tensor) -> Tensor:
-        between = self._scratch.take("half b", *features.shape)
+        between = self._scratch.get_buffer("half b", *features.shape)
         return self._conv_2(self._conv_1(features, between, relu=True), features, add=True)
 
 
 class _Block(nn.Module):
-    """An FDNB."""
+    """An FDNB, with everything after its 3x3 convolutions folded into one matrix product.
+
+    Let u be the 2C features of a position: the left half of the split, the three coarse features
+    after their ReLU (the third one convolved once more). Of all positions, m is their mean and S
+    their covariance. `lfdn.model.FDNB` computes, position by position,
+
+        d = D u + b_D               distil: D is block diagonal, with 1 for the last quarter
+        n = s ⊙ (d - mean(d))       instance norm; s = 1 and no mean for the last quarter
+        y = M n + b_M               merge
+        x + g ⊙ y                   CCA: g depends on the mean and the deviation of y
+
+    All of it is affine in u, with statistics that follow from m and S without computing d, n or y:
+    the variances of A u are the diagonal of A S Aᵀ. Distil's bias cancels against its mean. So
+
+        s = 1 / sqrt(diag(D S Dᵀ) + ε)
+        y = A u + c                 with A = M diag(s) D, c = b_M - A m'
+        mean(y) = A m + c           var(y) = diag(A S Aᵀ)
+        x + g ⊙ y = x + (diag(g) A) u + g ⊙ c
+
+    where m' is m with zeros in the last quarter, which is not normalized. Two products over all
+    positions are left: uᵀu for S, and the last line.
+    """
 
     def __init__(self, block: FDNB, scratch: Scratch) -> None:
         super().__init__()
         self.coarse_1, self.coarse_2, self.coarse_3 = (
-            _plus_identity(conv) for conv in (block.coarse_1, block.coarse_2, block.coarse_3)
+            _fold_identity(conv) for conv in (block.coarse_1, block.coarse_2, block.coarse_3)
         )
         self.coarse_4 = block.coarse_4
         self._half = half = block.coarse_4.in_channels
-        distil = [_matrix(conv) for conv in (block.distil_1, block.distil_2, block.distil_3)]
-        merge = _matrix(block.merge)
+        distil = [_get_matrix(conv) for conv in (block.distil_1, block.distil_2, block.distil_3)]
+        merge = _get_matrix(block.merge)
         self.attention = block.attention
         blocks = torch.block_diag(*distil, torch.eye(half))  # type: ignore[no-untyped-call]  # torch
         self.register_buffer("distil", blocks)
         self.register_buffer("merge", merge)
-        self.register_buffer("bias", _bias(block.merge).detach().clone())
+        self.register_buffer("bias", _get_bias(block.merge).detach().clone())
         self._scratch = scratch
 
     def forward(self, features: Tensor, out: Tensor) -> Tensor:
+        """The block of `features` `[H, W, C]`, written to `out`, which need not be contiguous."""
         left, right = features.chunk(2, dim=2)
-        coarse_1 = _conv(self.coarse_1, right).relu_()
-        coarse_2 = _conv(self.coarse_2, coarse_1).relu_()
-        coarse_3 = _conv(self.coarse_3, coarse_2).relu_()
-        coarse_4 = _conv(self.coarse_4, coarse_3)
-        both = self._scratch.take("u", *features.shape[:2], 4 * self._half)
-        torch.cat([left, coarse_1, coarse_2, coarse_4], dim=2, out=both)
-        u = both.flatten(0, 1)
-        mean, covariance = _moments(u)
-        # Norm: what the three distilled ones are divided by; the last one is left as it is.
+        coarse_1 = _convolve(self.coarse_1, right).relu_()
+        coarse_2 = _convolve(self.coarse_2, coarse_1).relu_()
+        coarse_3 = _convolve(self.coarse_3, coarse_2).relu_()
+        coarse_4 = _convolve(self.coarse_4, coarse_3)
+        stacked = self._scratch.get_buffer("u", *features.shape[:2], 4 * self._half)
+        torch.cat([left, coarse_1, coarse_2, coarse_4], dim=2, out=stacked)
+        u = stacked.flatten(0, 1)
+        mean, covariance = _compute_moments(u)
         distil = cast("Tensor", self.distil)
-        variance = ((distil @ covariance) * distil).sum(dim=1)
+        variance = ((distil @ covariance) * distil).sum(dim=1)  # diag(D S Dᵀ)
         scale = torch.rsqrt(variance + NORM_EPSILON)
         scale[3 * self._half :] = 1
         centre = mean.clone()
         centre[3 * self._half :] = 0
         matrix = cast("Tensor", self.merge) @ (scale[:, None] * distil)
         offset = cast("Tensor", self.bias) - matrix @ centre
-        # CCA: the merged channels' mean and variance follow from u's.
         merged_mean = matrix @ mean + offset
+        # Rounding may leave a variance of nearly zero just below it.
         merged_variance = ((matrix @ covariance) * matrix).sum(dim=1).clamp_(min=0)
         contrast = (merged_variance + NORM_EPSILON).sqrt() + merged_mean
         squeezed = F.relu(self.attention.squeeze(contrast[None, :, None, None]))
@@ -238,15 +278,23 @@ class _Block(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """ALFM and its convolution, and ACFM."""
+    """ALFM and the convolution after it, and ACFM.
+
+    ALFM is (θ · attention + 1) f_g: for one image a 1x1 convolution, whose product with the kernel
+    of the 3x3 convolution is a 3x3 convolution again. Its kernel is transformed for each image,
+    which is small work beside a pass over N·C channels.
+    """
 
     def __init__(self, fusion: AttentionFusion, gram: str, scratch: Scratch) -> None:
         super().__init__()
-        self.reduce, self.theta, self.gram = fusion.reduce, fusion.alfm.theta, gram
+        self.reduce = fusion.reduce
+        self.theta = fusion.alfm.theta
+        self.gram = gram
         self.acfm = _ChannelFusion(fusion.acfm, fusion.reduce.out_channels)
         self._scratch = scratch
 
     def forward(self, group: Tensor, last: Tensor) -> Tensor:
+        """`group`: the outputs of all blocks, `[H, W, N·C]`; `last`: of the last, `[H, W, C]`."""
         rows = group.flatten(0, 1)
         products = rows.T @ rows
         if self.gram == "mean":
@@ -259,7 +307,7 @@ class _Fusion(nn.Module):
 
 
 class _ChannelFusion(nn.Module):
-    """ACFM."""
+    """ACFM. Its 3x1x1 convolution across channels is a 1x1 one with a tridiagonal kernel."""
 
     def __init__(self, acfm: ACFM, channels: int) -> None:
         super().__init__()
@@ -267,67 +315,69 @@ class _ChannelFusion(nn.Module):
         _fill(
             self.spatial,
             acfm.spatial.weight.expand(channels, 1, 3, 3),
-            _bias(acfm.spatial).expand(channels),
+            _get_bias(acfm.spatial).expand(channels),
         )
         before, here, after = acfm.across.weight.detach().view(3)
         tridiagonal = here * torch.eye(channels)
         tridiagonal += before * torch.diag(torch.ones(channels - 1), -1)
         tridiagonal += after * torch.diag(torch.ones(channels - 1), 1)
         self.across = nn.Conv2d(channels, channels, 1)
-        _fill(self.across, tridiagonal[..., None, None], _bias(acfm.across).expand(channels))
+        _fill(self.across, tridiagonal[..., None, None], _get_bias(acfm.across).expand(channels))
         self.alpha = acfm.alpha
 
     def forward(self, features: Tensor) -> Tensor:
-        gate = _conv(self.across, _conv(self.spatial, features).relu_()).sigmoid_()
+        gate = _convolve(self.across, _convolve(self.spatial, features).relu_()).sigmoid_()
         return gate.mul_(self.alpha).add_(1).mul_(features)
 
 
-def _conv(conv: nn.Conv2d, picture: Tensor) -> Tensor:
-    """`[H, W, I]` to `[H, W, O]`."""
-    out: Tensor = conv(picture.permute(2, 0, 1)[None])
+def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """Apply PyTorch's own convolution: `[H, W, I]` to `[H, W, O]`, contiguous."""
+    out: Tensor = conv(features.permute(2, 0, 1)[None])
     return out[0].permute(1, 2, 0).contiguous()
 
 
-def _row_conv(conv: nn.Conv2d, scratch: Scratch) -> RowConv:
+def _build_row_conv(conv: nn.Conv2d, scratch: Scratch) -> RowConv:
     return RowConv(conv.weight, conv.bias, scratch)
 
 
-def _up(block: UpBlock, scratch: Scratch) -> RowConv:
-    return RowConv(block.conv.weight, block.conv.bias, scratch, doubles=True)
+def _build_up(block: UpBlock, scratch: Scratch) -> RowConv:
+    return RowConv(block.conv.weight, block.conv.bias, scratch, pixel_shuffle=True)
 
 
-def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+def _build_tail(block: UpBlock) -> nn.Conv2d:
+    """The last convolution, too narrow for `RowConv`, with its channels in that one's order."""
+    conv = block.conv
+    tail = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
+    _fill(tail, reorder_for_pixel_shuffle(conv.weight), reorder_for_pixel_shuffle(_get_bias(conv)))
+    return tail
+
+
+def _compute_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean `[C]` and covariance `[C, C]` of `[N, C]`."""
     mean = rows.mean(dim=0)
     return mean, torch.addmm(mean[:, None] * mean, rows.T, rows, beta=-1, alpha=1 / len(rows))
 
 
-def _plus_identity(conv: nn.Conv2d) -> nn.Conv2d:
-    """conv(x) + x."""
-    made = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
+def _fold_identity(conv: nn.Conv2d) -> nn.Conv2d:
+    """One convolution for conv(x) + x."""
+    folded = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
     identity = torch.zeros_like(conv.weight)
     identity[:, :, 1, 1] = torch.eye(conv.in_channels)
-    _fill(made, conv.weight + identity, _bias(conv))
-    return made
-
-
-def _copied(conv: nn.Conv2d) -> nn.Conv2d:
-    made = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
-    _fill(made, conv.weight, _bias(conv))
-    return made
+    _fill(folded, conv.weight + identity, _get_bias(conv))
+    return folded
 
 
 def _fill(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
     with torch.no_grad():
         conv.weight.copy_(weight)
-        _bias(conv).copy_(bias)
+        _get_bias(conv).copy_(bias)
 
 
-def _matrix(conv: nn.Conv2d) -> Tensor:
-    """The kernel of a 1x1 convolution."""
+def _get_matrix(conv: nn.Conv2d) -> Tensor:
+    """The kernel of a 1x1 convolution, `[O, I]`, copied."""
     return conv.weight.detach().flatten(1).clone()
 
 
-def _bias(conv: nn.Conv2d | nn.Conv1d) -> Tensor:
+def _get_bias(conv: nn.Conv2d | nn.Conv1d) -> Tensor:
     assert conv.bias is not None
     return conv.bias

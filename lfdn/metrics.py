@@ -1,7 +1,7 @@
-"""PSNR and SSIM, on RGB or on luma. Every function states its range; none guesses it.
+"""PSNR and SSIM, on RGB or on luma.
 
-All take `[B, C, H, W]` float tensors in 0…1 and return one value per image, `[B]`. Quantize to
-8 bits first (`quantize`) when a published protocol measures saved PNG files.
+Every function takes float tensors `[B, C, H, W]` in 0…1; none guesses the range. Published
+protocols measure saved PNG files: call `round_to_8_bit` first to reproduce them.
 """
 
 import torch
@@ -12,32 +12,55 @@ SSIM_SIGMA_PX = 1.5
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
-def quantize(image: Tensor) -> Tensor:
-    """Clamp to 0…1 and round to the 256 levels that an 8-bit file holds."""
+def round_to_8_bit(image: Tensor) -> Tensor:
+    """Clamp to 0…1 and round to the 256 levels that an 8-bit file can hold."""
     return (image.clamp(0, 1) * 255).round() / 255
 
 
 def luma(image: Tensor) -> Tensor:
-    """Y of MATLAB's rgb2ycbcr, which deraining papers use, in 16/255…235/255: `[B, 1, H, W]`."""
+    """Compute Y of MATLAB's rgb2ycbcr (BT.601, limited range), which deraining papers use.
+
+    Args:
+        image: RGB, `[B, 3, H, W]` in 0…1.
+
+    Returns:
+        `[B, 1, H, W]` in 16/255…235/255.
+    """
     red, green, blue = image.unbind(dim=1)
     y = (65.481 * red + 128.553 * green + 24.966 * blue + 16) / 255
     return y.unsqueeze(1)
 
 
 def psnr(image: Tensor, reference: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB for a peak of 1; `inf` where both are equal."""
+    """Compute the peak signal-to-noise ratio, for a peak of 1.
+
+    Args:
+        image: `[B, C, H, W]` in 0…1.
+        reference: Like `image`.
+
+    Returns:
+        dB, float64 `[B]`, over all channels together; `inf` where both are equal.
+    """
     error = (image.double() - reference.double()).square().mean(dim=(1, 2, 3))
     return -10 * torch.log10(error)
 
 
 def ssim(image: Tensor, reference: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) for a peak of 1, averaged over channels.
+    """Compute the structural similarity (Wang et al. 2004), for a peak of 1.
 
-    Gaussian window of 11 px, sigma 1.5, positions where it fits entirely: sides of 11 px or more.
+    The window is a Gaussian of 11 px with sigma 1.5. It is evaluated only where it fits entirely.
+
+    Args:
+        image: `[B, C, H, W]` in 0…1, with sides of 11 px or more.
+        reference: Like `image`.
+
+    Returns:
+        float64 `[B]`, averaged over positions and channels; 1 where both are equal.
     """
     line = _gaussian_line(image.device)
 
-    def blur(x: Tensor) -> Tensor:  # in float64 faster than a convolution
+    def blur(x: Tensor) -> Tensor:
+        # The window is separable. In float64, products with unfolded views beat a convolution.
         rows = x.unfold(-1, SSIM_WINDOW_PX, 1) @ line
         return rows.unfold(-2, SSIM_WINDOW_PX, 1) @ line
 
@@ -53,7 +76,7 @@ def ssim(image: Tensor, reference: Tensor) -> Tensor:
 
 
 def _gaussian_line(device: torch.device) -> Tensor:
-    """The window is its outer product with itself."""
+    """One axis of the window, `[11]`; the window is its outer product with itself."""
     offsets = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64, device=device)
     offsets = offsets - (SSIM_WINDOW_PX - 1) / 2
     line = torch.exp(-offsets.square() / (2 * SSIM_SIGMA_PX**2))

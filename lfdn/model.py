@@ -1,81 +1,22 @@
-"""LFDN, the Lightweight Fusion Distillation Network: its configuration and the whole network.
+"""LFDN, the Lightweight Fusion Distillation Network, whole. Its shape is set in `lfdn.config`.
 
-Read it downward, from the small blocks to `LFDN` at the end. It knows tensors only; files of
-weights are read in `lfdn.weights`, pictures in `lfdn.datasets.data`.
-
-Contract of `LFDN.forward`
-    In: RGB, float32 (or the dtype the module was moved to), shape `[B, 3, H, W]`, range 0…1,
-    upright, any `H >= 1` and `W >= 1`. Out: the restored picture, same shape, dtype and device.
-    The result is *not* clamped: it may leave 0…1 by a few hundredths, and the caller decides what
-    to do about that. Sides are padded to a multiple of 16 by reflection and cropped back.
-    Images of a batch do not influence each other.
-
-Equations and figures are those of the paper, "Lightweight Fusion Distillation Network for Image
-Deblurring and Deraining" (Sensors 2021). Where this differs from it, and why: `docs/design.md`.
+Read it downward, from the small blocks to `LFDN` at the end. It knows tensors only; `lfdn.weights`
+reads trained weights, `lfdn.cpu` computes the same faster on a CPU. Equations, figures and tables
+are those of the paper, "Lightweight Fusion Distillation Network for Image Deblurring and Deraining"
+(Sensors 2021). `docs/design.md` lists where this differs, and why.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lfdn.config import Gram, LFDNConfig
+
 STRIDE_PX = 16  # four downblocks, each of stride 2
 NORM_EPSILON = 1e-5
 RESIDUAL_INIT_GAIN = 0.01  # nearly the identity at the start, yet every parameter gets a gradient
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LFDNConfig:
-    """What fixes the network's shape. The defaults are the paper's network (1.54 M parameters).
-
-    Tables 6 and 9 of the paper are the fields `encoder`, `block`, `fusion` and `blocks`.
-    """
-
-    widths: tuple[int, int, int, int, int] = (50, 50, 50, 75, 100)
-    """Channels of f0…f4, at 1, 1/2, 1/4, 1/8 and 1/16 of the input's size. C is `widths[2]`."""
-    blocks: int = 4
-    """N, the number of distillation blocks in a row (Table 9: 1 to 6)."""
-    encoder: Literal["mshf", "plain"] = "mshf"
-    """`plain`: two strided convolutions and two residual blocks instead of MSHF (Table 6)."""
-    block: Literal["fdnb", "rfdb", "conv"] = "fdnb"
-    """`rfdb`: residual feature distillation without normalization; `conv`: plain convolutions."""
-    fusion: Literal["attention", "concat"] = "attention"
-    """`concat`: features are concatenated and convolved, without ALFM and ACFM (Table 6)."""
-    cca_reduction: int = 16
-    """Channels are divided by this inside the contrast-aware channel attention."""
-    gram: Literal["mean", "sum"] = "mean"
-    """ALFM's products averaged over positions (independent of the picture's size) or summed (Eq. 9
-    to the letter)."""
-    residual: bool = True
-    """Output = input + net(input); otherwise the net predicts the picture itself (the paper)."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))
-        if len(self.widths) != 5 or any(width < 1 for width in self.widths):
-            raise ValueError(f"widths: five positive channel counts are needed, got {self.widths}")
-        if self.channels % 2:
-            raise ValueError(f"widths[2]: must be even, half goes each way; got {self.channels}")
-        if self.blocks < 1:
-            raise ValueError(f"blocks: at least 1 is needed, got {self.blocks}")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is none of {', '.join(allowed)}")
-
-    @property
-    def channels(self) -> int:
-        """C of the paper: the width of the distillation blocks."""
-        return self.widths[2]
-
-
-_CHOICES = {
-    "encoder": ("mshf", "plain"),
-    "block": ("fdnb", "rfdb", "conv"),
-    "fusion": ("attention", "concat"),
-    "gram": ("mean", "sum"),
-}
 
 
 def conv1(inputs: int, outputs: int) -> nn.Conv2d:
@@ -87,7 +28,7 @@ def conv3(inputs: int, outputs: int, *, stride: int = 1) -> nn.Conv2d:
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel over H×W, `[B, C, 1, 1]`, in float32 or better."""
+    """Mean and variance of each channel over H×W, `[B, C, 1, 1]` each, in float32 or better."""
     if features.dtype in (torch.float16, torch.bfloat16):
         features = features.float()
     variance, mean = torch.var_mean(features, dim=(2, 3), correction=0, keepdim=True)
@@ -100,12 +41,12 @@ class InstanceNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         mean, variance = moments(features)
         scale = torch.rsqrt(variance + NORM_EPSILON)
-        # In float32: in half precision, a mean far above the deviation would leave rounding only.
+        # Subtract in float32: in half precision, a mean far above the deviation leaves rounding.
         return ((features - mean) * scale).to(features.dtype)
 
 
 class ContrastAttention(nn.Module):
-    """CCA: each channel scaled by what its contrast, standard deviation + mean, calls for."""
+    """CCA (Eq. 8): a gain for each channel, from its contrast: standard deviation plus mean."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -134,7 +75,7 @@ class ResBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Half the size by a strided convolution, then a second one that refines and widens."""
+    """Half the size: a strided convolution, then one that refines and changes the width."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -142,8 +83,7 @@ class DownBlock(nn.Module):
         self.refine = conv3(inputs, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
-        out: Tensor = F.relu(self.refine(F.relu(self.reduce(features))))
-        return out
+        return F.relu(self.refine(F.relu(self.reduce(features))))
 
 
 class UpBlock(nn.Module):
@@ -158,7 +98,7 @@ class UpBlock(nn.Module):
 
 
 class MSHF(nn.Module):
-    """Multi-scale hierarchical fusion (Fig. 3): f0 `[B, w0, H, W]` to `[B, C, H/4, W/4]`."""
+    """Multi-scale hierarchical fusion (Fig. 3): `[B, w0, H, W]` to `[B, C, H/4, W/4]`."""
 
     def __init__(self, widths: tuple[int, int, int, int, int]) -> None:
         super().__init__()
@@ -186,7 +126,7 @@ class MSHF(nn.Module):
 
 
 class PlainEncoder(nn.Module):
-    """Table 6, "without MSHF": one strided convolution per level and two residual blocks."""
+    """Table 6, "without MSHF": a strided convolution per level and two residual blocks."""
 
     def __init__(self, widths: tuple[int, int, int, int, int]) -> None:
         super().__init__()
@@ -208,9 +148,9 @@ class PlainEncoder(nn.Module):
 class FDNB(nn.Module):
     """Feature distillation normalization block (Fig. 4, Eqs. 1-8), `[B, C, H, W]` to the same.
 
-    In each of three stages a 1×1 convolution distils and normalizes a feature that is kept for the
-    end, and a 3×3 convolution prepares the next stage. Stage 1 works on the two halves of the
-    channel split, so every stage is C/2 wide.
+    In each of three steps a 1×1 convolution distils a feature, which is normalized and kept for the
+    end, and a 3×3 convolution prepares the next step. Step 1 works on the two halves of a channel
+    split (F_s), so every step is C/2 wide.
     """
 
     def __init__(self, channels: int, cca_reduction: int) -> None:
@@ -225,14 +165,14 @@ class FDNB(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         left, right = features.chunk(2, dim=1)
-        distilled_1 = self.norm(self.distil_1(left))
+        distilled_1 = self.norm(self.distil_1(left))  # Eqs. 1-2
         coarse = F.relu(self.coarse_1(right) + right)
-        distilled_2 = self.norm(self.distil_2(coarse))
+        distilled_2 = self.norm(self.distil_2(coarse))  # Eqs. 3-4
         coarse = F.relu(self.coarse_2(coarse) + coarse)
-        distilled_3 = self.norm(self.distil_3(coarse))
+        distilled_3 = self.norm(self.distil_3(coarse))  # Eqs. 5-6
         coarse = F.relu(self.coarse_3(coarse) + coarse)
         distilled = torch.cat([distilled_1, distilled_2, distilled_3, self.coarse_4(coarse)], dim=1)
-        out: Tensor = self.attention(self.merge(distilled))
+        out: Tensor = self.attention(self.merge(distilled))  # Eqs. 7-8
         return out + features
 
 
@@ -249,7 +189,8 @@ class RFDB(nn.Module):
         self.attention = ContrastAttention(channels, cca_reduction)
 
     def forward(self, features: Tensor) -> Tensor:
-        distilled, coarse = [], features
+        distilled = []
+        coarse = features
         for distil, refine in zip(self.distil, self.coarse, strict=True):
             distilled.append(F.relu(distil(coarse)))
             coarse = F.relu(refine(coarse) + coarse)
@@ -259,27 +200,26 @@ class RFDB(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Table 6, "CNN": as many convolutions as an RFDB has 3×3 ones, and nothing else."""
+    """Table 6, "CNN": as many 3×3 convolutions as an RFDB has, and nothing else."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(conv3(channels, channels) for _ in range(4))
 
     def forward(self, features: Tensor) -> Tensor:
-        out = features
         for conv in self.convs:
-            out = F.relu(conv(out))
-        return out
+            features = F.relu(conv(features))
+        return features
 
 
 class ALFM(nn.Module):
     """Attention layer fusion (Fig. 5, Eqs. 9-10) over the N·C channels of all blocks.
 
-    The Gram matrix is a sum over all positions and leaves the range of float16 at 720p, so it and
-    the softmax are computed in float32, whatever the autocast.
+    The Gram matrix is a sum over all positions, which exceeds the range of float16 at 720p. So the
+    matrix and its softmax are computed in float32, even under autocast.
     """
 
-    def __init__(self, gram: Literal["mean", "sum"]) -> None:
+    def __init__(self, gram: Gram) -> None:
         super().__init__()
         self.gram = gram
         self.theta = nn.Parameter(torch.zeros(()))
@@ -298,8 +238,8 @@ class ALFM(nn.Module):
 class ACFM(nn.Module):
     """Attention channel fusion (Fig. 6, Eq. 11) on the output of the last block.
 
-    Both kernels have a single channel in the paper's three-dimensional view [1, C, H, W]: the
-    1×3×3 one is shared by all channels (a depthwise convolution), the 3×1×1 one runs across them.
+    The paper convolves the volume [1, C, H, W] in three dimensions. Its 1×3×3 kernel is one kernel
+    shared by all channels (a depthwise convolution), its 3×1×1 kernel runs across the channels.
     """
 
     def __init__(self) -> None:
@@ -322,9 +262,9 @@ class ACFM(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """f_l + f_c: ALFM over all blocks, brought from N·C to C channels, plus ACFM of the last."""
+    """f_l + f_c: ALFM over all blocks, reduced from N·C to C channels, plus ACFM of the last."""
 
-    def __init__(self, channels: int, blocks: int, gram: Literal["mean", "sum"]) -> None:
+    def __init__(self, channels: int, blocks: int, gram: Gram) -> None:
         super().__init__()
         self.alfm = ALFM(gram)
         self.reduce = conv3(blocks * channels, channels)
@@ -337,7 +277,7 @@ class AttentionFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """Table 6, "without ALFM/ACFM": all outputs and the last one concatenated and convolved."""
+    """Table 6, "without ALFM/ACFM": concatenates and convolves all outputs and the last one."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
@@ -349,7 +289,11 @@ class ConcatFusion(nn.Module):
 
 
 class LFDN(nn.Module):
-    """The whole network (Fig. 2). See the top of this file for the contract of `forward`."""
+    """The whole network (Fig. 2), with random weights. `lfdn.load` gives it trained ones.
+
+    Args:
+        config: The shape of the network; by default the paper's, `LFDNConfig()`.
+    """
 
     def __init__(self, config: LFDNConfig | None = None) -> None:
         super().__init__()
@@ -359,7 +303,7 @@ class LFDN(nn.Module):
         self.encoder = (
             MSHF(config.widths) if config.encoder == "mshf" else PlainEncoder(config.widths)
         )
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(_build_block(config) for _ in range(config.blocks))
         self.fusion = (
             AttentionFusion(channels, config.blocks, config.gram)
             if config.fusion == "attention"
@@ -377,21 +321,37 @@ class LFDN(nn.Module):
                     parameter.mul_(RESIDUAL_INIT_GAIN)
 
     def forward(self, image: Tensor) -> Tensor:
-        padded = pad_to_multiple(image, STRIDE_PX)
-        features = self.encoder(self.head(padded))
+        """Restore a batch of images. They do not influence each other.
+
+        Args:
+            image: RGB, `[B, 3, H, W]` in 0…1, float32 or the dtype of the weights, upright. H and
+                W >= 1; sides are padded to multiples of 16 by reflection and cropped back.
+
+        Returns:
+            The restored images, like `image`. They are not clamped, and may leave 0…1 by a few
+            hundredths.
+        """
+        features = self.encoder(self.head(pad_to_multiple(image, STRIDE_PX)))
         outputs = []
         for block in self.blocks:
             features = block(features)
             outputs.append(features)
-        change: Tensor = self.decoder(self.fusion(outputs))
-        change = change[..., : image.shape[-2], : image.shape[-1]]
-        return image + change if self.config.residual else change
+        out: Tensor = self.decoder(self.fusion(outputs))
+        out = out[..., : image.shape[-2], : image.shape[-1]]
+        return image + out if self.config.residual else out
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend `[B, C, H, W]` at the right and bottom to multiples of `multiple`, by reflection.
+    """Extend an image at the right and at the bottom, by reflection.
 
-    A reflection reaches at most a side less one pixel; what is left is filled by replication.
+    A reflection reaches at most a side less one pixel; the rest is filled by replication.
+
+    Args:
+        image: `[B, C, H, W]`, H and W >= 1.
+        multiple: The new sides are the next multiples of this.
+
+    Returns:
+        The extended image, or `image` itself if its sides are multiples already.
     """
     height, width = image.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
@@ -405,13 +365,13 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Autocast off; nothing on devices without it, such as meta."""
+    """Turn autocast off; do nothing on devices without it, such as meta."""
     if torch.amp.is_autocast_available(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
 
 
-def _block(config: LFDNConfig) -> nn.Module:
+def _build_block(config: LFDNConfig) -> nn.Module:
     if config.block == "fdnb":
         return FDNB(config.channels, config.cca_reduction)
     if config.block == "rfdb":

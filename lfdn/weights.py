@@ -1,13 +1,16 @@
-"""Files of weights: the only reader and writer of them. Knows nothing of training or of pictures.
+"""Weight files: the only code that reads and writes them. Knows nothing of training or images.
 
-A file is safetensors, so reading one never executes anything. Its header says what the network is:
+A file is in safetensors format, so reading it never executes code. Its header describes the
+network:
 
+    format   `lfdn-1`
     config   the `LFDNConfig`, as JSON
     digest   SHA-256 over the configuration and every tensor's name, type, shape and bytes
-    task     what it was trained for, free text in `notes`
+    task     what the network was trained for
+    notes    free text by name, as JSON
 
-The weights in the package are listed in `weights/index.json` with the SHA-256 of the whole file.
-A file that does not match its digest, or was not written by `save`, is refused.
+`weights/index.json` lists the packaged weights with the SHA-256 of the whole file. A file that does
+not match its digest, or was not written by `save_weights`, is refused.
 """
 
 import dataclasses
@@ -23,7 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from lfdn.model import LFDN, LFDNConfig
+from lfdn.config import LFDNConfig
+from lfdn.model import LFDN
 
 FOLDER = Path(__file__).parent / "weights"
 INDEX = "index.json"
@@ -31,17 +35,28 @@ FORMAT = "lfdn-1"
 
 
 class WeightsError(ValueError):
-    """A file of weights is missing, damaged, changed, or of another network."""
+    """A weight file is missing, corrupt, changed, or of another network."""
 
 
 def available() -> tuple[str, ...]:
-    """The tasks whose weights ship in the package, sorted."""
-    return tuple(sorted(_index()))
+    """List the tasks whose weights come with the package.
+
+    Returns:
+        Their names, such as `derain`, sorted; each is an argument of `load`.
+    """
+    return tuple(sorted(_read_index()))
 
 
-def shipped(task: str) -> tuple[Path, str]:
-    """Path and expected SHA-256 of the packaged weights of `task`, or WeightsError."""
-    entry = _index().get(task)
+def find_packaged(task: str) -> tuple[Path, str]:
+    """Look up the packaged weights of a task.
+
+    Returns:
+        The path and the SHA-256 that the whole file should have. The file is not opened.
+
+    Raises:
+        WeightsError: No weights come with the package for this task.
+    """
+    entry = _read_index().get(task)
     if entry is None:
         known = ", ".join(available()) or "none"
         raise WeightsError(
@@ -50,23 +65,31 @@ def shipped(task: str) -> tuple[Path, str]:
     return FOLDER / entry["file"], entry["sha256"]
 
 
-def shipped_int8(task: str) -> tuple[Path, str]:
-    """The same for their 8-bit form (`quantized.py`)."""
-    shipped(task)
-    entry = _index()[task].get("int8")
+def find_packaged_int8(task: str) -> tuple[Path, str]:
+    """Look up the 8-bit form (`lfdn.int8`) of the packaged weights, like `find_packaged`."""
+    find_packaged(task)
+    entry = _read_index()[task].get("int8")
     if entry is None:
         raise WeightsError(f"{task}: does not ship in 8 bit; use another precision")
     return FOLDER / entry["file"], entry["sha256"]
 
 
 def load(task_or_path: str | os.PathLike[str]) -> LFDN:
-    """The network with its weights, float32, in eval mode, on the CPU.
+    """Load a trained network.
 
-    `task_or_path`: a task of `available()`, or a file written by `save` or `lfdn train`.
-    Raises WeightsError with the file's name and what to do.
+    Args:
+        task_or_path: A task of `available()`, or a weight file written by `lfdn train` or
+            `lfdn export`.
+
+    Returns:
+        The network with its weights in float32, in eval mode, on the CPU.
+
+    Raises:
+        WeightsError: There is no such task or file, or the file does not match its SHA-256, was
+            not written by lfdn, or is of another version's network.
     """
-    if isinstance(task_or_path, str) and task_or_path in _index():
-        path, expected = shipped(task_or_path)
+    if isinstance(task_or_path, str) and task_or_path in _read_index():
+        path, expected = find_packaged(task_or_path)
         if path.is_file() and file_sha256(path) != expected:
             raise WeightsError(
                 f"{path}: the packaged weights were changed; install lfdn-video again"
@@ -74,14 +97,21 @@ def load(task_or_path: str | os.PathLike[str]) -> LFDN:
     else:
         path = Path(task_or_path)
         if not path.exists() and path.suffix == "":
-            shipped(str(task_or_path))  # a word, not a file: say which tasks there are
-    return read(path)
+            find_packaged(str(task_or_path))  # a word, not a file: raise with the known tasks
+    return read_weights(path)
 
 
-def read(path: Path) -> LFDN:
-    """The network of one file, its digest verified. See `load`."""
+def read_weights(path: Path) -> LFDN:
+    """Read the network of a weight file and verify its digest.
+
+    Returns:
+        The network with its weights in float32, in eval mode, on the CPU.
+
+    Raises:
+        WeightsError: As for `load`.
+    """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file of weights; check the path")
+        raise WeightsError(f"{path}: no such weight file; check the path")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -90,10 +120,10 @@ def read(path: Path) -> LFDN:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
     if header.get("format") != FORMAT or "config" not in header:
         raise WeightsError(f"{path}: not written by lfdn; convert it, or train with `lfdn train`")
-    if digest(header["config"], tensors) != header.get("digest"):
+    if compute_digest(header["config"], tensors) != header.get("digest"):
         raise WeightsError(f"{path}: contents do not match their SHA-256; fetch or train it again")
     try:
-        network = LFDN(config_from_json(header["config"]))
+        network = LFDN(_parse_config(header["config"]))
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(
@@ -102,8 +132,15 @@ def read(path: Path) -> LFDN:
     return network.eval()
 
 
-def header(path: Path) -> dict[str, str]:
-    """The header of a file: format, config, digest, task, notes. Empty if it has none."""
+def read_header(path: Path) -> dict[str, str]:
+    """Read the header of a weight file: format, config, digest, task, notes. Verifies nothing.
+
+    Returns:
+        The header's fields; none for a safetensors file without a header.
+
+    Raises:
+        WeightsError: The file is not readable safetensors.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -111,7 +148,7 @@ def header(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
 
 
-def save(
+def save_weights(
     network: LFDN,
     path: Path,
     *,
@@ -119,32 +156,49 @@ def save(
     notes: Mapping[str, str] | None = None,
     half: bool = True,
 ) -> str:
-    """Write `network` to `path`, in float16 unless `half` is off, by rename. Returns the digest."""
+    """Write the weights of a network, by way of a temporary file beside `path`.
+
+    Args:
+        network: On any device.
+        path: The file; replaced if it exists.
+        task: What the network was trained for, such as `derain`.
+        notes: Free text by name, such as the recipe.
+        half: Write float16 instead of float32.
+
+    Returns:
+        The digest of configuration and tensors, hexadecimal.
+    """
     dtype = torch.float16 if half else torch.float32
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in network.state_dict().items()
     }
     config = json.dumps(dataclasses.asdict(network.config), sort_keys=True)
-    value = digest(config, tensors)
-    metadata = {"format": FORMAT, "config": config, "digest": value, "task": task}
+    digest = compute_digest(config, tensors)
+    metadata = {"format": FORMAT, "config": config, "digest": digest, "task": task}
     metadata["notes"] = json.dumps(dict(notes or {}), sort_keys=True)
     partial = path.with_suffix(".partial")
-    partial.write_bytes(serialize(tensors, metadata=metadata))  # with the usual permissions
+    partial.write_bytes(
+        serialize(tensors, metadata=metadata)
+    )  # with a new file's usual permissions
     partial.replace(path)
-    return value
+    return digest
 
 
-def register(path: Path) -> None:
-    """Enter a file in the `index.json` beside it, as the weights of its task."""
+def register_weights(path: Path) -> None:
+    """Enter a weight file in the `index.json` beside it, as the weights of its task."""
     index = path.with_name(INDEX)
     entries = json.loads(index.read_text()) if index.is_file() else {}
-    entries[header(path)["task"]] = {"file": path.name, "sha256": file_sha256(path)}
+    entries[read_header(path)["task"]] = {"file": path.name, "sha256": file_sha256(path)}
     index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
 
 def register_int8(task: str, path: Path) -> None:
-    """Enter the 8-bit form of the weights of a task in the `index.json` beside it."""
+    """Enter the 8-bit form of a task's weights in the `index.json` beside it.
+
+    Raises:
+        WeightsError: The index has no weights for the task.
+    """
     index = path.with_name(INDEX)
     entries = json.loads(index.read_text()) if index.is_file() else {}
     if task not in entries:
@@ -153,8 +207,8 @@ def register_int8(task: str, path: Path) -> None:
     index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
 
-def digest(config: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the configuration and the tensors, in the order of their names."""
+def compute_digest(config: str, tensors: Mapping[str, Tensor]) -> str:
+    """Compute the SHA-256 over the configuration and the tensors, in the order of their names."""
     sha = hashlib.sha256(config.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -164,18 +218,18 @@ def digest(config: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of the whole file."""
+    """Compute the SHA-256 of a whole file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def config_from_json(text: str) -> LFDNConfig:
+def _parse_config(text: str) -> LFDNConfig:
     fields = json.loads(text)
     fields["widths"] = tuple(fields["widths"])
     return LFDNConfig(**fields)
 
 
-def _index() -> dict[str, dict[str, Any]]:
+def _read_index() -> dict[str, dict[str, Any]]:
     path = FOLDER / INDEX
     if not path.is_file():
         return {}

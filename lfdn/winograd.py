@@ -1,14 +1,19 @@
-"""A 3x3 convolution with half of the multiplications, on a CPU, of plain tensor operations.
+"""A 3x3 convolution with half of the multiplications, on a CPU, made of plain tensor operations.
 
-`RowConv` gives what `F.conv2d` with a padding of 1 gives, but for rounding. It is Winograd's
-minimal filtering F(4, 3) down the rows: four rows of the result need six 1x3 convolutions instead
-of twelve. Both transforms are small matrix products over whole rows, so each costs one pass over
-memory, and bands of rows are worked on at a time, so that what is between them stays in the cache.
+`RowConv` gives what `F.conv2d` with a padding of 1 gives, except for rounding. It is Winograd's
+minimal filtering F(4, 3), down the rows only (Lavin and Gray 2016, "Fast Algorithms for
+Convolutional Neural Networks"): four output rows, a tile, need six 1x3 convolutions, not twelve.
 
-    rows 4t-1 ... 4t+4  --mix-->  six, each convolved 1x3  --unmix-->  rows 4t ... 4t+3
+    six input rows 4t-1 … 4t+4
+      -> input transform Bᵀ:   six combinations of them
+      -> six 1x3 convolutions, whose kernels are six combinations (G) of the kernel's three rows
+      -> output transform Aᵀ:  four output rows 4t … 4t+3
 
-Pictures are `[H, W, C]`, contiguous. Transforming across the columns as well would halve the
-multiplications again, but not the time: matrix products this narrow run at half the speed.
+Why down the rows only. Transforming the columns too, F(4x4, 3x3), would halve the multiplications
+again, but not the time: its matrix products are so narrow that they run at half the speed. Along
+the rows, both transforms are small matrix products over whole rows, one pass over memory each.
+
+Images are `[H, W, C]`, float32, contiguous.
 """
 
 import threading
@@ -18,11 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TILE_ROWS, MIXTURES = 4, 6
+TILE_ROWS = 4
+"""Output rows of a tile: the 4 of F(4, 3)."""
+COMBINATIONS = 6
+"""Input rows of a tile, and combinations of them: 4 + 3 - 1."""
 BAND_TILES_PX = 4096
-"""Tiles × columns worked on at a time for each thread: of 50 channels, 0.8 MiB a mixture."""
+"""Tiles times columns of a band, for each thread: with 50 channels, 0.8 MiB per combination."""
 
-_MIX = torch.tensor(
+_INPUT_TRANSFORM = torch.tensor(
     [
         [4.0, 0.0, -5.0, 0.0, 1.0, 0.0],
         [0.0, -4.0, -4.0, 1.0, 1.0, 0.0],
@@ -32,7 +40,7 @@ _MIX = torch.tensor(
         [0.0, 4.0, 0.0, -5.0, 0.0, 1.0],
     ]
 )
-_KERNEL = torch.tensor(
+_KERNEL_TRANSFORM = torch.tensor(
     [
         [1 / 4, 0, 0],
         [-1 / 6, -1 / 6, -1 / 6],
@@ -43,7 +51,7 @@ _KERNEL = torch.tensor(
     ],
     dtype=torch.float64,
 )
-_UNMIX = torch.tensor(
+_OUTPUT_TRANSFORM = torch.tensor(
     [
         [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
         [0.0, 1.0, -1.0, 2.0, -2.0, 0.0],
@@ -51,23 +59,27 @@ _UNMIX = torch.tensor(
         [0.0, 1.0, -1.0, 8.0, -8.0, 1.0],
     ]
 )
-"""Winograd's matrices for the points 0, ±1, ±2 and infinity: Bᵀ, G and Aᵀ of Lavin and Gray."""
-BIASED = 1
-"""The mixture whose bias reaches each of the four rows once."""
+"""Bᵀ, G and Aᵀ of Lavin and Gray for the points 0, ±1, ±2 and infinity."""
+BIASED_COMBINATION = 1
+"""The combination that Aᵀ adds to all four output rows with factor 1, so it alone gets the bias."""
 
 
 class Scratch(threading.local):
-    """Memory that is used again, by name, as fresh pages cost a third of what is written to them.
+    """Buffers that are reused by name, of each thread's own, until the thread ends.
 
-    What `take` gave is overwritten by the next one who takes that name. Each thread has its own,
-    until it ends.
+    Intermediate results are large, so the allocator takes fresh pages from the operating system for
+    each; their page faults cost a third of the time of writing to them. A reused buffer has none.
     """
 
     def __init__(self) -> None:
         self._flat: dict[str, Tensor] = {}
 
-    def take(self, name: str, *shape: int) -> Tensor:
-        """A float32 tensor of that shape, of no particular content."""
+    def get_buffer(self, name: str, *shape: int) -> Tensor:
+        """Return a buffer of undefined content, float32.
+
+        It belongs to the caller until the next call with the same name in this thread, which
+        returns the same memory.
+        """
         size = prod(shape)
         if name not in self._flat or self._flat[name].numel() < size:
             self._flat[name] = torch.empty(size)
@@ -75,82 +87,126 @@ class Scratch(threading.local):
 
 
 class RowConv:
-    """`[H, W, I]` to `[H, W, O]`; or to `[2H, 2W, O/4]`, as with a pixel shuffle behind it."""
+    """A 3x3 convolution, `[H, W, I]` to `[H, W, O]`; see the top of this file.
+
+    Args:
+        weight: `[O, I, 3, 3]`, copied.
+        bias: `[O]`, not copied; or None.
+        scratch: Where intermediate results are; may be shared by all convolutions of a network.
+        pixel_shuffle: Let a pixel shuffle by 2 follow: the result is `[2H, 2W, O/4]`.
+    """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, scratch: Scratch, *, doubles: bool = False
+        self, weight: Tensor, bias: Tensor | None, scratch: Scratch, *, pixel_shuffle: bool = False
     ) -> None:
-        if doubles:
-            weight, bias = shuffled(weight), None if bias is None else shuffled(bias)
-        mixed = torch.einsum("jh,oihw->joiw", _KERNEL, weight.double())
-        kernels = mixed.to(weight.dtype)[:, :, :, None]
+        if pixel_shuffle:
+            weight = reorder_for_pixel_shuffle(weight)
+            bias = None if bias is None else reorder_for_pixel_shuffle(bias)
+        # In float64: the kernels are computed once, and their rounding would be in every result.
+        combined = torch.einsum("jh,oihw->joiw", _KERNEL_TRANSFORM, weight.double())
+        kernels = combined.to(weight.dtype)[:, :, :, None]
         layout = torch.channels_last
         self._kernels = [kernel.contiguous(memory_format=layout) for kernel in kernels]
-        self._biases = [bias if index == BIASED else None for index in range(MIXTURES)]
-        self._scratch, self._phases = scratch, 2 if doubles else 1
+        self._biases = [
+            bias if index == BIASED_COMBINATION else None for index in range(COMBINATIONS)
+        ]
+        self._scratch = scratch
+        self._phases = 2 if pixel_shuffle else 1
         self.outputs = len(weight)
 
     def __call__(
-        self, picture: Tensor, out: Tensor, *, relu: bool = False, add: bool = False
+        self, image: Tensor, out: Tensor, *, relu: bool = False, add: bool = False
     ) -> Tensor:
-        """The convolution, in `out`, which is contiguous; `add`: on top of what is there."""
-        height, width, inputs = picture.shape
-        rows = picture.view(height, -1)
-        # Of the doubled picture, row 2h + phase holds the phase's share of row h's channels.
+        """Convolve an image.
+
+        Args:
+            image: `[H, W, I]`, float32, contiguous.
+            out: Where the result goes, `[H, W, O]` or `[2H, 2W, O/4]`, contiguous. May not be
+                `image`.
+            relu: Apply ReLU to the result, after adding.
+            add: Add the result to the content of `out` instead of replacing it.
+
+        Returns:
+            `out`.
+        """
+        height, width, inputs = image.shape
+        rows = image.view(height, -1)
+        # A row of the convolution holds the channels of two rows of the shuffled image: those of
+        # row 2h + phase. With `reorder_for_pixel_shuffle` each is contiguous, and is written where
+        # it belongs; the shuffle itself costs nothing.
         targets = out.view(height, self._phases, -1)
         tiles = -(-height // TILE_ROWS)
+        # All six combinations of the whole image are 1.5 times the image, twice (before and after
+        # the convolutions), and would go out to memory and back. A band is small enough for its
+        # intermediate results to stay in the cache, and large enough to occupy all threads.
         band = min(tiles, max(1, BAND_TILES_PX * torch.get_num_threads() // width))
-        mixtures = self._scratch.take("mixtures", MIXTURES, band, width, inputs)
-        shape = (MIXTURES, band, self._phases, width, self.outputs // self._phases)
-        convolved = self._scratch.take("convolved", *shape)
+        combined = self._scratch.get_buffer("combined", COMBINATIONS, band, width, inputs)
+        shape = (COMBINATIONS, band, self._phases, width, self.outputs // self._phases)
+        convolved = self._scratch.get_buffer("convolved", *shape)
         for first in range(0, tiles, band):
             count = min(band, tiles - first)
-            _mix(rows, first, mixtures[:, :count].flatten(2))
-            images = mixtures[:, :count].permute(0, 3, 1, 2).unsqueeze(1).unbind()
-            places = convolved[:, :count].permute(0, 2, 4, 1, 3).unbind()
-            for image, kernel, bias, place in zip(
-                images, self._kernels, self._biases, places, strict=True
-            ):
-                found = F.conv2d(image, kernel, bias, padding=(0, 1))
-                place.copy_(found.view(place.shape))  # [phases, O / phases, rows, W]
+            _transform_input(rows, first, combined[:, :count].flatten(2))
+            self._convolve(combined[:, :count], convolved[:, :count])
             band_of_targets = targets[first * TILE_ROWS : (first + count) * TILE_ROWS]
-            _unmix(convolved.flatten(3), band_of_targets, add=add)
+            _transform_output(convolved.flatten(3), band_of_targets, add=add)
             if relu:
                 band_of_targets.relu_()
         return out
 
+    def _convolve(self, combined: Tensor, convolved: Tensor) -> None:
+        """Apply the six 1x3 kernels: `[6, tiles, W, I]` to `[6, tiles, phases, W, O / phases]`."""
+        images = combined.permute(0, 3, 1, 2).unsqueeze(1).unbind()
+        places = convolved.permute(0, 2, 4, 1, 3).unbind()
+        for image, kernel, bias, place in zip(
+            images, self._kernels, self._biases, places, strict=True
+        ):
+            result = F.conv2d(image, kernel, bias, padding=(0, 1))
+            place.copy_(result.view(place.shape))  # [phases, O / phases, tiles, W]
 
-def shuffled(channels: Tensor) -> Tensor:
-    """Channels `[C * 4, ...]` in the order row, column, C, where pixel shuffle has C outermost."""
+
+def reorder_for_pixel_shuffle(channels: Tensor) -> Tensor:
+    """Reorder channels `[C * 4, ...]`: (C, row, column) of a pixel shuffle to (row, column, C).
+
+    In that order each row of the shuffled image is contiguous before the shuffle.
+    """
     return channels.view(-1, 4, *channels.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
-def _mix(rows: Tensor, first: int, mixtures: Tensor) -> None:
-    """`mixtures` `[6, tiles, n]` of the tiles from `first` on; rows outside are zero."""
-    count = mixtures.shape[1]
-    inner = range(max(first, 1), min(first + count, (len(rows) - MIXTURES + 1) // TILE_ROWS + 1))
+def _transform_input(rows: Tensor, first: int, combined: Tensor) -> None:
+    """Apply Bᵀ to the tiles from `first` on: rows `[H, n]` to `combined` `[6, tiles, n]`.
+
+    Rows outside the image are zero, and are left out of the product instead of being made up.
+    """
+    count = combined.shape[1]
+    # Tiles whose six rows are all inside. They are overlapping views of `rows`, copied nowhere.
+    inner = range(
+        max(first, 1), min(first + count, (len(rows) - COMBINATIONS + 1) // TILE_ROWS + 1)
+    )
     if inner:
-        tiles = rows[inner[0] * TILE_ROWS - 1 :].unfold(0, MIXTURES, TILE_ROWS)[: len(inner)]
-        out = mixtures[:, inner[0] - first : inner[-1] + 1 - first].transpose(0, 1)
-        torch.bmm(_MIX.expand(len(inner), -1, -1), tiles.transpose(1, 2), out=out)
+        tiles = rows[inner[0] * TILE_ROWS - 1 :].unfold(0, COMBINATIONS, TILE_ROWS)[: len(inner)]
+        out = combined[:, inner[0] - first : inner[-1] + 1 - first].transpose(0, 1)
+        torch.bmm(_INPUT_TRANSFORM.expand(len(inner), -1, -1), tiles.transpose(1, 2), out=out)
     for tile in range(first, first + count):
         if tile not in inner:
             top = tile * TILE_ROWS - 1
-            there = slice(max(0, -top), min(MIXTURES, len(rows) - top))
-            seen = rows[top + there.start : top + there.stop]
-            torch.mm(_MIX[:, there], seen, out=mixtures[:, tile - first])
+            inside = slice(max(0, -top), min(COMBINATIONS, len(rows) - top))
+            present = rows[top + inside.start : top + inside.stop]
+            torch.mm(_INPUT_TRANSFORM[:, inside], present, out=combined[:, tile - first])
 
 
-def _unmix(convolved: Tensor, targets: Tensor, *, add: bool) -> None:
-    """`[6, tiles, phases, n]` to the rows `[4 * tiles or less, phases, n]` they are of."""
+def _transform_output(convolved: Tensor, targets: Tensor, *, add: bool) -> None:
+    """Apply Aᵀ: `[6, tiles, phases, n]` to rows `[4 * tiles or fewer, phases, n]`."""
     whole = len(targets) // TILE_ROWS
     by_tile = targets[: whole * TILE_ROWS].view(whole, TILE_ROWS, *targets.shape[1:])
-    for phase, mixtures in enumerate(convolved.unbind(2)):
+    for phase, combinations in enumerate(convolved.unbind(2)):
         if whole:
-            unmix, of_tiles = _UNMIX.expand(whole, -1, -1), mixtures[:, :whole].transpose(0, 1)
+            transform = _OUTPUT_TRANSFORM.expand(whole, -1, -1)
+            of_tiles = combinations[:, :whole].transpose(0, 1)
             if add:
-                by_tile[:, :, phase].baddbmm_(unmix, of_tiles)
+                by_tile[:, :, phase].baddbmm_(transform, of_tiles)
             else:
-                torch.bmm(unmix, of_tiles, out=by_tile[:, :, phase])
+                torch.bmm(transform, of_tiles, out=by_tile[:, :, phase])
+        # The last tile may reach beyond the image: only its first rows are needed.
         if len(rows := targets[whole * TILE_ROWS :, phase]):
-            torch.addmm(rows, _UNMIX[: len(rows)], mixtures[:, whole], beta=int(add), out=rows)
+            transform = _OUTPUT_TRANSFORM[: len(rows)]
+            torch.addmm(rows, transform, combinations[:, whole], beta=int(add), out=rows)

@@ -22,10 +22,10 @@ import click
 from rich.console import Console
 
 from lfdn import LFDN, LFDNConfig, load
-from lfdn import evaluate as measuring
-from lfdn.datasets import data
-from lfdn.datasets.layouts import read_sets
-from lfdn.datasets.layouts import streaks as read_streaks
+from lfdn.datasets.crops import CropStage
+from lfdn.datasets.layouts import read_sets, read_streak_bank
+from lfdn.datasets.samples import Sample, exclude_samples
+from lfdn.training import evaluate as measuring
 from lfdn.training import recipe
 from lfdn.training import train as training
 
@@ -81,30 +81,30 @@ class Result:
 def train_and_measure(
     variant: Variant,
     run: Path,
-    samples: list[data.Sample],
-    test: list[data.Sample],
+    samples: list[Sample],
+    test: list[Sample],
     *,
     options: training.TrainOptions,
     streaks: Path | None,
 ) -> Result:
-    """Train `variant` in the folder `run`, or take what is there, and measure it on `test`."""
-    reports: list[training.Report] = []
+    """Train `variant` in the folder `run`, or go on there, and measure it on `test`."""
+    rows: list[training.MetricsRow] = []
     training.train(
         samples,
         run,
         options=options,
         config=variant.config,
-        bank=read_streaks(streaks) if streaks else None,
-        on_report=reports.append,
+        bank=read_streak_bank(streaks) if streaks else None,
+        on_metrics=rows.append,
     )
     network = load(run / "best.safetensors")
-    row = measuring.mean(list(measuring.evaluate(network, test, device=options.device)))
+    row = measuring.average_rows(list(measuring.evaluate(network, test, device=options.device)))
     return Result(
         name=variant.name,
         parameters=sum(parameter.numel() for parameter in LFDN(variant.config).parameters()),
         steps=options.steps,
-        seconds_of_training=reports[-1].seconds,
-        loss=reports[-1].loss,
+        seconds_of_training=rows[-1].seconds,
+        loss=rows[-1].loss,
         input_psnr_rgb=row.input_psnr_rgb,
         psnr_rgb=row.output_psnr_rgb,
         input_psnr_y=row.input_psnr_y,
@@ -165,11 +165,11 @@ def main(
     seed: int,
 ) -> None:
     """Train every variant of Tables 6 and 9 and write the table."""
-    options = recipe.preset(
+    options = recipe.options_from_preset(
         "default",
         task,
         steps=steps,
-        stages=(data.Stage(1.0, patch_px, batch),),
+        stages=(CropStage(1.0, patch_px, batch),),
         optimizer="muon",
         learning_rate=LEARNING_RATE,
         ema_decay=0.99,
@@ -180,7 +180,8 @@ def main(
     )
     results = []
     try:
-        samples, test = data.exclude(read_sets(sets), exclude), read_sets(test_sets)
+        samples = exclude_samples(read_sets(sets), exclude)
+        test = read_sets(test_sets)
         for variant in VARIANTS:
             run = output / task / variant.name.replace(" ", "_").replace(",", "")
             done = run / "result.json"

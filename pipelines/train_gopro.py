@@ -3,8 +3,9 @@
     python pipelines/train_gopro.py GOPRO_Large -o runs/gopro
 
 GOPRO_Large is the published folder with `train/` and `test/`, each `SEQUENCE/{blur,sharp}/*.png`.
-Interrupt it any time: the same command goes on from the last checkpoint. The run's folder then
-holds `deblur.safetensors`, which `lfdn-video deblur --weights` takes, `test.csv` and `metrics.csv`.
+It may be interrupted at any time: the same command goes on from the last checkpoint. In the end the
+run's folder holds `deblur.safetensors`, which `lfdn-video deblur --weights` takes, `test.csv` and
+`metrics.csv`.
 """
 
 from pathlib import Path
@@ -12,12 +13,13 @@ from pathlib import Path
 import click
 
 from lfdn import LFDNConfig, load
-from lfdn import evaluate as measuring
-from lfdn.datasets import data, layouts
+from lfdn.datasets.crops import CropStage
+from lfdn.datasets.layouts import read_gopro
+from lfdn.training import evaluate as measuring
 from lfdn.training import train as training
-from lfdn.weights import save
+from lfdn.weights import save_weights
 
-STAGES = (data.Stage(0.6, 160, 8), data.Stage(0.85, 224, 4), data.Stage(1.0, 320, 2))
+STAGES = (CropStage(0.6, 160, 8), CropStage(0.85, 224, 4), CropStage(1.0, 320, 2))
 """Crops larger than the blur, growing; each stage costs about the same a step."""
 
 
@@ -31,7 +33,8 @@ STAGES = (data.Stage(0.6, 160, 8), data.Stage(0.85, 224, 4), data.Stage(1.0, 320
 def main(gopro: Path, run: Path, steps: int, device: str, bfloat16: bool, width: int) -> None:
     """Train on GOPRO/train, test on GOPRO/test."""
     try:
-        training_pairs, test_pairs = layouts.gopro(gopro / "train"), layouts.gopro(gopro / "test")
+        training_pairs = read_gopro(gopro / "train")
+        test_pairs = read_gopro(gopro / "test")
         options = training.TrainOptions(
             task="deblur",
             steps=steps,
@@ -40,22 +43,22 @@ def main(gopro: Path, run: Path, steps: int, device: str, bfloat16: bool, width:
             precision="bfloat16" if bfloat16 else "float32",
         )
         config = LFDNConfig(widths=(width, width, width, width * 3 // 2, width * 2))
-        training.train(training_pairs, run, options=options, config=config, on_report=_show)
+        training.train(training_pairs, run, options=options, config=config, on_metrics=_show)
         network = load(run / "best.safetensors")
         rows = list(measuring.evaluate(network, test_pairs, device=device))
     except (training.TrainingError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     measuring.write_csv(rows, run / "test.csv")
-    save(network, run / "deblur.safetensors", task="deblur", notes={"data": "GoPro, train"})
-    average = measuring.mean(rows)
+    save_weights(network, run / "deblur.safetensors", task="deblur", notes={"data": "GoPro, train"})
+    average = measuring.average_rows(rows)
     click.echo(
         f"GoPro test, {average.name}: {average.input_psnr_rgb:.2f} -> "
         f"{average.output_psnr_rgb:.2f} dB on RGB, SSIM {average.output_ssim_rgb:.4f}"
     )
 
 
-def _show(report: training.Report) -> None:
-    click.echo(f"step {report.step}: loss {report.loss:.5f}, {report.validation_psnr_y:.2f} dB")
+def _show(row: training.MetricsRow) -> None:
+    click.echo(f"step {row.step}: loss {row.loss:.5f}, {row.validation_psnr_y:.2f} dB")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ STREAM_PARTS = ("lfdn_video.stream.capture", "lfdn_video.stream.sinks", "lfdn_vi
 FOR_STREAM = ("lfdn_video.input.probe", "lfdn_video.output.encoder", "lfdn_video.output.target")
 PARTS = ("lfdn_video", "lfdn_video.input", "lfdn_video.inference", "lfdn_video.output")
 COMPOSITION = ("lfdn_video.pipeline", "lfdn_video.verify")
-TRAINING = ("lfdn.training", "lfdn.evaluate", "lfdn.calibrate")
+TRAINING = ("lfdn.training",)
 COMMANDS = ("lfdn.commands", "lfdn.cli", "lfdn.__main__")
 EVERYTHING = (*PARTS, *COMPOSITION, *STREAM_PARTS, "lfdn_video.stream", "lfdn_video.cli", "lfdn")
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig
-from lfdn.weights import save
+from lfdn.weights import save_weights
 from lfdn_video.cli.doctor import make_clip
 from tests.support import pictures
 from tests.support.scripts import load
@@ -22,7 +22,7 @@ def recipe(name: str, *words: str | Path) -> Result:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.safetensors"
-    save(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
+    save_weights(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
     return path
 
 
@@ -65,7 +65,7 @@ class TestDashcamFolder:
         done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", "none.st")
         assert (done.exit_code, done.stderr) == (
             1,
-            "Error: none.st: no such file of weights; check the path\n",
+            "Error: none.st: no such weight file; check the path\n",
         )
 
 

@@ -11,7 +11,7 @@ from lfdn.commands.options import DATA, EXCLUDE, PATH, SEED, STREAKS, add_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lfdn.datasets.pairs import Kind
+    from lfdn.datasets.pairs import DegradationKind
 
 
 @click.command(short_help="Write pairs of images, degraded as in training.")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @add_options(DATA, EXCLUDE, STREAKS, SEED)
 @click.option("-o", "--output", "target", type=PATH, required=True, help="New folder to write.")
 def degrade(
-    kind: Kind,
+    kind: DegradationKind,
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
     streaks: Path | None,
@@ -38,7 +38,7 @@ def degrade(
 
     try:
         samples = read_samples(sets, exclude)
-        bank = layouts.streaks(streaks) if streaks else None
+        bank = layouts.read_streak_bank(streaks) if streaks else None
         written = write_pairs(samples, target, kind=kind, seed=seed, bank=bank)
         for _ in track(written, "pairs", total=len(samples), transient=True):
             pass

@@ -23,7 +23,7 @@ from lfdn.commands.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lfdn.evaluate import Row
+    from lfdn.training.evaluate import EvaluationRow
 
 
 @click.command(short_help="Measure PSNR and SSIM of a network.")
@@ -57,8 +57,8 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Measure PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), on whole 8-bit images."""
-    from lfdn import evaluate as measuring
     from lfdn.int8 import OpenVinoMissingError, load_quantized
+    from lfdn.training import evaluate as measuring
     from lfdn.weights import load
 
     for path in filter(None, (csv_path, save)):
@@ -66,7 +66,7 @@ def evaluate(
     try:
         samples = read_samples(sets, exclude)
         network = load_quantized(weights) if int8 else load(weights)
-        learnt = measuring.learnt_scalars(network)
+        learnt = measuring.get_scalars(network)
         measuring.set_scalars(network, _parse_scalars(scalars))
         measured = measuring.evaluate(
             network, samples, device=device, feed_clean=feed_clean, save=save
@@ -85,17 +85,19 @@ def evaluate(
         "fed": "clean" if feed_clean else "degraded",
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "scalars_learnt": learnt,
-        "scalars_used": measuring.learnt_scalars(network),
+        "scalars_used": measuring.get_scalars(network),
         "device": device,
         "protocol": measuring.PROTOCOL,
     }
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(measuring.mean(rows)), **about}, indent=1))
+        click.echo(
+            json.dumps({**dataclasses.asdict(measuring.average_rows(rows)), **about}, indent=1)
+        )
     else:
-        _print_table(measuring.mean(rows), about)
+        _print_table(measuring.average_rows(rows), about)
 
 
-def _show_progress(rows: Iterator[Row], total: int) -> list[Row]:
+def _show_progress(rows: Iterator[EvaluationRow], total: int) -> list[EvaluationRow]:
     """Collect the rows, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import track
@@ -109,10 +111,10 @@ def _show_progress(rows: Iterator[Row], total: int) -> list[Row]:
 
 def _describe_weights(weights: str) -> dict[str, str]:
     """Name, SHA-256 and task of a weights file, or of a task's packaged weights."""
-    from lfdn.weights import available, file_sha256, header, shipped
+    from lfdn.weights import available, file_sha256, find_packaged, read_header
 
-    path = shipped(weights)[0] if weights in available() else Path(weights)
-    return {"name": weights, "sha256": file_sha256(path), "task": header(path)["task"]}
+    path = find_packaged(weights)[0] if weights in available() else Path(weights)
+    return {"name": weights, "sha256": file_sha256(path), "task": read_header(path)["task"]}
 
 
 def _parse_scalars(texts: Sequence[str]) -> dict[str, float]:
@@ -126,7 +128,7 @@ def _parse_scalars(texts: Sequence[str]) -> dict[str, float]:
     return values
 
 
-def _print_table(row: Row, about: dict[str, Any]) -> None:
+def _print_table(row: EvaluationRow, about: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -26,12 +26,12 @@ def export(source: Path, target: Path, register: bool) -> None:
 
     source = source / "best.safetensors" if source.is_dir() else source
     try:
-        head = weights.header(source)
-        weights.save(
-            weights.read(source), target, task=head["task"], notes=json.loads(head["notes"])
+        head = weights.read_header(source)
+        weights.save_weights(
+            weights.read_weights(source), target, task=head["task"], notes=json.loads(head["notes"])
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     if register:
-        weights.register(target)
+        weights.register_weights(target)
     click.echo(f"{weights.file_sha256(target)}  {target}")

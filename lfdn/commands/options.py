@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lfdn.datasets.data import Sample
+    from lfdn.datasets.samples import Sample
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -66,12 +66,12 @@ def read_samples(sets: Sequence[str], exclude: Sequence[str]) -> list[Sample]:
 
     Raises:
         click.UsageError: a set is not LAYOUT=PATH, or its layout is unknown.
-        lfdn.datasets.data.DataError: a folder is missing or not laid out as expected.
+        lfdn.datasets.images.DataError: a folder is missing or not laid out as expected.
     """
-    from lfdn.datasets import data, layouts
+    from lfdn.datasets import layouts, samples
 
     try:
-        return data.exclude(layouts.read_sets(sets), exclude)
+        return samples.exclude_samples(layouts.read_sets(sets), exclude)
     except layouts.UnknownLayoutError as error:
         raise click.UsageError(f"--data: {error}") from error
 

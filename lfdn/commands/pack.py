@@ -44,13 +44,13 @@ def pack(
     force: bool,
 ) -> None:
     """Pack data sets into one file, for use as pack=FILE and --streaks FILE."""
-    from lfdn.datasets.data import Picture, pictures_in
+    from lfdn.datasets.images import ImageSource, list_images
     from lfdn.datasets.pack import write_pack
 
     refuse_existing(target, force=force)
     try:
         samples = read_samples(sets, exclude)
-        layers = [Picture(path) for path in pictures_in(streaks)] if streaks else []
+        layers = [ImageSource(path) for path in list_images(streaks)] if streaks else []
         write_pack(samples, target, streaks=layers, quality=quality, max_side_px=max_side_px)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

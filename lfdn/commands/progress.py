@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lfdn.training.checkpoint import Progress, Report
+    from lfdn.training.checkpoint import MetricsRow, TrainingState
     from lfdn.training.recipe import TrainOptions
 
 LINE_INTERVAL_S = 60
@@ -54,7 +54,7 @@ class ProgressLine:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: TrainingState) -> None:
         """Show the progress; call it after every step."""
         if self._first is None:
             self._first = (progress.step, progress.seconds)
@@ -96,14 +96,14 @@ class TensorBoard:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def add(self, report: Report) -> None:
+    def add(self, report: MetricsRow) -> None:
         """Write a report, and print it too."""
         print_report(report)
         for name, value in dataclasses.asdict(report).items():
             self._writer.add_scalar(name, value, report.step)
 
 
-def print_report(report: Report) -> None:
+def print_report(report: MetricsRow) -> None:
     """Print the results of a validation in one line."""
     click.echo(
         f"step {report.step}  {report.seconds:.0f} s  loss {report.loss:.5f}  "

@@ -22,7 +22,7 @@ from lfdn.commands.options import (
 @click.command(short_help="Quantize weights to int8.")
 @add_options(WEIGHTS, DATA, EXCLUDE, STREAKS)
 @click.option(
-    "--pictures",
+    "--images",
     "count",
     type=int,
     default=120,
@@ -44,30 +44,31 @@ def quantize(
     Calibrates with training images: name no test set. Needs NNCF and OpenVINO (the dev extra).
     """
     from lfdn.datasets import layouts
-    from lfdn.weights import available, file_sha256, header, load, register_int8, shipped
+    from lfdn.datasets.calibration import draw_calibration_images
+    from lfdn.weights import available, file_sha256, find_packaged, load, read_header, register_int8
 
     try:
-        from lfdn import calibrate as making
+        from lfdn import calibrate
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'lfdn-video[dev]'") from error
     from lfdn.int8 import quantized_path
 
     try:
-        path = shipped(weights)[0] if weights in available() else Path(weights)
+        path = find_packaged(weights)[0] if weights in available() else Path(weights)
         network = load(weights)
-        about = header(path)
+        about = read_header(path)
         samples = read_samples(sets, exclude)
         random.Random(seed).shuffle(samples)
-        bank = layouts.streaks(streaks) if streaks else None
-        pictures = list(
-            making.calibration_pictures(samples[:count], task=about["task"], seed=seed, bank=bank)
+        bank = layouts.read_streak_bank(streaks) if streaks else None
+        images = list(
+            draw_calibration_images(samples[:count], task=about["task"], seed=seed, bank=bank)
         )
-        if not pictures:
+        if not images:
             raise click.ClickException("--data: no image is large enough")
-        model = making.quantize(network, pictures)
-        making.save(model, target := quantized_path(path), digest=about["digest"])
+        model = calibrate.quantize(network, images)
+        calibrate.save_quantized(model, target := quantized_path(path), digest=about["digest"])
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if register:
         register_int8(about["task"], target)
-    click.echo(f"{file_sha256(target)}  {target}: {len(pictures)} images")
+    click.echo(f"{file_sha256(target)}  {target}: {len(images)} images")

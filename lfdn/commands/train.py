@@ -23,8 +23,8 @@ from lfdn.commands.progress import ProgressLine, TensorBoard, print_report
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lfdn.datasets.data import Stage
-    from lfdn.training.recipe import Optimizer, Precision, Task
+    from lfdn.datasets.crops import CropStage
+    from lfdn.training.recipe import OptimizerName, Task, TrainPrecision
 
 BY_PRESET = "by preset"
 
@@ -181,7 +181,7 @@ class TrainValues(TypedDict):
 
     steps: int | None
     loss: str | None
-    optimizer: Optimizer | None
+    optimizer: OptimizerName | None
     learning_rate: float | None
     schedule: Literal["cosine", "step"] | None
     weight_decay: float | None
@@ -192,7 +192,7 @@ class TrainValues(TypedDict):
     least_detail: float | None
     margin_px: int | None
     easing: float | None
-    precision: Precision
+    precision: TrainPrecision
     seed: int
     device: str
     compile: bool
@@ -240,16 +240,16 @@ def train(
 
     try:
         parsed_stages = None if stages is None else _parse_stages(stages)
-        options = recipe.preset(preset, task, stages=parsed_stages, **values)
+        options = recipe.options_from_preset(preset, task, stages=parsed_stages, **values)
         with ExitStack() as stack:
             board = stack.enter_context(TensorBoard(run)) if tensorboard else None
             training.train(
                 read_samples(sets, exclude),
                 run,
                 options=options,
-                initial=weights.read(init) if init else None,
-                bank=layouts.streaks(streaks) if streaks else None,
-                on_report=board.add if board else print_report,
+                initial=weights.read_weights(init) if init else None,
+                bank=layouts.read_streak_bank(streaks) if streaks else None,
+                on_metrics=board.add if board else print_report,
                 on_step=stack.enter_context(ProgressLine(options)).show,
             )
     except (training.TrainingError, ValueError) as error:
@@ -262,12 +262,12 @@ def train(
         sys.exit(130)
 
 
-def _parse_stages(text: str) -> tuple[Stage, ...]:
-    from lfdn.datasets.data import Stage
+def _parse_stages(text: str) -> tuple[CropStage, ...]:
+    from lfdn.datasets.crops import CropStage
 
     try:
         parts = [part.replace("x", ":").split(":") for part in text.split(",")]
-        return tuple(Stage(float(until), int(patch), int(batch)) for until, patch, batch in parts)
+        return tuple(CropStage(float(until), int(side), int(batch)) for until, side, batch in parts)
     except ValueError as error:
         message = f"--stages: {text!r} is not UNTIL:PXxBATCH,...; for example 0.5:112x16,1:224x4"
         raise click.UsageError(message) from error

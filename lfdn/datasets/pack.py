@@ -1,7 +1,7 @@
-"""A data set in one compact file, for a machine with little room.
+"""A data set in one compact file, for a machine with little disk space.
 
-A ZIP, its members stored as they are: `index.json` names the samples and the streak layers, the
-rest are picture files. They are read from the ZIP directly, never unpacked.
+The file is a ZIP without compression: `index.json` names the samples and the streak layers, all
+other members are image files. They are read from the ZIP directly, never unpacked.
 """
 
 import json
@@ -13,7 +13,8 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from PIL import Image
 
-from lfdn.datasets.data import DataError, Part, Picture, Sample
+from lfdn.datasets.images import DataError, ImagePart, ImageSource
+from lfdn.datasets.samples import Sample
 
 FORMAT = "lfdn pack 1"
 INDEX = "index.json"
@@ -23,15 +24,24 @@ def write_pack(
     samples: Sequence[Sample],
     target: Path,
     *,
-    streaks: Sequence[Picture] = (),
+    streaks: Sequence[ImageSource] = (),
     quality: int | None = None,
     max_side_px: int | None = None,
 ) -> None:
-    """Write `samples` and `streaks` as one file, under another name until it is complete.
+    """Write samples and streak layers as one file, by way of a temporary file beside it.
 
-    `quality`: encode every picture but the streaks anew as WebP, 1 to 100; the files as they are
-    unless told. `max_side_px`: shrink clean pictures without a degraded side to this. Frames of
-    videos become WebP in any case, without loss unless `quality` is given.
+    Frames of videos become WebP in any case, lossless unless `quality` is given.
+
+    Args:
+        samples: At least one.
+        target: The file; replaced if it exists.
+        streaks: Streak layers, which are stored as they are.
+        quality: Encode all images but the streaks as WebP of this quality, 1 to 100. By default
+            the files are stored as they are.
+        max_side_px: Shrink clean images without a degraded counterpart to this.
+
+    Raises:
+        DataError: There are no samples, or an image cannot be read. Nothing is left behind then.
     """
     if not samples:
         raise DataError(f"{target}: no samples to pack; name a data set")
@@ -39,11 +49,11 @@ def write_pack(
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with ZipFile(partial, "w", ZIP_STORED) as archive:
-            writer = _Writer(archive, quality)
+            writer = _PackWriter(archive, quality)
             index = {
                 "format": FORMAT,
-                "samples": [_entry(sample, writer, max_side_px) for sample in samples],
-                "streaks": [writer.add(layer, as_it_is=True) for layer in streaks],
+                "samples": [_add_sample(sample, writer, max_side_px) for sample in samples],
+                "streaks": [writer.add_image(layer, verbatim=True) for layer in streaks],
             }
             archive.writestr(INDEX, json.dumps(index, indent=1))
         partial.replace(target)
@@ -52,50 +62,61 @@ def write_pack(
 
 
 def read_pack(path: Path) -> list[Sample]:
-    """The samples of a file that `write_pack` wrote."""
+    """Read the samples of a file that `write_pack` wrote.
+
+    Raises:
+        DataError: The file is not a pack, or its index is corrupt.
+    """
     return [
         Sample(
             entry["name"],
-            _picture(path, entry["clean"]),
-            _picture(path, entry["degraded"]) if "degraded" in entry else None,
-            _picture(path, entry["following"]) if "following" in entry else None,
-            tuple(_picture(path, other) for other in entry.get("alternatives", ())),
+            _locate_member(path, entry["clean"]),
+            _locate_member(path, entry["degraded"]) if "degraded" in entry else None,
+            _locate_member(path, entry["following"]) if "following" in entry else None,
+            tuple(_locate_member(path, other) for other in entry.get("alternatives", ())),
         )
-        for entry in _index(path)["samples"]
+        for entry in _read_index(path)["samples"]
     ]
 
 
-def read_streaks(path: Path) -> list[Picture]:
-    """The streak layers of a file that `write_pack` wrote."""
-    layers = [_picture(path, entry) for entry in _index(path)["streaks"]]
+def read_packed_streaks(path: Path) -> list[ImageSource]:
+    """List the streak layers of a file that `write_pack` wrote.
+
+    Raises:
+        DataError: The file is not a pack, or holds no streak layers.
+    """
+    layers = [_locate_member(path, entry) for entry in _read_index(path)["streaks"]]
     if not layers:
         raise DataError(f"{path}: holds no streak layers; pack it again with --streaks")
     return layers
 
 
-class _Writer:
-    """Adds each picture file once."""
+class _PackWriter:
+    """Adds each image file once, however often it is used."""
 
     def __init__(self, archive: ZipFile, quality: int | None) -> None:
-        self._archive, self._quality = archive, quality
+        self._archive = archive
+        self._quality = quality
         self._names: dict[tuple[Path | None, Path, int | None], str] = {}
 
-    def add(
-        self, picture: Picture, *, as_it_is: bool = False, max_side_px: int | None = None
+    def add_image(
+        self, source: ImageSource, *, verbatim: bool = False, max_side_px: int | None = None
     ) -> dict[str, str]:
-        key = (picture.archive, picture.path, picture.frame)
+        key = (source.archive, source.path, source.frame)
         if key not in self._names:
             changed = self._quality is not None or max_side_px is not None
-            if picture.frame is None and (as_it_is or not changed):
-                suffix, data = picture.path.suffix.lower(), picture.encoded()
+            if source.frame is None and (verbatim or not changed):
+                suffix = source.path.suffix.lower()
+                data = source.read_bytes()
             else:
-                suffix, data = ".webp", self._encode(picture, max_side_px)
+                suffix = ".webp"
+                data = self._encode(source, max_side_px)
             self._names[key] = f"{len(self._names):06d}{suffix}"
             self._archive.writestr(self._names[key], data)
-        return {"file": self._names[key], "part": picture.part}
+        return {"file": self._names[key], "part": source.part}
 
-    def _encode(self, picture: Picture, max_side_px: int | None) -> bytes:
-        whole = Picture(picture.path, frame=picture.frame, archive=picture.archive)
+    def _encode(self, source: ImageSource, max_side_px: int | None) -> bytes:
+        whole = ImageSource(source.path, frame=source.frame, archive=source.archive)
         image = Image.fromarray(whole.read())
         if max_side_px is not None:
             image.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
@@ -104,26 +125,26 @@ class _Writer:
         return file.getvalue()
 
 
-def _entry(sample: Sample, writer: _Writer, max_side_px: int | None) -> dict[str, Any]:
-    paired = sample.degraded is not None
-    side = None if paired else max_side_px
+def _add_sample(sample: Sample, writer: _PackWriter, max_side_px: int | None) -> dict[str, Any]:
+    """Store the images of a sample; returns its entry in the index."""
+    side = None if sample.degraded is not None else max_side_px
     entry: dict[str, Any] = {"name": sample.name}
-    entry["clean"] = writer.add(sample.clean, max_side_px=side)
+    entry["clean"] = writer.add_image(sample.clean, max_side_px=side)
     if sample.degraded is not None:
-        entry["degraded"] = writer.add(sample.degraded)
+        entry["degraded"] = writer.add_image(sample.degraded)
     if sample.following is not None:
-        entry["following"] = writer.add(sample.following, max_side_px=side)
+        entry["following"] = writer.add_image(sample.following, max_side_px=side)
     if sample.alternatives:
-        entry["alternatives"] = [writer.add(other) for other in sample.alternatives]
+        entry["alternatives"] = [writer.add_image(other) for other in sample.alternatives]
     return entry
 
 
-def _picture(archive: Path, entry: dict[str, str]) -> Picture:
-    return Picture(Path(entry["file"]), part=Part(entry["part"]), archive=archive)
+def _locate_member(archive: Path, entry: dict[str, str]) -> ImageSource:
+    return ImageSource(Path(entry["file"]), part=ImagePart(entry["part"]), archive=archive)
 
 
-def _index(path: Path) -> dict[str, Any]:
-    """The index of a pack, its shape checked."""
+def _read_index(path: Path) -> dict[str, Any]:
+    """Read the index of a pack and check its structure."""
     try:
         with ZipFile(path) as archive:
             index = json.loads(archive.read(INDEX))
@@ -133,18 +154,18 @@ def _index(path: Path) -> dict[str, Any]:
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise DataError(f"{path}: its index is not that of {FORMAT!r}; pack it again")
     try:
-        missing = {entry["file"] for entry in _entries(index) if entry["file"] not in members}
-        for entry in _entries(index):
-            Part(entry["part"])
+        missing = {entry["file"] for entry in _list_members(index) if entry["file"] not in members}
+        for entry in _list_members(index):
+            ImagePart(entry["part"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"{path}: its index is damaged; pack it again") from error
+        raise DataError(f"{path}: its index is corrupt; pack it again") from error
     if missing:
         raise DataError(f"{path}: {min(missing)} is in its index alone; pack it again")
     return index
 
 
-def _entries(index: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """Every picture in an index."""
+def _list_members(index: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield every image of an index."""
     for sample in index["samples"]:
         yield from (sample[key] for key in ("clean", "degraded", "following") if key in sample)
         yield from sample.get("alternatives", ())

@@ -10,47 +10,61 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lfdn.datasets.data import DataError, Sample, to_tensor, write_picture
+from lfdn.datasets.images import DataError, to_tensor, write_image
+from lfdn.datasets.samples import Sample
 from lfdn.degrade import BlurMix, RainMix, blur, optical_flow, rain
 
-Kind = Literal["rain", "blur"]
+DegradationKind = Literal["rain", "blur"]
 
 
 def write_pairs(
     samples: Sequence[Sample],
     target: Path,
     *,
-    kind: Kind,
+    kind: DegradationKind,
     seed: int,
     bank: Tensor | None = None,
 ) -> Iterator[Path]:
-    """Degrade the clean picture of each sample, whole, and yield its file in `target/input`.
+    """Degrade the clean image of each sample, whole, and write both.
 
-    Picture i is a function of (seed, i). `target` is complete with its `degrade.json`, which comes
-    last. Raises DataError if it exists, or for two samples of one name.
+    Image i is a function of (seed, i). `degrade.json` is written last: a folder that has it is
+    complete.
+
+    Args:
+        samples: Their degraded counterparts are ignored.
+        target: A new folder.
+        kind: `rain` or `blur`; blur follows the motion to the next frame where there is one.
+        seed: Makes the images repeatable.
+        bank: Streak layers for rain, uint8 `[K, h, w]`.
+
+    Yields:
+        The file in `target/input` of each sample, after it is written.
+
+    Raises:
+        DataError: `target` exists, two samples have one name, or an image cannot be read.
     """
     if target.exists():
         raise DataError(f"{target}: exists; name a new folder")
     names = [sample.name.replace("/", "_") + ".png" for sample in samples]
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
-        raise DataError(f"{target / 'input' / twice}: two pictures have this name; degrade apart")
+        raise DataError(f"{target / 'input' / twice}: two images have this name; degrade apart")
     for index, (sample, name) in enumerate(zip(samples, names, strict=True)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-        clean = to_tensor(sample.clean.read())
+        original = to_tensor(sample.clean.read())
         if kind == "rain":
-            degraded, wanted = rain(clean, generator=generator, bank=bank)
+            degraded, clean = rain(original, generator=generator, bank=bank)
         else:
-            degraded, wanted = blur(clean, generator=generator, flow=_flow(sample))
-        write_picture(wanted, target / "target" / name)
-        write_picture(degraded, target / "input" / name)
+            degraded, clean = blur(original, generator=generator, flow=_estimate_flow(sample))
+        write_image(clean, target / "target" / name)
+        write_image(degraded, target / "input" / name)
         yield target / "input" / name
     mix = asdict(RainMix() if kind == "rain" else BlurMix())
-    told = {"kind": kind, "seed": seed, "mix": mix, "pictures": names}
-    (target / "degrade.json").write_text(json.dumps(told, indent=1) + "\n")
+    settings = {"kind": kind, "seed": seed, "mix": mix, "pictures": names}
+    (target / "degrade.json").write_text(json.dumps(settings, indent=1) + "\n")
 
 
-def _flow(sample: Sample) -> Tensor | None:
-    """`[1, 2, H, W]`: the motion to the next frame, where there is one."""
+def _estimate_flow(sample: Sample) -> Tensor | None:
+    """Motion to the next frame in px, `[1, 2, H, W]`; None without a next frame."""
     if sample.following is None:
         return None
     flow = optical_flow(sample.clean.read(), sample.following.read())

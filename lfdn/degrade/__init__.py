@@ -1,11 +1,11 @@
-"""Clean pictures to degraded ones, to learn from and to measure on.
+"""Synthetic rain and motion blur, to train on and to measure on.
 
-`rain` and `blur` take a batch of unrelated pictures, on whatever device it is, and return it
-degraded, with what the network shall make of it. `FallingRain` and `ShakenCamera` take the frames
-of a video, one after the other. Where pictures come from is `lfdn.datasets.data`.
+`rain` and `blur` degrade a batch of unrelated images, on the batch's device, and return it with
+what the network is expected to restore. `FallingRain` and `ShakenCamera` degrade the frames of a
+video in their order. Data sets are in `lfdn.datasets`.
 
-What weather and camera do *besides* (veil, darkness, sensor noise, compression) is laid on the
-degraded and the clean picture alike: the network shall take out streaks or blur and leave the rest.
+Other effects of weather and camera (veil, darkness, sensor noise, compression) are applied to the
+degraded and the clean image alike: the network is to remove streaks or blur and to leave the rest.
 """
 
 from lfdn.degrade.blur import BlurMix, average_along, blur, optical_flow

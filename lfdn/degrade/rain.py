@@ -1,12 +1,13 @@
-"""Clean pictures to rainy ones, on whatever device the batch is.
+"""Synthetic rain on a batch of clean images, on the batch's device.
 
-Two kinds of streaks:
+There are two kinds of streaks:
 
-    drawn     sparse drops convolved with a slanted, soft-ended line: every length, width, slant and
+    drawn     sparse drops, convolved with a slanted, soft-ended line: every length, width, slant
+    and
               density, in up to three layers of depth
-    rendered  layers of a streak bank (Garg and Nayar's renderings), cropped, zoomed and turned
+    rendered  layers of a streak bank (Garg and Nayar's renderings), cropped, zoomed and rotated
 
-and three ways in which they cover a picture (added, screened, or grey and half transparent).
+They cover an image in one of three ways: added, screened, or as a half-transparent grey.
 """
 
 import math
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfdn.degrade.draw import Draw, compress
+from lfdn.degrade.draw import BatchRandom, compress_pairs
 
 LAYERS = 3
 STREAK_LENGTH_PX = (6.0, 70.0)
@@ -29,14 +30,21 @@ BANK_ZOOM = (0.6, 1.8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RainMix:
-    """How often each ingredient occurs. Probabilities, independent unless said otherwise."""
+    """The frequency of each ingredient of `rain`: probabilities, drawn for each image on its own.
+
+    Args:
+        dry: No streaks at all. The network must learn to leave dry images alone.
+        rendered: Streaks from the bank instead of drawn ones. Ignored without a bank.
+        both: Drawn streaks on top of rendered ones, where those are used.
+        veil: A flat grey veil of distant rain, on rainy image and target.
+        dark: Dusk: a gain below one and a gamma, on rainy image and target.
+        noise: Gaussian sensor noise, the same on rainy image and target.
+        jpeg: JPEG compression, of the same quality on rainy image and target.
+    """
 
     dry: float = 0.10
-    """No streaks at all: the network must learn to leave dry pictures alone."""
     rendered: float = 0.5
-    """Streaks from the bank instead of drawn ones (0 without a bank)."""
     both: float = 0.15
-    """Drawn streaks on top of rendered ones."""
     veil: float = 0.15
     dark: float = 0.25
     noise: float = 0.2
@@ -50,23 +58,32 @@ def rain(
     bank: Tensor | None = None,
     mix: RainMix | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Rain on a batch: `(rainy, target)`, both like `clean`, `[B, 3, H, W]` in 0…1.
+    """Put synthetic rain on a batch of clean images.
 
-    `bank`: streak layers `[K, h, w]` uint8 on the same device, white on black, falling downwards.
-    `target` is what the network shall return: `clean` under the same veil, light, noise and
-    compression as `rainy`.
+    Args:
+        clean: RGB, float32 `[B, 3, H, W]` in 0…1.
+        generator: Source of all randomness, on the device of `clean`. The same state gives the
+            same rain.
+        bank: Streak layers, uint8 `[K, h, w]` on the device of `clean`: white on black, falling
+            downwards. Without them all streaks are drawn.
+        mix: Frequency of each ingredient; by default `RainMix()`.
+
+    Returns:
+        `(rainy, target)`, both like `clean`. `target` is what the network is expected to restore:
+        `clean` under the same veil, light, noise and compression as `rainy`.
     """
     mix = mix or RainMix()
     batch, _, height, width = clean.shape
-    draw = Draw(batch, generator, clean.device)
+    draw = BatchRandom(batch, generator, clean.device)
 
     target = torch.where(draw.happens(mix.dark), _darken(clean, draw), clean)
-    target = torch.where(draw.happens(mix.veil), _veil(target, draw), target)
+    target = torch.where(draw.happens(mix.veil), _add_veil(target, draw), target)
 
     streaks = drawn_streaks(batch, height, width, generator=generator, device=clean.device)
     if bank is not None:
         rendered = rendered_streaks(bank, batch, height, width, generator=generator)
-        use_bank, use_both = draw.happens(mix.rendered), draw.happens(mix.both)
+        use_bank = draw.happens(mix.rendered)
+        use_both = draw.happens(mix.both)
         blended = torch.maximum(rendered, streaks * use_both)
         streaks = torch.where(use_bank, blended, streaks)
     streaks = streaks * ~draw.happens(mix.dry)
@@ -74,27 +91,38 @@ def rain(
 
     noise = torch.randn(clean.shape, generator=generator, device=clean.device)
     noise = noise * draw.uniform(0.002, 0.025) * draw.happens(mix.noise)
-    return compress((rainy + noise).clamp(0, 1), (target + noise).clamp(0, 1), draw, mix.jpeg)
+    return compress_pairs((rainy + noise).clamp(0, 1), (target + noise).clamp(0, 1), draw, mix.jpeg)
 
 
 def drawn_streaks(
     batch: int, height: int, width: int, *, generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """Streak intensity `[B, 1, H, W]` in 0…1: `LAYERS` layers of drops, each drawn as a line.
+    """Draw rain streaks from scratch: three layers of drops, each drop drawn as a line.
 
-    The convolution runs in the frequency domain, so its cost does not depend on the length; what
-    leaves the picture at one side comes in at the other, which rain does not mind.
+    The convolution runs in the frequency domain, so its cost does not depend on the streaks'
+    length. It wraps around: a streak that leaves the image on one side enters on the other, which
+    is invisible in rain.
+
+    Args:
+        batch: B, the number of images.
+        height: H in px.
+        width: W in px.
+        generator: Source of all randomness, on `device`.
+        device: Where the streaks are made.
+
+    Returns:
+        Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1.
     """
     count = batch * LAYERS
-    draw = Draw(count, generator, device)
-    base = Draw(batch, generator, device)
+    draw = BatchRandom(count, generator, device)
+    base = BatchRandom(batch, generator, device)
     slant = base.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT).repeat_interleave(LAYERS, 0)
     slant = slant + draw.normal(math.radians(2))
     length = draw.log_uniform(*STREAK_LENGTH_PX)
     sigma = draw.log_uniform(*STREAK_SIGMA_PX)
     coverage = draw.log_uniform(*STREAK_COVERAGE) * draw.happens(0.6)
 
-    kernel = _line_kernel(height, width, slant, length, sigma)
+    kernel = _draw_line_kernel(height, width, slant, length, sigma)
     density = coverage / (length * sigma * math.sqrt(2 * math.pi))
     spots = torch.rand((count, 1, height, width), generator=generator, device=device)
     brightness = torch.rand((count, 1, height, width), generator=generator, device=device)
@@ -108,9 +136,20 @@ def drawn_streaks(
 def rendered_streaks(
     bank: Tensor, batch: int, height: int, width: int, *, generator: torch.Generator
 ) -> Tensor:
-    """Random views of bank layers, `[B, 1, H, W]` in 0…1: mirrored, zoomed and turned."""
+    """Take random views of the layers of a streak bank: cropped, mirrored, zoomed and rotated.
+
+    Args:
+        bank: Streak layers, uint8 `[K, h, w]`: white on black, falling downwards.
+        batch: B, the number of images.
+        height: H in px.
+        width: W in px.
+        generator: Source of all randomness, on the device of `bank`.
+
+    Returns:
+        Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1, on the device of `bank`.
+    """
     device = bank.device
-    draw = Draw(batch, generator, device)
+    draw = BatchRandom(batch, generator, device)
     chosen = torch.randint(len(bank), (batch,), generator=generator, device=device)
     layers = bank[chosen].unsqueeze(1).float() / 255
     layer_height, layer_width = layers.shape[-2:]
@@ -123,6 +162,8 @@ def rendered_streaks(
     cos, sin = turn.cos(), turn.sin()
     shift_x = draw.uniform(-1, 1).view(batch) * (1 - half_x).clamp(min=0)
     shift_y = draw.uniform(-1, 1).view(batch) * (1 - half_y).clamp(min=0)
+    # From the output's coordinates to the layer's: scale, turn about the centre, mirror in x. The
+    # turn is in square pixels, so its off-diagonal terms are corrected by the layer's aspect ratio.
     theta = torch.stack(
         [
             torch.stack([mirror * half_x * cos, -mirror * half_y * sin * aspect, shift_x], dim=1),
@@ -136,12 +177,20 @@ def rendered_streaks(
 
 
 def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Lay streaks `[B, 1, H, W]` over `clean` in one of three ways, chosen for each image.
+    """Lay streaks over clean images, in one of three ways chosen at random for each image.
 
-    Added: c + s. Screened: c + s - c·s. Grey: c + (g - c)·s, where g lies between a grey
-    and the blurred surroundings, since a drop shows the light of the whole scene.
+    Added: c + s. Screened: c + s - c·s. Grey: c + (g - c)·s, where g is a grey brightened by the
+    mean of the image, since a drop shows the light of the whole scene.
+
+    Args:
+        clean: RGB, float32 `[B, 3, H, W]` in 0…1.
+        streaks: Intensity of the streaks, `[B, 1, H, W]` in 0…1.
+        generator: Source of all randomness, on the device of `clean`.
+
+    Returns:
+        The rainy images, like `clean`.
     """
-    draw = Draw(len(clean), generator, clean.device)
+    draw = BatchRandom(len(clean), generator, clean.device)
     tint = 1 - 0.08 * torch.rand((len(clean), 3, 1, 1), generator=generator, device=clean.device)
     strength = streaks * draw.uniform(0.5, 1.0) * tint
     ambient = clean.mean(dim=(2, 3), keepdim=True)
@@ -155,8 +204,10 @@ def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tens
     return covered.clamp(0, 1)
 
 
-def _line_kernel(height: int, width: int, slant: Tensor, length: Tensor, sigma: Tensor) -> Tensor:
-    """Lines through the origin, soft at the ends, peak 1, `[K, 1, H, W]`, wrapped for the FFT."""
+def _draw_line_kernel(
+    height: int, width: int, slant: Tensor, length: Tensor, sigma: Tensor
+) -> Tensor:
+    """Draw a soft-ended line of peak 1 through the origin, `[K, 1, H, W]`, wrapped for the FFT."""
     device = slant.device
     y = torch.fft.fftfreq(height, d=1 / height, device=device).view(1, 1, height, 1)
     x = torch.fft.fftfreq(width, d=1 / width, device=device).view(1, 1, 1, width)
@@ -166,12 +217,12 @@ def _line_kernel(height: int, width: int, slant: Tensor, length: Tensor, sigma: 
     return body * torch.exp(-across.square() / (2 * sigma.square()))
 
 
-def _darken(clean: Tensor, draw: Draw) -> Tensor:
-    """Dusk: a gain below one and a gamma."""
+def _darken(clean: Tensor, draw: BatchRandom) -> Tensor:
+    """Imitate dusk: a gain below one and a gamma."""
     return clean.clamp(min=1e-4).pow(draw.uniform(0.8, 1.6)) * draw.uniform(0.35, 1.0)
 
 
-def _veil(clean: Tensor, draw: Draw) -> Tensor:
-    """Distant rain as a flat veil: clean·t + grey·(1 - t)."""
+def _add_veil(clean: Tensor, draw: BatchRandom) -> Tensor:
+    """Add distant rain as a flat veil: clean·t + grey·(1 - t)."""
     transmission = 1 - draw.uniform(0.05, 0.45)
     return clean * transmission + draw.uniform(0.5, 0.95) * (1 - transmission)

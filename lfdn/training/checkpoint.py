@@ -1,12 +1,12 @@
-"""A run's folder: what it was told, how far it is, its metrics.
+"""The folder of a training run: its manifest, its checkpoint, its metrics.
 
-    run.json          options, network and data, to refuse going on with others
-    last.pt           everything needed to go on, bit for bit
-    best.safetensors  the averaged weights that scored best on the validation split
+    run.json          run manifest: options, network and data; resuming needs the same
+    last.pt           checkpoint: everything needed to go on, bit for bit
+    best.safetensors  the averaged weights with the best validation score
     metrics.csv       a row for every validation
-    samples/          pictures of the validation split, restored
+    samples/          validation images, restored
 
-Every file is written under another name and renamed, so that a kill leaves the old one or the new.
+Every file is replaced by renaming a temporary one, so a kill leaves the old file or the new one.
 """
 
 import csv
@@ -22,15 +22,22 @@ from typing import Any
 
 import torch
 
-from lfdn.datasets.data import Sample
-from lfdn.model import LFDNConfig
-from lfdn.training.recipe import CHANGEABLE, TrainOptions
+from lfdn.config import LFDNConfig
+from lfdn.datasets.samples import Sample
+from lfdn.training.recipe import MAY_CHANGE_ON_RESUME, TrainOptions
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-
-DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.PickleError)
-"""What a checkpoint that was cut off or changed raises."""
+CORRUPTION_ERRORS = (
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    pickle.PickleError,
+)
+"""Errors that loading a truncated or changed checkpoint raises."""
 
 
 class TrainingError(RuntimeError):
@@ -38,16 +45,17 @@ class TrainingError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """One row of `metrics.csv`."""
+class MetricsRow:
+    """One row of `metrics.csv`. PSNR in dB, over the validation images."""
 
     step: int
     seconds: float
-    """Of training, all sittings together."""
+    """Time spent on training, over all sessions of the run."""
     learning_rate: float
     loss: float
+    """Mean since the last row."""
     gradient_norm: float
-    """Before clipping; this and the loss are means since the last row."""
+    """Mean since the last row, before clipping."""
     validation_input_psnr_y: float
     validation_psnr_y: float
     validation_input_psnr_rgb: float
@@ -55,17 +63,19 @@ class Report:
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a run is."""
+class TrainingState:
+    """The progress of a run, as its checkpoint stores it."""
 
     step: int = 0
-    """Steps that are done."""
+    """Completed steps."""
     seconds: float = 0.0
+    """Time spent on training, over all sessions of the run."""
     best: float = -math.inf
-    """The highest validation PSNR so far, in dB."""
+    """Highest validation PSNR so far, in dB."""
     losses: list[float] = field(default_factory=list)
+    """Losses of the steps since the last row of metrics."""
     gradient_norms: list[float] = field(default_factory=list)
-    """Of the steps since the last row of metrics."""
+    """Norms of the gradients of the same steps, before clipping."""
 
 
 class RunFolder:
@@ -75,71 +85,87 @@ class RunFolder:
         self.path = path
         self.best = path / "best.safetensors"
         self._last = path / "last.pt"
-        self._told = path / "run.json"
+        self._manifest = path / "run.json"
         self._metrics = path / "metrics.csv"
 
-    def begin(self, options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample]) -> None:
-        """Note what the run is told, or compare it with what it was told before.
+    def write_manifest(
+        self, options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample]
+    ) -> None:
+        """Write the run manifest; first compare it with the one of a run that is to go on.
 
-        Raises TrainingError if it is another run, so that going on would mix two.
+        Raises:
+            TrainingError: The folder is of another run: going on would mix the two.
         """
-        told = json.loads(json.dumps(_told(options, config, samples)))
+        manifest = json.loads(json.dumps(_build_manifest(options, config, samples)))
         if self._last.is_file():
             try:
-                before = json.loads(self._told.read_text())
+                previous = json.loads(self._manifest.read_text())
             except (OSError, ValueError) as error:
-                raise TrainingError(f"{self._told}: not readable; name another folder") from error
-            for key in told:
-                if before.get(key) != told[key] and key not in CHANGEABLE:
+                message = f"{self._manifest}: not readable; name another folder"
+                raise TrainingError(message) from error
+            for key, value in manifest.items():
+                if previous.get(key) != value and key not in MAY_CHANGE_ON_RESUME:
                     raise TrainingError(
-                        f"{self.path}: was started with {key} {before.get(key)}, not {told[key]}; "
+                        f"{self.path}: was started with {key} {previous.get(key)}, not {value}; "
                         "repeat the first command to go on, or name another folder"
                     )
         self.path.mkdir(parents=True, exist_ok=True)
-        partial = self._told.with_suffix(".partial")
-        partial.write_text(json.dumps(told, indent=1) + "\n")
-        partial.replace(self._told)
+        partial = self._manifest.with_suffix(".partial")
+        partial.write_text(json.dumps(manifest, indent=1) + "\n")
+        partial.replace(self._manifest)
 
-    def save(self, progress: Progress, **parts: Any) -> None:
-        """`parts`: modules and optimizers, by the names under which `load` finds them."""
-        state = {name: part.state_dict() for name, part in parts.items()}
+    def save_checkpoint(self, state: TrainingState, **parts: Any) -> None:
+        """Write `last.pt`.
+
+        Args:
+            state: Progress of the run.
+            **parts: Modules and optimizers, under the names that `load_checkpoint` is given.
+        """
+        states = {name: part.state_dict() for name, part in parts.items()}
         partial = self._last.with_suffix(".partial")
-        torch.save({"progress": asdict(progress), **state}, partial)
+        torch.save({"progress": asdict(state), **states}, partial)
         partial.replace(self._last)
 
-    def load(self, **parts: Any) -> Progress:
-        """Fill `parts` from `last.pt`; the beginning if there is none.
+    def load_checkpoint(self, **parts: Any) -> TrainingState:
+        """Read `last.pt` into `parts`, and drop the rows of metrics written after it.
 
-        Raises TrainingError for a file that is damaged.
+        Args:
+            **parts: As for `save_checkpoint`. They are left as they are if there is no checkpoint.
+
+        Returns:
+            Progress of the run; the initial state if there is no checkpoint.
+
+        Raises:
+            TrainingError: The checkpoint is corrupt.
         """
         if not self._last.is_file():
             self._metrics.unlink(missing_ok=True)
-            return Progress()
+            return TrainingState()
         try:
-            state = torch.load(self._last, weights_only=True, map_location="cpu")
+            states = torch.load(self._last, weights_only=True, map_location="cpu")
             for name, part in parts.items():
-                part.load_state_dict(state[name])
-            progress = Progress(**state["progress"])
-        except DAMAGE as error:
+                part.load_state_dict(states[name])
+            state = TrainingState(**states["progress"])
+        except CORRUPTION_ERRORS as error:
             raise TrainingError(
-                f"{self._last}: damaged; name another folder (with --init {self.best} to keep "
+                f"{self._last}: corrupt; name another folder (with --init {self.best} to keep "
                 "what was learnt)"
             ) from error
-        self._drop_rows_after(progress.step)
-        log.info("%s: going on from step %d", self._last, progress.step)
-        return progress
+        self._drop_rows_after(state.step)
+        logger.info("%s: going on from step %d", self._last, state.step)
+        return state
 
-    def append(self, report: Report) -> None:
-        """A row of `metrics.csv`."""
+    def append_metrics(self, row: MetricsRow) -> None:
+        """Append a row to `metrics.csv`, under a header if it is the first one."""
         new = not self._metrics.exists()
         with self._metrics.open("a", newline="") as file:
-            writer = csv.DictWriter(file, [column.name for column in fields(Report)])
+            writer = csv.DictWriter(file, [column.name for column in fields(MetricsRow)])
             if new:
                 writer.writeheader()
-            writer.writerow(asdict(report))
+            writer.writerow(asdict(row))
 
     def _drop_rows_after(self, step: int) -> None:
-        """Rows that were written after the checkpoint will be written again."""
+        """Drop the rows written after the checkpoint: they will be written again."""
         if not self._metrics.exists():
             return
         head, *rows = self._metrics.read_text().splitlines(keepends=True)
@@ -149,8 +175,10 @@ class RunFolder:
         partial.replace(self._metrics)
 
 
-def _told(options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample]) -> dict[str, Any]:
-    """As JSON: the options, the network, and a fingerprint of the data's names."""
+def _build_manifest(
+    options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample]
+) -> dict[str, Any]:
+    """Collect the options, the network, and a fingerprint of the samples' names."""
     names = "\n".join(f"{sample.name} {sample.degraded is not None}" for sample in samples)
     digest = hashlib.sha256(names.encode()).hexdigest()
     return {**asdict(options), "network": asdict(config), "samples": len(samples), "names": digest}

@@ -1,7 +1,7 @@
-"""Several processes that train one network, as `torchrun` starts them; or one alone.
+"""One network trained by several processes, as `torchrun` starts them; or by one alone.
 
-Each process draws and degrades the whole batch of a step, so all have the same, and keeps every
-n-th picture of it: n processes do what one would, but for the order of sums.
+Each process draws and degrades the whole batch of a step, so all have the same one, and keeps every
+n-th image of it: n processes compute what one would, except for the order of sums.
 """
 
 import os
@@ -14,34 +14,39 @@ from torch import distributed
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
-    """This process among the others. `device`: the one it works on."""
+class ProcessRank:
+    """This process among the others, and the device it works on."""
 
     device: torch.device
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process validates, writes and reports."""
+    def is_leader(self) -> bool:
+        """True for the one process that validates, writes and reports."""
         return self.rank == 0
 
 
 @contextmanager
-def join(device: str) -> Iterator[Ranks]:
+def join_process_group(device: str) -> Iterator[ProcessRank]:
     """Join the processes of `torchrun`: NCCL with a GPU each, or gloo on CPUs.
 
-    Without torchrun, one process on `device`.
+    Args:
+        device: Such as `cpu` or `cuda`. Under torchrun each process takes its own GPU.
+
+    Yields:
+        The rank of this process; without torchrun the only one, on `device`. The process group
+        exists until the context is left.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
-        yield Ranks(torch.device(device))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield ProcessRank(torch.device(device))
         return
-    rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
+    rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = torch.device(device).type == "cuda"
-    own = torch.device("cuda", local) if on_gpu else torch.device(device)
+    own = torch.device("cuda", local_rank) if on_gpu else torch.device(device)
     distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=own if on_gpu else None)
     try:
-        yield Ranks(own, rank, count)
+        yield ProcessRank(own, rank, world_size)
     finally:
         distributed.destroy_process_group()

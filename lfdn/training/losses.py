@@ -1,4 +1,4 @@
-"""Training losses, one function each: `[B, C, H, W]` prediction and target to a scalar."""
+"""Training losses: prediction and target, `[B, C, H, W]` each, to a scalar."""
 
 from collections.abc import Callable
 
@@ -12,19 +12,19 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def charbonnier(prediction: Tensor, target: Tensor) -> Tensor:
-    """sqrt(d² + ε²), averaged: L1 with a smooth bottom (Lai et al., LapSRN, Eq. 2)."""
+    """Average sqrt(d² + ε²): L1, smooth at zero (Lai et al., LapSRN, Eq. 2)."""
     difference = prediction - target
     return (difference * difference + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """The paper's loss (Eq. 12)."""
+    """Average d²: the paper's loss (Eq. 12)."""
     difference = prediction - target
     return (difference * difference).mean()
 
 
 def log_mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """ln(MSE + ε), averaged over pictures: the mean PSNR but for sign and scale, down to 30 dB."""
+    """Average ln(MSE + ε) over images: the mean PSNR, scaled and negated, down to 30 dB."""
     difference = prediction - target
     squares = (difference * difference).mean(dim=(1, 2, 3))
     return LOG_MSE_SCALE * (squares + LOG_MSE_EPSILON).log().mean()

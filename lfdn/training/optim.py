@@ -1,11 +1,10 @@
 """Muon: momentum whose matrices are made orthogonal before each step.
 
-Keller Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": a
-convolution's weights, as a matrix `[out, in · height · width]`, take steps whose singular values
-are all alike, so that no direction of it learns slower than the others. The step's size is scaled
-to AdamW's usual one (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2), so
-learning rates and weight decay mean the same for both. What is no matrix (biases, scalars) is left
-to AdamW.
+Keller Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": the weights of
+a convolution, as a matrix `[out, in · height · width]`, take steps whose singular values are all
+alike, so that no direction learns slower than the others. The size of a step is scaled to that of
+AdamW (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2), so learning rates and
+weight decay mean the same for both. Parameters that are not matrices (biases, scalars) use AdamW.
 """
 
 from collections import defaultdict
@@ -22,7 +21,7 @@ ADAMW_RMS = 0.2  # of an update, before the learning rate
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for parameters of two dimensions and more, AdamW for the others."""
+    """Muon for parameters of two dimensions or more, AdamW for the others."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float = 0.0
@@ -41,35 +40,36 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of both."""
+        """Update all parameters that have a gradient."""
         loss = closure() if closure is not None else None
         group, others = self.param_groups
         self._others.param_groups[0]["lr"] = others["lr"]
         self._others.step()
-        alike = defaultdict(list)
+        # Matrices of one shape are made orthogonal together: one batched product instead of many.
+        by_shape = defaultdict(list)
         for parameter in group["params"]:
             if parameter.grad is not None:
-                alike[parameter[0].numel(), len(parameter)].append(parameter)
-        for (columns, rows), parameters in alike.items():
-            wanted = torch.stack([self._momentum(parameter) for parameter in parameters])
+                by_shape[parameter[0].numel(), len(parameter)].append(parameter)
+        for (columns, rows), parameters in by_shape.items():
+            updates = torch.stack([self._update_momentum(parameter) for parameter in parameters])
             rate = group["lr"] * ADAMW_RMS * max(rows, columns) ** 0.5
-            for parameter, update in zip(parameters, orthogonal(wanted), strict=True):
+            for parameter, update in zip(parameters, orthogonalize(updates), strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.sub_(update.view(parameter.shape), alpha=rate)
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Of both."""
+        """The state of both optimizers."""
         return {**super().state_dict(), "others": self._others.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Of both."""
-        told = dict(state_dict)
-        self._others.load_state_dict(told.pop("others"))
-        super().load_state_dict(told)
+        """Restore the state of both optimizers."""
+        state = dict(state_dict)
+        self._others.load_state_dict(state.pop("others"))
+        super().load_state_dict(state)
 
-    def _momentum(self, parameter: nn.Parameter) -> Tensor:
-        """Nesterov's, as a matrix."""
+    def _update_momentum(self, parameter: nn.Parameter) -> Tensor:
+        """Update the momentum; returns Nesterov's look-ahead, as a matrix."""
         gradient = parameter.grad
         assert gradient is not None
         state = self.state[parameter]
@@ -79,13 +79,13 @@ class Muon(torch.optim.Optimizer):
         return gradient.lerp(state["momentum"], MOMENTUM).flatten(1)
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """`[N, rows, columns]` with their singular values pulled to about 1, by Newton-Schulz."""
-    upright = matrices.shape[1] > matrices.shape[2]
-    found = matrices.mT if upright else matrices
-    found = found / (found.norm(dim=(1, 2), keepdim=True) + 1e-7)
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """Pull the singular values of `[N, rows, columns]` to about 1, by Newton-Schulz iteration."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    result = matrices.mT if tall else matrices  # the products below are then of the shorter side
+    result = result / (result.norm(dim=(1, 2), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        square = found @ found.mT
-        found = a * found + (b * square + c * square @ square) @ found
-    return found.mT if upright else found  # type: ignore[no-any-return]  # torch
+        square = result @ result.mT
+        result = a * result + (b * square + c * square @ square) @ result
+    return result.mT if tall else result  # type: ignore[no-any-return]  # torch

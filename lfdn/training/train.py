@@ -1,6 +1,8 @@
-"""The training loop. Knows crops, losses and the run's folder; prints nothing.
+"""The training loop. Prints nothing; `lfdn train` is its user.
 
-`lfdn train` is its user. What a run does is in `recipe.py`, what it leaves in `checkpoint.py`.
+One step, `_Trainer.run_step`, is all there is to training: crops from `lfdn.datasets.crops`,
+degraded by `lfdn.training.degradation`, the network, the loss, the optimizer. Around it are the
+checkpoint, the validation, and a clean end on SIGINT and SIGTERM.
 """
 
 import logging
@@ -23,23 +25,24 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from lfdn import degrade
-from lfdn.datasets.data import CropBatch, Crops, Sample, split
-from lfdn.model import LFDN, LFDNConfig
-from lfdn.training.checkpoint import Progress, Report, RunFolder, TrainingError
-from lfdn.training.distributed import Ranks, join
+from lfdn.config import LFDNConfig
+from lfdn.datasets.crops import CropBatch, CropDataset
+from lfdn.datasets.samples import Sample, split_samples
+from lfdn.model import LFDN
+from lfdn.training.checkpoint import MetricsRow, RunFolder, TrainingError, TrainingState
+from lfdn.training.degradation import build_degradation, degrade_batch
+from lfdn.training.distributed import ProcessRank, join_process_group
 from lfdn.training.losses import LOSSES
 from lfdn.training.optim import Muon
-from lfdn.training.recipe import TrainOptions, learning_rate
-from lfdn.training.validation import Degradation, Validation
-from lfdn.weights import save
+from lfdn.training.recipe import TrainOptions, compute_learning_rate
+from lfdn.training.validation import Validation
+from lfdn.weights import save_weights
 
-__all__ = ["Progress", "Report", "TrainOptions", "TrainingError", "train"]
+__all__ = ["MetricsRow", "TrainOptions", "TrainingError", "TrainingState", "train"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-SYNTHESIS_SALT = 0x5EED  # keeps the synthetic rain's random numbers apart from the crops'
 
 
 def train(
@@ -50,29 +53,43 @@ def train(
     config: LFDNConfig | None = None,
     initial: LFDN | None = None,
     bank: Tensor | None = None,
-    on_report: Callable[[Report], None] | None = None,
-    on_step: Callable[[Progress], None] | None = None,
+    on_metrics: Callable[[MetricsRow], None] | None = None,
+    on_step: Callable[[TrainingState], None] | None = None,
 ) -> LFDN:
-    """Train on `samples` in the folder `run`, going on from its `last.pt` if there is one.
+    """Train a network, or go on from the checkpoint in the run's folder.
 
-    `initial`: start from these weights (and their configuration) instead of from random ones.
-    `bank`: streak layers for synthetic rain (`datasets.data.streak_bank`). Returns the averaged
-    network in eval mode. SIGINT and SIGTERM end it after the step, with a checkpoint, by
-    KeyboardInterrupt.
+    SIGINT and SIGTERM end the training after the current step, with a checkpoint. Under `torchrun`
+    the processes share each batch; rank 0 alone validates, writes and reports.
 
-    Under `torchrun`, the processes share each batch; rank 0 alone validates, writes and reports.
+    Args:
+        samples: The training set; every 20th sample is kept back for validation.
+        run: Folder of the run; created if need be.
+        options: The recipe.
+        config: Shape of the network; by default the paper's.
+        initial: Start from these weights, and their configuration, instead of from random ones.
+        bank: Streak layers for synthetic rain, uint8 `[K, h, w]`
+            (`lfdn.datasets.layouts.read_streak_bank`).
+        on_metrics: Called after each validation.
+        on_step: Called after each step.
 
-    Raises TrainingError when the loss or a gradient is not finite, or when `run` is another run's
-    folder, and lfdn.datasets.data.DataError for bad data.
+    Returns:
+        The averaged network, in eval mode, on the device of the training.
+
+    Raises:
+        TrainingError: The loss or a gradient is not finite, the folder is of another run or its
+            checkpoint corrupt, the processes cannot share a batch, or a worker was killed.
+        DataError: The samples cannot be used.
+        KeyboardInterrupt: SIGINT or SIGTERM came; the checkpoint is written.
     """
     with ExitStack() as stack:
-        ranks = stack.enter_context(join(options.device))
-        stop = stack.enter_context(_Stop())
-        trainer = _Trainer(samples, run, options, config, initial, bank, ranks)
+        rank = stack.enter_context(join_process_group(options.device))
+        stop = stack.enter_context(_StopSignals())
+        trainer = _Trainer(samples, run, options, config, initial, bank, rank)
         try:
-            return trainer.fit(stop, on_report, on_step)
+            return trainer.fit(stop, on_metrics, on_step)
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):  # which PyTorch raises wherever we are
+            # PyTorch raises this in whatever line runs when it notices.
+            if "DataLoader worker" not in str(error):
                 raise
             raise TrainingError(
                 f"{run}: a process that prepares crops was killed, for lack of memory perhaps; "
@@ -91,27 +108,30 @@ class _Trainer:
         config: LFDNConfig | None,
         initial: LFDN | None,
         bank: Tensor | None,
-        ranks: Ranks,
+        rank: ProcessRank,
     ) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
         torch.manual_seed(options.seed)
-        self._options, self._ranks, self._device = options, ranks, ranks.device
-        self._network = _network(config, initial, self._device)
-        self._average = AveragedModel(self._network, multi_avg_fn=_warm_average(options.ema_decay))
-        self._optimizer = _optimizer(self._network, options)
+        self._options = options
+        self._rank = rank
+        self._device = rank.device
+        self._network = _build_network(config, initial, self._device)
+        self._average = AveragedModel(self._network, multi_avg_fn=_build_average(options.ema_decay))
+        self._optimizer = _build_optimizer(self._network, options)
         self._parts = {
             "network": self._network,
             "average": self._average,
             "optimizer": self._optimizer,
         }
         self._folder = RunFolder(run)
-        if ranks.leads:
-            self._folder.begin(options, self._network.config, samples)
-        training, held = split(samples)
-        self._crops = Crops(
+        if rank.is_leader:
+            self._folder.write_manifest(options, self._network.config, samples)
+        training, held_back = split_samples(samples)
+        margins_px = 2 * options.margin_px
+        self._crops = CropDataset(
             training,
-            [replace(s, patch_px=s.patch_px + 2 * options.margin_px) for s in options.stages],
+            [replace(stage, patch_px=stage.patch_px + margins_px) for stage in options.stages],
             steps=options.steps,
             seed=options.seed,
             paired_share=options.paired_share,
@@ -119,112 +139,137 @@ class _Trainer:
             least_detail=options.least_detail,
             motion=options.task == "deblur",
         )
-        _check_batches(options, ranks)
+        _check_batches(options, rank.world_size)
         self._bank = bank.to(self._device) if bank is not None else None
         self._validation = Validation(
-            held if ranks.leads else [],
+            held_back if rank.is_leader else [],
             seed=options.seed,
-            degrade=_degradation(options.task, bank),
+            degrade=build_degradation(options.task, bank),
         )
-        self._progress = self._folder.load(**self._parts)
+        self._state = self._folder.load_checkpoint(**self._parts)
 
     def fit(
         self,
-        stop: "_Stop",
-        on_report: Callable[[Report], None] | None,
-        on_step: Callable[[Progress], None] | None,
+        stop: "_StopSignals",
+        on_metrics: Callable[[MetricsRow], None] | None,
+        on_step: Callable[[TrainingState], None] | None,
     ) -> LFDN:
-        """The steps that are left."""
-        options, progress, leads = self._options, self._progress, self._ranks.leads
-        forward = self._forward()
-        began, before = time.monotonic(), progress.seconds
-        with closing(self._batches()) as batches:
+        """Run the steps that are left."""
+        options, state = self._options, self._state
+        leads = self._rank.is_leader
+        forward = self._wrap_network()
+        began_s = time.monotonic()
+        seconds_before = state.seconds
+        with closing(self._iterate_batches()) as batches:
             for step, batch in batches:
-                self._step(forward, step, batch)
-                progress.step = step + 1
-                progress.seconds = before + time.monotonic() - began
+                self.run_step(forward, step, batch)
+                state.step = step + 1
+                state.seconds = seconds_before + time.monotonic() - began_s
                 if leads and on_step is not None:
-                    on_step(progress)
-                last = progress.step == options.steps
-                due = last or progress.step % options.validate_every == 0
-                report = self._validate() if leads and due else None
-                if leads and (due or stop.wanted or progress.step % options.checkpoint_every == 0):
-                    self._folder.save(progress, **self._parts)
-                if report is not None and on_report is not None:
-                    on_report(report)
-                if stop.wanted and not last:
+                    on_step(state)
+                last = state.step == options.steps
+                due = last or state.step % options.validate_every == 0
+                row = self._validate() if leads and due else None
+                if leads and (due or stop.requested or state.step % options.checkpoint_every == 0):
+                    self._folder.save_checkpoint(state, **self._parts)
+                if row is not None and on_metrics is not None:
+                    on_metrics(row)
+                if stop.requested and not last:
                     raise KeyboardInterrupt
-        return self._averaged().eval()
+        return self._get_averaged().eval()
 
-    def _step(self, forward: nn.Module, step: int, batch: CropBatch) -> None:
+    def run_step(self, forward: nn.Module, step: int, batch: CropBatch) -> None:
+        """Train on one batch.
+
+        Args:
+            forward: The network as it is called: see `_wrap_network`.
+            step: Number of the step, from 0.
+            batch: Of all processes together; this one uses its share.
+        """
         options = self._options
-        rate = learning_rate(options, step)
+        rate = compute_learning_rate(options, step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         degraded, target = self._prepare(step, batch)
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=options.autocast(self._device.type)
-        ):
+        autocast = options.uses_autocast(self._device.type)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=autocast):
             restored = forward(degraded)
         loss = LOSSES[options.loss](restored.float(), target)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), options.clip_norm)
+        # Checked before the weights change, so that network and checkpoint stay good.
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise TrainingError(
                 f"{self._folder.path}: at step {step} the loss is {loss.item():.4g}, the norm of "
-                f"its gradient {norm.item():.4g}; {self._folder.best.name} and last.pt are of "
+                f"its gradient {norm.item():.4g}; {self._folder.best.name} and last.pt are from "
                 "before; try a lower --learning-rate or --clip-norm"
             )
         self._optimizer.step()
         self._average.update_parameters(self._network)
-        self._progress.losses.append(loss.item())
-        self._progress.gradient_norms.append(norm.item())
+        self._state.losses.append(loss.item())
+        self._state.gradient_norms.append(norm.item())
 
-    def _validate(self) -> Report:
-        """Score the averaged weights, keep them if they are the best, write the row."""
-        options, progress = self._options, self._progress
-        network = self._averaged()
+    def _prepare(self, step: int, batch: CropBatch) -> tuple[Tensor, Tensor]:
+        """Degrade the batch, and cut out this process's share without the margins."""
+        options = self._options
+        degradation = build_degradation(options.task, self._bank, options.hardness(step))
+        degraded, target = degrade_batch(
+            batch, degradation, seed=options.seed, step=step, device=self._device
+        )
+        margin = options.margin_px
+        inside = slice(margin, target.shape[-1] - margin)
+        own = np.s_[self._rank.rank :: self._rank.world_size, :, inside, inside]
+        layout = torch.channels_last
+        return (
+            degraded[own].contiguous(memory_format=layout),
+            target[own].contiguous(memory_format=layout),
+        )
+
+    def _validate(self) -> MetricsRow:
+        """Score the averaged weights, keep them if they are the best, write the row of metrics."""
+        options, state = self._options, self._state
+        network = self._get_averaged()
         score = self._validation.score(network, self._device)
-        report = Report(
-            step=progress.step,
-            seconds=progress.seconds,
-            learning_rate=learning_rate(options, progress.step - 1),
-            loss=fmean(progress.losses),
-            gradient_norm=fmean(progress.gradient_norms),
+        row = MetricsRow(
+            step=state.step,
+            seconds=state.seconds,
+            learning_rate=compute_learning_rate(options, state.step - 1),
+            loss=fmean(state.losses),
+            gradient_norm=fmean(state.gradient_norms),
             validation_input_psnr_y=score.input_y,
             validation_psnr_y=score.output_y,
             validation_input_psnr_rgb=score.input_rgb,
             validation_psnr_rgb=score.output_rgb,
         )
-        progress.losses.clear()
-        progress.gradient_norms.clear()
-        self._folder.append(report)
-        samples = self._folder.path / "samples"
-        self._validation.picture(network, self._device, samples / f"step_{progress.step:07d}.png")
-        chosen = score.output_rgb if options.task == "deblur" else score.output_y
-        if not chosen <= progress.best:  # also without pairs, where it is nan
-            progress.best = chosen
-            notes = {"step": str(progress.step), "recipe": str(asdict(options))}
-            save(network, self._folder.best, task=options.task, notes=notes, half=False)
-        return report
+        state.losses.clear()
+        state.gradient_norms.clear()
+        self._folder.append_metrics(row)
+        sheet = self._folder.path / "samples" / f"step_{state.step:07d}.png"
+        self._validation.write_sheet(network, self._device, sheet)
+        deciding = score.output_rgb if options.task == "deblur" else score.output_y
+        if not deciding <= state.best:  # true also for nan, the score without validation pairs
+            state.best = deciding
+            notes = {"step": str(state.step), "recipe": str(asdict(options))}
+            save_weights(network, self._folder.best, task=options.task, notes=notes, half=False)
+        return row
 
-    def _forward(self) -> nn.Module:
-        """The network as it is called: on every rank, compiled if wanted and possible."""
+    def _wrap_network(self) -> nn.Module:
+        """Wrap the network for several processes, and compile it if wanted and possible."""
         network: nn.Module = self._network
-        if self._ranks.count > 1:
+        if self._rank.world_size > 1:
             network = DistributedDataParallel(network)
         if not self._options.compile:
             return network
-        if lacking := _lacking_compiler(self._device.type):
-            log.warning("--compile needs %s; going on without", lacking)
+        if missing := _find_missing_compiler(self._device.type):
+            logger.warning("--compile needs %s; going on without", missing)
             return network
         compiled: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
         return compiled
 
-    def _batches(self) -> Generator[tuple[int, CropBatch]]:
-        """(step, batch), in order; worker processes prepare crops ahead."""
-        steps = range(self._progress.step, self._options.steps)
+    def _iterate_batches(self) -> Generator[tuple[int, CropBatch]]:
+        """Yield (step, batch) for the steps that are left; worker processes prepare ahead."""
+        steps = range(self._state.step, self._options.steps)
         loader = DataLoader(
             self._crops,
             batch_size=None,
@@ -235,65 +280,46 @@ class _Trainer:
         )
         yield from zip(steps, loader, strict=True)
 
-    def _prepare(self, step: int, batch: CropBatch) -> tuple[Tensor, Tensor]:
-        """This rank's (network input, target), degraded here where a crop has no pair."""
-        device, ranks = self._device, self._ranks
-        degraded = batch.degraded.to(device, non_blocking=True).float() / 255
-        target = batch.clean.to(device, non_blocking=True).float() / 255
-        synthetic = ~batch.paired
-        if synthetic.any():
-            seed = (self._options.seed * SYNTHESIS_SALT + step) % 2**63
-            generator = torch.Generator(device).manual_seed(seed)
-            flow = batch.flow[synthetic].to(device, non_blocking=True)
-            hardness = self._options.hardness(step)
-            degrades = _degradation(self._options.task, self._bank, hardness)
-            made = degrades(target[synthetic], flow, generator)
-            degraded[synthetic], target[synthetic] = made
-        margin, layout = self._options.margin_px, torch.channels_last
-        inside = slice(margin, target.shape[-1] - margin)
-        own = np.s_[ranks.rank :: ranks.count, :, inside, inside]
-        return (
-            degraded[own].contiguous(memory_format=layout),
-            target[own].contiguous(memory_format=layout),
-        )
-
-    def _averaged(self) -> LFDN:
+    def _get_averaged(self) -> LFDN:
         network = self._average.module
         assert isinstance(network, LFDN)
         return network
 
 
-class _Stop:
-    """Whether SIGINT or SIGTERM came (to the main thread); a second one acts at once."""
+class _StopSignals:
+    """Notes SIGINT and SIGTERM to the main thread; a second one has its usual effect."""
 
     def __init__(self) -> None:
-        self.wanted = False
-        self._before: dict[int, object] = {}
+        self.requested = False
+        self._handlers: dict[int, object] = {}
 
-    def __enter__(self) -> "_Stop":
+    def __enter__(self) -> "_StopSignals":
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:
+                self._handlers[number] = signal.signal(number, self._handle)
+            except ValueError:  # not in the main thread
                 break
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # as it was given
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.wanted = True
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self.requested = True
         signal.signal(number, signal.SIG_DFL)
 
 
 def _ignore_signals(_: int) -> None:
-    """Terminals and service managers send them to every process; a worker goes with its parent."""
+    """Leave SIGINT and SIGTERM to the parent, with which a worker ends.
+
+    Terminals and service managers send them to every process.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _network(config: LFDNConfig | None, initial: LFDN | None, device: torch.device) -> LFDN:
+def _build_network(config: LFDNConfig | None, initial: LFDN | None, device: torch.device) -> LFDN:
     network = LFDN(initial.config if initial else config)
     if initial is not None:
         network.load_state_dict(initial.state_dict())
@@ -301,44 +327,37 @@ def _network(config: LFDNConfig | None, initial: LFDN | None, device: torch.devi
     return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
 
 
-def _optimizer(network: LFDN, options: TrainOptions) -> torch.optim.Optimizer:
+def _build_optimizer(network: LFDN, options: TrainOptions) -> torch.optim.Optimizer:
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "muon": Muon}
-    make: Callable[..., torch.optim.Optimizer] = kinds[options.optimizer]
-    return make(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    kind: Callable[..., torch.optim.Optimizer] = kinds[options.optimizer]
+    return kind(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
 
 
-def _warm_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """An exponential average that forgets its start: at most (1 + n) / (10 + n) of it is kept."""
+def _build_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Build an exponential average with a warm-up: the decay is at most (1 + n) / (10 + n).
+
+    Otherwise the random weights of the start would be in the average for thousands of steps.
+    """
 
     def update(averages: Tensors, current: Tensors, count: Tensor | int) -> None:
-        warm = min(decay, (1 + int(count)) / (10 + int(count)))
-        get_ema_multi_avg_fn(warm)(averages, current, count)  # type: ignore[no-untyped-call]
+        warmed_up = min(decay, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(warmed_up)(averages, current, count)  # type: ignore[no-untyped-call]
 
     return update
 
 
-def _check_batches(options: TrainOptions, ranks: Ranks) -> None:
+def _check_batches(options: TrainOptions, world_size: int) -> None:
     for stage in options.stages:
-        if stage.batch % ranks.count:
+        if stage.batch % world_size:
             raise TrainingError(
-                f"--stages: a batch of {stage.batch} cannot be shared by {ranks.count} processes; "
+                f"--stages: a batch of {stage.batch} cannot be shared by {world_size} processes; "
                 "choose a multiple"
             )
 
 
-def _lacking_compiler(device_type: str) -> str | None:
-    """What `torch.compile` would miss here, if anything."""
+def _find_missing_compiler(device_type: str) -> str | None:
+    """Name what `torch.compile` needs on this device and does not find, or None."""
     if device_type == "cuda":
         return None if find_spec("triton") else "triton"
     known = (os.environ.get("CXX", "g++"), "g++", "clang++")
     return None if any(shutil.which(name) for name in known) else "a C++ compiler"
-
-
-def _degradation(task: str, bank: Tensor | None, hardness: float = 1.0) -> Degradation:
-    """What the task degrades clean pictures with; `hardness` is the blur's."""
-    if task == "deblur":
-        mix = degrade.BlurMix().eased(hardness)
-        return lambda clean, flow, generator: degrade.blur(
-            clean, generator=generator, flow=flow, mix=mix
-        )
-    return lambda clean, _, generator: degrade.rain(clean, generator=generator, bank=bank)

@@ -16,7 +16,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 import lfdn
-from lfdn.weights import file_sha256, shipped
+from lfdn.weights import file_sha256, find_packaged
 from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.devices import DeviceInfo, available_devices
@@ -88,7 +88,7 @@ def _check_weights(task: str) -> Check:
     if task not in lfdn.available():
         text = f"{task}: no weights ship with this version; pass --weights"
         return Check("weights", "failed" if task == "derain" else "warning", text)
-    path, expected = shipped(task)
+    path, expected = find_packaged(task)
     if not path.is_file():
         return Check("weights", "failed", f"{task}: {path} is missing; reinstall lfdn-video")
     if file_sha256(path) != expected:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 import lfdn
-from lfdn.cpu import rearranged
+from lfdn.cpu import optimize_for_cpu
 from lfdn.int8 import OpenVinoMissingError, load_quantized
-from lfdn.weights import header, shipped
+from lfdn.weights import find_packaged, read_header
 from lfdn_video.errors import OptionError, WeightsError
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CudaRunner
@@ -151,7 +151,7 @@ def load_engine(
     precision = choose_precision(options.precision, device)
     try:
         model = _load_network(weights if weights is not None else task, device, precision)
-        about = header(weights if weights is not None else shipped(task)[0])
+        about = read_header(weights if weights is not None else find_packaged(task)[0])
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
     except OpenVinoMissingError as error:
@@ -171,7 +171,7 @@ def _load_network(
     if precision == "int8":
         return load_quantized(task_or_path)
     network = lfdn.load(task_or_path)
-    return rearranged(network) if device.type == "cpu" and precision == "float32" else network
+    return optimize_for_cpu(network) if device.type == "cpu" and precision == "float32" else network
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig
-from lfdn.weights import save
+from lfdn.weights import save_weights
 from lfdn_video.cli import commands as cli
 from lfdn_video.cli.doctor import CLIP_TIMES, make_clip
 from lfdn_video.errors import DeviceError
@@ -51,7 +51,7 @@ def weights(tmp_path: Path) -> Path:
     folder = tmp_path / "weights"
     folder.mkdir()
     network = LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1))
-    save(network, folder / "tiny.safetensors", task="derain")
+    save_weights(network, folder / "tiny.safetensors", task="derain")
     return folder / "tiny.safetensors"
 
 
@@ -330,7 +330,7 @@ class TestErrors:
     def test_task_without_packaged_weights_names_the_option(
         self, clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("lfdn.weights._index", dict)
+        monkeypatch.setattr("lfdn.weights._read_index", dict)
         result = run("deblur", clip)
         assert result.exit_code == 1
         assert "--weights" in result.stderr.splitlines()[-1]

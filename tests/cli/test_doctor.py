@@ -25,7 +25,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_bytes(b"weights")
     expected = file_sha256(path)
     monkeypatch.setattr(lfdn, "available", lambda: ("derain",))
-    monkeypatch.setattr(doctor, "shipped", lambda _: (path, expected))
+    monkeypatch.setattr(doctor, "find_packaged", lambda _: (path, expected))
     monkeypatch.setattr(engine, "load_engine", lambda *_, **__: identity_engine())
     return path
 

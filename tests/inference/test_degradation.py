@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
-from lfdn.datasets.data import Picture, to_tensor
+from lfdn.datasets.images import ImageSource, to_tensor
 from lfdn.degrade import FallingRain, ShakenCamera
 from lfdn.degrade.frames import RainLayer
 from lfdn_video.cli import main
@@ -36,7 +36,8 @@ def test_a_drop_falls_from_frame_to_frame() -> None:
     layer = RainLayer(400, 20, 0.5, 1, 1, 0.5)
     rain, drop = FallingRain(360, 240, seed=1), np.array([[0.5, 0.3, 0.5, 0.5, 1.0]])
     rows = [
-        np.average(np.arange(360), weights=rain._streaks(layer, drop, n).sum(1)) for n in (0, 1)
+        np.average(np.arange(360), weights=rain._draw_streaks(layer, drop, n).sum(1))
+        for n in (0, 1)
     ]
     assert rows[1] - rows[0] == pytest.approx(20, abs=0.5)
 
@@ -119,6 +120,6 @@ def test_a_degraded_video_depends_on_its_seed(clip: Path, tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
         words = ["degrade", "rain", str(clip), "-o", str(tmp_path / name / "%03d.png")]
         assert CliRunner().invoke(main, [*words, "--seed", seed, "-q"]).exit_code == 0
-    one, same, other = (Picture(tmp_path / name / "003.png").read() for name in names)
+    one, same, other = (ImageSource(tmp_path / name / "003.png").read() for name in names)
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig
-from lfdn.weights import save
+from lfdn.weights import save_weights
 from lfdn_video.errors import DeviceError, WeightsError
 from lfdn_video.inference import device_runner
 from lfdn_video.inference.colour import PlaneConverter
@@ -180,7 +180,7 @@ def test_weights_of_another_task_are_used_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "rain.safetensors"
-    save(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
+    save_weights(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
     load_engine("deblur", weights=path).close()
     assert "was trained to derain, and is used to deblur" in caplog.text
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import lfdn
-from lfdn.cpu import rearranged
+from lfdn.cpu import optimize_for_cpu
 from lfdn_video.errors import DeviceMemoryError, WeightsError
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
@@ -137,7 +137,7 @@ def test_running_out_of_memory_in_a_lane_is_a_device_memory_error() -> None:
 
 def test_several_lanes_give_the_same_frames_in_order_as_one() -> None:
     info = video_info()
-    network = rearranged(lfdn.load("derain").eval())
+    network = optimize_for_cpu(lfdn.load("derain").eval())
     given = {}
     for lanes in (1, 3):
         with Engine(network, lanes=lanes) as engine:

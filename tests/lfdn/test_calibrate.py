@@ -1,4 +1,4 @@
-"""Making the 8-bit form: the conversion is exact, and the command writes what is read again."""
+"""Quantization: the conversion is exact, and the command writes a file that loads."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from PIL import Image
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.cli import main
-from lfdn.int8 import compiled, load_quantized
-from lfdn.weights import save
+from lfdn.int8 import compile_for_cpu, load_quantized
+from lfdn.weights import save_weights
 from tests.lfdn.test_cpu import lively
 
 openvino = pytest.importorskip("openvino")
@@ -23,32 +23,34 @@ SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 
 @pytest.mark.parametrize("config", [LFDNConfig(), LFDNConfig(gram="sum", blocks=2)])
 @pytest.mark.parametrize("size", [(32, 48), (16, 16)])
-def test_openvino_in_float32_gives_what_the_network_gives(
+def test_conversion_to_openvino_in_float32_is_exact(
     config: LFDNConfig, size: tuple[int, int]
 ) -> None:
-    from lfdn.calibrate import convert
+    from lfdn.calibrate import convert_to_openvino
 
     network, image = lively(config).eval(), torch.rand(1, 3, *size)
-    model = convert(network)
+    model = convert_to_openvino(network)
     model.reshape(list(image.shape))
-    change = torch.from_numpy(next(iter(compiled(openvino.Core(), model)(image.numpy()).values())))
+    residual = torch.from_numpy(
+        next(iter(compile_for_cpu(openvino.Core(), model)(image.numpy()).values()))
+    )
     with torch.inference_mode():
-        torch.testing.assert_close(image + change, network(image), atol=ROUNDING, rtol=0)
+        torch.testing.assert_close(image + residual, network(image), atol=ROUNDING, rtol=0)
 
 
-def test_other_parts_cannot_be_converted() -> None:
-    from lfdn.calibrate import convert
+def test_other_parts_than_the_defaults_are_refused() -> None:
+    from lfdn.calibrate import convert_to_openvino
 
     with pytest.raises(TypeError, match="only the default's parts"):
-        convert(LFDN(LFDNConfig(encoder="plain")))
+        convert_to_openvino(LFDN(LFDNConfig(encoder="plain")))
 
 
-def test_the_command_writes_what_is_read_again(tmp_path: Path) -> None:
+def test_quantize_command_writes_a_file_that_loads(tmp_path: Path) -> None:
     (tmp_path / "clean").mkdir()
     for number in range(2):
         picture = Image.effect_noise((320, 320), 40 + number).convert("RGB")
         picture.save(tmp_path / "clean" / f"{number}.png")
-    save(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
+    save_weights(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
     arguments = ["quantize", "--weights", str(path), "--data", f"clean={tmp_path / 'clean'}"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

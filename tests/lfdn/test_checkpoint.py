@@ -1,4 +1,4 @@
-"""A run's folder refuses what is not its own, and what is damaged."""
+"""The folder of a run refuses other runs and corrupt checkpoints."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +8,8 @@ from torch import nn
 
 from lfdn import LFDNConfig
 from lfdn.datasets import layouts
-from lfdn.datasets.data import Sample
-from lfdn.training.checkpoint import Progress, Report, RunFolder, TrainingError
+from lfdn.datasets.samples import Sample
+from lfdn.training.checkpoint import MetricsRow, RunFolder, TrainingError, TrainingState
 from lfdn.training.recipe import TrainOptions
 from tests.support import pictures
 
@@ -18,21 +18,21 @@ OPTIONS, CONFIG = TrainOptions(), LFDNConfig()
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    return layouts.clean(pictures.clean(tmp_path / "clean"))
+    return layouts.read_clean(pictures.clean(tmp_path / "clean"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, samples: list[Sample]) -> RunFolder:
     """A run of seven steps."""
     folder = RunFolder(tmp_path / "run")
-    folder.begin(OPTIONS, CONFIG, samples)
-    folder.save(Progress(step=7, best=30.0), network=nn.Linear(2, 2))
+    folder.write_manifest(OPTIONS, CONFIG, samples)
+    folder.save_checkpoint(TrainingState(step=7, best=30.0), network=nn.Linear(2, 2))
     return folder
 
 
-def test_progress_comes_back(folder: RunFolder) -> None:
-    progress = folder.load(network=nn.Linear(2, 2))
-    assert (progress.step, progress.best) == (7, 30.0)
+def test_state_is_restored(folder: RunFolder) -> None:
+    state = folder.load_checkpoint(network=nn.Linear(2, 2))
+    assert (state.step, state.best) == (7, 30.0)
 
 
 @pytest.mark.parametrize(
@@ -47,37 +47,39 @@ def test_other_options_are_refused(
     folder: RunFolder, samples: list[Sample], options: dict[str, object], words: str
 ) -> None:
     with pytest.raises(TrainingError, match=words):
-        folder.begin(replace(OPTIONS, **options), CONFIG, samples)  # type: ignore[arg-type]
+        folder.write_manifest(replace(OPTIONS, **options), CONFIG, samples)  # type: ignore[arg-type]
 
 
-def test_another_machine_may_go_on(folder: RunFolder, samples: list[Sample]) -> None:
-    folder.begin(replace(OPTIONS, device="cuda", threads=3, validate_every=5), CONFIG, samples)
+def test_run_may_go_on_with_another_device(folder: RunFolder, samples: list[Sample]) -> None:
+    folder.write_manifest(
+        replace(OPTIONS, device="cuda", threads=3, validate_every=5), CONFIG, samples
+    )
 
 
 def test_another_network_is_refused(folder: RunFolder, samples: list[Sample]) -> None:
     with pytest.raises(TrainingError, match="was started with network"):
-        folder.begin(OPTIONS, LFDNConfig(blocks=2), samples)
+        folder.write_manifest(OPTIONS, LFDNConfig(blocks=2), samples)
 
 
-def test_other_data_are_refused(folder: RunFolder, samples: list[Sample]) -> None:
+def test_other_data_is_refused(folder: RunFolder, samples: list[Sample]) -> None:
     with pytest.raises(TrainingError, match="was started with samples 3, not 2"):
-        folder.begin(OPTIONS, CONFIG, samples[:2])
+        folder.write_manifest(OPTIONS, CONFIG, samples[:2])
     renamed = [replace(sample, name=f"x{sample.name}") for sample in samples]
     with pytest.raises(TrainingError, match="was started with names"):
-        folder.begin(OPTIONS, CONFIG, renamed)
+        folder.write_manifest(OPTIONS, CONFIG, renamed)
 
 
-@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
-def test_a_damaged_checkpoint_is_one_clear_line(folder: RunFolder, damage: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_corrupt_checkpoint_is_refused(folder: RunFolder, content: bytes | None) -> None:
     path = folder.path / "last.pt"
-    path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
-    with pytest.raises(TrainingError, match=r"last\.pt: damaged; name another folder"):
-        folder.load(network=nn.Linear(2, 2))
+    path.write_bytes(path.read_bytes()[:200] if content is None else content)
+    with pytest.raises(TrainingError, match=r"last\.pt: corrupt; name another folder"):
+        folder.load_checkpoint(network=nn.Linear(2, 2))
 
 
-def test_rows_after_the_checkpoint_are_dropped(folder: RunFolder) -> None:
+def test_metrics_after_the_checkpoint_are_dropped(folder: RunFolder) -> None:
     for step in (4, 7, 8):
-        folder.append(Report(step, 0, 0, 0, 0, 0, 0, 0, 0))
-    folder.load(network=nn.Linear(2, 2))
+        folder.append_metrics(MetricsRow(step, 0, 0, 0, 0, 0, 0, 0, 0))
+    folder.load_checkpoint(network=nn.Linear(2, 2))
     rows = (folder.path / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "4", "7"]

@@ -14,7 +14,7 @@ from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
 from lfdn.commands.train import TrainValues
 from lfdn.training import recipe
-from lfdn.weights import file_sha256, save
+from lfdn.weights import file_sha256, save_weights
 from tests.support import pictures
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
@@ -26,7 +26,7 @@ def run(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    save(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
+    save_weights(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
     return path
 
 

@@ -1,24 +1,24 @@
-"""The rearranged network gives what the network gives."""
+"""The network rewritten for a CPU gives what the network gives."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig, load
-from lfdn.cpu import Rearranged, rearranged
+from lfdn.cpu import CpuLFDN, optimize_for_cpu
 
 ROUNDING = 1e-4
-"""Of pictures in 0…1; a step of 8 bits is 4e-3."""
+"""Of images in 0…1; a step of 8 bits is 4e-3."""
 
 
-def both(network: LFDN, image: Tensor) -> tuple[Tensor, Tensor]:
+def restore_both(network: LFDN, image: Tensor) -> tuple[Tensor, Tensor]:
     network.eval()
     with torch.inference_mode():
-        return rearranged(network)(image), network(image)
+        return optimize_for_cpu(network)(image), network(image)
 
 
 def lively(config: LFDNConfig | None = None) -> LFDN:
-    """A network in which every part has a say: θ and α start at zero, the last layer near it."""
+    """A network whose parts all matter: θ and α start at zero, the last layer close to it."""
     network = LFDN(config)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -30,20 +30,20 @@ def lively(config: LFDNConfig | None = None) -> LFDN:
 
 
 @pytest.mark.parametrize("size", [(48, 64), (16, 16), (17, 33), (1, 1), (1, 40), (100, 3)])
-def test_any_size(size: tuple[int, int]) -> None:
-    found, expected = both(lively(), torch.rand(1, 3, *size))
+def test_any_size_gives_the_same_result(size: tuple[int, int]) -> None:
+    found, expected = restore_both(lively(), torch.rand(1, 3, *size))
     torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
 
 
-def test_the_pictures_of_a_batch_do_not_mix() -> None:
-    found, expected = both(lively(), torch.rand(3, 3, 32, 48))
+def test_images_of_a_batch_do_not_mix() -> None:
+    found, expected = restore_both(lively(), torch.rand(3, 3, 32, 48))
     torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_any_layout_in_memory(layout: torch.memory_format) -> None:
+def test_any_memory_format_gives_the_same_result(layout: torch.memory_format) -> None:
     image = torch.rand(1, 3, 40, 56).contiguous(memory_format=layout)
-    found, expected = both(lively(), image)
+    found, expected = restore_both(lively(), image)
     torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
 
 
@@ -57,10 +57,10 @@ def test_any_layout_in_memory(layout: torch.memory_format) -> None:
         LFDNConfig(widths=(4, 6, 8, 10, 12), cca_reduction=2),
     ],
 )
-def test_other_configurations_of_the_same_parts(config: LFDNConfig) -> None:
+def test_other_sizes_of_the_default_parts_are_rewritten(config: LFDNConfig) -> None:
     network = lively(config)
-    assert isinstance(rearranged(network), Rearranged)
-    found, expected = both(network, torch.rand(1, 3, 48, 64))
+    assert isinstance(optimize_for_cpu(network), CpuLFDN)
+    found, expected = restore_both(network, torch.rand(1, 3, 48, 64))
     torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
 
 
@@ -68,14 +68,14 @@ def test_other_configurations_of_the_same_parts(config: LFDNConfig) -> None:
     "config",
     [LFDNConfig(encoder="plain"), LFDNConfig(block="rfdb"), LFDNConfig(fusion="concat")],
 )
-def test_other_parts_are_left_as_they_are(config: LFDNConfig) -> None:
+def test_other_parts_are_not_rewritten(config: LFDNConfig) -> None:
     network = LFDN(config)
-    assert rearranged(network) is network
+    assert optimize_for_cpu(network) is network
 
 
 @pytest.mark.parametrize("picture", ["noise", "black", "white", "one bright dot", "half"])
-def test_packaged_weights_on_pictures_without_contrast_too(picture: str) -> None:
-    """A variance of next to nothing is where statistics by products could go wrong."""
+def test_packaged_weights_agree_on_images_without_contrast(picture: str) -> None:
+    """Variances computed from products lose precision where they are close to zero."""
     image = {
         "noise": torch.rand(1, 3, 64, 96),
         "black": torch.zeros(1, 3, 64, 96),
@@ -85,12 +85,12 @@ def test_packaged_weights_on_pictures_without_contrast_too(picture: str) -> None
         ),
         "half": torch.cat([torch.zeros(1, 3, 64, 48), torch.ones(1, 3, 64, 48)], dim=3),
     }[picture]
-    found, expected = both(load("derain"), image)
+    found, expected = restore_both(load("derain"), image)
     torch.testing.assert_close(found, expected, atol=1 / 255 / 10, rtol=0)
 
 
-def test_the_network_itself_is_left_alone() -> None:
+def test_original_network_is_not_changed() -> None:
     network = lively().eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    rearranged(network)(torch.rand(1, 3, 32, 32))
+    optimize_for_cpu(network)(torch.rand(1, 3, 32, 32))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -1,4 +1,4 @@
-"""Synthetic rain: ranges, seeds, and what stays untouched."""
+"""Synthetic rain and blur: ranges, seeds, geometry, and what stays untouched."""
 
 import math
 from dataclasses import replace
@@ -48,17 +48,17 @@ def test_rain_stays_in_range_and_keeps_the_shape(clean: Tensor, bank: Tensor) ->
         assert 0 <= result.min() <= result.max() <= 1
 
 
-def test_the_same_seed_rains_the_same(clean: Tensor, bank: Tensor) -> None:
+def test_same_seed_gives_the_same_rain(clean: Tensor, bank: Tensor) -> None:
     first, again = (rain(clean, generator=seeded(3), bank=bank)[0] for _ in range(2))
     assert torch.equal(first, again)
 
 
-def test_another_seed_rains_differently(clean: Tensor) -> None:
+def test_another_seed_gives_other_rain(clean: Tensor) -> None:
     first, other = (rain(clean, generator=seeded(seed))[0] for seed in (1, 2))
     assert not torch.equal(first, other)
 
 
-def test_a_dry_picture_is_its_own_target(clean: Tensor) -> None:
+def test_dry_image_is_its_own_target(clean: Tensor) -> None:
     rainy, target = rain(clean, generator=seeded(), mix=RainMix(dry=1))
     assert torch.equal(rainy, target)
 
@@ -82,11 +82,11 @@ def test_rendered_streaks_come_from_the_bank(bank: Tensor) -> None:
     assert rendered_streaks(dark, 5, 32, 40, generator=seeded()).max() == 0
 
 
-def test_no_streaks_cover_nothing(clean: Tensor) -> None:
+def test_cover_without_streaks_changes_nothing(clean: Tensor) -> None:
     assert torch.equal(cover(clean, torch.zeros(4, 1, 48, 64), generator=seeded()), clean)
 
 
-def test_compression_is_the_same_on_both_pictures(clean: Tensor) -> None:
+def test_compression_is_the_same_on_both_images(clean: Tensor) -> None:
     mix = RainMix(dry=1, veil=0, dark=0, noise=0, jpeg=1)
     rainy, target = rain(clean, generator=seeded(), mix=mix)
     assert torch.equal(rainy, target)
@@ -100,23 +100,23 @@ def test_blur_stays_in_range_and_leaves_the_target_sharp(clean: Tensor) -> None:
     assert blurred.std() < clean.std()
 
 
-def test_without_motion_nothing_is_blurred(clean: Tensor) -> None:
+def test_sharp_images_are_not_blurred(clean: Tensor) -> None:
     blurred, target = blur(clean, generator=seeded(), mix=BlurMix(sharp=1))
     assert torch.equal(blurred, target)
 
 
-def test_the_same_seed_blurs_the_same(clean: Tensor) -> None:
+def test_same_seed_gives_the_same_blur(clean: Tensor) -> None:
     first, again = (blur(clean, generator=seeded(3))[0] for _ in range(2))
     assert torch.equal(first, again)
 
 
-def test_an_exposure_without_motion_is_the_picture(clean: Tensor) -> None:
+def test_exposure_without_motion_changes_nothing(clean: Tensor) -> None:
     still = torch.zeros(4, 9, 4), torch.zeros(4, 2, 48, 64)
     # In the dark the gamma curve is steep, and interpolation rounds.
     torch.testing.assert_close(average_along(clean, *still), clean, atol=3e-3, rtol=0)
 
 
-def test_sampling_between_the_lines_makes_them_no_softer_than_they_are() -> None:
+def test_sampling_between_pixels_does_not_soften() -> None:
     lines = torch.zeros(1, 3, 32, 32)
     lines[:, :, ::2] = 1
     off = torch.zeros(1, 2, 4)
@@ -125,7 +125,7 @@ def test_sampling_between_the_lines_makes_them_no_softer_than_they_are() -> None
     assert between.std().item() == pytest.approx(0.5 * math.cos(0.4 * math.pi), abs=0.03)
 
 
-def test_learning_begins_with_one_blur_of_one_length_and_direction() -> None:
+def test_easiest_mix_is_one_blur_of_one_length_and_direction() -> None:
     spot = torch.zeros(6, 3, 64, 64)
     spot[:, :, 32, 32] = 1
     easy = replace(ONLY_BLUR, still=0).eased(0)
@@ -135,12 +135,12 @@ def test_learning_begins_with_one_blur_of_one_length_and_direction() -> None:
     assert not blurred[:, 0, 34:].any()
 
 
-def test_at_the_end_of_easing_all_kinds_are_drawn() -> None:
+def test_eased_by_one_is_the_whole_mix() -> None:
     assert BlurMix().eased(1) == BlurMix()
     assert BlurMix().eased(0.5).directions == 0.5
 
 
-def test_light_is_averaged_and_not_its_code() -> None:
+def test_average_is_taken_in_linear_light() -> None:
     edge = torch.zeros(1, 3, 16, 64)
     edge[..., 32:] = 1
     scene = torch.zeros(1, 2, 16, 64)
@@ -149,7 +149,7 @@ def test_light_is_averaged_and_not_its_code() -> None:
     assert middle.item() == pytest.approx(0.5 ** (1 / 2.2), abs=0.05)
 
 
-def test_an_average_as_recorded_is_that_of_the_codes() -> None:
+def test_average_with_gamma_one_is_that_of_the_codes() -> None:
     edge = torch.zeros(1, 3, 16, 64)
     edge[..., 32:] = 1
     scene = torch.zeros(1, 2, 16, 64)
@@ -158,7 +158,7 @@ def test_an_average_as_recorded_is_that_of_the_codes() -> None:
     assert averaged[0, 0, 8, 31:33].mean().item() == pytest.approx(0.5, abs=0.05)
 
 
-def test_what_is_near_moves_more_with_the_camera(clean: Tensor) -> None:
+def test_relief_scales_the_shift_of_the_camera(clean: Tensor) -> None:
     path = torch.zeros(4, 9, 4)
     path[:, :, 0] = torch.linspace(-8, 8, 9)
     relief = torch.ones(4, 1, 48, 64)
@@ -168,14 +168,14 @@ def test_what_is_near_moves_more_with_the_camera(clean: Tensor) -> None:
     assert (blurred[..., :32] - clean[..., :32]).abs().mean() > 0.01
 
 
-def test_a_flow_of_its_own_replaces_the_drawn_motion(clean: Tensor) -> None:
+def test_given_flow_replaces_random_motion(clean: Tensor) -> None:
     flow = torch.zeros(4, 2, 48, 64)
     flow[:, 0] = 12
     drawn, real = (blur(clean, generator=seeded(), flow=f, mix=ONLY_BLUR)[0] for f in (None, flow))
     assert not torch.equal(drawn, real)
 
 
-def test_motion_that_varies_blurs_places_by_other_lengths() -> None:
+def test_varying_motion_blurs_places_by_different_lengths() -> None:
     lines = torch.zeros(4, 3, 96, 96)
     lines[..., ::16] = lines[..., ::16, :] = 1
     mix = replace(ONLY_BLUR, still=1, regions=0, varying=1, varying_px=(12, 12))

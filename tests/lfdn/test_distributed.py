@@ -1,4 +1,4 @@
-"""Two processes under torchrun do what one does on the same batches."""
+"""Two processes under torchrun train like one on the same batches."""
 
 import subprocess
 import sys
@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lfdn.datasets.data import Stage
-from lfdn.training.distributed import Ranks
+from lfdn.datasets.crops import CropStage
 from lfdn.training.recipe import TrainOptions
 from lfdn.training.train import TrainingError, _check_batches
 from tests.support import pictures
 
 TOLERANCE = 1e-5
-"""Of a weight after four steps: sums in another order, and Adam divides by their size."""
+"""Of a weight after four steps: sums are in another order, and Adam divides by their size."""
 
 
 def train(run: Path, data: Path, *launcher: str) -> dict[str, torch.Tensor]:
@@ -29,7 +28,7 @@ def train(run: Path, data: Path, *launcher: str) -> dict[str, torch.Tensor]:
     return network
 
 
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+def test_two_processes_train_the_same_weights_as_one(tmp_path: Path) -> None:
     pictures.rain800(tmp_path / "pairs", 3)
     pictures.clean(tmp_path / "clean", 3)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone",
@@ -43,7 +42,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     )
 
 
-def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    options = TrainOptions(stages=(Stage(0.5, 16, 4), Stage(1, 16, 3)))
+def test_batch_that_cannot_be_shared_is_refused() -> None:
+    options = TrainOptions(stages=(CropStage(0.5, 16, 4), CropStage(1, 16, 3)))
     with pytest.raises(TrainingError, match="a batch of 3 cannot be shared by 2 processes"):
-        _check_batches(options, Ranks(torch.device("cpu"), 0, 2))
+        _check_batches(options, 2)

@@ -1,4 +1,4 @@
-"""The network in 8 bit: near the network, bound to its weights, and never in the way."""
+"""The network in 8 bit: close to the float network, and tied to its weights."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ from lfdn.int8 import (
     ABOUT,
     KEPT_SIZES,
     OpenVinoMissingError,
-    Quantized,
+    QuantizedLFDN,
     load_quantized,
     quantized_path,
 )
 from lfdn.metrics import psnr
-from lfdn.weights import FOLDER, INDEX, header, save, shipped_int8
+from lfdn.weights import FOLDER, INDEX, find_packaged_int8, read_header, save_weights
 from lfdn_video.errors import OptionError
 from lfdn_video.inference.devices import choose_precision
 from lfdn_video.inference.engine import load_engine
@@ -28,11 +28,11 @@ TASKS = [
     task for task, entry in json.loads((FOLDER / INDEX).read_text()).items() if "int8" in entry
 ]
 NEAR_DB = 40.0
-"""To the float network's picture. What it leaves behind of rain is at 34 dB."""
+"""PSNR to the float network's output; the rain left in that is at 34 dB."""
 
 
 def shades(height: int, width: int) -> torch.Tensor:
-    """A picture with edges, ramps and a little noise."""
+    """An image with edges, ramps and a little noise."""
     across = torch.linspace(0, 1, width).expand(height, width)
     rows = (torch.arange(height)[:, None] // 9 % 2).expand(height, width).float()
     noise = torch.rand(height, width, generator=torch.Generator().manual_seed(3))
@@ -41,9 +41,9 @@ def shades(height: int, width: int) -> torch.Tensor:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """Weights with an 8-bit file beside them that cannot be one."""
+    """A weight file without an 8-bit form."""
     path = tmp_path / "tiny.safetensors"
-    save(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
+    save_weights(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
     return path
 
 
@@ -55,7 +55,7 @@ def archive(path: Path, **about: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("size", [(96, 128), (50, 71)])
-def test_it_is_near_the_network(task: str, size: tuple[int, int]) -> None:
+def test_output_is_close_to_the_float_network(task: str, size: tuple[int, int]) -> None:
     pytest.importorskip("openvino")
     image = shades(*size)
     with torch.inference_mode():
@@ -63,59 +63,59 @@ def test_it_is_near_the_network(task: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_it_was_made_from_the_weights_that_ship(task: str) -> None:
-    with zipfile.ZipFile(shipped_int8(task)[0]) as file:
+def test_packaged_file_is_made_from_the_packaged_weights(task: str) -> None:
+    with zipfile.ZipFile(find_packaged_int8(task)[0]) as file:
         about = json.loads(file.read(ABOUT))
-    assert about["digest"] == header(FOLDER / f"{task}.safetensors")["digest"]
+    assert about["digest"] == read_header(FOLDER / f"{task}.safetensors")["digest"]
 
 
-def test_pictures_of_a_batch_do_not_mix() -> None:
+def test_images_of_a_batch_do_not_mix() -> None:
     pytest.importorskip("openvino")
     network, first, second = load_quantized("derain"), shades(32, 48), shades(32, 48).flip(2)
     both = network(torch.cat([first, second]))
     assert torch.equal(both, torch.cat([network(first), network(second)]))
 
 
-def test_few_sizes_are_kept() -> None:
+def test_compiled_sizes_are_limited() -> None:
     pytest.importorskip("openvino")
     network = load_quantized("derain")
     for side_px in (16, 32, 48, 64):
         network(torch.rand(1, 3, side_px, 16))
-    assert len(network._compiled) == KEPT_SIZES
+    assert len(network._requests) == KEPT_SIZES
 
 
-def test_weights_without_an_8_bit_form_say_how_to_make_it(tiny: Path) -> None:
-    with pytest.raises(WeightsError, match="no such file; make it by lfdn quantize"):
+def test_error_for_a_missing_8_bit_form_says_how_to_make_it(tiny: Path) -> None:
+    with pytest.raises(WeightsError, match="no such file; make it with lfdn quantize"):
         load_quantized(tiny)
 
 
-def test_that_of_other_weights_is_refused(tiny: Path) -> None:
+def test_8_bit_form_of_other_weights_is_refused(tiny: Path) -> None:
     archive(quantized_path(tiny), format="lfdn-int8-1", digest="another")
     with pytest.raises(WeightsError, match="made from other weights"):
         load_quantized(tiny)
 
 
-def test_a_damaged_file_is_refused(tiny: Path) -> None:
+def test_corrupt_file_is_refused(tiny: Path) -> None:
     quantized_path(tiny).write_bytes(b"PK but nothing else")
     with pytest.raises(WeightsError, match="not a readable 8-bit network"):
         load_quantized(tiny)
 
 
-def test_without_openvino_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_openvino_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(OpenVinoMissingError, match=r"pip install 'lfdn-video\[openvino\]'"):
-        Quantized(b"", b"")
+        QuantizedLFDN(b"", b"")
     with pytest.raises(OptionError, match="precision: int8: needs OpenVINO"):
         load_engine("derain", options=InferenceOptions(device="cpu", precision="int8"))
 
 
-def test_the_engine_runs_it_on_the_cpu() -> None:
+def test_engine_runs_int8_on_the_cpu() -> None:
     pytest.importorskip("openvino")
     with load_engine("derain", options=InferenceOptions(device="cpu", precision="int8")) as engine:
         residual = engine.compute_residual(shades(32, 48)).result()
     assert (engine.identity["precision"], residual.shape) == ("int8", (1, 3, 32, 48))
 
 
-def test_no_other_device_has_it() -> None:
+def test_int8_is_refused_on_other_devices() -> None:
     with pytest.raises(OptionError, match="int8 is for the CPU alone"):
         choose_precision("int8", torch.device("cuda"))

@@ -7,8 +7,8 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from lfdn.datasets.data import to_tensor
-from lfdn.metrics import luma, psnr, quantize, ssim
+from lfdn.datasets.images import to_tensor
+from lfdn.metrics import luma, psnr, round_to_8_bit, ssim
 from tests.support.pictures import picture
 
 
@@ -16,7 +16,7 @@ from tests.support.pictures import picture
 def pair() -> tuple[Tensor, Tensor]:
     clean = to_tensor(picture(1))
     noise = 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
-    return quantize(clean + noise), clean
+    return round_to_8_bit(clean + noise), clean
 
 
 def as_array(image: Tensor) -> np.ndarray:
@@ -45,23 +45,23 @@ def test_ssim_agrees_with_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
     assert ssim(noisy, clean).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_luma_is_matlabs(pair: tuple[Tensor, Tensor]) -> None:
+def test_luma_agrees_with_rgb2ycbcr(pair: tuple[Tensor, Tensor]) -> None:
     noisy, _ = pair
     expected = rgb2ycbcr(as_array(noisy))[..., 0] / 255
     assert np.allclose(luma(noisy)[0, 0].numpy(), expected, atol=1e-6)
 
 
-def test_white_is_235_and_black_16() -> None:
+def test_luma_of_white_is_235_and_of_black_16() -> None:
     levels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
     assert (luma(levels) * 255).flatten().tolist() == pytest.approx([16, 235], abs=0.01)
 
 
-def test_equal_pictures_have_infinite_psnr_and_ssim_one(pair: tuple[Tensor, Tensor]) -> None:
+def test_equal_images_have_infinite_psnr_and_ssim_one(pair: tuple[Tensor, Tensor]) -> None:
     _, clean = pair
     assert psnr(clean, clean).item() == float("inf")
     assert ssim(clean, clean).item() == pytest.approx(1)
 
 
-def test_quantizing_clamps_and_rounds() -> None:
+def test_round_to_8_bit_clamps_and_rounds() -> None:
     values = torch.tensor([-0.2, 0.5, 1.3])
-    assert (quantize(values) * 255).tolist() == pytest.approx([0, 128, 255])
+    assert (round_to_8_bit(values) * 255).tolist() == pytest.approx([0, 128, 255])

@@ -1,4 +1,4 @@
-"""The network against the paper's numbers, and its contract."""
+"""The network against the figures and equations of the paper, and its contract."""
 
 import itertools
 from dataclasses import replace
@@ -28,15 +28,15 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_parameters_are_the_papers() -> None:
+def test_parameter_count_is_the_papers() -> None:
     assert count(LFDN()) == pytest.approx(1.55e6, rel=0.01)
 
 
-def test_a_distillation_block_adds_what_table_9_says() -> None:
+def test_parameter_count_of_a_block_is_that_of_table_9() -> None:
     assert count(FDNB(50, 16)) == pytest.approx(0.030e6, rel=0.01)
 
 
-def test_a_720p_picture_stays_within_the_budget_of_operations() -> None:
+def test_a_720p_image_takes_at_most_130_gflop() -> None:
     with torch.device("meta"):
         network, image = LFDN(), torch.empty(1, 3, 720, 1280)
     with FlopCounterMode(display=False) as counter:
@@ -63,13 +63,13 @@ def test_theta_and_alpha_start_at_zero_and_receive_gradient() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (16, 16), (17, 33), (30, 100)])
-def test_any_size_comes_back_as_it_was(size: tuple[int, int]) -> None:
+def test_output_has_the_size_of_the_input(size: tuple[int, int]) -> None:
     image = torch.rand(1, 3, *size)
     with torch.inference_mode():
         assert LFDN(SMALL)(image).shape == image.shape
 
 
-def test_a_fresh_network_is_nearly_the_identity() -> None:
+def test_untrained_network_is_nearly_the_identity() -> None:
     image = torch.rand(1, 3, 48, 48)
     with torch.inference_mode():
         assert (LFDN()(image) - image).abs().max() < 0.05
@@ -83,7 +83,7 @@ def test_images_of_a_batch_do_not_influence_each_other() -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_nothing_is_clamped() -> None:
+def test_output_is_not_clamped() -> None:
     image = 1.5 * torch.ones(1, 3, 32, 32)
     with torch.inference_mode():
         assert LFDN(SMALL)(image).max() > 1.2
@@ -104,7 +104,7 @@ def test_alfm_is_equations_9_and_10() -> None:
     torch.testing.assert_close(module(group), expected.view_as(group))
 
 
-def test_the_mean_gram_does_not_depend_on_the_size() -> None:
+def test_mean_gram_does_not_depend_on_the_image_size() -> None:
     module = ALFM("mean")
     torch.nn.init.constant_(module.theta, 0.5)
     small = torch.rand(1, 6, 8, 8)
@@ -125,7 +125,7 @@ def test_acfm_is_equation_11_with_three_dimensional_convolutions() -> None:
     torch.testing.assert_close(module(features), expected)
 
 
-def test_normalization_is_torchs_instance_norm() -> None:
+def test_instance_norm_agrees_with_torch() -> None:
     features = 5 * torch.rand(2, 4, 9, 8) + 3
     expected = torch.nn.functional.instance_norm(features)
     torch.testing.assert_close(InstanceNorm()(features), expected, atol=1e-4, rtol=1e-4)
@@ -135,7 +135,7 @@ def test_normalization_is_torchs_instance_norm() -> None:
     ("field", "value"),
     [("widths", (8, 8, 7, 8, 8)), ("blocks", 0), ("encoder", "unet"), ("widths", (8, 8))],
 )
-def test_an_impossible_configuration_says_what_is_wrong(field: str, value: object) -> None:
+def test_impossible_configuration_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         replace(LFDNConfig(), **{field: value})  # type: ignore[arg-type]  # wrong on purpose
 
@@ -147,7 +147,7 @@ def test_autocast_keeps_the_gram_in_float32() -> None:
         assert module(group.half()).isfinite().all()
 
 
-def test_the_ablations_differ_in_size() -> None:
+def test_every_block_adds_the_same_number_of_parameters() -> None:
     sizes = [count(LFDN(replace(LFDNConfig(), blocks=blocks))) for blocks in range(1, 7)]
     steps = {after - before for before, after in itertools.pairwise(sizes)}
     assert len(steps) == 1

@@ -1,24 +1,24 @@
-"""Muon: orthogonal steps for matrices, AdamW's for all else."""
+"""Muon: orthogonal steps for matrices, AdamW's for other parameters."""
 
 import pytest
 import torch
 from torch import nn
 
 from lfdn import LFDN
-from lfdn.training.optim import ADAMW_RMS, Muon, orthogonal
+from lfdn.training.optim import ADAMW_RMS, Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (3, 5, 40), (3, 40, 5), (1, 1, 9)])
-def test_orthogonal_matrices_have_singular_values_of_about_one(shape: tuple[int, ...]) -> None:
+def test_orthogonalize_pulls_singular_values_to_about_one(shape: tuple[int, ...]) -> None:
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     left, _, right = torch.linalg.svd(drawn, full_matrices=False)
     widths = torch.linspace(1, 0.1, left.shape[-1])
     uneven = 1e-3 * left @ torch.diag(widths) @ right
-    values = torch.linalg.svdvals(orthogonal(uneven))
+    values = torch.linalg.svdvals(orthogonalize(uneven))
     assert 0.6 < values.min() <= values.max() < 1.3
 
 
-def test_a_step_is_as_large_as_adamw_takes_it() -> None:
+def test_step_size_is_that_of_adamw() -> None:
     """Whatever the gradient's own size."""
     torch.manual_seed(1)
     weight = nn.Parameter(torch.zeros(32, 16, 3, 3))
@@ -29,7 +29,7 @@ def test_a_step_is_as_large_as_adamw_takes_it() -> None:
     )
 
 
-def test_the_layout_in_memory_does_not_matter() -> None:
+def test_memory_format_does_not_matter() -> None:
     torch.manual_seed(1)
     start, gradient = torch.randn(2, 6, 4, 3, 3)
     found = []
@@ -41,7 +41,7 @@ def test_the_layout_in_memory_does_not_matter() -> None:
     torch.testing.assert_close(*found)
 
 
-def test_what_is_no_matrix_is_left_to_adamw() -> None:
+def test_parameters_that_are_not_matrices_use_adamw() -> None:
     torch.manual_seed(1)
     ours, theirs = nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(5))
     muon = Muon([ours], lr=0.1, weight_decay=0.1)
@@ -55,7 +55,7 @@ def test_what_is_no_matrix_is_left_to_adamw() -> None:
     assert torch.equal(ours, theirs)
 
 
-def test_every_parameter_of_the_network_is_moved() -> None:
+def test_every_parameter_of_the_network_is_updated() -> None:
     torch.manual_seed(1)
     network = LFDN()
     before = {name: value.clone() for name, value in network.named_parameters()}

@@ -1,4 +1,4 @@
-"""One file for a machine with little room, and the same crops out of it."""
+"""A data set in one file gives the same crops as its folders."""
 
 import json
 from pathlib import Path
@@ -9,16 +9,18 @@ import pytest
 import torch
 
 from lfdn.datasets import layouts
-from lfdn.datasets.data import Crops, DataError, Picture, Sample, Stage, pictures_in
-from lfdn.datasets.pack import FORMAT, INDEX, read_pack, read_streaks, write_pack
+from lfdn.datasets.crops import CropDataset, CropStage
+from lfdn.datasets.images import DataError, ImageSource, list_images
+from lfdn.datasets.pack import FORMAT, INDEX, read_pack, read_packed_streaks, write_pack
+from lfdn.datasets.samples import Sample
 from lfdn_video.cli.doctor import make_clip
 from tests.support import pictures
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    halves = layouts.side_by_side(pictures.rain800(tmp_path / "halves"))
-    return halves + layouts.sequences(pictures.clean(tmp_path / "walk"))
+    halves = layouts.read_side_by_side(pictures.rain800(tmp_path / "halves"))
+    return halves + layouts.read_sequences(pictures.clean(tmp_path / "walk"))
 
 
 @pytest.fixture
@@ -27,53 +29,53 @@ def pack(tmp_path: Path, samples: list[Sample]) -> Path:
     return path
 
 
-def test_a_pack_gives_the_crops_of_its_folders(samples: list[Sample], pack: Path) -> None:
+def test_pack_gives_the_same_crops_as_its_folders(samples: list[Sample], pack: Path) -> None:
     direct, packed = (
-        Crops(source, (Stage(1, 16, 6),), steps=2, seed=3, paired_share=0.5, motion=True)
+        CropDataset(source, (CropStage(1, 16, 6),), steps=2, seed=3, paired_share=0.5, motion=True)
         for source in (samples, read_pack(pack))
     )
     for name in ("degraded", "clean", "paired", "flow"):
         assert torch.equal(getattr(direct[1], name), getattr(packed[1], name))
 
 
-def test_a_pack_is_a_layout(pack: Path, samples: list[Sample]) -> None:
+def test_pack_is_a_layout(pack: Path, samples: list[Sample]) -> None:
     names = [sample.name for sample in layouts.read_sets([f"pack={pack}"])]
     assert names == [sample.name for sample in samples]
 
 
-def test_each_file_is_packed_once(pack: Path) -> None:
+def test_each_file_is_stored_once(pack: Path) -> None:
     with ZipFile(pack) as archive:
         assert len(archive.namelist()) == 3 + 3 + 1
 
 
-def test_references_are_packed(tmp_path: Path, samples: list[Sample]) -> None:
+def test_alternative_references_are_packed(tmp_path: Path, samples: list[Sample]) -> None:
     several = Sample("one", samples[0].clean, samples[0].degraded, alternatives=(samples[3].clean,))
     write_pack([several], path := tmp_path / "k.zip")
     (back,) = read_pack(path)
     assert np.array_equal(back.alternatives[0].read(), samples[3].clean.read())
 
 
-def test_a_pack_can_be_packed_again(tmp_path: Path, pack: Path, samples: list[Sample]) -> None:
+def test_pack_can_be_packed_again(tmp_path: Path, pack: Path, samples: list[Sample]) -> None:
     write_pack(read_pack(pack), second := tmp_path / "second.zip")
     assert np.array_equal(read_pack(second)[-1].clean.read(), samples[-1].clean.read())
 
 
-def test_streaks_travel_with_it(tmp_path: Path, samples: list[Sample], pack: Path) -> None:
+def test_streaks_are_packed_unchanged(tmp_path: Path, samples: list[Sample], pack: Path) -> None:
     folder = pictures.clean(tmp_path / "streaks", 2)
-    layers = [Picture(path) for path in pictures_in(folder)]
+    layers = [ImageSource(path) for path in list_images(folder)]
     write_pack(samples, path := tmp_path / "s.zip", streaks=layers, quality=50)
-    assert torch.equal(layouts.streaks(path), layouts.streaks(folder))
+    assert torch.equal(layouts.read_streak_bank(path), layouts.read_streak_bank(folder))
     with pytest.raises(DataError, match="holds no streak layers"):
-        read_streaks(pack)
+        read_packed_streaks(pack)
 
 
-def test_frames_of_a_video_are_packed_without_loss(tmp_path: Path) -> None:
+def test_video_frames_are_packed_losslessly(tmp_path: Path) -> None:
     make_clip(clip := tmp_path / "clip.mkv")
-    write_pack(frames := layouts.videos(clip), path := tmp_path / "v.zip")
+    write_pack(frames := layouts.read_videos(clip), path := tmp_path / "v.zip")
     assert np.array_equal(read_pack(path)[0].clean.read(), frames[0].clean.read())
 
 
-def test_a_small_pack_is_smaller_and_keeps_pairs_aligned(
+def test_max_side_shrinks_clean_images_and_leaves_pairs(
     tmp_path: Path, samples: list[Sample], pack: Path
 ) -> None:
     write_pack(samples, small := tmp_path / "small.zip", quality=60, max_side_px=32)
@@ -83,14 +85,14 @@ def test_a_small_pack_is_smaller_and_keeps_pairs_aligned(
     assert back[-1].clean.read().shape == (24, 32, 3)
 
 
-def test_nothing_half_written_stays(tmp_path: Path, samples: list[Sample]) -> None:
+def test_failed_pack_leaves_no_file(tmp_path: Path, samples: list[Sample]) -> None:
     samples[1].clean.path.unlink()
     with pytest.raises(DataError, match=r"1\.png: cannot be read"):
         write_pack(samples, tmp_path / "new" / "data.zip")
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_no_samples_are_no_pack(tmp_path: Path) -> None:
+def test_pack_without_samples_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no samples to pack"):
         write_pack([], tmp_path / "data.zip")
 
@@ -101,7 +103,7 @@ def test_no_samples_are_no_pack(tmp_path: Path) -> None:
         (None, "not a pack"),
         ("{", "not a pack"),
         ("[]", "its index is not that of"),
-        (json.dumps({"format": FORMAT}), "its index is damaged"),
+        (json.dumps({"format": FORMAT}), "its index is corrupt"),
         (
             json.dumps(
                 {
@@ -114,7 +116,7 @@ def test_no_samples_are_no_pack(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_pack_is_one_clear_line(tmp_path: Path, index: str | None, words: str) -> None:
+def test_corrupt_pack_is_refused(tmp_path: Path, index: str | None, words: str) -> None:
     path = tmp_path / "data.zip"
     with ZipFile(path, "w") as archive:
         archive.writestr("other" if index is None else INDEX, index or "")
@@ -122,7 +124,7 @@ def test_a_damaged_pack_is_one_clear_line(tmp_path: Path, index: str | None, wor
         read_pack(path)
 
 
-def test_a_file_that_is_no_zip_is_no_pack(tmp_path: Path) -> None:
+def test_file_that_is_no_zip_is_refused(tmp_path: Path) -> None:
     (path := tmp_path / "data.zip").write_text("no zip")
     with pytest.raises(DataError, match=r"data\.zip: not a pack"):
         read_pack(path)

@@ -1,4 +1,4 @@
-"""The training loop on a handful of pictures and a network of four channels."""
+"""The training loop on a handful of images and a network of four channels."""
 
 import csv
 import itertools
@@ -15,29 +15,29 @@ import torch
 
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.datasets import layouts
-from lfdn.datasets.data import Picture, Sample, Stage
+from lfdn.datasets.crops import CropStage
+from lfdn.datasets.images import ImageSource
+from lfdn.datasets.samples import Sample
 from lfdn.training import recipe
 from lfdn.training.losses import LOSSES, mse
-from lfdn.training.recipe import Optimizer, Precision
-from lfdn.training.train import Progress, Report, TrainingError, TrainOptions, train
-from lfdn.weights import header
+from lfdn.training.recipe import OptimizerName, TrainPrecision
+from lfdn.training.train import MetricsRow, TrainingError, TrainingState, TrainOptions, train
+from lfdn.weights import read_header
 from tests.support import pictures
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 OPTIONS = TrainOptions(
-    steps=4, stages=(Stage(1.0, 16, 2),), warmup_steps=1, validate_every=2, ema_decay=0.5
+    steps=4, stages=(CropStage(1.0, 16, 2),), warmup_steps=1, validate_every=2, ema_decay=0.5
 )
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    pairs = layouts.side_by_side(pictures.rain800(tmp_path / "pairs", 3))
-    return pairs + layouts.clean(pictures.clean(tmp_path / "clean", 3))
+    pairs = layouts.read_side_by_side(pictures.rain800(tmp_path / "pairs", 3))
+    return pairs + layouts.read_clean(pictures.clean(tmp_path / "clean", 3))
 
 
-def test_a_run_leaves_weights_metrics_and_a_checkpoint(
-    samples: list[Sample], tmp_path: Path
-) -> None:
+def test_run_writes_weights_metrics_and_a_checkpoint(samples: list[Sample], tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(samples, run, options=OPTIONS, config=SMALL)
     assert load(run / "best.safetensors").config == SMALL
@@ -47,13 +47,13 @@ def test_a_run_leaves_weights_metrics_and_a_checkpoint(
 
 
 def test_training_lowers_the_loss(samples: list[Sample], tmp_path: Path) -> None:
-    reports: list[Report] = []
+    reports: list[MetricsRow] = []
     options = replace(OPTIONS, steps=60, validate_every=20, learning_rate=5e-3)
-    train(samples[1:3], tmp_path / "run", options=options, config=SMALL, on_report=reports.append)
+    train(samples[1:3], tmp_path / "run", options=options, config=SMALL, on_metrics=reports.append)
     assert reports[-1].loss < reports[0].loss
 
 
-def test_the_same_seed_trains_the_same(samples: list[Sample], tmp_path: Path) -> None:
+def test_same_seed_trains_the_same_weights(samples: list[Sample], tmp_path: Path) -> None:
     first, again = (
         train(samples, tmp_path / name, options=OPTIONS, config=SMALL) for name in ("a", "b")
     )
@@ -94,9 +94,9 @@ class StopError(Exception):
     """The process dies."""
 
 
-def die_after(step: int) -> Callable[[Progress], None]:
-    def on_step(progress: Progress) -> None:
-        if progress.step == step:
+def die_after(step: int) -> Callable[[TrainingState], None]:
+    def on_step(state_now: TrainingState) -> None:
+        if state_now.step == step:
             raise StopError
 
     return on_step
@@ -104,8 +104,8 @@ def die_after(step: int) -> Callable[[Progress], None]:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("died_at", [10, 13])
-def test_twenty_steps_are_ten_a_resume_and_the_rest(
-    samples: list[Sample], tmp_path: Path, died_at: int, optimizer: Optimizer
+def test_resumed_run_is_identical_to_an_uninterrupted_one(
+    samples: list[Sample], tmp_path: Path, died_at: int, optimizer: OptimizerName
 ) -> None:
     """Weights, average, optimizer, best score and metrics, bit for bit; also from between rows."""
     options = replace(OPTIONS, steps=20, validate_every=4, checkpoint_every=5, optimizer=optimizer)
@@ -120,10 +120,10 @@ def test_twenty_steps_are_ten_a_resume_and_the_rest(
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
     assert metrics(straight) == metrics(resumed)
     best = "best.safetensors"  # whose header holds a digest of its tensors
-    assert header(straight / best) == header(resumed / best)
+    assert read_header(straight / best) == read_header(resumed / best)
 
 
-def test_a_run_that_is_complete_stays_as_it_is(samples: list[Sample], tmp_path: Path) -> None:
+def test_complete_run_is_not_changed(samples: list[Sample], tmp_path: Path) -> None:
     train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
     before = (tmp_path / "run" / "last.pt").read_bytes()
     train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
@@ -131,11 +131,11 @@ def test_a_run_that_is_complete_stays_as_it_is(samples: list[Sample], tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_a_checkpoint(
+def test_signal_ends_training_with_a_checkpoint(
     samples: list[Sample], tmp_path: Path, number: int
 ) -> None:
-    def interrupt(progress: Progress) -> None:
-        if progress.step == 2:
+    def interrupt(state_now: TrainingState) -> None:
+        if state_now.step == 2:
             os.kill(os.getpid(), number)
 
     options = replace(OPTIONS, steps=9, validate_every=9)
@@ -145,8 +145,8 @@ def test_a_signal_ends_it_with_a_checkpoint(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_killed_worker_is_one_line(samples: list[Sample], tmp_path: Path) -> None:
-    def kill(_: Progress) -> None:
+def test_killed_worker_is_reported(samples: list[Sample], tmp_path: Path) -> None:
+    def kill(_: TrainingState) -> None:
         for worker in multiprocessing.active_children():
             worker.kill()
 
@@ -155,11 +155,11 @@ def test_a_killed_worker_is_one_line(samples: list[Sample], tmp_path: Path) -> N
         train(samples, tmp_path / "run", options=options, config=SMALL, on_step=kill)
 
 
-def test_workers_leave_the_end_to_their_parent(samples: list[Sample], tmp_path: Path) -> None:
+def test_workers_ignore_termination_signals(samples: list[Sample], tmp_path: Path) -> None:
     """A service manager sends SIGTERM to every process of a service."""
 
-    def stop(progress: Progress) -> None:
-        if progress.step == 2:
+    def stop(state_now: TrainingState) -> None:
+        if state_now.step == 2:
             for worker in multiprocessing.active_children():
                 worker.terminate()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -170,7 +170,7 @@ def test_workers_leave_the_end_to_their_parent(samples: list[Sample], tmp_path: 
     assert state(tmp_path / "run")["/progress/step"] == 2
 
 
-def test_a_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path) -> None:
+def test_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path) -> None:
     initial = LFDN(SMALL)
     options = replace(OPTIONS, learning_rate=0)
     trained = train(samples, tmp_path / "run", options=options, initial=initial)
@@ -179,7 +179,7 @@ def test_a_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Pat
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
+def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: float
 ) -> None:
     calls = itertools.count()
@@ -198,7 +198,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
     train(samples, tmp_path / "run", options=options, config=SMALL)
 
 
-def test_a_gradient_that_is_not_finite_stops_too(
+def test_gradient_that_is_not_finite_ends_training(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def steep(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -209,10 +209,10 @@ def test_a_gradient_that_is_not_finite_stops_too(
         train(samples, tmp_path / "run", options=replace(OPTIONS, loss="mse"), config=SMALL)
 
 
-def test_bfloat16_trains_float32_weights(samples: list[Sample], tmp_path: Path) -> None:
-    reports: dict[Precision, list[Report]] = {"float32": [], "bfloat16": []}
+def test_bfloat16_keeps_weights_in_float32(samples: list[Sample], tmp_path: Path) -> None:
+    reports: dict[TrainPrecision, list[MetricsRow]] = {"float32": [], "bfloat16": []}
     for precision, rows in reports.items():
-        train(samples, tmp_path / precision, config=SMALL, on_report=rows.append,
+        train(samples, tmp_path / precision, config=SMALL, on_metrics=rows.append,
               options=replace(OPTIONS, precision=precision))  # fmt: skip
     network = torch.load(tmp_path / "bfloat16" / "last.pt", weights_only=True)["network"]
     assert {value.dtype for value in network.values()} == {torch.float32}
@@ -221,17 +221,17 @@ def test_bfloat16_trains_float32_weights(samples: list[Sample], tmp_path: Path) 
     assert other.loss == pytest.approx(one.loss, rel=0.05)
 
 
-def test_the_average_is_an_exponential_one(samples: list[Sample], tmp_path: Path) -> None:
+def test_average_is_exponential_with_a_warm_up(samples: list[Sample], tmp_path: Path) -> None:
     """Against its recurrence, on the weights after each step."""
 
-    def stop(_: Report) -> None:
+    def stop(_: MetricsRow) -> None:
         raise StopError
 
     run, expected = tmp_path / "run", torch.empty(0)
     options = replace(OPTIONS, ema_decay=0.3, validate_every=1, steps=9)
     for step in range(1, 5):
         with pytest.raises(StopError):
-            train(samples, run, options=options, config=SMALL, on_report=stop)
+            train(samples, run, options=options, config=SMALL, on_metrics=stop)
         saved = torch.load(run / "last.pt", weights_only=True)
         weight = saved["network"]["head.weight"]
         kept = min(0.3, step / (9 + step))  # n averaged before: n = step - 1
@@ -239,25 +239,27 @@ def test_the_average_is_an_exponential_one(samples: list[Sample], tmp_path: Path
         torch.testing.assert_close(saved["average"]["module.head.weight"], expected)
 
 
-def test_validation_leaves_pictures_to_look_at(samples: list[Sample], tmp_path: Path) -> None:
+def test_validation_writes_a_sheet_of_images(samples: list[Sample], tmp_path: Path) -> None:
     train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
     sheets = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
     assert sheets == ["step_0000002.png", "step_0000004.png"]
-    sheet = Picture(tmp_path / "run" / "samples" / sheets[0]).read()
+    sheet = ImageSource(tmp_path / "run" / "samples" / sheets[0]).read()
     assert sheet.shape == (3 * 48, 64, 3)
 
 
-def test_the_papers_recipe_runs(samples: list[Sample], tmp_path: Path) -> None:
-    options = recipe.preset("paper", "derain", steps=2, stages=(Stage(1.0, 16, 2),))
-    rows: list[Report] = []
-    train(samples, tmp_path / "run", options=options, config=SMALL, on_report=rows.append)
+def test_paper_preset_runs(samples: list[Sample], tmp_path: Path) -> None:
+    options = recipe.options_from_preset(
+        "paper", "derain", steps=2, stages=(CropStage(1.0, 16, 2),)
+    )
+    rows: list[MetricsRow] = []
+    train(samples, tmp_path / "run", options=options, config=SMALL, on_metrics=rows.append)
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert rows[-1].learning_rate == 1e-4
     assert torch.equal(saved["network"]["head.weight"], saved["average"]["module.head.weight"])
 
 
 def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
-    frames = layouts.sequences(pictures.clean(tmp_path / "in" / "walk").parent)
+    frames = layouts.read_sequences(pictures.clean(tmp_path / "in" / "walk").parent)
     options = replace(OPTIONS, task="deblur")
     train(frames, tmp_path / "run", options=options, config=SMALL)
-    assert header(tmp_path / "run" / "best.safetensors")["task"] == "deblur"
+    assert read_header(tmp_path / "run" / "best.safetensors")["task"] == "deblur"

@@ -1,4 +1,4 @@
-"""Files of weights: what is written is read again, and nothing else is."""
+"""Weight files: round trips, and refusal of changed or foreign files."""
 
 from pathlib import Path
 
@@ -7,7 +7,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lfdn import LFDN, LFDNConfig, WeightsError, available, load
-from lfdn.weights import FOLDER, digest, file_sha256, header, save, shipped
+from lfdn.weights import (
+    FOLDER,
+    compute_digest,
+    file_sha256,
+    find_packaged,
+    read_header,
+    save_weights,
+)
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 
@@ -15,13 +22,13 @@ SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "small.safetensors"
-    save(LFDN(SMALL), path, task="derain", notes={"from": "a test"})
+    save_weights(LFDN(SMALL), path, task="derain", notes={"from": "a test"})
     return path
 
 
-def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
+def test_saved_weights_load_unchanged(tmp_path: Path) -> None:
     network, path = LFDN(SMALL), tmp_path / "exact.safetensors"
-    save(network, path, task="derain", half=False)
+    save_weights(network, path, task="derain", half=False)
     loaded = load(path)
     assert loaded.config == SMALL
     assert not loaded.training
@@ -33,20 +40,20 @@ def test_half_precision_files_load_as_float32(file: Path) -> None:
     assert {p.dtype for p in load(file).parameters()} == {torch.float32}
 
 
-def test_the_header_says_what_the_file_is(file: Path) -> None:
-    assert header(file)["task"] == "derain"
-    assert "a test" in header(file)["notes"]
+def test_header_holds_task_and_notes(file: Path) -> None:
+    assert read_header(file)["task"] == "derain"
+    assert "a test" in read_header(file)["notes"]
 
 
-def test_a_changed_tensor_is_refused(file: Path) -> None:
-    metadata, tensors = header(file), load_file(file)
+def test_changed_tensor_is_refused(file: Path) -> None:
+    metadata, tensors = read_header(file), load_file(file)
     tensors["head.bias"] += 1
     save_file(tensors, file, metadata=metadata)
     with pytest.raises(WeightsError, match="do not match their SHA-256"):
         load(file)
 
 
-def test_a_flipped_byte_is_refused(file: Path) -> None:
+def test_flipped_byte_is_refused(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
@@ -54,7 +61,7 @@ def test_a_flipped_byte_is_refused(file: Path) -> None:
         load(file)
 
 
-def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(WeightsError, match="not written by lfdn"):
@@ -62,42 +69,42 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [None, "{}", '{"depth": 3}', "not JSON"])
-def test_a_header_that_makes_no_network_is_refused(tmp_path: Path, config: str | None) -> None:
+def test_invalid_header_is_refused(tmp_path: Path, config: str | None) -> None:
     path, tensors = tmp_path / "odd.safetensors", {"weight": torch.zeros(2)}
     metadata = {"format": "lfdn-1"}
     if config is not None:
-        metadata |= {"config": config, "digest": digest(config, tensors)}
+        metadata |= {"config": config, "digest": compute_digest(config, tensors)}
     save_file(tensors, path, metadata=metadata)
     with pytest.raises(WeightsError, match=r"odd\.safetensors"):
         load(path)
 
 
-def test_a_pickle_is_refused(tmp_path: Path) -> None:
+def test_pickle_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save({"weight": torch.zeros(2)}, path)
     with pytest.raises(WeightsError, match="not a readable safetensors file"):
         load(path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"nowhere\.safetensors: no such file"):
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors: no such weight file"):
         load(tmp_path / "nowhere.safetensors")
 
 
-def test_a_task_without_weights_says_which_there_are() -> None:
+def test_unknown_task_is_refused() -> None:
     with pytest.raises(WeightsError, match="dehaze: no weights ship for this task"):
         load("dehaze")
 
 
 @pytest.mark.parametrize("task", available())
-def test_shipped_weights_are_what_the_index_says(task: str) -> None:
-    path, expected = shipped(task)
+def test_packaged_weights_match_the_index(task: str) -> None:
+    path, expected = find_packaged(task)
     assert file_sha256(path) == expected
-    assert header(path)["task"] == task
+    assert read_header(path)["task"] == task
     assert load(task).config == LFDNConfig()
 
 
-def test_derain_ships_and_every_file_is_in_the_index() -> None:
+def test_index_lists_derain_and_every_packaged_file() -> None:
     assert "derain" in available()
-    listed = {shipped(task)[0] for task in available()}
+    listed = {find_packaged(task)[0] for task in available()}
     assert set(FOLDER.glob("*.safetensors")) == listed

@@ -1,4 +1,4 @@
-"""The convolution with half of the multiplications gives what a convolution gives."""
+"""`RowConv` agrees with an ordinary convolution."""
 
 import pytest
 import torch
@@ -28,20 +28,20 @@ def layer() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("height", [*range(1, 14), 40])
 @pytest.mark.parametrize("width", [1, 2, 9])
-def test_any_size(height: int, width: int, layer: tuple[Tensor, Tensor]) -> None:
+def test_any_size_agrees(height: int, width: int, layer: tuple[Tensor, Tensor]) -> None:
     picture = torch.randn(height, width, 5)
     found = RowConv(*layer, Scratch())(picture, torch.empty(height, width, 8))
     torch.testing.assert_close(found, rows(direct(picture, *layer)), atol=ROUNDING, rtol=0)
 
 
-def test_more_than_one_band(monkeypatch: pytest.MonkeyPatch, layer: tuple[Tensor, Tensor]) -> None:
+def test_several_bands_agree(monkeypatch: pytest.MonkeyPatch, layer: tuple[Tensor, Tensor]) -> None:
     monkeypatch.setattr("lfdn.winograd.BAND_TILES_PX", 20)
     picture = torch.randn(71, 9, 5)
     found = RowConv(*layer, Scratch())(picture, torch.empty(71, 9, 8), relu=True)
     torch.testing.assert_close(found, rows(direct(picture, *layer)).relu(), atol=ROUNDING, rtol=0)
 
 
-def test_on_top_of_what_is_there(layer: tuple[Tensor, Tensor]) -> None:
+def test_add_adds_to_the_output(layer: tuple[Tensor, Tensor]) -> None:
     picture, before = torch.randn(10, 7, 5), torch.randn(10, 7, 8)
     found = RowConv(*layer, Scratch())(picture, before.clone(), add=True)
     expected = rows(direct(picture, *layer)) + before
@@ -49,22 +49,22 @@ def test_on_top_of_what_is_there(layer: tuple[Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("add", [False, True])
-def test_doubling_is_a_pixel_shuffle(add: bool, layer: tuple[Tensor, Tensor]) -> None:
+def test_pixel_shuffle_is_included(add: bool, layer: tuple[Tensor, Tensor]) -> None:
     picture, before = torch.randn(6, 7, 5), torch.ones(12, 14, 2)
-    found = RowConv(*layer, Scratch(), doubles=True)(picture, before.clone(), add=add)
+    found = RowConv(*layer, Scratch(), pixel_shuffle=True)(picture, before.clone(), add=add)
     expected = rows(F.pixel_shuffle(direct(picture, *layer), 2)) + (before if add else 0)
     torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
 
 
-def test_a_bias_is_not_needed(layer: tuple[Tensor, Tensor]) -> None:
+def test_bias_may_be_missing(layer: tuple[Tensor, Tensor]) -> None:
     picture = torch.randn(5, 6, 5)
     found = RowConv(layer[0], None, Scratch())(picture, torch.empty(5, 6, 8))
     torch.testing.assert_close(found, rows(direct(picture, layer[0], None)), atol=ROUNDING, rtol=0)
 
 
-def test_scratch_is_used_again_and_grows() -> None:
+def test_scratch_buffers_are_reused_and_grow() -> None:
     scratch = Scratch()
-    first = scratch.take("a", 2, 3)
-    assert scratch.take("a", 6).data_ptr() == first.data_ptr()
-    assert scratch.take("a", 5, 5).shape == (5, 5)
-    assert scratch.take("b", 6).data_ptr() != scratch.take("a", 6).data_ptr()
+    first = scratch.get_buffer("a", 2, 3)
+    assert scratch.get_buffer("a", 6).data_ptr() == first.data_ptr()
+    assert scratch.get_buffer("a", 5, 5).shape == (5, 5)
+    assert scratch.get_buffer("b", 6).data_ptr() != scratch.get_buffer("a", 6).data_ptr()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lfdn.datasets.data import Pixels
+from lfdn.datasets.images import Pixels
 
 
 def picture(seed: int, height: int = 48, width: int = 64) -> Pixels:

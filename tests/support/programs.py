@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from lfdn import LFDN, LFDNConfig
-from lfdn.weights import save
+from lfdn.weights import save_weights
 
 ENDING_S = 120.0
 
 
 def tiny_weights(folder: Path) -> Path:
     path = folder / "tiny.safetensors"
-    save(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
+    save_weights(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
     return path
 
 

@@ -1,0 +1,41 @@
+"""A data set is a list of `Sample`. Reading the published ones: `lfdn.datasets.layouts`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from lfdn.datasets.images import DataError, ImageSource
+
+VALIDATION_EVERY = 20
+"""Every 20th sample of a training set is kept for validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A clean image and, where the data set has one, its degraded counterpart."""
+
+    name: str
+    clean: ImageSource
+    degraded: ImageSource | None = None
+    following: ImageSource | None = None
+    """The next frame, where the clean image is one of a sequence."""
+    alternatives: tuple[ImageSource, ...] = ()
+    """Further clean images, any of which may be the right reference; not for training."""
+
+
+def split_samples(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Split a training set into (training, validation); every 20th sample validates."""
+    training = [s for i, s in enumerate(samples) if i % VALIDATION_EVERY]
+    return training, list(samples[::VALIDATION_EVERY])
+
+
+def exclude_samples(samples: Sequence[Sample], patterns: Sequence[str]) -> list[Sample]:
+    """Leave out the samples whose name matches one of the shell patterns, such as `dog/*`.
+
+    Raises:
+        DataError: A pattern matches no sample.
+    """
+    for pattern in patterns:
+        if not any(fnmatch(sample.name, pattern) for sample in samples):
+            raise DataError(f"--exclude: {pattern!r} matches no sample; check the pattern")
+    return [s for s in samples if not any(fnmatch(s.name, pattern) for pattern in patterns)]
