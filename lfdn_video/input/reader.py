@@ -39,13 +39,11 @@ from lfdn_video.ffmpeg import (
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.decoder import CorruptionError, Decoder, Position
 from lfdn_video.input.deinterlace import Deinterlacer
-from lfdn_video.input.format_changes import FormatUnifier
 from lfdn_video.input.probe import probe_video
-from lfdn_video.input.timing import PtsRepairer
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.planes import extract_planes, is_lossless
-from lfdn_video.timestamps import REORDER_FRAMES
+from lfdn_video.planes import FormatUnifier, extract_planes, is_lossless
+from lfdn_video.timestamps import REORDER_FRAMES, PtsRepairer
 
 MAX_HELD_PACKETS = 1000
 """Packets held while looking for a keyframe; a stream without keyframes is decoded from there."""
