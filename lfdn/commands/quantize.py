@@ -22,7 +22,7 @@ from lfdn.commands.options import (
 @click.command(short_help="Quantize weights to int8.")
 @add_options(WEIGHTS, DATA, EXCLUDE, STREAKS)
 @click.option(
-    "--images",
+    "--pictures",
     "count",
     type=int,
     default=120,
