@@ -171,13 +171,14 @@ def test_tiles_finished_out_of_order_make_the_same_frames() -> None:
     options = InferenceOptions(tile=128, overlap_px=16)
     frames = noise_frames(info, 4)  # an even number of tiles
     turn = itertools.count()
-    second = threading.Semaphore(0)
+    second_is_done = [threading.Event() for _ in range(100)]  # one a pair: none may take another's
 
     def late_first(batch: Tensor) -> Tensor:
-        if next(turn) % 2 == 0:
-            assert second.acquire(timeout=20)
+        pair, is_second = divmod(next(turn), 2)
+        if is_second:
+            second_is_done[pair].set()
         else:
-            second.release()
+            assert second_is_done[pair].wait(timeout=20)
         return batch * 0.5
 
     def restored(network: Callable[[Tensor], Tensor], lanes: int) -> list[Frame]:
