@@ -6,9 +6,10 @@
 
 Writes `results/suite_DEVICE.json`, from which `python -m benchmarks.tables` makes the tables of
 docs/benchmarks.md and the short one of README.md. The ceilings, fastest matrix product and fastest
-copy, are measured in the same run, and figures are given as a share of them. How each is measured is
-in `model.py` and `stages.py`. The clips are a sample, scaled; all sizes are measured in each round,
-so that they can be compared, each in a process of its own. Peak memory is that of the whole run.
+copy, are measured in the same run, and figures are given as a share of them. `model.py` and
+`stages.py` say how each is measured. The clips are a sample, scaled; all sizes are measured in each
+round, so that they can be compared, each in a process of its own. Peak memory is that of the whole
+run.
 """
 
 import json

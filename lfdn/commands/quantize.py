@@ -23,6 +23,7 @@ from lfdn.commands.options import (
 @add_options(WEIGHTS, DATA, EXCLUDE, STREAKS)
 @click.option(
     "--images",
+    "--pictures",  # its name before 2026-11-26
     "count",
     type=int,
     default=120,
