@@ -156,3 +156,9 @@ def test_every_option_has_help() -> None:
         if isinstance(option, click.Option)
     ]
     assert [option.name for option in options if not option.help] == []
+
+
+@pytest.mark.parametrize("option", ["--images", "--pictures"])
+def test_quantize_takes_the_number_of_images_under_both_names(option: str) -> None:
+    words = ["--data", "clean=photos", option, "3"]
+    assert main.commands["quantize"].make_context("quantize", words).params["count"] == 3
