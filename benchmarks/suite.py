@@ -4,11 +4,12 @@
     python -m benchmarks.suite --device cuda --size 720p --rounds 9
     python -m benchmarks.suite --smoke    # that it runs at all; writes nothing
 
-Writes `results/suite_DEVICE.json`, from which `python -m benchmarks.tables` makes the README's
-tables. The ceilings, fastest matrix product and fastest copy, are measured in the same run, and
-figures are told as a share of them. What is measured how stands in `model.py` and `stages.py`. The
-clips are a sample, scaled; all sizes are measured in each round, so that they can be compared, each
-in a process of its own. Peak memory is that of the whole run.
+Writes `results/suite_DEVICE.json`, from which `python -m benchmarks.tables` makes the tables of
+docs/benchmarks.md and the short one of README.md. The ceilings, fastest matrix product and fastest
+copy, are measured in the same run, and figures are given as a share of them. `model.py` and
+`stages.py` say how each is measured. The clips are a sample, scaled; all sizes are measured in each
+round, so that they can be compared, each in a process of its own. Peak memory is that of the whole
+run.
 """
 
 import json

@@ -314,6 +314,7 @@ class VideoInfo(FrameFormat):
     video_index: int = 0
     """Index in `streams` of the stream to restore; the others are copied."""
     chapters: tuple[Chapter, ...] = ()
+    """Chapters of the file, in its order; copied to the target."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Tags of the file as a whole."""
     hdr_metadata: tuple[str, ...] = ()

@@ -19,11 +19,11 @@ from lfdn_video.cli.options import (
     NETWORK,
     QUIET,
     SPAN,
-    TARGET,
     VERBOSE,
     ReportOptions,
     add_options,
     pass_options,
+    target_options,
 )
 from lfdn_video.cli.program import Program, check_is_file
 from lfdn_video.errors import OptionError
@@ -106,7 +106,7 @@ class DegradationOptions:
 
 
 _add_restore_options = add_options(
-    *TARGET, *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, TRACE, JSON, QUIET, VERBOSE
+    *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, TRACE, JSON, QUIET, VERBOSE
 )
 
 
@@ -121,6 +121,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("source", metavar="INPUT")
+@add_options(*target_options("NAME.derained.EXT"))
 @_add_restore_options
 @pass_options
 def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
@@ -133,6 +134,7 @@ def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
 @main.command()
 @click.argument("source", metavar="INPUT")
+@add_options(*target_options("NAME.deblurred.EXT"))
 @_add_restore_options
 @pass_options
 def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
@@ -146,7 +148,8 @@ def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
 @click.argument("source", metavar="INPUT")
-@add_options(*TARGET, *SPAN, DEINTERLACE, *DEGRADATION, *ENCODER, FRAME_RATE, JSON, QUIET, VERBOSE)
+@add_options(*target_options("NAME.rainy.EXT or NAME.blurred.EXT"))
+@add_options(*SPAN, DEINTERLACE, *DEGRADATION, *ENCODER, FRAME_RATE, JSON, QUIET, VERBOSE)
 @pass_options
 def degrade(
     kind: Literal["rain", "blur"],

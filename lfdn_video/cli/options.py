@@ -37,19 +37,6 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _INFERENCE = InferenceOptions()
 
-TARGET = (
-    click.option(
-        "-o",
-        "--output",
-        metavar="TARGET",
-        help="Video, image, folder or pattern to write.  "
-        "[default: beside INPUT, such as NAME.derained.EXT]",
-    ),
-    click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
-    click.option(
-        "--resume", is_flag=True, help="Continue an interrupted run with the same TARGET."
-    ),
-)
 SPAN = (
     click.option(
         "--start", "start_s", type=Seconds(), help="Start time, as seconds or [HH:]MM:SS[.ms]."
@@ -149,6 +136,23 @@ class ReportOptions:
     """JSON on stdout: events if the command reports progress, else one document."""
     quiet: bool = False
     verbose: bool = False
+
+
+def target_options(default: str) -> tuple[Callable[[_Command], _Command], ...]:
+    """Make the options of a command that writes a target; `default` says what it is called."""
+    return (
+        click.option(
+            "-o",
+            "--output",
+            metavar="TARGET",
+            help="Video, image, folder or pattern to write.  "
+            f"[default: beside INPUT, such as {default}]",
+        ),
+        click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
+        click.option(
+            "--resume", is_flag=True, help="Continue an interrupted run with the same TARGET."
+        ),
+    )
 
 
 def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:

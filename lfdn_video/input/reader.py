@@ -2,8 +2,8 @@
 
 `Reader` decodes to the last frame whatever happens on the way. It counts corrupt packets and
 repeats the last good frame in their place, so that audio and video stay in sync. `probe.py`
-describes the file, `decoder.py` decodes packets, `timing.py` repairs timestamps, `images.py` reads
-images.
+describes the file, `decoder.py` decodes packets, `lfdn_video/timestamps.py` repairs timestamps,
+`images.py` reads images.
 
 There are two passes. The fast one has several frames in flight in FFmpeg's threads. After a corrupt
 packet it cannot tell which packet was the bad one, and it may lose the frames in flight. So at the

@@ -41,7 +41,7 @@ WORST_CRF_ELSEWHERE = 63  # VP8, VP9, AV1
 X264_REPEATABLE = {"x264-params": "asm=avx2"}
 """x264's AVX-512 code for `mbtree` reads memory that nothing was written to, in small frames at
 least: now and then the same frames give another file, so that a resumed run differs from one that
-went through. Up to AVX2 it repeats itself, and is no slower (`benchmarks/repeatable.py`)."""
+went through. Up to AVX2 it repeats itself, and is no slower (`docs/log.md`, 2026-11-25)."""
 
 CPU_AVX_512F = 13  # OpenCV's number (`CpuFeatures`), for which its Python module has no name
 
