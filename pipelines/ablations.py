@@ -165,7 +165,7 @@ def main(
     seed: int,
 ) -> None:
     """Train every variant of Tables 6 and 9 and write the table."""
-    options = recipe.options_from_preset(
+    options = recipe.build_options(
         "default",
         task,
         steps=steps,

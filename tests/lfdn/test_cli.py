@@ -98,7 +98,7 @@ def test_task_without_packaged_weights_is_named(tmp_path: Path) -> None:
     data = pictures.rain100(tmp_path / "data")
     result = run("evaluate", "--weights", "dehaze", "--data", f"rain100={data}")
     assert result.exit_code == 1
-    assert "dehaze: no weights ship for this task" in result.stderr
+    assert "dehaze: no packaged weights for this task" in result.stderr
 
 
 def test_malformed_stage_is_a_usage_error(tmp_path: Path) -> None:

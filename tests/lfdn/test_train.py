@@ -248,9 +248,7 @@ def test_validation_writes_a_sheet_of_images(samples: list[Sample], tmp_path: Pa
 
 
 def test_paper_preset_runs(samples: list[Sample], tmp_path: Path) -> None:
-    options = recipe.options_from_preset(
-        "paper", "derain", steps=2, stages=(CropStage(1.0, 16, 2),)
-    )
+    options = recipe.build_options("paper", "derain", steps=2, stages=(CropStage(1.0, 16, 2),))
     rows: list[MetricsRow] = []
     train(samples, tmp_path / "run", options=options, config=SMALL, on_metrics=rows.append)
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
