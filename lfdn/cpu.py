@@ -149,10 +149,7 @@ class CpuLFDN(nn.Module):
         return restored.permute(2, 0, 1)[None]
 
     def _shuffle_and_add(self, residual: Tensor, pixels: Tensor) -> Tensor:
-        """Apply the tail's pixel shuffle, and add the input.
-
-        One pass over memory does both: `restored` is written through a view that shuffles.
-        """
+        """Apply the tail's pixel shuffle and add the input, in one pass over memory."""
         height, width, _ = residual.shape
         shuffled = residual.view(height, width, 2, -1).transpose(1, 2)
         restored = torch.empty_like(pixels)
@@ -271,9 +268,7 @@ class _Block(nn.Module):
         u = stacked.flatten(0, 1)
         mean, covariance = _compute_covariance(u)
         distil = cast("Tensor", self.distil)
-        variance = ((distil @ covariance) * distil).sum(
-            dim=1
-        )  # diag(D S Dᵀ), without the rest of it
+        variance = ((distil @ covariance) * distil).sum(dim=1)  # diag(D S Dᵀ)
         scale = torch.rsqrt(variance + NORM_EPSILON)
         # The last quarter, `coarse_4`, is neither distilled nor normalized.
         scale[3 * self._half :] = 1
@@ -310,14 +305,11 @@ class _Fusion(nn.Module):
         self._scratch = scratch
 
     def forward(self, group: Tensor, last: Tensor) -> Tensor:
-        """Fuse the outputs of all blocks.
+        """Compute f_l + f_c, `[H, W, C]`.
 
         Args:
             group: The outputs of all blocks, `[H, W, N·C]`.
             last: The output of the last one, `[H, W, C]`.
-
-        Returns:
-            f_l + f_c, `[H, W, C]`.
         """
         rows = group.flatten(0, 1)
         products = rows.T @ rows
