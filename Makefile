@@ -32,9 +32,9 @@ samples: ## make samples/ anew: make samples DASHCAM=dashcam.mp4 CAR=car_detecti
 bench: ## every figure about speed, and the tables in README.md and docs/; an hour on two cores
 	$(BIN)/python -m benchmarks.suite
 	$(BIN)/python -m benchmarks.tables
-	$(BIN)/python benchmarks/stages.py --memory --json benchmarks/results/memory.json
-	$(BIN)/python benchmarks/tiling.py --json benchmarks/results/tiling.json
-	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python -m benchmarks.stages --memory --json benchmarks/results/memory.json
+	$(BIN)/python -m benchmarks.tiling --json benchmarks/results/tiling.json
+	$(BIN)/python -m benchmarks.training_step
 
 clean: ## what tools leave behind; never runs/, never .venv
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

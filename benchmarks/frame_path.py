@@ -4,11 +4,11 @@
     PYTHONPATH=OLD_CHECKOUT python benchmarks/frame_path.py
     python -m benchmarks.frame_path --smoke
 
-These are the modules a newcomer opens to follow one file frame, one live frame or one training step:
-those of `lfdn` and `lfdn_video` whose functions are called between two frames in the middle of a run,
-in any thread, and for a live frame also in the process that decodes it. Modules that only start or
-end a run do not count. It uses only the public API, and nothing else of this folder, so that older
-checkouts can be counted too.
+These are the modules a newcomer opens to follow one file frame, one live frame or one training
+step: those of `lfdn` and `lfdn_video` whose functions are called between two frames in the middle
+of a run, in any thread, and for a live frame also in the process that decodes it. Modules that only
+start or end a run do not count. It uses only the public API, and nothing else of this folder, so
+that older checkouts can be counted too.
 """
 
 import os
@@ -118,7 +118,15 @@ def trace_training_step() -> list[str]:
         for number in range(6):
             image = np.random.default_rng(number).integers(0, 255, (96, 96, 3), np.uint8)
             cv2.imwrite(f"{folder}/{number}.png", image)
-        arguments = ["train", "--task", "derain", "--data", f"clean={folder}", "-o", f"{folder}/run"]
+        arguments = [
+            "train",
+            "--task",
+            "derain",
+            "--data",
+            f"clean={folder}",
+            "-o",
+            f"{folder}/run",
+        ]
         arguments += ["--steps", "6", "--stages", "1:48x2", "--validate-every", "6"]
         with record_calls() as recorder:
             recorder.armed = True  # starting and ending are few modules beside the steps

@@ -4,11 +4,11 @@
     python -m benchmarks.kills CLIP --kills 20
     python -m benchmarks.kills --smoke
 
-One run goes through without interruption first. Then, for each kill, a new run is killed at a random
-point of that one's duration, and `--resume` completes it. The target must equal that of the first
-run: every decoded frame and its time, the bytes and times of every audio packet; and `lfdn-video
-verify` must accept it. Exits with 1 if one differs. Without a CLIP, 1,300 small frames with audio
-are generated: six segments.
+One run goes through without interruption first. Then, for each kill, a new run is killed at a
+random point of that one's duration, and `--resume` completes it. The target must equal that of the
+first run: every decoded frame and its time, the bytes and times of every audio packet; and
+`lfdn-video verify` must accept it. Exits with 1 if one differs. Without a CLIP, 1,300 small frames
+with audio are generated: six segments.
 """
 
 import hashlib

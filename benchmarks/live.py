@@ -164,7 +164,9 @@ def wait_for(board: Board, until: Callable[[Status], bool], timeout_s: float = 1
 
 def summarize_memory(seen: Observations) -> dict[str, float]:
     """Return the memory once settled and at the end, each a median of ten seconds, and the peak."""
-    settled = [mib for now_s, mib in seen.memory_mib if now_s >= SETTLED_S] or [measure_resident_mib()]
+    settled = [mib for now_s, mib in seen.memory_mib if now_s >= SETTLED_S] or [
+        measure_resident_mib()
+    ]
     first, last = sorted(settled[:10]), sorted(settled[-10:])
     return {
         "memory_settled_mib": round(first[len(first) // 2], 1),

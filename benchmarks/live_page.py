@@ -76,9 +76,7 @@ def _wait_for(url: str, live: subprocess.Popen[bytes]) -> None:
     raise click.ClickException("the stream did not become live")
 
 
-def _take_screenshot(
-    url: str, seconds: float, size: tuple[int, int], *, dark: bool
-) -> bytes:
+def _take_screenshot(url: str, seconds: float, size: tuple[int, int], *, dark: bool) -> bytes:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         tab = browser.new_page(

@@ -3,8 +3,8 @@
     python -m benchmarks.memory --json benchmarks/results/memory_length.json
     python -m benchmarks.memory --smoke
 
-Both clips, 640x360 with audio, are generated and restored by a network that changes nothing, each in
-a process of its own. Both are long enough for segments.
+Both clips, 640x360 with audio, are generated and restored by a network that changes nothing, each
+in a process of its own. Both are long enough for segments.
 """
 
 import subprocess

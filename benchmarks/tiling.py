@@ -81,9 +81,7 @@ def compute_residual(engine: Engine, image: Tensor, grid: Grid) -> Tensor:
     return torch.from_numpy(engine.download((merged,)).result()[0])
 
 
-def time_residual(
-    engine: Engine, image: Tensor, grid: Grid, repeats: int
-) -> tuple[Tensor, float]:
+def time_residual(engine: Engine, image: Tensor, grid: Grid, repeats: int) -> tuple[Tensor, float]:
     """Compute the residual `repeats` times; return it and the median of the seconds."""
     seconds = []
     residual = image
@@ -182,11 +180,22 @@ def _format_cell(value: object) -> str:
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path), default=SAMPLE)
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights.")
-@click.option("--clean", "clean_path", type=click.Path(exists=True, path_type=Path), help="Clean image of the same frame.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights."
+)
+@click.option(
+    "--clean",
+    "clean_path",
+    type=click.Path(exists=True, path_type=Path),
+    help="Clean image of the same frame.",
+)
 @click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, ...")
-@click.option("--sizes", default=",".join(map(str, SIZES_PX)), show_default=True, help="Tile sizes, in px.")
-@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Number of timings.")
+@click.option(
+    "--sizes", default=",".join(map(str, SIZES_PX)), show_default=True, help="Tile sizes, in px."
+)
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Number of timings."
+)
 @click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
 @click.option("--smoke", is_flag=True, help="Check that it runs: one tile size.")
 def main(
@@ -205,7 +214,9 @@ def main(
     with load_engine("derain", weights=weights, options=options) as engine:
         image = read_first_frame(source)
         clean = None if clean_path is None else read_first_frame(clean_path)
-        rows = compare_grids(engine, image, clean, [int(size) for size in sizes.split(",")], repeats)
+        rows = compare_grids(
+            engine, image, clean, [int(size) for size in sizes.split(",")], repeats
+        )
     click.echo(format_table(rows))
     write_json(report, {"source": source.name, "rows": [asdict(row) for row in rows]})
 

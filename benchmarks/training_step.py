@@ -1,7 +1,7 @@
 """Time one training step (forward, backward, AdamW) in each precision, eager or compiled.
 
-    python -m benchmarks.training_step
-    python -m benchmarks.training_step --compile
+python -m benchmarks.training_step
+python -m benchmarks.training_step --compile
 """
 
 import time
@@ -43,7 +43,9 @@ def time_steps(precision: str, *, patch_px: int, batch: int, steps: int, compile
 def main(patch_px: int, batch: int, steps: int, compiled: bool) -> None:
     """Time training steps on the CPU."""
     for precision in ("float32", "bfloat16"):
-        step_s = time_steps(precision, patch_px=patch_px, batch=batch, steps=steps, compiled=compiled)
+        step_s = time_steps(
+            precision, patch_px=patch_px, batch=batch, steps=steps, compiled=compiled
+        )
         click.echo(f"{precision:10}{step_s:.3f} s per step")
 
 

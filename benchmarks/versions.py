@@ -78,7 +78,9 @@ def measure_checkout(tree: Path, clip: Path, folder: Path) -> dict[str, float]:
 @click.command()
 @click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
-@click.option("--rounds", default=5, show_default=True, help="Number of measurements of each checkout.")
+@click.option(
+    "--rounds", default=5, show_default=True, help="Number of measurements of each checkout."
+)
 @click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
 @click.option("--smoke", is_flag=True, help="Check that it runs: one round, a tiny clip.")
 def main(old: Path, new: Path, *, rounds: int, report: Path | None, smoke: bool) -> None:
