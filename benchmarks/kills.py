@@ -73,7 +73,7 @@ class Content:
         return cls(frames, audio)
 
 
-def draw_frames(count: int) -> Iterator[VideoFrame]:
+def draw_moving_bar(count: int) -> Iterator[VideoFrame]:
     """Draw a bright bar that moves over noise."""
     random = np.random.default_rng(1)
     noise = random.integers(60, 180, (HEIGHT_PX, WIDTH_PX, 3), np.uint8)
@@ -137,7 +137,7 @@ def main(clip: Path | None, count: int, seed: int, *, smoke: bool, report: Path 
     random = Random(seed)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        frames = draw_frames(SMOKE_FRAMES if smoke else FRAMES)
+        frames = draw_moving_bar(SMOKE_FRAMES if smoke else FRAMES)
         source = clip or write_clip(folder / "clip.mp4", frames, bf="2", g="30")
         uninterrupted = folder / f"uninterrupted{source.suffix}"
         start_s = time.monotonic()

@@ -25,7 +25,7 @@ SHORT_S, LONG_S = 30, 600
 SMOKE_S = (1, 2)
 
 
-def draw_frames(count: int) -> Iterator[VideoFrame]:
+def draw_moving_pattern(count: int) -> Iterator[VideoFrame]:
     """Draw a coarse pattern that moves."""
     across = np.arange(SIZE[0], dtype=np.uint16)[None]
     down = np.arange(SIZE[1], dtype=np.uint16)[:, None]
@@ -71,7 +71,7 @@ def main(*, smoke: bool, report: Path | None, restore: tuple[Path, Path] | None)
         folder = Path(made)
         peaks = {}
         for length_s in SMOKE_S if smoke else (SHORT_S, LONG_S):
-            frames = draw_frames(length_s * RATE)
+            frames = draw_moving_pattern(length_s * RATE)
             source = write_clip(folder / f"{length_s}.mp4", frames, preset="ultrafast")
             peak_mib = measure_peak_mib(source, folder / f"{length_s}.out.mp4")
             peaks[f"{length_s} s"] = round(peak_mib, 1)

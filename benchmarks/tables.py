@@ -64,7 +64,7 @@ def _render_block(kind: str, device: str, reports: dict[str, Report]) -> str:
 
 
 def _speed_table(report: Report) -> str:
-    """One row per frame size: the whole run, and the network alone."""
+    """Render a row per frame size: the whole run, and the network alone."""
     alone = {(row["name"], row["backend"]): row["seconds"] for row in report["network"]}
     header = ["ms per frame", "end to end", "network alone", "network, int8", "peak memory"]
     lines = [_row(header), _row(["---"] * len(header))]

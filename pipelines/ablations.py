@@ -16,7 +16,6 @@ tenth of a decibel, so smaller differences between variants mean nothing.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 from rich.console import Console
@@ -28,8 +27,7 @@ from lfdn.datasets.samples import Sample, exclude_samples
 from lfdn.training import evaluate as measuring
 from lfdn.training import recipe
 from lfdn.training import train as training
-
-Task = Literal["derain", "deblur"]
+from lfdn.training.recipe import Task
 
 
 @dataclass(frozen=True)

@@ -335,7 +335,10 @@ def make_cut_short(target: Path, whole: Path) -> None:
     help="Clip of a dashcam.",
 )
 @click.option(
-    "--car", type=click.Path(exists=True, path_type=Path), required=True, help="Clip with cars, filmed from above."
+    "--car",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Clip with cars, filmed from above.",
 )
 @click.option(
     "--folder",

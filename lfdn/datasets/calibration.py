@@ -33,7 +33,7 @@ def draw_calibration_images(
     generator = torch.Generator().manual_seed(seed)
     for sample in samples:
         source = sample.degraded or sample.clean
-        image = _crop_centre(to_tensor(source.read()))
+        image = _crop_square(to_tensor(source.read()))
         if image is None:
             continue
         if sample.degraded is None:
@@ -43,7 +43,7 @@ def draw_calibration_images(
         yield image
 
 
-def _crop_centre(image: Tensor) -> Tensor | None:
+def _crop_square(image: Tensor) -> Tensor | None:
     height, width = image.shape[-2:]
     if min(height, width) < CALIBRATION_PX:
         return None

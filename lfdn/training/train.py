@@ -112,7 +112,7 @@ class _Trainer:
     ) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
-        torch.manual_seed(options.seed)
+        torch.manual_seed(options.seed)  # for the initial weights; crops have their own seeds
         self._options = options
         self._rank = rank
         self._device = rank.device
@@ -154,16 +154,7 @@ class _Trainer:
         on_metrics: Callable[[MetricsRow], None] | None,
         on_step: Callable[[TrainingState], None] | None,
     ) -> LFDN:
-        """Run the remaining steps.
-
-        Args:
-            stop: Asked after each step.
-            on_metrics: As for `train`.
-            on_step: As for `train`.
-
-        Returns:
-            The averaged network.
-        """
+        """Run the remaining steps, and return the averaged network."""
         options, state = self._options, self._state
         leads = self._rank.is_leader
         forward = self._wrap_network()

@@ -57,12 +57,12 @@ class Validation:
         self._pairs: list[tuple[Tensor, Tensor]] = []
         for sample in _select_evenly([s for s in held_back if s.degraded is not None]):
             assert sample.degraded is not None
-            degraded = _crop_centre(sample.degraded.read())
-            self._pairs.append((degraded, _crop_centre(sample.clean.read())))
+            degraded = _crop_middle(sample.degraded.read())
+            self._pairs.append((degraded, _crop_middle(sample.clean.read())))
         for sample in _select_evenly([s for s in held_back if s.degraded is None]):
             clean = sample.clean.read()
             flow = _estimate_centre_flow(sample, clean)
-            self._pairs.append(degrade(_crop_centre(clean), flow, generator))
+            self._pairs.append(degrade(_crop_middle(clean), flow, generator))
 
     def score(self, network: nn.Module, device: torch.device) -> Score:
         """Restore the degraded image of each pair and score it. Puts the network into eval mode.
@@ -123,7 +123,7 @@ def _select_evenly(items: Sequence[T], count: int = MAX_PAIRS) -> Sequence[T]:
     return items[:: max(1, len(items) // count)][:count]
 
 
-def _crop_centre(pixels: Pixels) -> Tensor:
+def _crop_middle(pixels: Pixels) -> Tensor:
     return to_tensor(pixels[_slice_middle(pixels.shape[0]), _slice_middle(pixels.shape[1])])
 
 
