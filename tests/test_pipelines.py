@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from lfdn import LFDN, LFDNConfig
 from lfdn.weights import save_weights
 from lfdn_video.cli.doctor import make_clip
-from tests.support import pictures
+from tests.support import datasets
 from tests.support.scripts import load
 
 
@@ -38,7 +38,7 @@ def dashcam(tmp_path: Path) -> Path:
 
 
 class TestDashcamFolder:
-    def test_good_clips_are_restored_and_a_bad_one_is_told(
+    def test_good_clips_are_restored_and_a_bad_one_is_reported(
         self, dashcam: Path, weights: Path, tmp_path: Path
     ) -> None:
         done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
@@ -71,7 +71,7 @@ class TestDashcamFolder:
 
 def test_gopro_is_trained_on_and_measured(tmp_path: Path) -> None:
     for part in ("train", "test"):
-        pictures.gopro(tmp_path / "GOPRO" / part)
+        datasets.make_gopro(tmp_path / "GOPRO" / part)
     words = ("-o", tmp_path / "run", "--steps", "2", "--width", "4")
     done = recipe("train_gopro.py", tmp_path / "GOPRO", *words)
     assert done.exit_code == 0, done.stderr
@@ -80,7 +80,7 @@ def test_gopro_is_trained_on_and_measured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["derain", "deblur"])
 def test_every_ablation_is_trained_once_and_tabled(tmp_path: Path, task: str) -> None:
-    pairs = pictures.rain100(tmp_path / "pairs")
+    pairs = datasets.make_rain100(tmp_path / "pairs")
     sets = ("--data", f"rain100={pairs}", "--test", f"rain100={pairs}")
     budget = ("--steps", "1", "--patch-px", "16", "--batch", "1")
     words = ("--task", task, *sets, *budget, "-o", tmp_path / "runs")

@@ -1,19 +1,19 @@
-"""Feed broken files to the command line, and count what comes of it.
+"""Feed corrupt files to the command line, and count the outcomes.
 
-python -m tests.fuzz --count 1000 --seed 1 --json fuzz.json
-python -m tests.fuzz --replay FILE
+    python -m tests.fuzz --count 1000 --seed 1 --json fuzz.json
+    python -m tests.fuzz --replay FILE
 
-Every file goes through `lfdn_video.cli.main` in a process of its own, forked from this one, which
-has Torch loaded already; the network is replaced by one that changes nothing, since it is the
-reader, the writer and all that is copied past them that meet the broken bytes. Each hundredth goes
-through a freshly started program with the real network as well. Ends with 1 if one of them
+Every file goes through `lfdn_video.cli.main` in a process forked from this one, which has PyTorch
+loaded already. The network is replaced by one that changes nothing: reader, writer and passthrough
+are what corrupt bytes can break. Every hundredth file also goes through a newly started program
+with the real network. Exits with 1 if any run
 
     crashed     was killed by a signal
     hung        took more than 20 s
-    traceback   showed one, or ended with anything but 0 and 1
-    left        failed, and left something beside its source
-    nothing     ended with 0 and made no video that can be opened
-    silent      failed and did not say in one line why
+    traceback   printed one, or exited with a code other than 0 and 1
+    left        failed, and left a file beside its source
+    nothing     exited with 0 without a video that can be opened
+    silent      failed without an error line
 """
 
 import json
@@ -45,18 +45,18 @@ GOOD = {"restored", "refused"}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one file."""
+    """Outcome of one file."""
 
     kind: str
     mutation: str
     what: str
     seconds: float
     words: str
-    """The last line that was said."""
+    """The end of the output."""
 
 
-def corpus(folder: Path) -> list[Path]:
-    """A small good file of each kind, with sound and what else it can hold."""
+def make_corpus(folder: Path) -> list[Path]:
+    """Make a small valid file of each container, with audio and all else it can hold."""
     b_frames = {"g": "12", "bf": "2"}
     few, more = range(8), range(20)
     clips = {
@@ -80,9 +80,9 @@ def corpus(folder: Path) -> list[Path]:
     return [clip.make(folder / name) for name, clip in clips.items()]
 
 
-def broken(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
-    """`count` files, made one by one, and how each was broken."""
-    files = [(path, path.read_bytes()) for path in corpus(folder)]
+def make_corrupt_files(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
+    """Yield `count` corrupt files, made one by one, with the name of the mutation."""
+    files = [(path, path.read_bytes()) for path in make_corpus(folder)]
     for number in range(count):
         random = Random(f"{seed}/{number}")
         path, content = files[number % len(files)]
@@ -95,48 +95,49 @@ def broken(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
 
 
 def judge(file: Path, mutation: str, *, real: bool) -> Outcome:
-    """Restore one file into an MKV beside it, and look what is there afterwards."""
+    """Restore one file to an MKV beside it, and classify the outcome."""
     target, log = file.with_name("out.mkv"), file.with_name("log")
     words = ["derain", str(file), "-o", str(target), "--quiet"]
     began = time.monotonic()
-    code = (_started if real else _forked)(words, log)
+    code = (_run_program if real else _run_fork)(words, log)
     seconds = time.monotonic() - began
-    said = log.read_text(errors="replace")
+    output = log.read_text(errors="replace")
     log.unlink()
-    what = _what(code, said, file, target)
-    return Outcome(file.suffix, mutation, what, round(seconds, 2), said.strip()[-200:])
+    what = _classify(code, output, file, target)
+    return Outcome(file.suffix, mutation, what, round(seconds, 2), output.strip()[-200:])
 
 
-def _what(code: int | None, said: str, file: Path, target: Path) -> str:
+def _classify(code: int | None, output: str, file: Path, target: Path) -> str:
     left = sorted(path.name for path in file.parent.iterdir() if path != file)
     if code is None:
         return "hung"
     if code < 0:
         return "crashed"
-    if code not in (0, 1) or "Traceback" in said:
+    if code not in (0, 1) or "Traceback" in output:
         return "traceback"
     if code == 0:
-        return "restored" if left == [target.name] and _opens(target) else "nothing"
+        return "restored" if left == [target.name] and _has_frame(target) else "nothing"
     if left:
         return "left"
-    return "refused" if any(line.startswith("error: ") for line in said.splitlines()) else "silent"
+    reported = any(line.startswith("error: ") for line in output.splitlines())
+    return "refused" if reported else "silent"
 
 
-def _opens(target: Path) -> bool:
+def _has_frame(target: Path) -> bool:
     with av.open(target) as container:
         return next(container.decode(video=0), None) is not None
 
 
-def _forked(words: list[str], log: Path) -> int | None:
-    """The exit code of the command line in a copy of this process; negative: the signal."""
+def _run_fork(words: list[str], log: Path) -> int | None:
+    """Run the command line in a fork; return its exit code, or the signal negated, or None."""
     child = os.fork()
     if child == 0:
-        _become(words, log)
+        _run_and_exit(words, log)
     return _wait(child)
 
 
-def _become(words: list[str], log: Path) -> None:
-    """Never returns."""
+def _run_and_exit(words: list[str], log: Path) -> None:
+    """Run the command line and exit. Never returns."""
     code = 99
     try:
         file = os.open(log, os.O_WRONLY | os.O_CREAT)
@@ -147,7 +148,7 @@ def _become(words: list[str], log: Path) -> None:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 98
-    except BaseException:  # noqa: BLE001  # shown, as Python itself would
+    except BaseException:  # noqa: BLE001  # printed, as Python itself would
         sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
@@ -156,6 +157,7 @@ def _become(words: list[str], log: Path) -> None:
 
 
 def _wait(child: int) -> int | None:
+    """Wait for a fork; kill it after the limit, and return None."""
     began = time.monotonic()
     while time.monotonic() - began < LONGEST_S:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -167,8 +169,8 @@ def _wait(child: int) -> int | None:
     return None
 
 
-def _started(words: list[str], log: Path) -> int | None:
-    """The same of a program that was started for it, with the network that ships."""
+def _run_program(words: list[str], log: Path) -> int | None:
+    """Run the command line as a new program, with the packaged weights; as `_run_fork`."""
     with log.open("wb") as file:
         try:
             return subprocess.run(
@@ -186,12 +188,12 @@ def _remove(folder: Path) -> None:
 
 
 @click.command()
-@click.option("--count", default=1000, show_default=True)
-@click.option("--seed", default=1, show_default=True)
-@click.option("--keep", type=click.Path(path_type=Path), help="Where bad ones are kept.")
-@click.option("--replay", type=click.Path(path_type=Path, exists=True), help="Only this file.")
-@click.option("--all", "every", is_flag=True, help="A line for each file, not only for bad ones.")
-@click.option("--json", "report", type=click.Path(path_type=Path), help="Counts by outcome.")
+@click.option("--count", default=1000, show_default=True, help="Number of files.")
+@click.option("--seed", default=1, show_default=True, help="Random seed.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder for files that failed.")
+@click.option("--replay", type=click.Path(path_type=Path, exists=True), help="Run this file only.")
+@click.option("--all", "every", is_flag=True, help="Print a line for every file.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
 def main(
     count: int,
     seed: int,
@@ -201,7 +203,7 @@ def main(
     *,
     every: bool,
 ) -> None:
-    """Feed broken files to the command line, and count what comes of it."""
+    """Feed corrupt files to the command line, and count the outcomes."""
     engine.load_engine = lambda *_, **__: identity_engine()
     with tempfile.TemporaryDirectory() as folder:
         if replay is not None:
@@ -210,7 +212,7 @@ def main(
             click.echo(judge(file, "none", real=True))
             return
         outcomes = []
-        for number, (file, mutation) in enumerate(broken(Path(folder), count, seed)):
+        for number, (file, mutation) in enumerate(make_corrupt_files(Path(folder), count, seed)):
             for real in (False, True) if number % REAL_EVERY == REAL_EVERY - 1 else (False,):
                 outcome = judge(file, mutation, real=real)
                 outcomes.append(outcome)
@@ -222,15 +224,15 @@ def main(
                     (keep / f"{number:05}{file.suffix}").write_bytes(file.read_bytes())
                 file.with_name("out.mkv").unlink(missing_ok=True)
             _remove(file.parent)
-    told = _told(outcomes, seed)
-    click.echo(json.dumps(told, indent=2))
+    summary = json.dumps(_summarize(outcomes, seed), indent=2)
+    click.echo(summary)
     if report is not None:
-        report.write_text(json.dumps(told, indent=2) + "\n")
+        report.write_text(summary + "\n")
     if not GOOD.issuperset(outcome.what for outcome in outcomes):
         sys.exit(1)
 
 
-def _told(outcomes: list[Outcome], seed: int) -> dict[str, object]:
+def _summarize(outcomes: list[Outcome], seed: int) -> dict[str, object]:
     kinds = sorted({outcome.kind for outcome in outcomes})
     slowest = max(outcomes, key=lambda outcome: outcome.seconds)
     return {

@@ -15,7 +15,7 @@ from lfdn.degrade import FallingRain, ShakenCamera
 from lfdn.degrade.frames import RainLayer
 from lfdn_video.cli import main
 from lfdn_video.cli.doctor import CLIP_TIMES, make_clip
-from tests.support.pictures import picture
+from tests.support.datasets import draw_image
 
 HEIGHT, WIDTH = 96, 160
 GREY = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
@@ -23,7 +23,7 @@ GREY = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
 
 def moving(step_px: int, count: int = 3) -> list[Tensor]:
     """Frames in which everything moves to the right by `step_px`."""
-    wide = picture(1, HEIGHT, WIDTH + 64)
+    wide = draw_image(1, HEIGHT, WIDTH + 64)
     return [to_tensor(wide[:, 64 - i * step_px : 64 - i * step_px + WIDTH]) for i in range(count)]
 
 
