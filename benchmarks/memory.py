@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 SIZE, RATE, SAMPLE_RATE, SAMPLES = (640, 360), 25, 48_000, 1024
-SHORT_S, LONG_S = 30, 600
+LENGTH_TOLERANCE_S, LONG_S = 30, 600
 SMOKE_S = (1, 2)
 
 
@@ -78,7 +78,7 @@ def main(*, smoke: bool, report: Path | None, restore: tuple[Path, Path] | None)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         peaks = {}
-        for length_s in SMOKE_S if smoke else (SHORT_S, LONG_S):
+        for length_s in SMOKE_S if smoke else (LENGTH_TOLERANCE_S, LONG_S):
             source = clip(folder / f"{length_s}.mp4", length_s)
             peaks[f"{length_s} s"] = round(peak_mib(source, folder / f"{length_s}.out.mp4"), 1)
             click.echo(f"{length_s:4} s: {peaks[f'{length_s} s']:.1f} MiB")

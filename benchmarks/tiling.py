@@ -135,7 +135,7 @@ def compare(
     def to_clean(residual: Tensor) -> float | None:
         return None if clean is None else psnr_db(picture + residual, clean)
 
-    whole_grid = Grid.whole(HEIGHT, WIDTH)
+    whole_grid = Grid.single_tile(HEIGHT, WIDTH)
     whole, seconds = timed(engine, picture, whole_grid, repeats)
     rows = [Row("whole", 1, 0, seconds, to_clean_db=to_clean(whole))]
     for tile_px in sizes_px:

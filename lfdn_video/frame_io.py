@@ -98,7 +98,7 @@ class FrameWriter(ABC):
                 writer.write(frame)
 
     When the block is left by an exception, whichever, nothing of the target remains. A subclass
-    implements `open`, `write`, `complete` and `abandon`; callers use the block and `write`.
+    implements `open`, `write`, `complete` and `clean_up`; callers use the block and `write`.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class FrameWriter(ABC):
             error = late
             raise
         finally:
-            self.abandon()
+            self.clean_up()
             if error is not None and self.kept_frames:
                 error.add_note(f"{self.kept_frames} frames are kept; go on by resuming")
 
@@ -142,7 +142,7 @@ class FrameWriter(ABC):
     def open(self) -> None:
         """Find out whether all of this can be written, before the first frame is made.
 
-        An `open` that fails leaves nothing behind; `abandon` is not called after it.
+        An `open` that fails leaves nothing behind; `clean_up` is not called after it.
 
         Raises:
             OutputError: the target cannot be written.
@@ -184,7 +184,7 @@ class FrameWriter(ABC):
         """
 
     @abstractmethod
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         """Release everything, and remove what is not complete.
 
         Called last in any case, after success too.

@@ -155,7 +155,7 @@ class PixelFormat:
 class Colour:
     """The colour tags of a stream as it has them, in FFmpeg's and H.273's numbers.
 
-    Untagged stays untagged here; `resolved` applies the usual defaults.
+    Untagged stays untagged here; `resolve` applies the usual defaults.
     """
 
     matrix: int = MATRIX_UNTAGGED
@@ -167,7 +167,7 @@ class Colour:
     transfer: int = TRANSFER_UNTAGGED
     """AVCOL_TRC; 2 is untagged."""
 
-    def resolved_matrix(self, height: int, width: int = 0) -> int:
+    def resolve_matrix(self, height: int, width: int = 0) -> int:
         """Determine the YUV matrix that applies.
 
         Args:
@@ -196,7 +196,7 @@ class Colour:
             return self.range != RANGE_LIMITED
         return self.range == RANGE_FULL
 
-    def resolved(
+    def resolve(
         self, height: int, pixel_format: PixelFormat, *, width: int = 0
     ) -> tuple[tuple[float, float], bool]:
         """Resolve the tags to what a conversion needs, with the usual defaults where untagged.
@@ -210,7 +210,7 @@ class Colour:
             `(kr, kb), full_range`, where luma is Y = kr·R + (1 - kr - kb)·G + kb·B of the coded
             (gamma-corrected) R, G and B.
         """
-        return _KR_KB[self.resolved_matrix(height, width)], self.is_full_range(pixel_format)
+        return _KR_KB[self.resolve_matrix(height, width)], self.is_full_range(pixel_format)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

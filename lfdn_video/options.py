@@ -26,7 +26,7 @@ IMAGE_RATE = Fraction(25)
 
 NANOSECONDS = 10**9
 
-SMALLEST_SCALE = 0.25
+MIN_SCALE = 0.25
 """Smallest factor by which the sides of a live frame are scaled for the network."""
 
 TILE_CORE_PX = 64
@@ -73,7 +73,7 @@ AVI can, but it stores no timestamps, and those that FFmpeg derives for H.264 ar
 """
 
 
-def smallest_tile_px(overlap_px: int) -> int:
+def min_tile_px(overlap_px: int) -> int:
     """The smallest side of a tile in px: an overlap at both ends, and `TILE_CORE_PX` between.
 
     Args:
@@ -133,7 +133,7 @@ class InferenceOptions:
     precision: Precision = "auto"
     """`int8` is the fastest on a CPU, slightly less exact, and needs the `openvino` extra."""
     tile: Literal["auto", "off"] | int = "auto"
-    """Side of a tile in px, at least `smallest_tile_px(overlap_px)`; `off`: whole frames."""
+    """Side of a tile in px, at least `min_tile_px(overlap_px)`; `off`: whole frames."""
     overlap_px: int = 32
     """How far neighbouring tiles overlap, in px, 0 or more."""
     batch: Literal["auto"] | int = "auto"
@@ -144,7 +144,7 @@ class InferenceOptions:
             choices = ", ".join(get_args(Precision))
             raise OptionError(f"precision: {self.precision!r} is none of {choices}")
         if isinstance(self.tile, int):
-            smallest = smallest_tile_px(self.overlap_px)
+            smallest = min_tile_px(self.overlap_px)
             if self.tile < smallest:
                 raise OptionError(
                     f"tile: must be at least {smallest} px where tiles overlap by "
@@ -190,8 +190,8 @@ class LiveOptions:
     def __post_init__(self) -> None:
         if self.max_latency_s <= 0:
             raise OptionError(f"max latency: must be above 0 s, got {self.max_latency_s:g}")
-        if not isinstance(self.scale, str) and not SMALLEST_SCALE <= self.scale <= 1:
-            raise OptionError(f"scale: must be from {SMALLEST_SCALE} to 1, got {self.scale:g}")
+        if not isinstance(self.scale, str) and not MIN_SCALE <= self.scale <= 1:
+            raise OptionError(f"scale: must be from {MIN_SCALE} to 1, got {self.scale:g}")
         if isinstance(self.scale, str) and self.scale != "auto":
             raise OptionError(f"scale: {self.scale!r} is neither auto nor a number")
         if self.stall_timeout_s < 1:

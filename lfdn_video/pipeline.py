@@ -216,7 +216,7 @@ def _open_restorer(
     """Prepare the network; close its engine at the end, unless the caller passed one."""
     # Imported late: torch takes seconds to load, and bad files should fail before that.
     from lfdn_video.inference.colour import PlaneConverter
-    from lfdn_video.inference.engine import MOST_LANES, load_engine
+    from lfdn_video.inference.engine import MAX_LANES, load_engine
     from lfdn_video.inference.scheduler import restore_frames
 
     options = inference or InferenceOptions()
@@ -226,7 +226,7 @@ def _open_restorer(
         task,
         weights=Path(weights) if weights else None,
         options=options,
-        lanes=1 if single else MOST_LANES,
+        lanes=1 if single else MAX_LANES,
     )
     try:
         tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}
@@ -326,7 +326,7 @@ class _StageClocks:
         if self._last_frame_s is not None:
             self.encode.add_busy(time.perf_counter() - self._last_frame_s)
         if self._trace is not None:
-            self._trace.write()
+            self._trace.save()
 
     def note_last_frame(self) -> None:
         """Start counting the completion of the target as encoding."""

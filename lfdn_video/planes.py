@@ -114,14 +114,14 @@ class PixelEncoding:
     full_range: bool
 
     @classmethod
-    def of(cls, frame_format: FrameFormat) -> "PixelEncoding":
+    def from_format(cls, frame_format: FrameFormat) -> "PixelEncoding":
         """Return the encoding of a stream's frames, with the usual defaults where untagged."""
         colour = frame_format.colour
         pixel_format = frame_format.format
-        matrix = colour.resolved_matrix(frame_format.height, frame_format.width)
+        matrix = colour.resolve_matrix(frame_format.height, frame_format.width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 
-    def tagged(self, colour: Colour) -> Colour:
+    def retag_colour(self, colour: Colour) -> Colour:
         """Return `colour` with the matrix and range of this encoding, to tag a stream with."""
         matrix = MATRIX_RGB if VideoFormat(self.name).is_rgb else self.matrix
         level = RANGE_FULL if self.full_range else RANGE_LIMITED
@@ -205,7 +205,7 @@ class FormatUnifier:
                 colour=colour,
             )
             self._converters[key] = Converter(
-                PixelEncoding.of(video_format), PixelEncoding.of(self._info)
+                PixelEncoding.from_format(video_format), PixelEncoding.from_format(self._info)
             )
         return self._converters[key]
 

@@ -153,7 +153,7 @@ class _StreamContent:
     first_s: Fraction | None = None
     sha256: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, payload: bytes, time_s: Fraction | None) -> None:
+    def add_packet(self, payload: bytes, time_s: Fraction | None) -> None:
         self.packets += 1
         self.sha256.update(payload)
         if self.first_s is None:
@@ -207,7 +207,7 @@ def _read_contents(info: VideoInfo) -> dict[int, _StreamContent]:
                 continue
             time = packet.pts if packet.pts is not None else packet.dts
             time_s = None if time is None else time * packet.time_base
-            contents[packet.stream.index].add(bytes(packet), time_s)
+            contents[packet.stream.index].add_packet(bytes(packet), time_s)
     return contents
 
 

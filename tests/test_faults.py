@@ -46,7 +46,7 @@ def target(tmp_path: Path) -> Path:
 def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
         monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-        monkeypatch.setattr(writer, "LONG_FRAMES", 20)
+        monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
 
 
 def run(source: Path, target: Path, happens: Callable[[], object]) -> Summary:
@@ -78,7 +78,7 @@ def test_source_missing_when_segments_are_joined_costs_no_frame(
 ) -> None:
     """Its audio is copied then. Once it is back, the run can be resumed."""
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-    monkeypatch.setattr(writer, "LONG_FRAMES", 20)
+    monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
     away = source.with_name("away.mkv")
     with pytest.raises(InputError, match=r"in\.mkv: no such file") as failed:
         run(source, target, lambda: source.rename(away))

@@ -54,23 +54,23 @@ def test_samples_above_8_bits_are_uint16() -> None:
     ],
 )
 def test_matrix_of_an_untagged_stream_follows_its_size(width: int, height: int, kr: float) -> None:
-    (found, _), _ = Colour().resolved(height, PixelFormat.parse("yuv420p"), width=width)
+    (found, _), _ = Colour().resolve(height, PixelFormat.parse("yuv420p"), width=width)
     assert found == kr
 
 
 @pytest.mark.parametrize("matrix", [*range(20), 255])
 def test_every_matrix_tag_resolves_to_known_coefficients(matrix: int) -> None:
-    (kr, kb), _ = Colour(matrix=matrix).resolved(48, PixelFormat.parse("yuv420p"))
+    (kr, kb), _ = Colour(matrix=matrix).resolve(48, PixelFormat.parse("yuv420p"))
     assert 0 < kr + kb < 1
 
 
 def test_matrix_tag_overrides_the_size() -> None:
-    (kr, kb), _ = Colour(matrix=9).resolved(480, PixelFormat.parse("yuv420p"))
+    (kr, kb), _ = Colour(matrix=9).resolve(480, PixelFormat.parse("yuv420p"))
     assert (kr, kb) == (0.2627, 0.0593)
 
 
 def test_missing_matrix_follows_the_primaries() -> None:
-    assert Colour(primaries=9).resolved_matrix(480) == 9
+    assert Colour(primaries=9).resolve_matrix(480) == 9
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_engine_loaded_for_the_run_is_closed(clip: Path, monkeypatch: pytest.Mon
     assert runner.closed
 
 
-@pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (6, engine_module.MOST_LANES)])
+@pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (6, engine_module.MAX_LANES)])
 def test_single_frame_gets_all_cores(
     frames: int, lanes: int, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,7 +116,7 @@ def test_rgb_is_converted_by_the_stated_matrix_and_range(matrix: int, full: bool
     video = build_video_frame(Frame(colours, PixelFormat.parse("gbrp"), 0))
     converted = Converter(PixelEncoding("gbrp", matrix, True), target).convert_frame(video)
     luma = extract_planes(converted, PixelFormat.parse("yuv444p"))[0]
-    (kr, kb), _ = Colour(matrix=matrix).resolved(16, PixelFormat.parse("yuv444p"))
+    (kr, kb), _ = Colour(matrix=matrix).resolve(16, PixelFormat.parse("yuv444p"))
     bright = kr * red + (1 - kr - kb) * green + kb * blue
     expected = bright if full else 16 + bright * 219 / 255
     assert abs(int(luma[8, 8]) - expected) <= 0.51

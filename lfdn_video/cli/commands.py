@@ -97,7 +97,7 @@ class RestoreOptions(RunOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradationOptions:
-    """How rain or blur is drawn; see `lfdn_video.inference.degradation.degrading_engine`."""
+    """How rain or blur is drawn; see `lfdn_video.inference.degradation.make_degrading_engine`."""
 
     seed: int = 1
     density: float = 1.0
@@ -128,7 +128,7 @@ def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore("derain", source, options, reporter)
+    _restore_file("derain", source, options, reporter)
 
 
 @main.command()
@@ -140,7 +140,7 @@ def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore("deblur", source, options, reporter)
+    _restore_file("deblur", source, options, reporter)
 
 
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
@@ -162,10 +162,10 @@ def degrade(
     of a hand-held camera. INPUT is a video or a folder of consecutive frames.
     """
     target = _start_run(kind, source, options, reporter)
-    from lfdn_video.inference.degradation import WHOLE_FRAMES, degrading_engine
+    from lfdn_video.inference.degradation import WHOLE_FRAMES, make_degrading_engine
     from lfdn_video.pipeline import restore
 
-    with degrading_engine(
+    with make_degrading_engine(
         kind,
         seed=degradation.seed,
         density=degradation.density,
@@ -266,7 +266,7 @@ def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter"
     return target
 
 
-def _restore(task: str, source: str, options: RestoreOptions, reporter: "Reporter") -> None:
+def _restore_file(task: str, source: str, options: RestoreOptions, reporter: "Reporter") -> None:
     target = _start_run(task, source, options, reporter)
     from lfdn_video.pipeline import restore
 

@@ -19,7 +19,7 @@ import lfdn
 from lfdn.weights import file_sha256, find_packaged
 from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.inference.devices import DeviceInfo, available_devices
+from lfdn_video.inference.devices import DeviceInfo, list_devices
 from lfdn_video.input.open import open_reader
 from lfdn_video.pipeline import restore
 
@@ -37,7 +37,7 @@ CLIP_TIMES = (0, 40, 80, 120, 200, 240, 250, 290)
 def examine() -> Generator[Check]:
     """Yield every check; each relies on those before it."""
     yield _check_versions()
-    devices = available_devices()
+    devices = list_devices()
     yield from _check_devices(devices)
     yield _check_encoders(cuda=devices[0].name.startswith("cuda"))
     for task in TASKS:

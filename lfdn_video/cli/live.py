@@ -28,13 +28,13 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.options import SMALLEST_SCALE, EncodeOptions, InferenceOptions, LiveOptions
+from lfdn_video.options import MIN_SCALE, EncodeOptions, InferenceOptions, LiveOptions
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
     from lfdn_video.stream.addresses import Source
     from lfdn_video.stream.board import Board
-    from lfdn_video.stream.session import Session, Sink
+    from lfdn_video.stream.session import LiveSink, Session
 
 REPORT_INTERVAL_S = 0.25
 DEFAULT_WEB_ADDRESS = "127.0.0.1:8080"
@@ -89,7 +89,7 @@ LATENCY = (
     click.option(
         "--scale",
         type=AutoOrNumber(),
-        metavar=f"auto|{SMALLEST_SCALE}..1",
+        metavar=f"auto|{MIN_SCALE}..1",
         help="Scale of the network's input; the output has full size.  [default: auto]",
     ),
 )
@@ -290,9 +290,9 @@ def _open_sinks(
     encode: EncodeOptions,
     board: "Board",
     stopped: Callable[[], bool],
-) -> list["Sink"]:
+) -> list["LiveSink"]:
     """Open the recording and the output; the stack closes them."""
-    sinks: list[Sink] = []
+    sinks: list[LiveSink] = []
     if options.record is not None:
         from lfdn_video.stream.sinks.recording import Recording
 

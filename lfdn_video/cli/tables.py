@@ -104,7 +104,7 @@ def _video_properties(info: "VideoInfo") -> Iterable[tuple[str, str]]:
     if info.sample_aspect_ratio not in (0, 1):
         aspect = info.sample_aspect_ratio
         yield "pixel aspect", f"{aspect.numerator}:{aspect.denominator}"
-    yield "colour", _colour(info)
+    yield "colour", _format_colour(info)
     if info.average_rate:
         yield "frame rate", f"{format_frame_rate(info.average_rate)} on average"
     if info.frame_count is not None:
@@ -117,10 +117,10 @@ def _video_properties(info: "VideoInfo") -> Iterable[tuple[str, str]]:
         yield "HDR", ", ".join(info.hdr_metadata)
 
 
-def _colour(info: "VideoInfo") -> str:
+def _format_colour(info: "VideoInfo") -> str:
     if info.format.family != "yuv":
         return f"{info.format.family}, {info.format.depth} bit"
-    resolved = info.colour.resolved_matrix(info.height, info.width)
+    resolved = info.colour.resolve_matrix(info.height, info.width)
     matrix = MATRICES.get(resolved, f"matrix {resolved}")
     guessed = "" if info.colour.matrix == resolved else " (untagged, guessed from the size)"
     range_name = RANGES[2 if info.colour.is_full_range(info.format) else 1]

@@ -39,7 +39,7 @@ class PlaneConverter:
 
     def __init__(self, info: FrameFormat) -> None:
         self._format = info.format
-        (self._kr, self._kb), full_range = info.colour.resolved(
+        (self._kr, self._kb), full_range = info.colour.resolve(
             info.height, info.format, width=info.width
         )
         self._kg = 1 - self._kr - self._kb

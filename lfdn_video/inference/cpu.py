@@ -52,9 +52,9 @@ class CpuRunner(DeviceRunner):
 
     def submit(self, job: Job[T]) -> Pending[T]:
         if self._lanes is None:
-            return self._start(job)
+            return self._submit_batch(job)
         self._lanes.resize(self._count_affordable_lanes(job.height, job.width))
-        return self._lanes.submit(lambda: self._start(job).result())
+        return self._lanes.submit(lambda: self._submit_batch(job).result())
 
     def step_down(self) -> str | None:
         if self._lanes is None or self._lanes.limit == 1:

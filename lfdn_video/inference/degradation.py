@@ -20,7 +20,7 @@ WHOLE_FRAMES = InferenceOptions(device="cpu", tile="off", batch=1)
 """The inference options that a run with a degrading engine needs."""
 
 
-def degrading_engine(
+def make_degrading_engine(
     kind: DegradationKind,
     *,
     seed: int = 1,

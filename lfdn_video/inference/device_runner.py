@@ -37,7 +37,7 @@ NETWORK_BYTES_PER_PX: dict[ResolvedPrecision, int] = {
 MEMORY_SHARE = 0.5
 """The share of the free memory that the network may use."""
 
-SMALLEST_AUTO_TILE_PX = 256
+MIN_AUTO_TILE_PX = 256
 
 _HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -109,7 +109,7 @@ class DeviceRunner:
             yield
 
     def submit(self, job: Job[T]) -> Pending[T]:
-        return self._start(job)
+        return self._submit_batch(job)
 
     def choose_tile_px(self, height: int, width: int) -> int | None:
         affordable_px = self._affordable_px()
@@ -117,7 +117,7 @@ class DeviceRunner:
             affordable_px = min(affordable_px, self.max_whole_frame_px)
         if height * width <= affordable_px:
             return None
-        return max(SMALLEST_AUTO_TILE_PX, min(self.max_auto_tile_px, math.isqrt(affordable_px)))
+        return max(MIN_AUTO_TILE_PX, min(self.max_auto_tile_px, math.isqrt(affordable_px)))
 
     def choose_batch(self, height: int, width: int) -> int:  # noqa: ARG002
         return 1
@@ -136,16 +136,16 @@ class DeviceRunner:
         share_bytes = MEMORY_SHARE * self._free_bytes()
         return int(share_bytes / NETWORK_BYTES_PER_PX[self.precision])
 
-    def _start(self, job: Job[T]) -> Pending[T]:
+    def _submit_batch(self, job: Job[T]) -> Pending[T]:
         """Submit the work of a batch to the device. The result waits for it and hands it on."""
         with self.compute_context():
             batch = job.make_batch()
         residual, finite = self._compute_residual(batch, self.precision)
         # The check travels like a frame: reading it here would wait for the network.
         is_finite = self.download((finite,))
-        return Deferred(lambda: self._finish(job, batch, residual, is_finite))
+        return Deferred(lambda: self._finish_batch(job, batch, residual, is_finite))
 
-    def _finish(
+    def _finish_batch(
         self, job: Job[T], batch: Tensor, residual: Tensor, is_finite: Pending[tuple[Array, ...]]
     ) -> T:
         if not is_finite.result()[0]:

@@ -31,7 +31,7 @@ class DeviceInfo:
     """For people, such as `NVIDIA H100, 80 GiB`."""
 
 
-def available_devices() -> tuple[DeviceInfo, ...]:
+def list_devices() -> tuple[DeviceInfo, ...]:
     """Return this machine's devices, the preferred one first and the CPU last."""
     devices = []
     if torch.cuda.is_available():
@@ -49,14 +49,14 @@ def choose_device(name: str) -> torch.device:
     """Find a device by its name.
 
     Args:
-        name: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto`, the first of `available_devices`.
+        name: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto`, the first of `list_devices`.
 
     Raises:
         DeviceError: this machine has no such device.
         OptionError: there are no devices of that name anywhere.
     """
     if name == "auto":
-        return torch.device(available_devices()[0].name)
+        return torch.device(list_devices()[0].name)
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdecimal()):
         raise OptionError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")

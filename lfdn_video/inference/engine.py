@@ -27,7 +27,7 @@ from lfdn_video.inference.mps import MpsRunner
 from lfdn_video.inference.runner import Pending, RunnerWrapper
 from lfdn_video.options import InferenceOptions, ResolvedPrecision
 
-MOST_LANES = 4
+MAX_LANES = 4
 """How many frames to run at a time on a CPU, at most, unless asked otherwise."""
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def load_engine(
     *,
     weights: Path | None = None,
     options: InferenceOptions | None = None,
-    lanes: int = MOST_LANES,
+    lanes: int = MAX_LANES,
 ) -> Engine:
     """Load a network onto a device.
 

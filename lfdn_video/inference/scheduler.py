@@ -28,9 +28,9 @@ from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.runner import Pending, Runner
 from lfdn_video.inference.tiles import ALIGNMENT_PX, Grid
 from lfdn_video.media import Frame, Plane
-from lfdn_video.options import InferenceOptions, smallest_tile_px
+from lfdn_video.options import InferenceOptions, min_tile_px
 
-SMALLEST_FALLBACK_TILE_PX = 128
+MIN_FALLBACK_TILE_PX = 128
 """Tiles are not halved below this to save memory; it would save next to nothing."""
 
 logger = logging.getLogger(__name__)
@@ -63,12 +63,12 @@ def restore_frames(
     scheduler = _Scheduler(converter, runner, options or InferenceOptions())
     with closing(frames) if isinstance(frames, Generator) else nullcontext():
         for frame in frames:
-            scheduler.add(frame)
-            yield from scheduler.finished_frames(
+            scheduler.submit_frame(frame)
+            yield from scheduler.pop_finished(
                 runner.max_batches_in_flight, runner.max_downloads_in_flight
             )
         scheduler.flush()
-        yield from scheduler.finished_frames(0, 0)
+        yield from scheduler.pop_finished(0, 0)
 
 
 def choose_grid(
@@ -97,7 +97,7 @@ def choose_grid(
     if max_tile_px is not None:
         tile_px = min(tile_px or max_tile_px, max_tile_px)
     if tile_px is None:
-        return Grid.whole(height, width)
+        return Grid.single_tile(height, width)
     try:
         return Grid(height, width, tile_px=tile_px, overlap_px=options.overlap_px)
     except ValueError as error:
@@ -120,15 +120,15 @@ class _FrameInFlight:
         self._residuals: dict[int, Tensor] = {}
         self._outstanding = list(range(len(grid)))
 
-    def split(self) -> None:
+    def make_tiles(self) -> None:
         """Make all tiles now, in this thread."""
         self._tiles = self._grid.split(self._converter.to_rgb(self._planes))
 
-    def tile(self, number: int) -> Tensor:
+    def get_tile(self, number: int) -> Tensor:
         """Return a tile, upright RGB `[1, 3, H, W]`; the whole frame if it is not split."""
         return self._tiles[number] if self._tiles else self._converter.to_rgb(self._planes)
 
-    def add_residual(self, number: int, residual: Tensor) -> None:
+    def store_residual(self, number: int, residual: Tensor) -> None:
         """Keep a tile's residual; with the last one, merge them and restore the planes."""
         self._residuals[number] = residual
         # Lanes bring tiles in any order and at the same time. Popping is atomic, so exactly one of
@@ -157,12 +157,12 @@ class _TileBatch:
     width: int
 
     def make_batch(self) -> Tensor:
-        tiles = [tile.frame.tile(tile.number) for tile in self.tiles]
+        tiles = [tile.frame.get_tile(tile.number) for tile in self.tiles]
         return tiles[0] if len(tiles) == 1 else torch.cat(tiles)
 
     def consume(self, residual: Tensor, /) -> None:
         for row, tile in enumerate(self.tiles):
-            tile.frame.add_residual(tile.number, residual[row : row + 1])
+            tile.frame.store_residual(tile.number, residual[row : row + 1])
 
 
 class _Scheduler:
@@ -188,7 +188,7 @@ class _Scheduler:
         self._batches: deque[Pending[None]] = deque()
         self._downloads: deque[tuple[Frame, Pending[tuple[Plane, ...]]]] = deque()
 
-    def add(self, frame: Frame) -> None:
+    def submit_frame(self, frame: Frame) -> None:
         """Upload a frame, and submit the batches that are full with it."""
         self._unfinished.append(frame)
         self._with_memory_fallback(lambda: self._upload(frame))
@@ -197,7 +197,7 @@ class _Scheduler:
         """Submit the tiles that still wait, as a smaller batch."""
         self._with_memory_fallback(self._submit_waiting)
 
-    def finished_frames(self, max_batches: int, max_downloads: int) -> Iterator[Frame]:
+    def pop_finished(self, max_batches: int, max_downloads: int) -> Iterator[Frame]:
         """Yield restored frames until so many batches and downloads are left in flight."""
         self._with_memory_fallback(lambda: self._finish_batches(max_batches))
         while len(self._downloads) > max_downloads:
@@ -207,17 +207,17 @@ class _Scheduler:
     def _upload(self, frame: Frame) -> None:
         converter = self._converter if frame.info is None else PlaneConverter(frame.info)
         planes = self._runner.upload(_without_alpha(frame))
-        grid = self._grid_for(*converter.upright_size(planes))
+        grid = self._choose_grid(*converter.upright_size(planes))
         in_flight = _FrameInFlight(frame, converter, planes, grid)
         self._frames.append(in_flight)
         if len(grid) > 1:
             with self._runner.compute_context():
-                in_flight.split()
+                in_flight.make_tiles()
         self._tiles.extend(_Tile(in_flight, number) for number in range(len(grid)))
         while len(self._tiles) >= self._batch_size:
             self._submit(self._batch_size)
 
-    def _grid_for(self, height: int, width: int) -> Grid:
+    def _choose_grid(self, height: int, width: int) -> Grid:
         """Return the grid for frames of this size, and choose the batch with a new one."""
         grid = self._grid
         if grid is None or (grid.height, grid.width) != (height, width):
@@ -299,8 +299,8 @@ class _Scheduler:
         if grid is not None:
             half_px = max(grid.tile_height, grid.tile_width) // 2
             half_px -= half_px % -ALIGNMENT_PX  # up to the next multiple
-            least_px = smallest_tile_px(self._options.overlap_px)
-            if half_px >= max(SMALLEST_FALLBACK_TILE_PX, least_px):
+            least_px = min_tile_px(self._options.overlap_px)
+            if half_px >= max(MIN_FALLBACK_TILE_PX, least_px):
                 self._max_tile_px = half_px
                 return f"in tiles of at most {half_px} px"
         # The runner's step makes room, so batches and tiles begin again at what suits it.

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lfdn_video.options import smallest_tile_px
+from lfdn_video.options import min_tile_px
 
 ALIGNMENT_PX = 16  # the network halves its input four times
 
@@ -47,7 +47,7 @@ class Grid:
     Args:
         height: of the frame, in px.
         width: of the frame, in px.
-        tile_px: the largest side of a tile, at least `smallest_tile_px(overlap_px)`.
+        tile_px: the largest side of a tile, at least `min_tile_px(overlap_px)`.
         overlap_px: how far neighbouring tiles overlap at least, 0 or more.
 
     Raises:
@@ -55,10 +55,10 @@ class Grid:
     """
 
     def __init__(self, height: int, width: int, *, tile_px: int, overlap_px: int) -> None:
-        if overlap_px < 0 or tile_px < smallest_tile_px(overlap_px):
+        if overlap_px < 0 or tile_px < min_tile_px(overlap_px):
             raise ValueError(
                 f"tile_px: {tile_px} px is too small for an overlap of {overlap_px} px; "
-                f"at least {smallest_tile_px(overlap_px)} px are needed"
+                f"at least {min_tile_px(overlap_px)} px are needed"
             )
         self.height = height
         self.width = width
@@ -71,9 +71,9 @@ class Grid:
         )
 
     @classmethod
-    def whole(cls, height: int, width: int) -> "Grid":
+    def single_tile(cls, height: int, width: int) -> "Grid":
         """Return the grid whose one tile is the frame itself, whatever its size in px."""
-        side_px = max(height, width, smallest_tile_px(0))
+        side_px = max(height, width, min_tile_px(0))
         return cls(height, width, tile_px=side_px, overlap_px=0)
 
     def __len__(self) -> int:

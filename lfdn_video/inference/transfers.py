@@ -104,7 +104,9 @@ class PinnedCopies:
         self._download_slots = SlotRing(1, allocate=_allocate_pinned, new_event=_new_event)
 
     def upload(self, planes: Sequence[Array]) -> tuple[Tensor, ...]:
-        layout = PackedLayout.of([_PLANE_TYPES[plane.dtype.name] for plane in planes], planes)
+        layout = PackedLayout.for_planes(
+            [_PLANE_TYPES[plane.dtype.name] for plane in planes], planes
+        )
         slot = self._upload_slots.acquire(layout.size_bytes)
         for view, plane in zip(layout.views(slot.buffer), planes, strict=True):
             np.copyto(view.numpy(), plane)
@@ -120,7 +122,7 @@ class PinnedCopies:
         return layout.views(packed)
 
     def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]:
-        layout = PackedLayout.of([plane.dtype for plane in planes], planes)
+        layout = PackedLayout.for_planes([plane.dtype for plane in planes], planes)
         slot = self._download_slots.acquire(layout.size_bytes)
         self._download_stream.wait_stream(self._compute_stream)
         with torch.cuda.stream(self._download_stream), torch.inference_mode():
@@ -235,7 +237,9 @@ class PackedLayout:
     size_bytes: int
 
     @classmethod
-    def of(cls, dtypes: Sequence[torch.dtype], planes: Sequence[_HasShape]) -> "PackedLayout":
+    def for_planes(
+        cls, dtypes: Sequence[torch.dtype], planes: Sequence[_HasShape]
+    ) -> "PackedLayout":
         """Lay out planes of these types and these planes' shapes, in order."""
         shapes = tuple(tuple(plane.shape) for plane in planes)
         offsets = []

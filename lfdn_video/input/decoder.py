@@ -29,15 +29,15 @@ class Decoder:
         stream: the stream to decode; its container stays the caller's.
         careful: count packets that cannot be decoded, instead of raising CorruptionError. The
             account is exact only if the stream does not decode several frames at once.
-        least_jump: ticks by which timestamps jump back at a discontinuity, at least.
+        min_jump: ticks by which timestamps jump back at a discontinuity, at least.
     """
 
-    def __init__(self, stream: VideoStream, *, careful: bool, least_jump: int) -> None:
+    def __init__(self, stream: VideoStream, *, careful: bool, min_jump: int) -> None:
         self._stream = stream
         self._careful = careful
         self._lost: list[Position] = []
-        self._sent = DiscontinuityCounter(least_jump)
-        self._shown = DiscontinuityCounter(least_jump)
+        self._sent = DiscontinuityCounter(min_jump)
+        self._shown = DiscontinuityCounter(min_jump)
         self._newest_sent: Position | None = None
         self._newest_shown: Position | None = None
         self.corrupt_packets = 0
@@ -58,7 +58,7 @@ class Decoder:
         Raises:
             CorruptionError: the packet cannot be decoded, and the decoder is not careful.
         """
-        position = self._note_sent(packet) if packet is not None else None
+        position = self._record_sent(packet) if packet is not None else None
         try:
             return self._stream.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
@@ -104,7 +104,7 @@ class Decoder:
         with suppress(FFmpegError):
             self._stream.decode(None)
 
-    def _note_sent(self, packet: Packet[Stream]) -> Position | None:
+    def _record_sent(self, packet: Packet[Stream]) -> Position | None:
         """Return the position of the packet's frame; None if it has no pts or is not shown."""
         ticks = packet.dts if packet.dts is not None else packet.pts
         if ticks is not None:

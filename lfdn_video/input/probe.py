@@ -123,8 +123,8 @@ def probe_video(path: Path) -> VideoInfo:
             video_index=stream.index,
             chapters=chapters,
             metadata=dict(container.metadata),
-            hdr_metadata=_named_side_data(first, HDR_METADATA),
-            side_data=(*_named_side_data(first, SIDE_DATA), *_hidden_transparency(stream, first)),
+            hdr_metadata=_name_side_data(first, HDR_METADATA),
+            side_data=(*_name_side_data(first, SIDE_DATA), *_find_ignored_alpha(stream, first)),
         )
 
 
@@ -144,7 +144,7 @@ def probe_frame(frame: VideoFrame, stream: VideoStream | None, path: Path) -> Fr
         InputError: the frame's colour matrix is not supported.
     """
     rotation, flip, matrix = _orientation(frame)
-    colour = _colour(frame, stream)
+    colour = _merge_colour_tags(frame, stream)
     _check_colour(colour, frame, path)
     rate = stream.average_rate or stream.guessed_rate if stream is not None else None
     return FrameFormat(
@@ -217,7 +217,7 @@ def _parse_duration_s(text: str) -> float | None:
         return None
 
 
-def _colour(frame: VideoFrame, stream: VideoStream | None) -> Colour:
+def _merge_colour_tags(frame: VideoFrame, stream: VideoStream | None) -> Colour:
     """Return the frame's tags; the stream's where the decoder left one untagged."""
     colour = read_colour(frame)
     if stream is None:
@@ -246,11 +246,11 @@ def _side_data(frame: VideoFrame) -> dict[str, bytes]:
         return {}  # PyAV refuses all of it if one kind is newer than it knows
 
 
-def _named_side_data(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
+def _name_side_data(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(kinds[kind] for kind in _side_data(frame) if kind in kinds)
 
 
-def _hidden_transparency(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
+def _find_ignored_alpha(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
     """VP8 and VP9 store alpha beside the frames, where FFmpeg's own decoders ignore it."""
     marked = stream.metadata.get("alpha_mode") == "1"
     return ("transparency",) if marked and not working_format(first.format.name).alpha else ()

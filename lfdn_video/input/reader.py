@@ -48,8 +48,8 @@ from lfdn_video.timestamps import REORDER_FRAMES, PtsRepairer
 MAX_HELD_PACKETS = 1000
 """Packets held while looking for a keyframe; a stream without keyframes is decoded from there."""
 
-SHORT_S = 0.25
-SHORT_SHARE = 0.02
+LENGTH_TOLERANCE_S = 0.25
+LENGTH_TOLERANCE_SHARE = 0.02
 """A file whose frames end earlier than its stated length by more than both was cut short."""
 
 INTERLACED = "is interlaced but restored as if it were progressive; deinterlace it first"
@@ -91,7 +91,7 @@ class Reader(FrameReader):
         Raises:
             InputError: no frame of the span can be decoded.
         """
-        with closing(_SpanReader(self).read()) as frames:
+        with closing(_SpanReader(self).read_frames()) as frames:
             yield from frames
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class _SpanReader:
         self._frames_to_skip = 0
         """The first frames of the careful pass, which the fast one handled already."""
 
-    def read(self) -> Generator[Frame]:
+    def read_frames(self) -> Generator[Frame]:
         try:
             yield from self._decode_pass(careful=False)
         except CorruptionError:
@@ -164,10 +164,10 @@ class _SpanReader:
             stream = self._prepare_stream(container, careful=careful)
             self._seek(container, stream)
             self._in_span = self._start_pts is None
-            least_jump = REORDER_FRAMES * self._timing.frame_ticks
-            decoder = Decoder(stream, careful=careful, least_jump=least_jump)
+            min_jump = REORDER_FRAMES * self._timing.frame_ticks
+            decoder = Decoder(stream, careful=careful, min_jump=min_jump)
             try:
-                for packet in self._packets(container, stream):
+                for packet in self._demux_packets(container, stream):
                     for video in decoder.decode(packet):
                         yield from self._handle_decoded(video, decoder)
                         if self._is_past_end():
@@ -193,21 +193,21 @@ class _SpanReader:
 
     def _seek(self, container: InputContainer, stream: VideoStream) -> None:
         """Go to a keyframe from which the span can be decoded, or stay at the start."""
-        seek_pts = self._seek_pts()
+        seek_pts = self._find_seek_pts()
         if allows_discontinuities(container):
             self._ambiguous_pts = True  # FFmpeg seeks by bisection, as if pts were in order
         elif seek_pts is not None:
             with suppress(FFmpegError):  # not every format can seek; then all before is decoded
                 container.seek(seek_pts, stream=stream)
 
-    def _seek_pts(self) -> int | None:
+    def _find_seek_pts(self) -> int | None:
         """Return the pts before which decoding must begin, at a keyframe; None: at the start."""
         if self._start_pts is None:
             return None
         seek_pts = self._start_pts - REORDER_FRAMES * self._timing.frame_ticks
         return seek_pts if seek_pts > self._info.start_pts else None
 
-    def _packets(
+    def _demux_packets(
         self, container: InputContainer, stream: VideoStream
     ) -> Iterator[Packet[Stream] | None]:
         """Yield the packets to decode, then None, which flushes the decoder."""
@@ -216,7 +216,7 @@ class _SpanReader:
             self._reader.warn(f"is corrupt: {message}; it is read as far as possible")
 
         packets = demux_packets(container, [stream], warn_unreadable)
-        seek_pts = self._seek_pts()
+        seek_pts = self._find_seek_pts()
         if seek_pts is not None and allows_discontinuities(container):
             yield from _skip_to_keyframe(packets, seek_pts)
         yield from packets
@@ -296,7 +296,9 @@ class _SpanReader:
             return
         end_pts = last_pts + self._timing.frame_ticks
         found_s = float((end_pts - info.start_pts) * info.time_base)
-        if info.duration_s - found_s > max(SHORT_S, SHORT_SHARE * info.duration_s):
+        if info.duration_s - found_s > max(
+            LENGTH_TOLERANCE_S, LENGTH_TOLERANCE_SHARE * info.duration_s
+        ):
             self._reader.warn(
                 f"its frames end at {found_s:.1f} s, not at {info.duration_s:.1f} s; "
                 "was it cut short?"

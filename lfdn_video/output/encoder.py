@@ -85,8 +85,8 @@ class Encoder:
         self.time_base = time_base
         """Seconds per tick of the pts that the encoder takes; `keep_rate` changes it."""
         self._frames = frames
-        self._source = PixelEncoding.of(frames)
-        self._target = self._choose_coding(options.pixel_format)
+        self._source = PixelEncoding.from_format(frames)
+        self._target = self._choose_pixel_encoding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
         self._colour = self._choose_tags()
@@ -176,10 +176,10 @@ class Encoder:
         video.color_trc = self._colour.transfer
         return video
 
-    def _choose_coding(self, wanted: str | None) -> PixelEncoding:
+    def _choose_pixel_encoding(self, wanted: str | None) -> PixelEncoding:
         source = self._frames.format
         loss = PixFmtLoss.NONE
-        accepted = self._accepted_formats()
+        accepted = self._list_accepted_formats()
         if wanted is not None:
             _check_format(wanted, accepted, self.codec.name)
             name = wanted
@@ -187,11 +187,11 @@ class Encoder:
             same = _find_same_samples(source, accepted, full_range=self._source.full_range)
             best, loss = find_best_pix_fmt_of_list(accepted, source.name, source.alpha)
             name = same or (best.name if best is not None else accepted[0])
-        coding = self._coding_in(name)
+        coding = self._choose_encoding(name)
         self._warn_of_change(coding, loss)
         return coding
 
-    def _accepted_formats(self) -> list[str]:
+    def _list_accepted_formats(self) -> list[str]:
         """List FFmpeg's names of the pixel formats that the encoder may get."""
         names = [known.name for known in self.codec.video_formats or ()]
         if self.codec.canonical_name == "mjpeg":  # JPEG is full range; the others are a hack
@@ -206,7 +206,7 @@ class Encoder:
         across, down = (1 << shift for shift in pixel_format.chroma_shift)
         return self._frames.width % across == 0 and self._frames.height % down == 0
 
-    def _coding_in(self, name: str) -> PixelEncoding:
+    def _choose_encoding(self, name: str) -> PixelEncoding:
         """Choose matrix and range for frames in the pixel format `name`."""
         target = working_format(name)
         if target.family == "rgb" or target.full_range_name:
@@ -247,7 +247,7 @@ class Encoder:
         colour = self._frames.colour
         if self._converter is None:
             return _valid_tags(colour)
-        explicit = self._target.tagged(colour)
+        explicit = self._target.retag_colour(colour)
         matrix_kept = self._target.matrix == self._source.matrix and colour.matrix != MATRIX_RGB
         is_rgb = VideoFormat(self._target.name).is_rgb
         if matrix_kept and is_rgb == (self._frames.format.family == "rgb"):

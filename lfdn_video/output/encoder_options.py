@@ -34,8 +34,8 @@ PRESETS: tuple[str, ...] = (
     "placebo",
 )
 
-WORST_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
-WORST_CRF_ELSEWHERE = 63  # VP8, VP9, AV1
+MAX_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
+DEFAULT_MAX_CRF = 63  # VP8, VP9, AV1
 """Upper ends of the scales. FFmpeg passes on more, and each encoder treats that in its own way."""
 
 X264_REPEATABLE = {"x264-params": "asm=avx2"}
@@ -71,7 +71,7 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
         resolved.pop("flags", None)  # "+qscale", which belongs to the default quality
     if options.crf is not None:
         name = _find_quality_option(codec, private)
-        worst = WORST_CRF.get(codec.name, WORST_CRF_ELSEWHERE)
+        worst = MAX_CRF.get(codec.name, DEFAULT_MAX_CRF)
         if not 0 <= options.crf <= worst:
             raise OptionError(f"crf: {codec.name} takes 0 (best) to {worst}, not {options.crf:g}")
         resolved[name] = f"{options.crf:g}"

@@ -46,12 +46,12 @@ TAGGED_ENCODERS = frozenset({"png", "mjpeg"})
 
 ENCODER_OF_DECODER = {name.removeprefix("lib"): name for name in ENCODERS.values()}
 
-ENCODING_TAGS = frozenset(
+AUTOMATIC_TAGS = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time"}
 )
 """Tags that nearly every video has and that no user gave it."""
 
-FOLDER_ENDINGS = tuple({"/", os.sep})
+FOLDER_SUFFIXES = tuple({"/", os.sep})
 
 ROTATED_CHROMA = {"422": "440", "440": "422"}
 """The chroma subsampling of an image that was rotated by a quarter, by the one before."""
@@ -59,7 +59,7 @@ ROTATED_CHROMA = {"422": "440", "440": "422"}
 
 def is_folder_target(target: str | Path) -> bool:
     """Return True for an existing folder, or a name with a slash at its end, as folders have."""
-    return str(target).endswith(FOLDER_ENDINGS) or Path(target).is_dir()
+    return str(target).endswith(FOLDER_SUFFIXES) or Path(target).is_dir()
 
 
 class ImageWriter(FrameWriter):
@@ -154,7 +154,7 @@ class ImageWriter(FrameWriter):
             raise OutputError(f"{self._target}: there was no image to write")
         rename_into_place(self._temporaries, overwrite=self._options.overwrite)
 
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         """Remove temporary files, and the folder if it was made here and is empty."""
         for temporary in self._temporaries.values():
             remove_temporary(temporary)
@@ -258,7 +258,7 @@ def _list_contents(info: VideoInfo) -> Iterator[str]:
         yield f"{count} {kind} stream{'s' if count > 1 else ''}"
     if info.chapters:
         yield "chapters"
-    if {tag.lower() for tag in info.metadata} - ENCODING_TAGS:
+    if {tag.lower() for tag in info.metadata} - AUTOMATIC_TAGS:
         yield "tags"
 
 

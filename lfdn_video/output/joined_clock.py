@@ -28,7 +28,7 @@ from av.stream import Stream
 from lfdn_video.media import VideoInfo
 from lfdn_video.timestamps import REORDER_FRAMES, DiscontinuityCounter
 
-MOST_WAITING = 1000
+MAX_WAITING_PACKETS = 1000
 """Packets that wait for the video to reach the part that their own stream has reached."""
 
 SPARSE_TYPES = ("subtitle", "data")
@@ -82,8 +82,8 @@ class JoinedClock:
         self._frame_s = info.frame_ticks * info.time_base
         # Decoding order differs from order of presentation by so many frames at most. Times that
         # go back by less are mere disorder, as in a broken file; by more, a discontinuity.
-        self._least_jump_s = REORDER_FRAMES * self._frame_s
-        self._video_parts = DiscontinuityCounter(self._least_jump_s)
+        self._min_jump_s = REORDER_FRAMES * self._frame_s
+        self._video_parts = DiscontinuityCounter(self._min_jump_s)
         # Of the video, by part: what is added to the source's times, and the last decoding time.
         self._shifts_s = [Fraction(0)]
         self._last_video_s = [Fraction(0)]
@@ -111,11 +111,11 @@ class JoinedClock:
             # Audio is often stored a little before its video, so it may jump back first. How far
             # its part is moved is known only when the video has jumped too: the packets wait. If
             # the video does not follow after so many, the jump was the stream's own fault.
-            in_vain = len(waiting) > MOST_WAITING
+            in_vain = len(waiting) > MAX_WAITING_PACKETS
             while waiting and (in_vain or waiting[0][2] < len(self._shifts_s)):
-                yield self._shift(*waiting.popleft())
+                yield self._shift_packet(*waiting.popleft())
         for left in waiting:
-            yield self._shift(*left)
+            yield self._shift_packet(*left)
 
     def _observe_video(self, packet: Packet[Stream]) -> None:
         """Notice where the video's part ends, and by how much the next one is moved."""
@@ -142,10 +142,10 @@ class JoinedClock:
             return state.part
         time_s = decoding_time_s(packet)
         newest = len(self._shifts_s) - 1
-        jumped = state.last_s is not None and state.last_s - time_s >= self._least_jump_s
+        jumped = state.last_s is not None and state.last_s - time_s >= self._min_jump_s
         if not self.follow_video:
             if jumped and packet.stream.type not in SPARSE_TYPES:
-                self._run_on(state, time_s)
+                self._continue_after_own_end(state, time_s)
         elif jumped:
             # The next part; or the video's, if the stream had no packet in a part between.
             state.part = max(state.part + 1, newest)
@@ -163,14 +163,16 @@ class JoinedClock:
         state.last_s = time_s
         return state.part
 
-    def _run_on(self, state: _StreamState, time_s: Fraction) -> None:
+    def _continue_after_own_end(self, state: _StreamState, time_s: Fraction) -> None:
         """Let a stream continue at the end of its own last packet."""
         assert state.last_s is not None
         end_s = state.last_s + state.length_s + state.shift_s
         self._record_discontinuity(end_s)
         state.shift_s = end_s - time_s
 
-    def _shift(self, packet: Packet[Stream], state: _StreamState, part: int) -> Packet[Stream]:
+    def _shift_packet(
+        self, packet: Packet[Stream], state: _StreamState, part: int
+    ) -> Packet[Stream]:
         newest = len(self._shifts_s) - 1
         if part > newest:
             # The video did not follow, so it was no discontinuity of the file. The stream goes

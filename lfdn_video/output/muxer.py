@@ -39,7 +39,7 @@ CONTAINER_OPTIONS = {
     "webm": {"avoid_negative_ts": "disabled"},
 }
 
-NO_START = {"avi"}
+COMMON_START_CONTAINERS = {"avi"}
 """Containers in which no stream can begin later than the others: FFmpeg's muxer would put the pause
 behind the first frame."""
 
@@ -79,7 +79,7 @@ class Muxer:
         self._rate = rate
         self._span = span
         self._warnings = warnings
-        self.from_first_frame = not span.whole or container_name in NO_START
+        self.from_first_frame = not span.whole or container_name in COMMON_START_CONTAINERS
         """True if time zero of the target is the first frame's; otherwise it is the source's."""
         self._path = target
         self._container: OutputContainer | None = None

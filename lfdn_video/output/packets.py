@@ -47,7 +47,7 @@ class PacketWriter:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def write(self, packet: Packet[Stream]) -> None:
+    def write_packet(self, packet: Packet[Stream]) -> None:
         """Append a packet. Its pts and dts must be set, as an encoder sets them.
 
         Raises:

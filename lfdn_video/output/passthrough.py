@@ -145,7 +145,7 @@ class Passthrough:
         if trim and not allows_discontinuities(self._container):
             with suppress(FFmpegError):  # where seeking fails, the source is read from its start
                 self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
-        self._packets = self._converted_packets(trim=trim)
+        self._packets = self._convert_packets(trim=trim)
 
     def packets_before(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
         """Yield the next packets up to a decoding time.
@@ -212,9 +212,9 @@ class Passthrough:
             self._copies[stream.index] = copy
             self._target_index[stream.index] = copy.target.index
 
-    def _converted_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
+    def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
         """Yield the packets as they go into the target."""
-        for packet in self._demuxed_packets():
+        for packet in self._demux_on_one_clock():
             if not trim:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
             elif not trim_packet(packet, self._origin_s, self._end_s):
@@ -223,7 +223,7 @@ class Passthrough:
             if prepared is not None:
                 yield prepared
 
-    def _demuxed_packets(self) -> Generator[Packet[Stream]]:
+    def _demux_on_one_clock(self) -> Generator[Packet[Stream]]:
         """Yield the packets of all copied streams on one clock."""
         if not self._copies:
             return
@@ -232,7 +232,7 @@ class Passthrough:
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
             streams.append(self._container.streams[self._info.video_index])
-        demuxed = demux_packets(self._container, streams, self._warn_of_damage)
+        demuxed = demux_packets(self._container, streams, self._warn_of_corruption)
         for packet in clock.shift_packets(demuxed):
             # Packets of different streams are not in order of time: read on a little.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
@@ -244,7 +244,7 @@ class Passthrough:
                 f"s, as where recordings were joined; the copied streams follow the video"
             )
 
-    def _warn_of_damage(self, words: str) -> None:
+    def _warn_of_corruption(self, words: str) -> None:
         note = f"a stream beside the video is corrupt: {words}; it is copied as far as it can be"
         if note not in self.warnings:
             self.warnings.append(note)

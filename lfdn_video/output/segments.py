@@ -30,7 +30,7 @@ SEGMENT_FRAMES = 250
 
 
 class SegmentEncoder:
-    """Encodes frames into the segments of a journal: `encode`, `finish`, then `join_packets`."""
+    """Encodes frames into the segments of a journal: `encode`, `finish_segment`, then `join_packets`."""
 
     def __init__(self, journal: Journal, encoder: Encoder, *, rate: Fraction) -> None:
         self._journal = journal
@@ -52,9 +52,9 @@ class SegmentEncoder:
             self._open = _OpenSegment(writer, self._new_context())
         self._open.encode(video)
         if len(self._open.pts) == SEGMENT_FRAMES:
-            self.finish()
+            self.finish_segment()
 
-    def finish(self) -> None:
+    def finish_segment(self) -> None:
         """Complete the open segment, if there is one, and enter it in the journal.
 
         Raises:
@@ -65,7 +65,7 @@ class SegmentEncoder:
             self._open = None
             self._journal.append_segment(segment)
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Give up the open segment, if there is one."""
         if self._open is not None:
             self._open.writer.discard()
@@ -116,12 +116,12 @@ class _OpenSegment:
     def encode(self, video: VideoFrame) -> None:
         assert video.pts is not None
         for packet in self._context.encode(video):
-            self.writer.write(packet)
+            self.writer.write_packet(packet)
         self.pts.append(video.pts)
 
     def finish(self) -> Segment:
         for packet in self._context.encode(None):
-            self.writer.write(packet)
+            self.writer.write_packet(packet)
         return Segment(
             frames=len(self.pts),
             first_pts=self.pts[0],

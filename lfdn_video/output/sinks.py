@@ -50,7 +50,7 @@ class Resumed:
 class Sink(ABC):
     """Takes a run's frames: `claim`, `open`, `set_first_pts`, `encode`, `complete`.
 
-    `abandon` comes last in any case, after success too. Methods that write raise FFmpegError and
+    `clean_up` comes last in any case, after success too. Methods that write raise FFmpegError and
     OSError as they come; the writer names the target in them.
     """
 
@@ -107,7 +107,7 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         """Close everything, and remove all that is neither the target nor worth keeping."""
 
     def _rename(self, temporary: Path) -> None:
@@ -149,7 +149,7 @@ class DirectSink(Sink):
         self._muxer.finish()
         self._rename(self._temporary)
 
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         assert self._temporary is not None
         self._close_muxer(self._temporary)
         if self._lock is not None:
@@ -221,7 +221,7 @@ class SegmentedSink(Sink):
         self._segments.encode(video)
 
     def complete(self, first_pts: int) -> None:
-        self._segments.finish()
+        self._segments.finish_segment()
         self._muxer.open(self._temporary)
         self._muxer.set_first_pts(first_pts)
         with closing(self._segments.join_packets(self._muxer.stream)) as packets:
@@ -230,7 +230,7 @@ class SegmentedSink(Sink):
         self._rename(self._temporary)
         self._journal.remove()
 
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         self._close_muxer(self._temporary)
-        self._segments.abandon()
+        self._segments.discard()
         self._journal.close()

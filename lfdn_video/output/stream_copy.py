@@ -99,13 +99,13 @@ class StreamCopy:
             packet.dts = packet.pts
         if packet.dts is None:
             return
-        least = self._least_dts(packet.time_base)
+        least = self._min_dts(packet.time_base)
         if least is not None and packet.dts < least:
             packet.dts = least
             packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
         self.last_dts = packet.dts
 
-    def _least_dts(self, time_base: Fraction) -> int | None:
+    def _min_dts(self, time_base: Fraction) -> int | None:
         """Find the next dts that the muxer takes, in ticks of the packets' time base."""
         if self.last_dts is None or not self.strict:
             return self.last_dts

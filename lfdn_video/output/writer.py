@@ -46,7 +46,7 @@ it (it would name the temporary ones), or only the bare stream."""
 CONSTANT_RATE_CONTAINERS = frozenset({"asf", "avi", "mxf", "ogg", "ogv"})
 """These number their frames instead of timing them, or keep decoding times only."""
 
-LONG_FRAMES = 2 * SEGMENT_FRAMES
+MAX_DIRECT_FRAMES = 2 * SEGMENT_FRAMES
 """Runs of more frames are written in segments."""
 
 MAX_RATE = 240
@@ -132,7 +132,7 @@ class Writer(FrameWriter):
             with output_errors(self._target):
                 self._sink.open()
         except BaseException:
-            self._sink.abandon()
+            self._sink.clean_up()
             raise
         for warning in self._encoder.warnings:
             self._warn(warning)
@@ -192,14 +192,14 @@ class Writer(FrameWriter):
         with output_errors(self._target):
             self._sink.complete(self._first_pts)
 
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         """Close everything, and remove all but the target and the finished segments."""
-        self._sink.abandon()
+        self._sink.clean_up()
 
     def _choose_sink(self, rate: Fraction) -> Sink:
         """Choose segments where it pays to be able to resume, or where a run is to be resumed."""
         expected = self._info.expected_frames(self._span)
-        is_long = expected is None or expected > LONG_FRAMES
+        is_long = expected is None or expected > MAX_DIRECT_FRAMES
         if is_long or Journal(self._target).folder.is_dir():
             manifest = _build_manifest(self._info, self._options, self._span)
             return SegmentedSink(

@@ -19,9 +19,9 @@ Only the network's input is scaled; frames keep their size (`scaling.py`).
 
 from collections.abc import Mapping
 
-from lfdn_video.options import SMALLEST_SCALE
+from lfdn_video.options import MIN_SCALE
 
-SCALES = (SMALLEST_SCALE, 0.375, 0.5, 0.75, 1.0)
+SCALES = (MIN_SCALE, 0.375, 0.5, 0.75, 1.0)
 """Shares of a frame's sides to choose from, in ascending order."""
 
 HIGH_WATERMARK = 0.75
@@ -32,7 +32,7 @@ LOW_WATERMARK = 0.5
 MIN_FRAMES_UP = 5
 """Frames to see at a scale before it may go up."""
 FIRST_HOLD_S = 5.0
-LONGEST_HOLD_S = 600.0
+MAX_HOLD_S = 600.0
 """Bounds of the time from a change of scale until it may go up."""
 REVERTED_WITHIN_S = 60.0
 """A step down this soon after a step up means that the step up was wrong."""
@@ -48,7 +48,7 @@ class Adaptation:
 
         Args:
             max_latency_s: the bound on a frame's latency, in seconds, above 0.
-            fixed: a scale in `SMALLEST_SCALE`…1 that is kept; None: adapt.
+            fixed: a scale in `MIN_SCALE`…1 that is kept; None: adapt.
         """
         self._max_latency_s = max_latency_s
         self._fixed = fixed
@@ -80,7 +80,7 @@ class Adaptation:
             limit_s = LOW_WATERMARK * self._max_latency_s
             self._set_scale(_largest_scale_within(limit_s, *_fit_cost(costs_s)), now_s)
 
-    def add_frame(self, latency_s: float, cost_s: float, now_s: float) -> None:
+    def observe_frame(self, latency_s: float, cost_s: float, now_s: float) -> None:
         """Take a finished frame into account; `scale` may change.
 
         Args:
@@ -112,7 +112,7 @@ class Adaptation:
             self.saturated = True
             return
         if now_s - self._went_up_s < REVERTED_WITHIN_S:
-            self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
+            self._hold_s = min(2 * self._hold_s, MAX_HOLD_S)
         limit_s = LOW_WATERMARK * self._max_latency_s
         predicted = _largest_scale_within(limit_s, 0.0, cost_s / self.scale**2)
         self._set_scale(min(predicted, smaller[-1]), now_s)

@@ -34,9 +34,9 @@ PROTOCOLS: Mapping[str, str] = MappingProxyType(
 )
 """FFmpeg's protocol whitelist by scheme. `file` is in none: an address opens no local file."""
 
-HIDDEN = "***"
+MASK = "***"
 
-SHORTEST_SECRET = 3
+MIN_SECRET_CHARACTERS = 3
 """In characters. Shorter secrets are not searched for in text: they would match inside words."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -117,11 +117,11 @@ def mask_secrets(address: str) -> str:
 
     The last part of an RTMP path is a stream key, so it is masked too.
     """
-    shown = _CREDENTIALS.sub(f"{HIDDEN}@", address)
-    shown = _SECRET_FIELD.sub(rf"\1{HIDDEN}", shown)
+    shown = _CREDENTIALS.sub(f"{MASK}@", address)
+    shown = _SECRET_FIELD.sub(rf"\1{MASK}", shown)
     if scheme_of(address) in ("rtmp", "rtmps"):
         head, slash, key = shown.rpartition("/")
-        shown = f"{head}{slash}{HIDDEN}" if key and head.count("/") > 2 else shown
+        shown = f"{head}{slash}{MASK}" if key and head.count("/") > 2 else shown
     return shown
 
 
@@ -134,8 +134,8 @@ def redact(text: str, address: str) -> str:
     """
     text = text.replace(address, mask_secrets(address))
     for secret in sorted(_find_secrets(address), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", text))
+        text = text.replace(secret, MASK)
+    return _SECRET_FIELD.sub(rf"\1{MASK}", _CREDENTIALS.sub(f"{MASK}@", text))
 
 
 def _find_secrets(address: str) -> set[str]:
@@ -147,4 +147,4 @@ def _find_secrets(address: str) -> set[str]:
     if scheme_of(address) in ("rtmp", "rtmps") and address.count("/") > 3:
         found.add(address.rpartition("/")[2])
     found |= {unquote(secret) for secret in found}
-    return {secret for secret in found if len(secret) >= SHORTEST_SECRET}
+    return {secret for secret in found if len(secret) >= MIN_SECRET_CHARACTERS}

@@ -29,14 +29,14 @@ class Meter:
         self._samples: deque[tuple[float, int, int]] = deque()
         """Time, frames in and frames out, over the window."""
 
-    def add_frame(self, latency_s: float, model_s: float) -> None:
+    def count_frame(self, latency_s: float, model_s: float) -> None:
         """Count a frame that was shown, and the seconds it took in all and in the network."""
         self.frames_out += 1
         self._model_s += model_s
         self._latency_sum_s += latency_s
         self._latency_counts[bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
 
-    def read(self, captured: Counts) -> dict[str, object]:
+    def summarize(self, captured: Counts) -> dict[str, object]:
         """Sum up what happened so far, and measure the rates of the last seconds.
 
         Args:

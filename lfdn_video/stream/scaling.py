@@ -16,7 +16,7 @@ from lfdn_video.inference.runner import Job, Pending, Runner, RunnerWrapper
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-SMALLEST_PX = 16
+MIN_SIDE_PX = 16
 """The smallest side of the network's input."""
 
 
@@ -43,8 +43,8 @@ class ScaledRunner(RunnerWrapper):
         return 0
 
     def submit(self, job: Job[T]) -> Pending[T]:
-        height = max(SMALLEST_PX, round(job.height * self.scale))
-        width = max(SMALLEST_PX, round(job.width * self.scale))
+        height = max(MIN_SIDE_PX, round(job.height * self.scale))
+        width = max(MIN_SIDE_PX, round(job.width * self.scale))
         if self.scale >= 1 or [height, width] >= [job.height, job.width]:
             return self._runner.submit(job)
         return self._runner.submit(_ScaledJob(job, height, width))

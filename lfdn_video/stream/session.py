@@ -40,10 +40,10 @@ TRIAL_SCALES = (SCALES[0], SCALES[0], SCALES[2])
 logger = logging.getLogger(__name__)
 
 
-class Sink(Protocol):
+class LiveSink(Protocol):
     """A target of restored frames beside the board. Calls come from two threads."""
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """Write a restored frame, called from the session's thread.
 
         Args:
@@ -98,7 +98,7 @@ class Session:
         board: Board,
         options: LiveOptions | None = None,
         *,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[LiveSink] = (),
         shows: bool = False,
     ) -> None:
         """Prepare a session; iterating over `frames` opens the source.
@@ -186,7 +186,9 @@ class Session:
         captured = self._fetch_frames(runner, inference)
         if (first := next(captured, None)) is None:
             return
-        with closing(_restore(_chain(first, captured), first, runner, inference)) as restored:
+        with closing(
+            _restore_stream(_chain(first, captured), first, runner, inference)
+        ) as restored:
             for frame in restored:
                 yield self._deliver(frame)
 
@@ -205,7 +207,7 @@ class Session:
             self._in_flight = captured
             if size != (size := (frame.width, frame.height)) and self._adaptation.adapts:
                 # A frame of a new size is a trial: it is too old to be shown when that is over.
-                costs_s = _measure(frame, runner, inference, self._options.max_latency_s)
+                costs_s = _measure_costs(frame, runner, inference, self._options.max_latency_s)
                 self._adaptation.start_from_trial(costs_s, time.monotonic())
                 self._drop_in_flight()
                 continue
@@ -227,11 +229,11 @@ class Session:
                 View(captured.number, raw, image, captured.captured_at, result.latency_s)
             )
         shown_s = time.monotonic()
-        self._meter.add_frame(result.latency_s, model_s)
+        self._meter.count_frame(result.latency_s, model_s)
         self._in_flight = None
         self._adapt(result.latency_s, model_s)
         for sink in self._sinks:
-            sink.write(frame, captured.stamp_s, captured.captured_at)
+            sink.write_frame(frame, captured.stamp_s, captured.captured_at)
         self._meter.encode_s += time.monotonic() - shown_s
         self._publish(latency_s=result.latency_s, size=_upright_size(frame))
         return result
@@ -240,7 +242,7 @@ class Session:
         """Let the scale follow, and log what changes."""
         scale_before = self._adaptation.scale
         was_saturated = self._adaptation.saturated
-        self._adaptation.add_frame(latency_s, cost_s, time.monotonic())
+        self._adaptation.observe_frame(latency_s, cost_s, time.monotonic())
         scale = self._adaptation.scale
         if scale != scale_before:
             logger.info(
@@ -256,7 +258,7 @@ class Session:
 
     def _publish(self, **changes: object) -> None:
         """Update the board's status with all counts, and with `changes`."""
-        counts = self._meter.read(self._capture.counts)
+        counts = self._meter.summarize(self._capture.counts)
         self._board.update(inference_scale=self._adaptation.scale, **counts, **changes)
 
     def _set_state(self, state: StreamState, message: str = "") -> None:
@@ -280,7 +282,7 @@ class Session:
             sink.add_audio(message)
 
 
-def _restore(
+def _restore_stream(
     frames: Generator[Frame], first: Frame, runner: "Runner", inference: InferenceOptions | None
 ) -> Generator[Frame]:
     """Restore `frames`; `first` only tells their format."""
@@ -291,7 +293,7 @@ def _restore(
     return restore_frames(frames, PlaneConverter(first.info), runner, inference)
 
 
-def _measure(
+def _measure_costs(
     frame: Frame,
     runner: "ScaledRunner",
     inference: InferenceOptions | None,
@@ -301,7 +303,7 @@ def _measure(
     costs_s: dict[float, float] = {}
     for runner.scale in TRIAL_SCALES:
         began_s = time.monotonic()
-        for _ in _restore((each for each in (frame,)), frame, runner, inference):
+        for _ in _restore_stream((each for each in (frame,)), frame, runner, inference):
             pass
         costs_s[runner.scale] = time.monotonic() - began_s
         if costs_s[runner.scale] > max_latency_s:

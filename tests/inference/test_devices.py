@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lfdn_video.errors import DeviceError, OptionError
-from lfdn_video.inference.devices import available_devices, choose_device, choose_precision
+from lfdn_video.inference.devices import choose_device, choose_precision, list_devices
 
 CPU = torch.device("cpu")
 
@@ -29,11 +29,11 @@ def test_a_device_beyond_the_last_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_auto_chooses_the_first_available_device() -> None:
-    assert str(choose_device("auto")) == available_devices()[0].name
+    assert str(choose_device("auto")) == list_devices()[0].name
 
 
 def test_the_cpu_is_always_available_and_listed_last() -> None:
-    assert available_devices()[-1].name == "cpu"
+    assert list_devices()[-1].name == "cpu"
 
 
 @pytest.mark.parametrize(

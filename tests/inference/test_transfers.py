@@ -103,7 +103,7 @@ def test_a_buffer_is_allocated_once() -> None:
 @pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le", "gray", "gbrp16le"])
 def test_planes_packed_into_a_buffer_are_unpacked_unchanged(name: str) -> None:
     planes = [torch.from_numpy(plane) for plane in noise_planes(video_info(name, height=47))]
-    layout = PackedLayout.of([plane.dtype for plane in planes], planes)
+    layout = PackedLayout.for_planes([plane.dtype for plane in planes], planes)
     views = layout.views(allocate_buffer(layout.size_bytes))
     for view, plane in zip(views, planes, strict=True):
         view.copy_(plane)
@@ -111,7 +111,7 @@ def test_planes_packed_into_a_buffer_are_unpacked_unchanged(name: str) -> None:
 
 
 def test_a_single_flag_can_be_packed() -> None:
-    layout = PackedLayout.of([torch.bool], [torch.tensor(True)])
+    layout = PackedLayout.for_planes([torch.bool], [torch.tensor(True)])
     assert layout.views(allocate_buffer(layout.size_bytes))[0].shape == ()
 
 

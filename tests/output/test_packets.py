@@ -20,7 +20,7 @@ def write_packets(path: Path) -> str:
             packet.dts = 3000 * number - 6000
             packet.duration = 3000
             packet.is_keyframe = number == 0
-            writer.write(packet)
+            writer.write_packet(packet)
         return writer.close()
 
 

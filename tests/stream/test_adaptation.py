@@ -20,7 +20,7 @@ class Simulation:
             cost_s = self.full_cost_s * scale**2
             self.now_s += cost_s + waited_s
             self.scales.append(scale)
-            self.adaptation.add_frame(cost_s + waited_s, cost_s, self.now_s)
+            self.adaptation.observe_frame(cost_s + waited_s, cost_s, self.now_s)
 
 
 def test_a_fast_network_keeps_full_scale() -> None:
@@ -80,7 +80,7 @@ def test_steps_up_that_are_reverted_become_rare() -> None:
 def test_a_single_frame_above_the_high_watermark_changes_nothing() -> None:
     simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.3)
     simulation.run(20)
-    simulation.adaptation.add_frame(0.9, 0.88, simulation.now_s)
+    simulation.adaptation.observe_frame(0.9, 0.88, simulation.now_s)
     simulation.run(20)
     assert simulation.adaptation.scale == 1.0
 

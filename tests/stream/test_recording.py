@@ -42,7 +42,7 @@ def record(
 ) -> None:
     for number, frame in enumerate(frames):
         since_s = from_s + number * step_s
-        recording.write(frame, 100 + since_s, NOON + since_s)
+        recording.write_frame(frame, 100 + since_s, NOON + since_s)
 
 
 def times(path: Path) -> list[float]:
@@ -55,7 +55,7 @@ def test_timestamps_are_those_of_the_captures(ending: str, tmp_path: Path) -> No
     file = tmp_path / f"out.{ending}"
     with Recording(file) as recording:
         for frame, since_s in zip(frames(4), (0, 0.04, 0.5, 0.533), strict=True):
-            recording.write(frame, 100 + since_s, NOON + since_s)
+            recording.write_frame(frame, 100 + since_s, NOON + since_s)
     assert times(file) == pytest.approx([0, 0.04, 0.5, 0.533], abs=0.0011)  # milliseconds
 
 

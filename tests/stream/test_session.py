@@ -146,7 +146,7 @@ def test_sinks_get_every_restored_frame_with_its_stamp(board: Board) -> None:
         def __init__(self) -> None:
             self.stamps: list[float] = []
 
-        def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
+        def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
             assert frame.info is not None
             self.stamps.append(stamp_s)
 

@@ -18,7 +18,7 @@ from lfdn_video.stream import wire
 SILENCE_BYTES = 16
 """Size of the packet in a header file; its content is never heard."""
 
-LARGEST_SHIFT_S = 1.0
+MAX_SHIFT_S = 1.0
 """A packet whose stamp is further than this from its arrival starts the clock anew."""
 
 
@@ -45,7 +45,7 @@ class AudioForwarder:
         time_s = packet_time_s(packet)
         if time_s is None:
             return
-        if self._offset_s is None or abs(time_s + self._offset_s - arrival_s) > LARGEST_SHIFT_S:
+        if self._offset_s is None or abs(time_s + self._offset_s - arrival_s) > MAX_SHIFT_S:
             self._offset_s = arrival_s - time_s
         duration_s = float((packet.duration or 0) * packet.time_base)
         self._send(wire.AudioPacket(bytes(packet), time_s + self._offset_s, duration_s))

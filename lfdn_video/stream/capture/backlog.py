@@ -13,7 +13,7 @@ CAUGHT_UP_S = 0.2
 DRIFT = 0.001
 """Seconds per second by which a camera's clock may be slow, which is no backlog."""
 
-LARGEST_DELAY_S = 50.0
+MAX_BACKLOG_S = 50.0
 """A packet later than this is a discontinuity of the timestamps and no backlog."""
 
 
@@ -42,10 +42,7 @@ class Backlog:
         offset_s = arrival_s - time_s
         if self._least_offset_s is not None:
             self._least_offset_s += DRIFT * (arrival_s - self._last_arrival_s)
-        if (
-            self._least_offset_s is None
-            or not 0 < offset_s - self._least_offset_s < LARGEST_DELAY_S
-        ):
+        if self._least_offset_s is None or not 0 < offset_s - self._least_offset_s < MAX_BACKLOG_S:
             self._least_offset_s = offset_s
         self._last_arrival_s = arrival_s
         behind_s = offset_s - self._least_offset_s

@@ -42,7 +42,7 @@ from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace
 from lfdn_video.stream.capture.sources import is_finite, open_container
 from lfdn_video.stream.child import connect_to_parent
 
-MOST_CORRUPT_PACKETS = 250
+MAX_CORRUPT_PACKETS = 250
 """After this many corrupt packets in a row the source is opened again."""
 
 Send = Callable[[object], None]
@@ -96,7 +96,7 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
             reason = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         else:
             with closing(container):
-                _ContainerGrabber(container, request, send, LivePace()).run()
+                _ContainerGrabber(container, request, send, LivePace()).send_all()
             raise InputError(f"{request.source}: gives no frames any more; is it plugged in?")
     try:
         sender = _FrameSender(send)
@@ -116,7 +116,7 @@ def _grab_container(request: wire.CaptureRequest, send: Send) -> None:
             if pace is None:
                 pace = RealTimePace() if finite else LivePace()
             grabber = _ContainerGrabber(container, request, send, pace)
-            grabber.run()
+            grabber.send_all()
             if not finite:
                 raise InputError(f"{request.source}: the stream ended")
             if not grabber.frames_sent:
@@ -154,9 +154,9 @@ class _ContainerGrabber:
     def frames_sent(self) -> int:
         return self._sender.count
 
-    def run(self) -> None:
+    def send_all(self) -> None:
         """Send everything to the end. Raises InputError or FFmpegError if that comes early."""
-        for packet in self._packets():
+        for packet in self._demux_packets():
             if self._audio is not None and packet.stream == self._audio.stream:
                 self._pace.wait_until(packet_time_s(packet))
                 self._audio.forward(packet, time.monotonic())
@@ -164,7 +164,7 @@ class _ContainerGrabber:
                 self._decode(packet)
         self._decode(None)
 
-    def _packets(self) -> Iterator[Packet[Stream]]:
+    def _demux_packets(self) -> Iterator[Packet[Stream]]:
         try:
             for packet in self._container.demux(self._wanted):
                 if packet.size:
@@ -180,7 +180,7 @@ class _ContainerGrabber:
             frames = self._video.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
             self._corrupt_in_a_row += 1
-            if packet is not None and self._corrupt_in_a_row >= MOST_CORRUPT_PACKETS:
+            if packet is not None and self._corrupt_in_a_row >= MAX_CORRUPT_PACKETS:
                 reason = ffmpeg_message(error)
                 raise InputError(f"{self._name}: cannot be decoded any more: {reason}") from error
             return

@@ -3,10 +3,10 @@
 import time
 from typing import Protocol
 
-LARGEST_GAP_S = 5.0
+MAX_GAP_S = 5.0
 """A larger step between two timestamps is a discontinuity: the clock starts anew there."""
 
-LATEST_S = 0.5
+MAX_LATENESS_S = 0.5
 """A frame later than this delays all later ones, instead of making them come in a burst."""
 
 
@@ -55,7 +55,7 @@ class RealTimePace:
         late_s = now_s - self._start_s - time_s
         if late_s < 0:
             time.sleep(-late_s)
-        elif late_s > LATEST_S:
+        elif late_s > MAX_LATENESS_S:
             self._start_s = now_s - time_s
         return time.monotonic()
 
@@ -63,4 +63,4 @@ class RealTimePace:
         self._start_s = None
 
     def _is_discontinuity(self, time_s: float) -> bool:
-        return self._last_s is not None and abs(time_s - self._last_s) > LARGEST_GAP_S
+        return self._last_s is not None and abs(time_s - self._last_s) > MAX_GAP_S

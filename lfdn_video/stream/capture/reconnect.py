@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 5.0
+MAX_WAIT_S = 5.0
 """Wait between two tries to open a source. It doubles with each try and stays short enough to
 notice within ten seconds that a source is back."""
 LONG_OUTAGE_S = 600.0
@@ -42,7 +42,7 @@ class Outage:
         self.tries += 1
         if time.monotonic() - self._since_s > LONG_OUTAGE_S:
             return LONG_OUTAGE_WAIT_S
-        return float(min(FIRST_WAIT_S * 2 ** min(self.tries - 1, 8), LONGEST_WAIT_S))
+        return float(min(FIRST_WAIT_S * 2 ** min(self.tries - 1, 8), MAX_WAIT_S))
 
 
 class Watchdog:

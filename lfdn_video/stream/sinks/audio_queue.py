@@ -17,7 +17,7 @@ class AudioQueue:
         """The codec parameters of the packets; None while there is no audio."""
         self._packets: deque[AudioPacket] = deque()
 
-    def add(self, message: AudioHeader | AudioPacket) -> None:
+    def add_message(self, message: AudioHeader | AudioPacket) -> None:
         """Append a packet, or start over with the codec parameters of another stream."""
         if isinstance(message, AudioHeader):
             if message != self.header:

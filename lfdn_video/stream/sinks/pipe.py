@@ -26,7 +26,7 @@ Y4M_CHROMA = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444", "gray":
 Y4M_DEFAULT = "yuv420p"
 """Pixel format that all others are converted to."""
 
-POLL_S = 0.25
+STOP_POLL_S = 0.25
 """Interval at which `stopped` is asked while the reader is slow."""
 
 
@@ -67,7 +67,7 @@ class Pipe:
     def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """Ignore audio: the formats cannot hold it."""
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
         """Write a frame, and before the first one a header.
 
         Args:
@@ -117,7 +117,7 @@ class Pipe:
         image = PlaneConverter(info).to_image(frame.planes)
         if is_raw and (image.shape[1], image.shape[0]) == self._size:
             return (image,)
-        matrix = info.colour.resolved_matrix(info.height, info.width)
+        matrix = info.colour.resolve_matrix(info.height, info.width)
         source = PixelEncoding("rgb24", matrix, True)
         target = PixelEncoding("rgb24" if is_raw else self._y4m_format, matrix, is_raw)
         video = Converter(source, target).convert_frame(
@@ -140,7 +140,7 @@ class Pipe:
         view = memoryview(content)
         while len(view) and not self._stopped():
             if sys.platform != "win32":
-                _, ready, _ = select.select([], [self._descriptor], [], POLL_S)
+                _, ready, _ = select.select([], [self._descriptor], [], STOP_POLL_S)
                 if not ready:
                     continue
             try:

@@ -84,9 +84,9 @@ class Push:
 
     def add_audio(self, message: wire.AudioHeader | wire.AudioPacket) -> None:
         """Queue audio, from any thread; it is sent with the frames of its time."""
-        self._audio.add(message)
+        self._audio.add_message(message)
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
         """Queue a frame. Never waits.
 
         Args:

@@ -116,9 +116,9 @@ class Recording:
 
     def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """Queue audio, from any thread; it is written with the frames of its time."""
-        self._audio.add(message)
+        self._audio.add_message(message)
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """Write the next frame, in a new file if it is time for one.
 
         Args:

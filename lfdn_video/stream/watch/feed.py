@@ -12,12 +12,12 @@ from lfdn_video.stream.board import Board, Status, View
 from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.health import Health, assess_health, health_report
 
-POLL_S = 0.2
+BOARD_POLL_S = 0.2
 """Interval at which the feed checks for a closed board while no frame comes."""
 
 
 class Feed:
-    """A board for coroutines. Nothing moves unless `run` is running."""
+    """A board for coroutines. Nothing moves unless `follow_board` is running."""
 
     def __init__(self, board: Board) -> None:
         """Read from `board`, which stays the caller's."""
@@ -52,12 +52,12 @@ class Feed:
         """Return the session's health and statistics as values for JSON."""
         return health_report(self.status, self.silent_s)
 
-    async def run(self) -> None:
+    async def follow_board(self) -> None:
         """Take views from the board until it is closed."""
         number = 0
         while True:
             last = self._board.closed
-            view = await asyncio.to_thread(self._board.wait_for_view, number, POLL_S)
+            view = await asyncio.to_thread(self._board.wait_for_view, number, BOARD_POLL_S)
             if view is not None:
                 number = view.number
                 async with self._changed:

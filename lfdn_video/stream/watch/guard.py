@@ -20,7 +20,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 TOKEN_BYTES = 24
-SHORTEST_TOKEN = 8
+MIN_TOKEN_CHARACTERS = 8
 """Fewest characters of a token that a user chooses."""
 
 

@@ -151,7 +151,7 @@ def _draw_labels(image: Image, options: ViewOptions) -> None:
     for text, hidden_by in (("raw", "restored"), ("restored", "raw")):
         if options.mode == hidden_by:
             continue
-        width, height = _text_size(text, scale)
+        width, height = _measure_text(text, scale)
         on_right = text == "restored" and options.mode != "restored"
         left = image.shape[1] - width - 2 * height if on_right else 0
         _darken(image[: 2 * height, left : left + width + 2 * height])
@@ -161,7 +161,7 @@ def _draw_labels(image: Image, options: ViewOptions) -> None:
 def _draw_centred(image: Image, text: str, row: int, colour: Rgb = WHITE) -> None:
     """Write a line in the middle, `row` lines below it; -1 is the headline."""
     text, scale = _fit_text(image, text, _text_scale(image) * (1.6 if row < 0 else 1.0))
-    width, height = _text_size(text, scale)
+    width, height = _measure_text(text, scale)
     left = (image.shape[1] - width) // 2
     _put_text(image, text, (left, image.shape[0] // 2 + round(row * 2.0 * height)), scale, colour)
 
@@ -183,7 +183,7 @@ def _darken(part: Image) -> None:
 def _fit_text(image: Image, text: str, scale: float) -> tuple[str, float]:
     """Reduce a text to letters that the font has, and the scale until it fits the image."""
     ascii_text = text.encode("ascii", "replace").decode()
-    width, height = _text_size(ascii_text, scale)
+    width, height = _measure_text(ascii_text, scale)
     room = image.shape[1] - 2 * height
     return ascii_text, scale if width <= room else scale * room / width
 
@@ -193,7 +193,7 @@ def _put_text(image: Image, text: str, place: tuple[int, int], scale: float, col
     cv2.putText(image, text, place, FONT, scale, colour, _thickness(scale), cv2.LINE_AA)
 
 
-def _text_size(text: str, scale: float) -> tuple[int, int]:
+def _measure_text(text: str, scale: float) -> tuple[int, int]:
     """Return width and height in pixels."""
     (width, height), _ = cv2.getTextSize(text, FONT, scale, _thickness(scale))
     return width, height

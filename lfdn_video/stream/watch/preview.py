@@ -28,7 +28,7 @@ REDRAW_S = 0.5
 """Interval at which the statistics are redrawn without a new frame."""
 NOTICE_S = 4.0
 
-MAX_WIDTH_PX = 1280  # of the window, until its user resizes it
+MAX_WINDOW_WIDTH_PX = 1280  # of the window, until its user resizes it
 DIVIDER_STEP = 0.02  # of the width, for one key press
 
 KEYS_TEXT = "r raw   d restored   s side by side   arrows: divider   p snapshot   q quit"
@@ -178,5 +178,5 @@ class _Window:
 def _window_size(image: Image) -> tuple[int, int]:
     """Return width and height of a window for an image."""
     height, width = image.shape[:2]
-    shown = min(width, MAX_WIDTH_PX)
+    shown = min(width, MAX_WINDOW_WIDTH_PX)
     return shown, max(1, round(height * shown / width))

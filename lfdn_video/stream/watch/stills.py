@@ -17,7 +17,7 @@ from lfdn_video.media import Image
 from lfdn_video.stream.board import View
 
 JPEG_QUALITY = 82
-MAX_WIDTH_PX = 1920
+MAX_JPEG_WIDTH_PX = 1920
 """JPEGs are scaled down to this width; snapshots keep the full size."""
 PNG_COMPRESSION = 3
 """Of 9. A 1080p snapshot takes a fifth of a second."""
@@ -27,11 +27,11 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 
 def encode_jpeg(image: Image) -> bytes:
-    """Encode an image for display, scaled down to `MAX_WIDTH_PX` if it is wider."""
+    """Encode an image for display, scaled down to `MAX_JPEG_WIDTH_PX` if it is wider."""
     height, width = image.shape[:2]
     scaled: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = image
-    if width > MAX_WIDTH_PX:
-        size = (MAX_WIDTH_PX, max(1, round(height * MAX_WIDTH_PX / width)))
+    if width > MAX_JPEG_WIDTH_PX:
+        size = (MAX_JPEG_WIDTH_PX, max(1, round(height * MAX_JPEG_WIDTH_PX / width)))
         scaled = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     return _encode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
@@ -64,14 +64,14 @@ def save_new(path: Path, content: bytes) -> Path:
     Raises:
         OSError: the file cannot be written.
     """
-    for candidate in _numbered(path):
+    for candidate in _generate_names(path):
         with suppress(FileExistsError), candidate.open("xb") as file:
             file.write(content)
             return candidate
     raise AssertionError("unreachable: the names do not run out")
 
 
-def _numbered(path: Path) -> Iterator[Path]:
+def _generate_names(path: Path) -> Iterator[Path]:
     """Yield the path, then the same with -2, -3 ... behind its stem."""
     yield path
     for number in count(2):

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from lfdn_video.errors import OptionError
 from lfdn_video.stream.board import Board
-from lfdn_video.stream.watch.guard import SHORTEST_TOKEN, Guard, is_loopback, new_token
+from lfdn_video.stream.watch.guard import MIN_TOKEN_CHARACTERS, Guard, is_loopback, new_token
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -59,8 +59,8 @@ def serve(
     """
     _check_extra()
     host, port = _parse_address(address)
-    if token is not None and len(token) < SHORTEST_TOKEN:
-        raise OptionError(f"token: is too short; use {SHORTEST_TOKEN} characters or more")
+    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
+        raise OptionError(f"token: is too short; use {MIN_TOKEN_CHARACTERS} characters or more")
     if token is None and not is_loopback(host):
         token = new_token()
     with ExitStack() as stack:

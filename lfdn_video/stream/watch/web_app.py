@@ -131,7 +131,7 @@ class _Site:
         self.app.cleanup_ctx.append(self._run_feed)
 
     async def _run_feed(self, _: web.Application) -> AsyncGenerator[None]:
-        feeding = asyncio.create_task(self._feed.run())
+        feeding = asyncio.create_task(self._feed.follow_board())
         yield
         feeding.cancel()
         with suppress(asyncio.CancelledError):
@@ -144,7 +144,7 @@ class _Site:
         )
 
     @contextmanager
-    def _counted_viewer(self) -> Generator[None]:
+    def _count_viewer(self) -> Generator[None]:
         """Count a viewer while the block runs."""
         self._metrics.viewers += 1
         try:
@@ -166,7 +166,7 @@ class _Site:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            with self._counted_viewer():
+            with self._count_viewer():
                 await WebViewer(socket, self._feed).serve()
         finally:
             self._sockets.discard(socket)
@@ -180,7 +180,7 @@ class _Site:
         response = web.StreamResponse()
         response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
         await response.prepare(request)
-        with self._counted_viewer():
+        with self._count_viewer():
             try:
                 await self._send_parts(response, "raw" if side == "raw" else "restored")
             except ConnectionError:
