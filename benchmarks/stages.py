@@ -37,7 +37,7 @@ from torch import Tensor
 
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
-from lfdn_video.inference.runner import Pending
+from lfdn_video.inference.runner import Future
 from lfdn_video.inference.scheduler import choose_grid, restore_frames
 from lfdn_video.inference.tiles import Grid
 from lfdn_video.input.open import open_reader
@@ -112,7 +112,7 @@ class Bench:
 
     def model(self) -> None:
         """As many tiles at a time as the scheduler has, and each frame's merged."""
-        in_flight, done = deque[Pending[Tensor]](), list[Tensor]()
+        in_flight, done = deque[Future[Tensor]](), list[Tensor]()
         for grid, tiles in self._pictures():
             for tile in tiles:
                 in_flight.append(self.engine.compute_residual(tile))
@@ -121,7 +121,7 @@ class Bench:
         for last in in_flight:
             self._finish(grid, last, done)
 
-    def _finish(self, grid: Grid, pending: Pending[Tensor], done: list[Tensor]) -> None:
+    def _finish(self, grid: Grid, pending: Future[Tensor], done: list[Tensor]) -> None:
         done.append(pending.result())
         if len(done) == len(grid):
             with self.engine.compute_context():

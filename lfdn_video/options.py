@@ -5,8 +5,8 @@
     SpanOptions         which part of the source            input/, output/
     LiveOptions         how a live source is read           stream/
 
-Values only. What can never work raises OptionError here; what a certain encoder or device cannot do
-is refused by the code that knows it.
+Values only. Values that can never work raise OptionError here; limits of a particular encoder or
+device are checked by the code that knows them.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,8 @@ MIN_SCALE = 0.25
 """Smallest factor by which the sides of a live frame are scaled for the network."""
 
 TILE_CORE_PX = 64
-"""Smallest distance between the overlaps of a tile; with less, most work would go into them."""
+"""Smallest distance between the overlaps of a tile; with less, most of the work would be spent on
+overlaps."""
 
 CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -99,7 +100,7 @@ class EncodeOptions:
     crf: float | None = None
     """Constant quality on the encoder's own scale, lower is better; None: `CODEC_DEFAULTS`."""
     preset: str | None = None
-    """Encoder preset, which trades speed for file size; None: `CODEC_DEFAULTS`."""
+    """Encoder preset, trading speed for file size; None: `CODEC_DEFAULTS`."""
     pixel_format: str | None = None
     """Pixel format, by its FFmpeg name; None: the source's, or the closest the encoder takes."""
     codec_options: Mapping[str, str] = field(default_factory=dict)
@@ -211,9 +212,9 @@ class SpanOptions:
     """
 
     start_s: float | None = None
-    """First time to restore, 0 or more; None: the beginning."""
+    """Start of the span, 0 or more; None: the beginning of the source."""
     end_s: float | None = None
-    """First time to leave out, above `start_s`; None: the end."""
+    """End of the span, exclusive, above `start_s`; None: the end of the source."""
 
     def __post_init__(self) -> None:
         start = self.start_s or 0.0
@@ -225,12 +226,12 @@ class SpanOptions:
 
     @property
     def start(self) -> Fraction | None:
-        """`start_s` as the decimal that was meant: 0.1 is 1/10, not the float nearest to it."""
+        """`start_s` as an exact decimal: 0.1 is 1/10, not the nearest float."""
         return None if self.start_s is None else _to_exact_fraction(self.start_s)
 
     @property
     def end(self) -> Fraction | None:
-        """`end_s` as the decimal that was meant."""
+        """`end_s` as an exact decimal."""
         return None if self.end_s is None else _to_exact_fraction(self.end_s)
 
     @property
@@ -240,4 +241,5 @@ class SpanOptions:
 
 
 def _to_exact_fraction(seconds: float) -> Fraction:
+    # Compared with pts, the nearest float of 0.1 would fall just behind the frame at 1/10 s.
     return Fraction(seconds).limit_denominator(NANOSECONDS)

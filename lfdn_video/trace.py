@@ -1,7 +1,7 @@
 """A timeline of the stages, as a file for chrome://tracing, Perfetto and Speedscope.
 
-Each stage is a row, each stretch of work on one item (for most stages, a frame) a bar, without the
-time spent waiting. The stages' clocks (`background.py`) report the work; this module knows nothing
+Each stage is a row, and each stretch of work on one item (usually a frame) is a bar; waiting leaves
+a gap. The stages' clocks (`background.py`) report the work; this module knows nothing
 of what the stages do. Bars stay in memory until `Trace.save`, about a hundred bytes each.
 
 The format is the Trace Event Format's "complete event", times in microseconds.

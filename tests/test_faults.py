@@ -82,7 +82,7 @@ def test_source_missing_when_segments_are_joined_costs_no_frame(
     away = source.with_name("away.mkv")
     with pytest.raises(InputError, match=r"in\.mkv: no such file") as failed:
         run(source, target, lambda: source.rename(away))
-    assert failed.value.__notes__ == [f"{COUNT} frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == [f"{COUNT} frames are kept; resume the run"]
     away.rename(source)
     with Engine(identity) as engine:
         options = EncodeOptions(codec="ffv1", resume=True)
@@ -115,7 +115,7 @@ def test_source_truncated_during_the_run_is_read_as_far_as_it_goes(
         assert AT <= summary.frames <= COUNT
         assert len(planes(target)) == summary.frames
         if summary.frames < COUNT:
-            assert any("cut short" in warning for warning in summary.warnings)
+            assert any("truncated" in warning for warning in summary.warnings)
 
 
 @not_on_windows

@@ -82,4 +82,4 @@ def test_error_names_the_frames_that_are_kept(fails: bool) -> None:
     writer = RecordingWriter(fails=not fails, kept=26)
     with pytest.raises(OSError, match="full") as failed:
         run_writer(writer, fails=fails)
-    assert failed.value.__notes__ == ["26 frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == ["26 frames are kept; resume the run"]

@@ -251,7 +251,7 @@ def default_target(source: str, task: str) -> str:
     """
     path = Path(source)
     if re.search(r"%\d*d|[*?\[]", path.name) and not path.exists():
-        raise OptionError(f"{source}: a pattern gives no name for the target; use --output")
+        raise OptionError(f"{source}: the target cannot be named after a pattern; use --output")
     if path.is_dir():
         path = path.resolve()
         return str(path.with_name(f"{path.name}-{TARGET_SUFFIXES[task]}"))

@@ -161,7 +161,7 @@ class SinkOptions:
 
     def __post_init__(self) -> None:
         if self.rotate_s is not None and self.record is None:
-            raise OptionError("rotate: is for recordings; give --record too")
+            raise OptionError("rotate: applies to recordings only; add --record")
         if self.out_format is not None and self.out != STDOUT:
             raise OptionError("format: is for --out -; a stream has the format of its address")
 

@@ -23,8 +23,8 @@ STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # names, as not every system has
 REPEAT_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
 
 OPTION_FOR = {
-    "allow to overwrite it": "--overwrite",
-    "go on by resuming": "--resume",
+    "allow overwriting": "--overwrite",
+    "resume the run": "--resume",
     "pass a file": "--weights",
     "use smaller tiles or a smaller batch": "--tile or --batch",
 }

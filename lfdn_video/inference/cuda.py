@@ -16,8 +16,8 @@ MAX_AUTO_BATCH = 8
 class CudaRunner(DeviceRunner):
     """Runs a network on a CUDA device.
 
-    One batch and one download are in flight while the next are prepared; that is enough to keep
-    the GPU busy, and more would only hold memory.
+    One batch and one download are in flight while the next are prepared. That keeps the GPU busy;
+    more would only take memory.
 
     Args:
         model: a function, or a module, which is moved to the device.

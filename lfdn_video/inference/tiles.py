@@ -1,6 +1,6 @@
 """Tiles of a frame, and the frame merged from them: geometry and blending, on any device.
 
-Knows nothing of video, of the network, or of how large a tile may be; the runner says that.
+Knows nothing of video or networks; the runner decides how large a tile may be.
 
     |----------------- frame -----------------|    All tiles are equal, and neighbours overlap by
     [----- tile 0 ----]                            at least `overlap_px`. They are spread evenly,
@@ -11,9 +11,9 @@ Knows nothing of video, of the network, or of how large a tile may be; the runne
                             0013579############    frame's own edge. Everywhere they sum to 1.
 
 Columns are treated like rows, and a tile's weights are the product of the two. Tiles begin at
-multiples of 16, but for the last, so that the network's strides fall where they fall in the whole
-frame. Merge residuals rather than restored tiles: then a tile adds nothing where the network
-changes nothing.
+multiples of 16, except for the last, so that the network's strides are placed as in a whole frame.
+Merge residuals rather than restored tiles: then a tile adds nothing where the network changes
+nothing.
 """
 
 import math
@@ -45,10 +45,10 @@ class Grid:
     not larger.
 
     Args:
-        height: of the frame, in px.
-        width: of the frame, in px.
+        height: height of the frame in px.
+        width: width of the frame in px.
         tile_px: the largest side of a tile, at least `min_tile_px(overlap_px)`.
-        overlap_px: how far neighbouring tiles overlap at least, 0 or more.
+        overlap_px: least overlap of neighbouring tiles in px, 0 or more.
 
     Raises:
         ValueError: the tile is too small for the overlap, or the overlap is negative.
@@ -72,7 +72,7 @@ class Grid:
 
     @classmethod
     def single_tile(cls, height: int, width: int) -> "Grid":
-        """Return the grid whose one tile is the frame itself, whatever its size in px."""
+        """Return the grid whose only tile is the frame itself, whatever its size in px."""
         side_px = max(height, width, min_tile_px(0))
         return cls(height, width, tile_px=side_px, overlap_px=0)
 
@@ -143,6 +143,7 @@ def _round_up(length: int) -> int:
 def _blend_weights(positions: tuple[int, ...], size: int) -> tuple[Tensor, ...]:
     """Return weights along one axis, `[size]` for each tile, float64."""
     ramps = [torch.ones(size, dtype=torch.float64) for _ in positions]
+    # Squared sine and cosine: smooth at both ends, and they sum to 1 across an overlap.
     for index in range(len(positions) - 1):
         shared = positions[index] + size - positions[index + 1]
         if shared > 0:

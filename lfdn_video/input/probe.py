@@ -46,7 +46,7 @@ from lfdn_video.media import (
 from lfdn_video.planes import read_colour, working_format
 
 MAX_PROBE_ERRORS = 100
-"""Packets that may fail to decode before the search for a first frame ends."""
+"""Packets that may fail to decode before the search for the first frame is given up."""
 
 # Side data that frames may carry and that PyAV cannot pass to an encoder, by FFmpeg's names.
 HDR_METADATA = {
@@ -60,8 +60,6 @@ SIDE_DATA = {
     "SPHERICAL": "360 degrees projection",
     "STEREO3D": "3D arrangement",
 }
-
-QUARTER_TURN_DEG = 90
 
 
 def find_main_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -93,7 +91,7 @@ def probe_video(path: Path) -> VideoInfo:
         path: a local file.
 
     Returns:
-        The description; `frame_count` and `duration_s` are the file's own claims.
+        The description; `frame_count` and `duration_s` are as the file states them.
 
     Raises:
         InputError: the file cannot be read, holds no video, or its first frame cannot be decoded.
@@ -186,7 +184,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
         if frames:
             return frames[0]
     raise InputError(
-        f"{path}: no frame can be decoded: {message}; it may be corrupt, cut short, or of more "
+        f"{path}: no frame can be decoded: {message}; it may be corrupt, truncated, or of more "
         f"than {MAX_PIXELS / 1e6:g} million pixels"
     )
 
@@ -198,13 +196,16 @@ def _first_not_none(*values: int | None) -> int:
 def _duration_s(
     container: InputContainer, stream: VideoStream, time_base: Fraction
 ) -> float | None:
+    # The stream's own length comes first: the container's includes longer audio.
     if stream.duration:
         return float(stream.duration * time_base)
     length_s = _parse_duration_s(stream.metadata.get("DURATION", ""))
     if length_s is None and container.duration:
         length_s = container.duration / MICROSECONDS
     if length_s is not None and "matroska" in container.format.name:
-        length_s -= float((stream.start_time or 0) * time_base)  # counted from zero there
+        length_s -= float(
+            (stream.start_time or 0) * time_base
+        )  # Matroska counts it from 0, not from the start
     return length_s
 
 
@@ -223,7 +224,7 @@ def _merge_colour_tags(frame: VideoFrame, stream: VideoStream | None) -> Colour:
     if stream is None:
         return colour
     untagged = Colour()
-    context = stream.codec_context
+    context = stream.codec_context  # FFmpeg puts the container's tags there
     return Colour(
         colour.matrix if colour.matrix != untagged.matrix else context.colorspace,
         colour.range or context.color_range,
@@ -251,7 +252,7 @@ def _name_side_data(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, .
 
 
 def _find_ignored_alpha(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
-    """VP8 and VP9 store alpha beside the frames, where FFmpeg's own decoders ignore it."""
+    """Name the alpha that VP8 and VP9 store beside the frames: FFmpeg's decoders ignore it."""
     marked = stream.metadata.get("alpha_mode") == "1"
     return ("transparency",) if marked and not working_format(first.format.name).alpha else ()
 
@@ -265,15 +266,15 @@ def _orientation(
         return _nearest_quarter(-frame.rotation), False, None  # PyAV counts counter-clockwise
     matrix = tuple(int(value) for value in np.frombuffer(raw, "<i4"))
     # The stored frame's step to the right maps to (across, down). A negative determinant mirrors.
-    across, down = matrix[0], matrix[1]
+    across, down = matrix[:2]
     flip = across * matrix[4] - down * matrix[3] < 0
-    turn = math.degrees(math.atan2(down, -across if flip else across))
-    return _nearest_quarter(turn), flip, matrix
+    degrees = math.degrees(math.atan2(down, -across if flip else across))
+    return _nearest_quarter(degrees), flip, matrix
 
 
 def _nearest_quarter(degrees: float) -> Literal[0, 90, 180, 270]:
-    turns: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
-    return turns[round(degrees / QUARTER_TURN_DEG) % len(turns)]
+    quarters: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
+    return quarters[round(degrees / 90) % len(quarters)]
 
 
 def _chapters(container: InputContainer) -> list[Chapter]:

@@ -151,7 +151,7 @@ class Journal:
             frames = sum(segment["frames"] for segment in found["segments"])
             raise OutputError(
                 f"{self._target}: an interrupted run left {frames} finished frames beside it; "
-                f"go on by resuming, or allow to overwrite it"
+                f"resume the run, or allow overwriting"
             )
         self.manifest = found["told"]
         self._check_manifest(manifest)
@@ -170,7 +170,7 @@ class Journal:
                 raise OutputError(
                     f"{self._target}: the interrupted run had another {name} "
                     f"({_abbreviate(before)}, not {_abbreviate(value)}); repeat its command, "
-                    f"or allow to overwrite it"
+                    f"or allow overwriting"
                 )
 
     def _load(self) -> dict[str, Any] | None:

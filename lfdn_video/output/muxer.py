@@ -179,7 +179,7 @@ class Muxer:
         except ValueError as error:
             raise OptionError(
                 f"{self._target}: {self._container_name} cannot hold {encoder.codec.name}; "
-                f"choose another codec, or another ending"
+                f"choose another codec, or another extension"
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
@@ -232,7 +232,7 @@ class Muxer:
             counts = f"{found} of {self.muxed_frames}"
             raise OutputError(
                 f"{self._target}: only {counts} frames were found when it was read again; "
-                "try another ending"
+                "try another extension"
             )
 
     def _collect_warnings(self) -> None:

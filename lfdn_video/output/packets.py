@@ -103,10 +103,10 @@ def read_packets(path: Path, time_base: Fraction) -> Generator[Packet[Stream]]:
     """
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise OutputError(f"{path}: is no file of packets; begin again")
+            raise OutputError(f"{path}: is not a packet file; start over")
         while header := file.read(RECORD.size):
             if len(header) < RECORD.size:
-                raise OutputError(f"{path}: is cut short; begin again")
+                raise OutputError(f"{path}: is truncated; start over")
             pts, dts, duration, size, flags = RECORD.unpack(header)
             packet = Packet(file.read(size))
             packet.pts = pts

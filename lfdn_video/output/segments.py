@@ -30,7 +30,8 @@ SEGMENT_FRAMES = 250
 
 
 class SegmentEncoder:
-    """Encodes frames into the segments of a journal: `encode`, `finish_segment`, then `join_packets`."""
+    """Encodes frames into the segments of a journal: `encode`, `finish_segment`, then
+    `join_packets`."""
 
     def __init__(self, journal: Journal, encoder: Encoder, *, rate: Fraction) -> None:
         self._journal = journal

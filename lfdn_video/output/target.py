@@ -58,7 +58,7 @@ def refuse_existing(target: Path, choose: str = "another name") -> NoReturn:
         target: the existing file.
         choose: what the user can choose instead.
     """
-    raise OutputError(f"{target}: exists already; choose {choose} or allow to overwrite it")
+    raise OutputError(f"{target}: exists already; choose {choose} or allow overwriting")
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def _rename(temporary: Path, target: Path, *, overwrite: bool) -> None:
         else:
             _rename_unless_exists(temporary, target)
     except FileExistsError as error:
-        raise OutputError(f"{target}: appeared meanwhile; choose another name") from error
+        raise OutputError(f"{target}: was created meanwhile; choose another name") from error
     except OSError as error:
         raise OutputError(f"{target}: cannot be put in place: {error.strerror}") from error
 

@@ -256,7 +256,7 @@ def _find_container(target: Path) -> str:
         container = av.open(target.name, "w").format.name
     except ValueError as error:
         raise OutputError(
-            f"{target}: FFmpeg writes no video of this kind; end the name in .mp4 or .mkv"
+            f"{target}: FFmpeg has no video format for this extension; end the name in .mp4 or .mkv"
         ) from error
     if container not in CONTAINERS:
         raise OutputError(

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfdn_video.inference.runner import Job, Pending, Runner, RunnerWrapper
+from lfdn_video.inference.runner import Future, Job, Runner, RunnerWrapper
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -42,7 +42,7 @@ class ScaledRunner(RunnerWrapper):
         """0, for the same reason."""
         return 0
 
-    def submit(self, job: Job[T]) -> Pending[T]:
+    def submit(self, job: Job[T]) -> Future[T]:
         height = max(MIN_SIDE_PX, round(job.height * self.scale))
         width = max(MIN_SIDE_PX, round(job.width * self.scale))
         if self.scale >= 1 or [height, width] >= [job.height, job.width]:

@@ -61,7 +61,7 @@ def test_the_batch_is_halved_first(in_flight: int, caplog: pytest.LogCaptureFixt
     assert max(shape[0] for shape in runner.batches) == 2
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said == [
-        f"fake: out of memory (residual); going on with at most {count} tiles at a time"
+        f"fake: out of memory (residual); continuing with at most {count} tiles at a time"
         for count in (4, 2)
     ]
 
@@ -85,7 +85,7 @@ def test_the_runner_steps_down_last_and_tiles_and_batches_begin_anew(
     runner = FakeRunner(batch=2, steps_down=steps.copy())
     runner.short_of_memory = lambda what, _: what == "residual" and bool(runner.steps_down)
     assert _same(_restored(frames, runner), frames)
-    said = [record.getMessage().partition("going on ")[2] for record in caplog.records]
+    said = [record.getMessage().partition("continuing ")[2] for record in caplog.records]
     smaller = [
         "with at most 1 tiles at a time",
         "in tiles of at most 320 px",
@@ -173,7 +173,7 @@ def test_a_run_goes_on_when_the_engine_falls_back_to_the_cpu(
         engine._runner = CudaRunner(network, torch.device("cpu"))
         assert _same(list(restore_frames(frames, PlaneConverter(SMALL), engine)), frames)
         assert isinstance(engine._runner, CpuRunner)
-    said = [record.getMessage().partition("going on ")[2] for record in caplog.records]
+    said = [record.getMessage().partition("continuing ")[2] for record in caplog.records]
     assert [text for text in said if text] == [
         *(f"with at most {count} tiles at a time" for count in (4, 2, 1)),
         "in float16",

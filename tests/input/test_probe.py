@@ -123,5 +123,5 @@ def test_file_truncated_before_its_first_frame_is_refused(
     tmp_path: Path, ending: str, share: float
 ) -> None:
     clip = Clip(codec="libx264").make(tmp_path / f"clip.{ending}")
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         probe_video(truncate(clip, share))

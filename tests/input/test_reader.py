@@ -150,7 +150,7 @@ def test_reader_warns_of_a_truncated_file(tmp_path: Path) -> None:
     path = Clip(codec="libx264", pts=range(50)).make(tmp_path / "clip.mkv")
     with Reader(truncate(path, 0.5)) as reader:
         list(reader.frames())
-    assert "was it cut short?" in reader.warnings[-1]
+    assert "is it truncated?" in reader.warnings[-1]
 
 
 def make_recordings(tmp_path: Path, *counts: int) -> list[Path]:

@@ -82,7 +82,7 @@ def test_resumed_run_gives_the_frames_and_audio_of_an_uninterrupted_one(
     with pytest.raises(NetworkFailureError) as failed:
         run(target, fail=fail)
     kept = fail // 13 * 13
-    assert failed.value.__notes__ == [f"{kept} frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == [f"{kept} frames are kept; resume the run"]
     assert not target.exists()
     summary = run(target, RESUME)
     run(straight)
@@ -240,7 +240,7 @@ def test_full_disk_costs_no_finished_frame(tmp_path: Path, disk: Path, share: fl
     told = json.loads((kept.folder / "journal.json").read_text())
     finished = sum(segment["frames"] for segment in told["segments"])
     assert finished >= (13 if share < 1 else 60)
-    assert failed.value.__notes__ == [f"{finished} frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == [f"{finished} frames are kept; resume the run"]
     assert not target.exists()
     (disk / "filler").unlink()
     run(target, RESUME)

@@ -85,7 +85,7 @@ def test_file_that_appeared_in_the_meantime_is_not_replaced(tmp_path: Path) -> N
     target = tmp_path / "out.mp4"
     temporary = create_temporary(target)
     target.write_bytes(b"theirs")
-    with pytest.raises(OutputError, match="appeared meanwhile"):
+    with pytest.raises(OutputError, match="was created meanwhile"):
         rename_into_place({target: temporary}, overwrite=False)
     assert target.read_bytes() == b"theirs"
 
@@ -130,7 +130,7 @@ def test_interruption_during_renaming_comes_too_late(
 def test_several_files_are_renamed_all_or_none(tmp_path: Path) -> None:
     files = several(tmp_path, 3)
     (tmp_path / "1.png").write_text("theirs")
-    with pytest.raises(OutputError, match=r"1\.png: appeared meanwhile"):
+    with pytest.raises(OutputError, match=r"1\.png: was created meanwhile"):
         rename_into_place(files, overwrite=False)
     for temporary in files.values():
         remove_temporary(temporary)

@@ -318,8 +318,8 @@ def test_full_disk_is_reported_in_ffmpegs_words_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("out.xyz", FAST, "FFmpeg writes no video of this kind"),
-        ("out", FAST, "FFmpeg writes no video of this kind"),
+        ("out.xyz", FAST, "FFmpeg has no video format for this extension"),
+        ("out", FAST, "FFmpeg has no video format for this extension"),
         ("out.m3u8", FAST, "hls does not make one file that plays"),
         ("out.mpd", FAST, "dash does not make one file that plays"),
         ("out_%d.ppm", FAST, "image2 does not make one file that plays"),

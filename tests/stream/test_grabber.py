@@ -103,4 +103,4 @@ def test_opencv_reads_a_camera_that_ffmpeg_cannot_open(
     messages: list[Any] = []
     grabber.grab(wire.CaptureRequest(source=source), messages.append)
     assert [p.frame.format.name for p in frames_in(messages)] == ["gbrp"] * 5
-    assert "gives no frames any more" in messages[-1].error
+    assert "delivers no more frames" in messages[-1].error

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lfdn_video.errors import DeviceMemoryError
 from lfdn_video.inference.engine import Engine
-from lfdn_video.inference.runner import Deferred, Job
+from lfdn_video.inference.runner import DeferredFuture, Job
 from lfdn_video.media import Colour, Frame, PixelFormat, Plane, VideoInfo
 
 T = TypeVar("T")
@@ -76,18 +76,18 @@ class FakeRunner:
         self._allocate("upload", planes)
         return tuple(torch.from_numpy(plane) for plane in planes)
 
-    def submit(self, job: Job[T]) -> Deferred[T]:
+    def submit(self, job: Job[T]) -> DeferredFuture[T]:
         with self.compute_context():
             batch = job.make_batch()
         assert batch.shape[2:] == (job.height, job.width)
         self._allocate("residual", [batch])
         self.batches.append(tuple(batch.shape))
         residual = self.network(batch) - batch
-        return Deferred(lambda: self._consume(job, residual))
+        return DeferredFuture(lambda: self._consume(job, residual))
 
-    def download(self, planes: tuple[Tensor, ...]) -> Deferred[tuple[Plane, ...]]:
+    def download(self, planes: tuple[Tensor, ...]) -> DeferredFuture[tuple[Plane, ...]]:
         self._allocate("download", planes)
-        return Deferred(lambda: self._arrive(planes))
+        return DeferredFuture(lambda: self._arrive(planes))
 
     @contextmanager
     def compute_context(self) -> Generator[None]:

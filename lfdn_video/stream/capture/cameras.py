@@ -84,7 +84,7 @@ def read_opencv_frames(camera: str) -> Generator[VideoFrame]:
         Frames in `bgr24`, without timestamps, as they come.
 
     Raises:
-        InputError: the camera cannot be opened, or gives no frames any more.
+        InputError: the camera cannot be opened, or delivers no more frames.
     """
     capture = cv2.VideoCapture(int(camera) if camera.isdecimal() else camera)
     try:
@@ -93,7 +93,7 @@ def read_opencv_frames(camera: str) -> Generator[VideoFrame]:
         while True:
             is_read, image = capture.read()
             if not is_read:
-                raise InputError(f"camera {camera}: gives no frames any more; is it plugged in?")
+                raise InputError(f"camera {camera}: delivers no more frames; is it plugged in?")
             yield VideoFrame.from_ndarray(image.astype(np.uint8, copy=False), format="bgr24")
     finally:
         capture.release()

@@ -97,7 +97,7 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
         else:
             with closing(container):
                 _ContainerGrabber(container, request, send, LivePace()).send_all()
-            raise InputError(f"{request.source}: gives no frames any more; is it plugged in?")
+            raise InputError(f"{request.source}: delivers no more frames; is it plugged in?")
     try:
         sender = _FrameSender(send)
         with closing(read_opencv_frames(camera)) as frames:

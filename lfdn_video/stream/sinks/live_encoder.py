@@ -86,5 +86,5 @@ def check_encoding(options: EncodeOptions, muxer: str) -> None:
             encoder.configure(stream.codec_context, rate=IMAGE_RATE)
     except ValueError as error:
         raise OptionError(
-            f"{muxer} cannot hold {encoder.codec.name}; choose another codec, or another ending"
+            f"{muxer} cannot hold {encoder.codec.name}; choose another codec, or another extension"
         ) from error

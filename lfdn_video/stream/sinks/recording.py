@@ -155,9 +155,7 @@ class Recording:
         if path.is_dir():
             raise OutputError(f"{path}: is a folder; give the name of a file")
         if "%" not in self._pattern and os.path.lexists(path) and not self._encode.overwrite:
-            raise OutputError(
-                f"{path}: exists already; choose another name or allow to overwrite it"
-            )
+            raise OutputError(f"{path}: exists already; choose another name or allow overwriting")
         check_encoding(self._encode, MUXER_BY_SUFFIX[path.suffix.lower()])
 
     def _rotation_number(self, captured_at: float) -> int:
