@@ -292,7 +292,7 @@ def _summarize(
 
 def _skip_frames(count: int, frames: Generator[Frame]) -> Generator[Frame]:
     """Decode the first `count` frames, which an earlier run finished, and yield the others."""
-    # Decoded, not seeked past: only counting finds the place in every container.
+    # Decoded, not seeked: counting frames works in every container.
     with closing(frames):
         for _ in range(count):
             next(frames, None)

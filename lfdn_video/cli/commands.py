@@ -38,7 +38,7 @@ TARGET_SUFFIXES = {
     "rain": "rainy",
     "blur": "blurred",
 }
-"""What a task adds to the name of its source."""
+"""Suffix of a target's default name, by task."""
 
 TRACE = click.option(
     "--trace",
@@ -75,29 +75,30 @@ DEGRADATION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a source becomes a target, whatever is done to its frames."""
+    """Options of every run from a source to a target."""
 
     output: str | None = None
     """The target; None: `default_target` names it."""
     deinterlace: bool = False
+    """Deinterlace the source first."""
     span: SpanOptions = field(default_factory=SpanOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions(RunOptions):
-    """How a source is restored."""
+    """Options of a restoration."""
 
     weights: Path | None = None
     """Weights file; None: the packaged weights of the task."""
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     trace: Path | None = None
-    """Where to write a timeline; None: nowhere."""
+    """File for a timeline; None: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradationOptions:
-    """How rain or blur is drawn; see `lfdn_video.inference.degradation.make_degrading_engine`."""
+    """Options of rain and blur; see `inference.degradation.make_degrading_engine`."""
 
     seed: int = 1
     density: float = 1.0
@@ -158,8 +159,8 @@ def degrade(
 ) -> None:
     """Add synthetic rain or motion blur to INPUT, to test a restoration.
 
-    Drops fall consistently from frame to frame. Blur follows the motion in the video and the shake
-    of a hand-held camera. INPUT is a video or a folder of consecutive frames.
+    Drops fall consistently from frame to frame. Blur follows the motion in the video and a
+    simulated hand-held camera. INPUT is a video or a folder of consecutive frames.
     """
     target = _start_run(kind, source, options, reporter)
     from lfdn_video.inference.degradation import WHOLE_FRAMES, make_degrading_engine
@@ -242,7 +243,7 @@ main.add_command(live)
 
 
 def default_target(source: str, task: str) -> str:
-    """Name the target of a source for which no `--output` was given.
+    """Choose the target's name if no `--output` was given.
 
     `clip.mp4` becomes `clip.derained.mp4`, a folder `frames` becomes `frames-derained`.
 

@@ -1,4 +1,4 @@
-"""The options that commands share, and how a command receives them: as typed values.
+"""Options that commands share, and the decorators that pass them to commands as typed values.
 
     @add_options(*SPAN, *ENCODER)
     @pass_options
@@ -143,19 +143,21 @@ VERBOSE = click.option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
-    """What a command prints while it runs."""
+    """Options of a command's own output."""
 
     as_json: bool = False
     """JSON on stdout: events if the command reports progress, else one document."""
     quiet: bool = False
+    """Errors only."""
     verbose: bool = False
+    """Details, and tracebacks of errors."""
 
 
 def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Add options to a command; `--help` lists them in this order."""
+    """Return a decorator that adds options to a command; `--help` keeps their order."""
 
     def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
+        for option in reversed(options):  # decorators apply from the bottom up
             command = option(command)
         return command
 
@@ -194,14 +196,15 @@ def options_from(kind: "type[_Options]", values: Mapping[str, Any]) -> "_Options
     """Make a dataclass from the options that are named like its fields.
 
     Args:
-        kind: a dataclass, all of whose fields have defaults. Fields that are dataclasses
-            themselves are made in the same way.
+        kind: a dataclass whose fields all have defaults. Nested dataclasses are made in the
+            same way.
         values: the parameters of a command, by name. Where one is None or missing, the field
             keeps its default.
 
     Raises:
         OptionError: the dataclass refuses a value.
     """
+    # None counts as "not given": the default of an option belongs to the dataclass alone.
     given: dict[str, Any] = {}
     for each in fields(kind):
         if _is_group(each.type):
@@ -212,7 +215,7 @@ def options_from(kind: "type[_Options]", values: Mapping[str, Any]) -> "_Options
 
 
 def option_names(kind: "type[DataclassInstance]") -> set[str]:
-    """The names of all options that `options_from` reads for a dataclass."""
+    """Return the names of all options that `options_from` reads for a dataclass."""
     names: set[str] = set()
     for each in fields(kind):
         if _is_group(each.type):
@@ -226,13 +229,13 @@ def option_names(kind: "type[DataclassInstance]") -> set[str]:
 def open_reporter(
     ctx: click.Context, report: ReportOptions, *, events: bool
 ) -> Generator["Reporter"]:
-    """Open the reporter of a command, and keep it where the handler of errors finds it.
+    """Open the reporter of a command, and store it in the context for the error handler.
 
     Args:
         ctx: the context of the command.
-        report: what the user asked for.
-        events: whether `--json` means events; otherwise it means a document, which the command
-            prints by itself, and the reporter prints text.
+        report: options of the output.
+        events: True if `--json` means events. Otherwise it means a document, which the command
+            prints itself, and the reporter prints text.
     """
     from lfdn_video.cli.reporters import choose_reporter
 

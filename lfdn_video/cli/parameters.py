@@ -1,6 +1,6 @@
 """Types of single command line values: times, intervals, frame rates, NAME=VALUE.
 
-The options that have these types are in `options.py` and `live.py`.
+`options.py` and `live.py` use them.
 """
 
 import re

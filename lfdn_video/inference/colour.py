@@ -130,7 +130,7 @@ class PlaneConverter:
         pb, pr = self._upsample_chroma(chroma)[:, :height, :width]
         to_red = 2 * (1 - self._kr)
         to_blue = 2 * (1 - self._kb)
-        # Written into one tensor in place: on a CPU, memory traffic costs more than arithmetic.
+        # In place, without temporary planes.
         rgb = luma.new_empty(3, height, width)
         torch.add(luma, pr, alpha=to_red, out=rgb[0])
         torch.add(luma, pr, alpha=-self._kr * to_red / self._kg, out=rgb[1])
@@ -182,7 +182,6 @@ class PlaneConverter:
         padded = F.pad(rows[None], (across - 1, missing, 0, 0), mode="replicate")[0]
         width = padded.shape[2] // across
         total = rows.new_zeros(*rows.shape[:2], width)
-        # Strided slices instead of a convolution, which would be slower for so few taps.
         for start in range(2 * across - 1):
             column = padded[..., start::across][..., :width]
             total.add_(column, alpha=(across - abs(start + 1 - across)) / across**2)

@@ -62,7 +62,7 @@ class CpuRunner(DeviceRunner):
     def step_down(self) -> str | None:
         if self._lanes is None or self._lanes.limit == 1:
             return None
-        # Frames in flight multiply the memory, so one lane is the first thing to try.
+        # Every lane holds a frame's activations, so a single one needs the least.
         self._lanes.limit = 1
         return "one at a time"
 

@@ -203,7 +203,7 @@ class _SpanReader:
         """Return a pts behind the keyframe to start decoding at; None: the start of the file."""
         if self._start_pts is None:
             return None
-        # Demuxers seek by dts, which lag behind the pts by the reordering depth.
+        # Many demuxers seek by dts, which lag behind the pts by the reordering depth.
         seek_pts = self._start_pts - REORDER_FRAMES * self._timing.frame_ticks
         return seek_pts if seek_pts > self._info.start_pts else None
 
@@ -229,7 +229,7 @@ class _SpanReader:
         if not self._has_reached_span(raw_pts):
             return
         if self._frames_to_skip:
-            # The fast pass yielded this frame, and any repeats before it: `lost` is dropped too.
+            # The fast pass handled this frame, and whatever came before it.
             self._frames_to_skip -= 1
             return
         yield from self._repeat_for_lost(lost)

@@ -3,8 +3,8 @@
     frames ─ a fresh encoder every SEGMENT_FRAMES ─▶ 00000.packets, 00001.packets, ... ─▶ target
 
 Every segment begins with a keyframe, its packets carry their final times, and it is entered in the
-journal once it is on the disk. So whatever ends a run, the next one goes on after the last entry
-and produces the frames that a run without interruption produces.
+journal once it is on the disk. So however a run ends, the next one resumes after the last entry and
+produces the same frames as a run without interruption.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lfdn_video.output.journal import Journal, Segment
 from lfdn_video.output.packets import PacketWriter, read_packets
 
 SEGMENT_FRAMES = 250
-"""x264's longest distance between two keyframes, so that segments cost no quality."""
+"""x264's maximum keyframe interval, so that segments cost no compression."""
 
 
 class SegmentEncoder:
@@ -39,8 +39,8 @@ class SegmentEncoder:
         self._rate = rate
         self._open: _OpenSegment | None = None
         self.flags = 0
-        """Flags of the target's encoder, to be set before the first frame: they tell whether codec
-        headers go into the packets or into the container."""
+        """Flags of the target's encoder; set them before the first frame. They decide whether codec
+        headers go into the packets or the container."""
 
     def encode(self, video: VideoFrame) -> None:
         """Encode the next frame.
@@ -67,7 +67,7 @@ class SegmentEncoder:
             self._journal.append_segment(segment)
 
     def discard(self) -> None:
-        """Give up the open segment, if there is one."""
+        """Discard the open segment, if there is one."""
         if self._open is not None:
             self._open.writer.discard()
             self._open = None
@@ -76,7 +76,7 @@ class SegmentEncoder:
         """Read back all segments.
 
         Args:
-            stream: the target's stream that the packets are to belong to.
+            stream: the target's stream, which the packets are assigned to.
 
         Yields:
             All packets in decoding order. Close the generator when leaving it early.
@@ -90,9 +90,9 @@ class SegmentEncoder:
             with closing(read_packets(path, self._encoder.time_base)) as packets:
                 for packet in packets:
                     assert packet.dts is not None
-                    # An encoder finds a segment's first dts by counting back from its first pts, in
-                    # steps that it takes from its own frames. Where the frame rate varies, that may
-                    # fall a little before the last dts of the segment before.
+                    # An encoder extrapolates a segment's first dts backwards from its first pts.
+                    # With a variable frame rate, it may fall slightly before the last dts of the
+                    # previous segment.
                     if last_dts is not None:
                         packet.dts = max(packet.dts, last_dts + 1)
                     last_dts = packet.dts

@@ -1,4 +1,4 @@
-"""Text subtitles re-encoded for a container that takes text, but not the source's kind of it."""
+"""Re-encodes text subtitles for containers that need another text format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT_SUBTITLES = {
     "matroska": "subrip",
     "webm": "webvtt",
 }
-"""FFmpeg's name of the text subtitles that a container takes, by FFmpeg's name of its muxer."""
+"""Text subtitle codec of each container, by FFmpeg's names of codec and muxer."""
 
 
 def is_text_subtitle(stream: Stream) -> bool:
@@ -57,7 +57,7 @@ def reencode_subtitle(
         target: the stream that `add_reencoded_subtitle` made for it.
 
     Returns:
-        A packet with the same text and time, of no stream yet; None if there is no text in it.
+        A packet with the same text and time, without a stream; None if it has no text.
 
     Raises:
         FFmpegError: the text is corrupt.

@@ -1,8 +1,8 @@
-"""The network on a smaller frame: it works less, and the whole frame keeps its detail.
+"""Runs the network on a smaller frame, at a lower cost, while the frame keeps its detail.
 
-The network's input is shrunk, and its residual is enlarged again and added to the decoded frame at
-full size. So a smaller scale costs the finest of the restoration, and nothing of the frame.
-`adaptation.py` decides on the scale.
+The network's input is scaled down; its residual is scaled up again and added to the decoded frame
+at full size. A smaller scale costs fine detail of the restoration, but none of the frame.
+`adaptation.py` chooses the scale.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MIN_SIDE_PX = 16
 
 
 class ScaledRunner(RunnerWrapper):
-    """Another runner at `scale`, which may change from frame to frame; one frame at a time.
+    """Wraps a runner and runs it at `scale`, which may change between frames; one frame at a time.
 
     Args:
         runner: runs the network on the smaller frames.
@@ -34,7 +34,7 @@ class ScaledRunner(RunnerWrapper):
 
     @property
     def max_batches_in_flight(self) -> int:
-        """0, as a frame left in flight would be shown only when the next one comes."""
+        """0: a frame left in flight would be shown only when the next one arrives."""
         return 0
 
     @property
@@ -52,7 +52,7 @@ class ScaledRunner(RunnerWrapper):
 
 @dataclass(frozen=True, slots=True)
 class _ScaledJob(Generic[T_co]):
-    """A `Job` whose batch is shrunk to `height` × `width` px, and its residual enlarged again."""
+    """A `Job` with its batch scaled down to `height` × `width` px and its residual scaled up again."""
 
     job: Job[T_co]
     height: int

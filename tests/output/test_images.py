@@ -240,7 +240,7 @@ def test_warning_is_given_once_for_all_images(tmp_path: Path) -> None:
     warnings = copy(Clip().make(tmp_path / "in.mkv"), tmp_path / "out_%d.png")
     assert warnings == [
         f"{tmp_path}/out_%d.png: timestamps are not kept in images",
-        f"{tmp_path}/out_1.png: png gets rgb24 made from yuv420p",
+        f"{tmp_path}/out_1.png: frames are converted from yuv420p to rgb24 for png",
     ]
 
 

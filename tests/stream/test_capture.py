@@ -140,4 +140,4 @@ def test_a_killed_grabber_is_started_again(state_log: StateLog) -> None:
         source._grabber.kill()
         wait_until(lambda: source.counts.reconnects == 1, "a reconnect")
     assert state_log.states[:3] == ["live", "reconnecting", "live"]
-    assert "ended by itself" in state_log.messages[1]
+    assert "exited unexpectedly" in state_log.messages[1]

@@ -137,7 +137,7 @@ def test_on_file_is_called_for_every_file_and_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("out.avi", {}, "is not a file to record to; use one of .mkv"),
+        ("out.avi", {}, "has no extension to record to; use one of .mkv"),
         ("missing/out.mkv", {}, "does not exist"),
         ("out.mkv", {"codec": "nonsense"}, "is no encoder"),
         ("out.webm", {"codec": "libx264"}, "cannot hold libx264"),

@@ -1,9 +1,8 @@
 """The grabber process: reads a live source and sends its frames to the parent.
 
-A process of its own, since it can be killed whatever it is stuck in or has done: a read that hangs
-in FFmpeg, a driver or a name server, a leak at every reconnect, a decoder that crashes on what the
-network brought. The parent says what to read (`wire.CaptureRequest`); `capture.py` starts the
-process and watches over it.
+It is a process, because a process can be killed in any state: when a read hangs in FFmpeg, a driver
+or a name server, when a reconnect leaks, or when a decoder crashes on data from the network. The
+parent sends the request (`wire.CaptureRequest`); `capture.py` starts and supervises the process.
 
     video   sources.py or cameras.py -> packets -> decoder -> pacing.py -> frames -> parent
     audio   sources.py -> packets -> pacing.py -> audio.py -> packets -> parent
@@ -43,13 +42,13 @@ from lfdn_video.stream.capture.sources import is_finite, open_container
 from lfdn_video.stream.child import connect_to_parent
 
 MAX_CORRUPT_PACKETS = 250
-"""After this many corrupt packets in a row the source is opened again."""
+"""Consecutive corrupt packets after which the source is reopened."""
 
 Send = Callable[[object], None]
 
 
 def main() -> None:
-    """Serve the one request of the parent."""
+    """Serve the parent's only request."""
     with connect_to_parent() as parent:
         request = parent.receive()
         parent.exit_with_parent()
@@ -60,9 +59,9 @@ def grab(request: wire.CaptureRequest, send: Send) -> None:
     """Read a source to its end.
 
     Args:
-        request: the source, and how to read it.
-        send: takes messages of `wire.py`: frames, audio and notes as they come, then one `Ended`.
-            What goes wrong with the source is told there, not raised.
+        request: the source and its options.
+        send: sends a message of `wire.py`: frames, audio and notes in real time, then one `Ended`,
+            which reports errors of the source; they are not raised.
 
     Raises:
         OSError: raised by `send`.
@@ -137,7 +136,7 @@ class _ContainerGrabber:
         self._send = send
         self._name = Path(mask_secrets(request.source.address))
         self._video = find_main_stream(container, self._name)
-        self._video.thread_type = ThreadType.SLICE  # frame threads would hold frames back
+        self._video.thread_type = ThreadType.SLICE  # frame threads would delay frames
         self._video.codec_context.options = decoding_limits()
         self._sender = _FrameSender(send)
         self._audio = forward_audio(container, send) if request.audio else None
@@ -146,7 +145,7 @@ class _ContainerGrabber:
             if stream not in self._wanted:
                 stream.discard = Discard.all
         self._corrupt_in_a_row = 0
-        # A file that is held back by its pace has no backlog, and HTTP may bring seconds at once.
+        # A paced file has no backlog, and HTTP may deliver seconds of video at once.
         is_steady = isinstance(pace, LivePace) and not request.source.scheme.startswith("http")
         self._backlog = Backlog() if is_steady else None
 
@@ -155,7 +154,7 @@ class _ContainerGrabber:
         return self._sender.count
 
     def send_all(self) -> None:
-        """Send everything to the end. Raises InputError or FFmpegError if that comes early."""
+        """Send all frames and audio. Raises InputError or FFmpegError if reading fails."""
         for packet in self._demux_packets():
             if self._audio is not None and packet.stream == self._audio.stream:
                 self._pace.wait_until(packet_time_s(packet))
@@ -205,11 +204,11 @@ class _ContainerGrabber:
         if piles_up != before:
             self._video.codec_context.skip_frame = "NONKEY" if piles_up else "DEFAULT"
         if piles_up and not before:
-            self._send(wire.Note("comes faster than it can be decoded; only keyframes are shown"))
+            self._send(wire.Note("arrives faster than it can be decoded; only keyframes are shown"))
 
 
 class _FrameSender:
-    """Sends decoded frames with their `info`, which is read again only when it may have changed."""
+    """Sends decoded frames with their `info`, which is probed again only if it may have changed."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -1,13 +1,13 @@
-"""Real time for sources that have none of their own: a file is read as if it were live."""
+"""Plays sources without a pace of their own, such as files, in real time."""
 
 import time
 from typing import Protocol
 
 MAX_GAP_S = 5.0
-"""A larger step between two timestamps is a discontinuity: the clock starts anew there."""
+"""A larger step between timestamps, in seconds, is a discontinuity, which resets the clock."""
 
 MAX_LATENESS_S = 0.5
-"""A frame later than this delays all later ones, instead of making them come in a burst."""
+"""A frame later than this, in seconds, delays all later ones instead of letting them burst."""
 
 
 class Pace(Protocol):
@@ -17,18 +17,18 @@ class Pace(Protocol):
         """Wait until a timestamp of the source is due.
 
         Args:
-            time_s: the timestamp in seconds; None if unknown, then nothing waits.
+            time_s: the timestamp in seconds; None, if unknown, does not wait.
 
         Returns:
-            The time now by `time.monotonic`; None if nothing was to be waited for.
+            The current time by `time.monotonic`; None if this pace never waits.
         """
 
     def restart(self) -> None:
-        """Start the clock anew at the next timestamp, as when a file is played again."""
+        """Reset the clock at the next timestamp, as when a file is played again."""
 
 
 class LivePace:
-    """For live sources, which have a pace of their own: nothing waits."""
+    """For live sources, which have a pace of their own: never waits."""
 
     def wait_until(self, time_s: float | None) -> float | None:  # noqa: ARG002
         return None

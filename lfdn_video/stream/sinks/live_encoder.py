@@ -1,7 +1,7 @@
 """Encoders for live frames: fast enough for a camera, and without delay.
 
-Nothing is known of the frames that follow, so each one must leave the encoder at once. The encoder
-itself is `output/encoder.py`; this chooses its codec, options and pixel format.
+A frame must leave the encoder before the next one arrives. `output/encoder.py` is the encoder; this
+module chooses its codec, options and pixel format.
 """
 
 import io
@@ -18,7 +18,7 @@ from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, Enco
 from lfdn_video.output.encoder import Encoder, find_codec
 
 MILLISECOND = Fraction(1, 1000)
-"""Time base of what is written: Matroska and FLV have no finer one."""
+"""Time base of the packets: Matroska and FLV have no finer one."""
 
 LOW_LATENCY_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "libx264": {
@@ -48,7 +48,7 @@ def make_live_encoder(frames: FrameFormat, options: EncodeOptions, muxer: str) -
 
     Args:
         frames: how the frames to be encoded are stored.
-        options: what the user chose; the rest is chosen for low latency.
+        options: the user's choice; the rest is chosen for low latency.
         muxer: FFmpeg's name of the container's format, which decides the default codec.
 
     Raises:
@@ -69,10 +69,10 @@ def make_live_encoder(frames: FrameFormat, options: EncodeOptions, muxer: str) -
 
 
 def check_encoding(options: EncodeOptions, muxer: str) -> None:
-    """Check, before there are frames, that the options can be used with a container.
+    """Check, before the first frame, that a container accepts the encoding.
 
     Args:
-        options: what the user chose.
+        options: the user's choice.
         muxer: FFmpeg's name of the container's format.
 
     Raises:

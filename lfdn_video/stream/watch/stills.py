@@ -1,4 +1,4 @@
-"""One frame of a live session as a file: JPEG for streaming, PNG snapshots and their names.
+"""Encodes frames of a live session as files: JPEG for streaming, PNG for snapshots.
 
 `feed.py` and `web_app.py` send the bytes, `preview.py` saves them.
 """
@@ -18,7 +18,7 @@ from lfdn_video.stream.board import View
 
 JPEG_QUALITY = 82
 MAX_JPEG_WIDTH_PX = 1920
-"""JPEGs are scaled down to this width; snapshots keep the full size."""
+"""JPEGs are scaled down to this width in px; snapshots keep the full size."""
 PNG_COMPRESSION = 3
 """Of 9. A 1080p snapshot takes a fifth of a second."""
 
@@ -56,7 +56,7 @@ def snapshot_name(view: View, side: Side, task: str) -> str:
 
 
 def save_new(path: Path, content: bytes) -> Path:
-    """Write a new file, with a number behind its name if the name is taken.
+    """Write a new file, with a number appended if the name is taken.
 
     Returns:
         The path that was written.
@@ -72,7 +72,7 @@ def save_new(path: Path, content: bytes) -> Path:
 
 
 def _generate_names(path: Path) -> Iterator[Path]:
-    """Yield the path, then the same with -2, -3 ... behind its stem."""
+    """Yield the path, then the path with -2, -3 ... appended to its stem."""
     yield path
     for number in count(2):
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")

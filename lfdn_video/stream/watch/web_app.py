@@ -1,4 +1,4 @@
-"""The server behind the page of a live session: its routes, in one event loop of aiohttp.
+"""The server of the live page: its routes, in an event loop of aiohttp.
 
     /              the page (`page/`); /page.css, /page.js, /icon.svg
     /live          WebSocket: frames and status, see `web_viewer.py`
@@ -7,8 +7,8 @@
     /healthz       200 while the session is live, 503 otherwise
     /metrics       for Prometheus
 
-`web_access.py` checks every request, frames come from `feed.py`. `web.py` chooses address and
-thread; it also imports this module, as aiohttp belongs to an extra.
+`web_access.py` checks every request; frames come from `feed.py`. `web.py` starts the server, and
+imports this module late, since aiohttp belongs to an extra.
 """
 
 import asyncio
@@ -80,8 +80,8 @@ async def serve_until_stopped(
         board: the session to show.
         guard: the rules for access.
         listening: a listening socket; the caller closes it.
-        started: called when requests are answered, with a function that stops the server; it may
-            be called from any thread.
+        started: called once the server accepts requests, with a function that stops it from any
+            thread.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -101,7 +101,7 @@ async def serve_until_stopped(
 
 
 class _Site:
-    """The routes and what they share."""
+    """The routes and their shared state."""
 
     def __init__(self, feed: Feed, guard: Guard, port: int) -> None:
         self._feed = feed
