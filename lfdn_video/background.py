@@ -138,7 +138,7 @@ def prefetch(
         consumer_clock: clock of the consuming stage; it counts the waiting for items.
 
     Returns:
-        A generator of the same items in the same order. Close it when leaving it early.
+        A generator that yields the same items in the same order. Close it when leaving it early.
 
     Raises:
         ValueError: `depth` is below 1.

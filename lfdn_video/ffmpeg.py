@@ -52,7 +52,7 @@ def ffmpeg_message(error: FFmpegError) -> str:
 
 @contextmanager
 def ffmpeg_errors() -> Iterator[None]:
-    """Attach FFmpeg's log lines to its exceptions, which are terse otherwise.
+    """Attach FFmpeg's log lines to exceptions raised in the block, which are terse otherwise.
 
     Use it only for short steps without frames in flight. PyAV's log callback needs the GIL, so a
     thread of FFmpeg that logs while Python waits for that thread would deadlock.
@@ -132,7 +132,7 @@ def demux_packets(
 
 
 def discard_other_streams(container: InputContainer, wanted: Stream) -> None:
-    """Make the demuxer skip all streams but `wanted`."""
+    """Make the demuxer of `container` skip all streams but `wanted`."""
     for stream in container.streams:
         if stream.index != wanted.index:
             stream.discard = Discard.all

@@ -75,10 +75,13 @@ AVI can, but it stores no timestamps, and those that FFmpeg derives for H.264 ar
 
 
 def min_tile_px(overlap_px: int) -> int:
-    """The smallest side of a tile in px: an overlap at both ends, and `TILE_CORE_PX` between.
+    """Return the smallest side of a tile: an overlap at both ends, and `TILE_CORE_PX` between.
 
     Args:
-        overlap_px: how far neighbouring tiles overlap, 0 or more.
+        overlap_px: overlap of neighbouring tiles in px, 0 or more.
+
+    Returns:
+        The side in px.
     """
     return 2 * overlap_px + TILE_CORE_PX
 
@@ -136,7 +139,7 @@ class InferenceOptions:
     tile: Literal["auto", "off"] | int = "auto"
     """Side of a tile in px, at least `min_tile_px(overlap_px)`; `off`: whole frames."""
     overlap_px: int = 32
-    """How far neighbouring tiles overlap, in px, 0 or more."""
+    """Overlap of neighbouring tiles, in px, 0 or more."""
     batch: Literal["auto"] | int = "auto"
     """Tiles per pass of the network, 1 or more."""
 

@@ -82,7 +82,9 @@ class RunOptions:
     deinterlace: bool = False
     """Deinterlace the source first."""
     span: SpanOptions = field(default_factory=SpanOptions)
+    """Part of the source to process."""
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+    """Encoding of the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class RestoreOptions(RunOptions):
     weights: Path | None = None
     """Weights file; None: the packaged weights of the task."""
     inference: InferenceOptions = field(default_factory=InferenceOptions)
+    """Device, precision, tiles and batch."""
     trace: Path | None = None
     """File for a timeline; None: none."""
 
@@ -101,9 +104,13 @@ class DegradationOptions:
     """Options of rain and blur; see `inference.degradation.make_degrading_engine`."""
 
     seed: int = 1
+    """Seed of the random draws."""
     density: float = 1.0
+    """Rain: number of drops, relative to heavy rain."""
     exposure: float = 0.8
+    """Blur: exposure time as a share of the frame interval, above 0, up to 1."""
     shake: float = 1.0
+    """Blur: strength of the camera shake; 0 is a tripod."""
 
 
 _add_restore_options = add_options(
@@ -245,7 +252,12 @@ main.add_command(live)
 def default_target(source: str, task: str) -> str:
     """Choose the target's name if no `--output` was given.
 
-    `clip.mp4` becomes `clip.derained.mp4`, a folder `frames` becomes `frames-derained`.
+    Args:
+        source: the source's name.
+        task: a key of `TARGET_SUFFIXES`.
+
+    Returns:
+        `clip.derained.mp4` for `clip.mp4`, `frames-derained` for a folder `frames`.
 
     Raises:
         OptionError: the source is a pattern of file names.

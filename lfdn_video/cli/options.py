@@ -168,8 +168,14 @@ def pass_options(command: Callable[..., None]) -> Callable[..., None]:
     """Pass a command its options as the types in its signature.
 
     A parameter whose type is a dataclass receives one made from the options (`options_from`). A
-    parameter `reporter` receives the open reporter of the command. Any other parameter receives
-    the value of the option or argument of its name. An option without a parameter is a TypeError.
+    parameter `reporter` receives the open reporter of the command. Any other parameter receives the
+    value of the option or argument of its name. An option without a parameter is a TypeError.
+
+    Args:
+        command: the function that runs the command.
+
+    Returns:
+        A function for `click.command` that takes the values of all options by name.
     """
     parameters = inspect.signature(command).parameters
     kinds = {
@@ -200,6 +206,9 @@ def options_from(kind: "type[_Options]", values: Mapping[str, Any]) -> "_Options
             same way.
         values: the parameters of a command, by name. Where one is None or missing, the field
             keeps its default.
+
+    Returns:
+        An instance of `kind`.
 
     Raises:
         OptionError: the dataclass refuses a value.
@@ -236,6 +245,9 @@ def open_reporter(
         report: options of the output.
         events: True if `--json` means events. Otherwise it means a document, which the command
             prints itself, and the reporter prints text.
+
+    Yields:
+        The reporter.
     """
     from lfdn_video.cli.reporters import choose_reporter
 

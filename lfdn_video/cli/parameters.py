@@ -99,6 +99,9 @@ def parse_key_values(
 ) -> dict[str, str]:
     """Parse the NAME=VALUE words of an option that may be repeated. A callback for click.
 
+    Returns:
+        Values by name; of a repeated name, the last one.
+
     Raises:
         click.BadParameter: a word has no name or no equals sign.
     """

@@ -237,7 +237,16 @@ class EventReporter(Reporter):
 
 
 def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
-    """Make the reporter for the options given and for the terminal on stderr."""
+    """Choose a reporter by the options, and by the terminal on stderr.
+
+    Args:
+        as_json: print JSON events.
+        quiet: print errors only.
+        verbose: print details, and tracebacks of errors.
+
+    Returns:
+        A reporter; enter it as a context manager.
+    """
     if as_json:
         return EventReporter(verbose=verbose)
     if quiet:

@@ -60,6 +60,10 @@ def print_info(info: "VideoInfo") -> None:
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:
     """Print each check when it is done, or all of them as one JSON document.
 
+    Args:
+        checks: the checks, which may be made while they are printed.
+        as_json: print JSON.
+
     Returns:
         True if none failed.
     """

@@ -51,6 +51,9 @@ def choose_device(name: str) -> torch.device:
     Args:
         name: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto`, the first of `list_devices`.
 
+    Returns:
+        The device; for `cuda`, the first one.
+
     Raises:
         DeviceError: this machine has no such device.
         OptionError: the name is not that of any device.
@@ -73,6 +76,9 @@ def choose_precision(name: str, device: torch.device) -> ResolvedPrecision:
     Args:
         name: a `ResolvedPrecision`, or `auto`: float16 on CUDA, float32 elsewhere.
         device: the device to compute on.
+
+    Returns:
+        The precision, with `auto` resolved.
 
     Raises:
         OptionError: there is no such precision, or the device does not support it.

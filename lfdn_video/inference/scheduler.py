@@ -89,6 +89,9 @@ def choose_grid(
         options: tile and overlap.
         max_tile_px: limit on the tile size that overrides the options; None: no limit.
 
+    Returns:
+        The grid; of a single tile where frames are not split.
+
     Raises:
         OptionError: the tiles would be too small for their overlap.
     """

@@ -167,10 +167,12 @@ class Event(Protocol):
 
 @dataclass(slots=True)
 class Slot:
-    """Host memory for one copy, uint8 `[n]`, and the event that is recorded after the copy."""
+    """Host memory for one copy."""
 
     buffer: Tensor
+    """uint8 `[n]`."""
     event: Event
+    """Recorded after the copy."""
 
 
 class SlotRing:
@@ -236,9 +238,13 @@ class PackedLayout:
     """Offsets of several planes in one buffer, aligned, so that one copy moves them all."""
 
     dtypes: tuple[torch.dtype, ...]
+    """Type of each plane's samples."""
     shapes: tuple[tuple[int, ...], ...]
+    """`(h, w)` of each plane, in px."""
     offsets_bytes: tuple[int, ...]
+    """Start of each plane in the buffer."""
     size_bytes: int
+    """Size of the buffer."""
 
     @classmethod
     def for_planes(

@@ -32,6 +32,10 @@ class Deinterlacer(Generic[T]):
     def push(self, frame: VideoFrame, value: T) -> list[tuple[VideoFrame, T]]:
         """Push the next frame; all must have the same size and pixel format.
 
+        Args:
+            frame: a decoded frame; its pts and time base are overwritten.
+            value: returned together with the frame.
+
         Returns:
             The frames that are ready, each with its value.
         """

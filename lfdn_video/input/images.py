@@ -83,7 +83,7 @@ class ImageReader(FrameReader):
             yield Frame(planes, info.format, pts, 1, file.name, info)
 
     def close(self) -> None:
-        """Nothing is open between two images."""
+        """Do nothing: no file is open between two images."""
 
 
 def _find_images(source: Path) -> list[Path]:

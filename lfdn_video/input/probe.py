@@ -69,6 +69,9 @@ def find_main_stream(container: InputContainer, path: Path) -> VideoStream:
         container: an open file.
         path: its name, for messages.
 
+    Returns:
+        A stream of `container` with a decoder.
+
     Raises:
         InputError: there is no video stream, or no decoder for it.
     """

@@ -96,7 +96,7 @@ class Reader(FrameReader):
             yield from frames
 
     def close(self) -> None:
-        """Nothing is open outside `frames`, which closes what it opens."""
+        """Do nothing: `frames` closes the file that it opens."""
 
     def warn(self, note: str) -> None:
         """Add a warning about this file, once."""

@@ -261,10 +261,16 @@ class Encoder:
 
 
 def find_codec(name: str) -> Codec:
-    """Find FFmpeg's video encoder of this name.
+    """Find a video encoder.
+
+    Args:
+        name: FFmpeg's name of it.
+
+    Returns:
+        The encoder's codec.
 
     Raises:
-        OptionError: there is none.
+        OptionError: this FFmpeg has no such encoder.
     """
     try:
         codec = Codec(name, "w")

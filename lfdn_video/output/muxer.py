@@ -61,7 +61,7 @@ class Muxer:
         span: SpanOptions,
         warnings: Warnings,
     ) -> None:
-        """Prepare; nothing is opened yet.
+        """Prepare a file; `open` creates it.
 
         Args:
             target: named in messages.

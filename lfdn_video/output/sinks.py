@@ -172,7 +172,7 @@ class SegmentedSink(Sink):
         rate: Fraction,
         manifest: Mapping[str, Any],
     ) -> None:
-        """Prepare; nothing is opened yet.
+        """Prepare a run; `claim` creates its work folder.
 
         Args:
             target: the file to be written.

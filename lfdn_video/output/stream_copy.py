@@ -44,13 +44,17 @@ class StreamCopy:
     """A stream of the source and its copy in the target."""
 
     source: Stream
+    """Stream of the source."""
     target: Stream
+    """Its copy in the target."""
     reencodes: bool = False
     """True for text subtitles in another format than the source's."""
     strict: bool = False
     """True if the muxer refuses packets of equal dts."""
     last_dts: int | None = None
+    """Dts of the last packet, in ticks of the source's stream; None before the first."""
     packets_read: int = 0
+    """Packets of the source, without those whose text is empty."""
     packets_written: int = 0
     """Fewer than were read if some could not be re-encoded or muxed."""
 
@@ -153,6 +157,9 @@ def attach_cover(target: OutputContainer, stream: Stream, source: Path) -> Strea
         target: an open container without a header so far.
         stream: the cover, a stream of one image.
         source: the source file, which is opened again to read the image.
+
+    Returns:
+        The attachment's stream.
     """
     with closing(open_source(source)) as container:
         content = bytes(next(container.demux(container.streams[stream.index])))

@@ -36,6 +36,9 @@ def add_reencoded_subtitle(target: OutputContainer, source: Stream, codec: str) 
         target: an open container without a header so far.
         source: the source's stream; its decoder is opened.
         codec: FFmpeg's name of the encoder, one of `TEXT_SUBTITLES`.
+
+    Returns:
+        The target's stream.
     """
     decoder = cast("SubtitleCodecContext", source.codec_context)
     decoder.open(strict=False)

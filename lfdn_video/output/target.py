@@ -77,7 +77,13 @@ def output_errors(target: Path) -> Generator[None]:
 
 
 def create_temporary(target: Path) -> Path:
-    """Create the empty temporary file, next to `target`, that will be renamed to it.
+    """Create an empty temporary file, which `rename_into_place` renames to its target.
+
+    Args:
+        target: the target; the temporary file is created in its folder.
+
+    Returns:
+        The path of the temporary file.
 
     Raises:
         OutputError: the file system refuses.

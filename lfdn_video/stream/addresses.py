@@ -133,6 +133,9 @@ def redact(text: str, address: str) -> str:
     Args:
         text: a message, for instance FFmpeg's, that may quote the address or a part of it.
         address: the address, credentials included.
+
+    Returns:
+        The text with `***` in place of each secret.
     """
     text = text.replace(address, mask_secrets(address))
     # Longest first: masking a secret inside another one would leave the rest of that legible.

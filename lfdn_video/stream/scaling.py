@@ -52,7 +52,7 @@ class ScaledRunner(RunnerWrapper):
 
 @dataclass(frozen=True, slots=True)
 class _ScaledJob(Generic[T_co]):
-    """A `Job` with its batch scaled down to `height` × `width` px and its residual scaled up again."""
+    """A `Job` whose batch is scaled down to `height` × `width` px, and its residual up again."""
 
     job: Job[T_co]
     height: int

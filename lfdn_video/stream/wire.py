@@ -24,6 +24,7 @@ class CaptureRequest:
     """The source for a grabber process to read; the only message that it receives."""
 
     source: Source
+    """The source to read."""
     loop: bool = False
     """Play a file again from its start when it ends."""
     patience_s: float = 10.0
@@ -97,6 +98,10 @@ class Ended:
 def send(file: IO[bytes], message: object) -> None:
     """Write one message and flush.
 
+    Args:
+        file: the writing end of a pipe.
+        message: one of the classes above.
+
     Raises:
         BrokenPipeError: the other end is gone.
     """
@@ -114,6 +119,12 @@ def send(file: IO[bytes], message: object) -> None:
 
 def receive(file: IO[bytes]) -> Any:
     """Wait for the next message.
+
+    Args:
+        file: the reading end of a pipe.
+
+    Returns:
+        An instance of one of the classes above.
 
     Raises:
         EOFError: the other end is gone, perhaps in the middle of a message.

@@ -32,6 +32,9 @@ def open_container(request: wire.CaptureRequest) -> InputContainer:
     Args:
         request: the request for a source other than a camera.
 
+    Returns:
+        The open container.
+
     Raises:
         InputError: the file is missing or not a video.
         FFmpegError: FFmpeg cannot open the address or the test source.

@@ -51,6 +51,9 @@ def make_live_encoder(frames: FrameFormat, options: EncodeOptions, muxer: str) -
         options: the user's choice; the rest is chosen for low latency.
         muxer: FFmpeg's name of the container's format, which decides the default codec.
 
+    Returns:
+        The encoder; it is not open yet.
+
     Raises:
         OptionError: the codec or one of its options does not exist or does not fit the frames.
     """

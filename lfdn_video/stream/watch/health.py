@@ -39,6 +39,9 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
     Args:
         status: what the session reports.
         silent_s: seconds since the newest frame arrived; None if there was none yet.
+
+    Returns:
+        Values by name; those ending in `_s` are seconds.
     """
     now = time.time()
     return {

@@ -27,7 +27,7 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 
 def encode_jpeg(image: Image) -> bytes:
-    """Encode an image for display, scaled down to `MAX_JPEG_WIDTH_PX` if it is wider."""
+    """Encode an image as JPEG for display, scaled down to `MAX_JPEG_WIDTH_PX` if wider."""
     height, width = image.shape[:2]
     scaled: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = image
     if width > MAX_JPEG_WIDTH_PX:
@@ -49,7 +49,16 @@ def select_side(view: View, side: Side) -> Image:
 
 
 def snapshot_name(view: View, side: Side, task: str) -> str:
-    """Return a snapshot's file name: `derain-2026-11-25-140322.125-both.png`, in local time."""
+    """Return a snapshot's file name.
+
+    Args:
+        view: the view; its time of capture is part of the name, in local time.
+        side: the side or sides that it shows.
+        task: `derain` or `deblur`.
+
+    Returns:
+        A name like `derain-2026-11-25-140322.125-both.png`.
+    """
     captured = datetime.fromtimestamp(view.captured_at, UTC).astimezone()
     milliseconds = captured.microsecond // 1000
     return f"{task}-{captured:%Y-%m-%d-%H%M%S}.{milliseconds:03d}-{side}.png"
@@ -57,6 +66,10 @@ def snapshot_name(view: View, side: Side, task: str) -> str:
 
 def save_new(path: Path, content: bytes) -> Path:
     """Write a new file, with a number appended if the name is taken.
+
+    Args:
+        path: the wanted path.
+        content: the bytes to write.
 
     Returns:
         The path that was written.
