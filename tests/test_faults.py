@@ -64,11 +64,12 @@ def run(source: Path, target: Path, happens: Callable[[], object]) -> Summary:
 @not_on_windows
 def test_source_removed_during_the_run_is_read_to_its_end(source: Path, target: Path) -> None:
     """It is open already, both for the frames and for the copied streams."""
-    expected, sound = planes(source), packets(source, "audio")
+    expected = planes(source)
+    audio = packets(source, "audio")
     assert run(source, target, source.unlink).frames == COUNT
     assert planes(target) == expected
     assert [[data for _, data in track] for track in packets(target, "audio")] == [
-        [data for _, data in track] for track in sound
+        [data for _, data in track] for track in audio
     ]
 
 
@@ -130,7 +131,8 @@ def test_target_folder_removed_during_the_run_is_an_error(source: Path, target: 
 def test_encoder_failure_during_the_run_is_an_error(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare, prepared = Encoder.prepare, [0]
+    prepare = Encoder.prepare
+    prepared = [0]
 
     def failing(encoder: Encoder, frame: Frame) -> VideoFrame:
         prepared[0] += 1

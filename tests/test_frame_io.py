@@ -10,7 +10,7 @@ from lfdn_video.media import Frame
 
 
 class RecordingWriter(FrameWriter):
-    """Notes its calls; completing it fails if it is told so."""
+    """Records its calls; `complete` fails on request."""
 
     def __init__(self, *, fails: bool = False, kept: int = 0) -> None:
         super().__init__()

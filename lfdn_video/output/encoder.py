@@ -201,12 +201,12 @@ class Encoder:
         if self.codec.canonical_name == "tiff":  # few programs read a TIFF of YUV correctly
             names = [name for name in names if not name.startswith("yuv")]
         if self.codec.canonical_name in ("h264", "hevc"):  # they crop by whole chroma samples
-            names = [name for name in names if self._has_whole_chroma_samples(working_format(name))]
+            names = [
+                name
+                for name in names
+                if _has_whole_chroma_samples(self._frames, working_format(name))
+            ]
         return names or [self._frames.format.name]
-
-    def _has_whole_chroma_samples(self, pixel_format: PixelFormat) -> bool:
-        across, down = (1 << shift for shift in pixel_format.chroma_shift)
-        return self._frames.width % across == 0 and self._frames.height % down == 0
 
     def _choose_encoding(self, name: str) -> PixelEncoding:
         """Choose matrix and range for frames in the pixel format `name`."""
@@ -292,6 +292,11 @@ def _check_format(name: str, accepted: Sequence[str], codec: str) -> None:
         raise OptionError(
             f"pixel format: {codec} does not support {name}, only {', '.join(accepted)}"
         )
+
+
+def _has_whole_chroma_samples(frames: FrameFormat, pixel_format: PixelFormat) -> bool:
+    across, down = (1 << shift for shift in pixel_format.chroma_shift)
+    return frames.width % across == 0 and frames.height % down == 0
 
 
 def _find_same_samples(

@@ -1,4 +1,4 @@
-"""`lfdn-video live` from the command line: what it does, prints and refuses."""
+"""`lfdn-video live` from the command line: results, output and refusals."""
 
 from __future__ import annotations
 

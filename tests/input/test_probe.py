@@ -88,12 +88,12 @@ def test_text_file_is_an_input_error(tmp_path: Path) -> None:
 
 def test_audio_only_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it, only audio"):
-        probe_video(audio_only(tmp_path / "sound.mp4"))
+        probe_video(audio_only(tmp_path / "audio.mp4"))
 
 
 def test_audio_file_with_a_cover_is_an_input_error(tmp_path: Path) -> None:
     song = tmp_path / "song.mp4"
-    with_cover(audio_only(tmp_path / "sound.mp4"), song)
+    with_cover(audio_only(tmp_path / "audio.mp4"), song)
     with pytest.raises(InputError, match="no video in it, only audio; give a file with video"):
         probe_video(song)
 

@@ -263,7 +263,7 @@ def test_open_reader_tells_images_from_videos(tmp_path: Path) -> None:
 
 def test_open_reader_refuses_audio_only_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it"):
-        open_reader(audio_only(tmp_path / "sound.mp4"))
+        open_reader(audio_only(tmp_path / "audio.mp4"))
 
 
 def _first_packet(path: Path) -> bytes:

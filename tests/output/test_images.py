@@ -87,7 +87,8 @@ def test_sixteen_bit_samples_are_unchanged(tmp_path: Path) -> None:
 def test_jpeg_planes_are_encoded_without_conversion(
     tmp_path: Path, subsampling: int, name: str
 ) -> None:
-    source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
+    source = tmp_path / "in.jpg"
+    target = tmp_path / "out.jpg"
     Image.fromarray(picture(1)).save(source, quality=95, subsampling=subsampling)
     assert copy(source, target) == []
     with open_reader(source) as before, open_reader(target) as after:

@@ -237,8 +237,8 @@ def test_full_disk_costs_no_finished_frame(tmp_path: Path, disk: Path, share: fl
     with pytest.raises(OutputError, match="cannot be written: No space left on device") as failed:
         run(target)
     kept = Journal(target)
-    told = json.loads((kept.folder / "journal.json").read_text())
-    finished = sum(segment["frames"] for segment in told["segments"])
+    journal = json.loads((kept.folder / "journal.json").read_text())
+    finished = sum(segment["frames"] for segment in journal["segments"])
     assert finished >= (13 if share < 1 else 60)
     assert failed.value.__notes__ == [f"{finished} frames are kept; resume the run"]
     assert not target.exists()

@@ -1,4 +1,4 @@
-"""Targets: refused before any work, complete or not there at all."""
+"""Targets: refused before any work, and either complete or absent."""
 
 import _thread
 import secrets
@@ -168,7 +168,8 @@ def test_temporary_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks of this kind there")
 def test_stale_temporaries_are_removed_but_not_locked_ones(tmp_path: Path) -> None:
-    target, other = tmp_path / "out [1].mp4", tmp_path / "out.mp4"
+    target = tmp_path / "out [1].mp4"
+    other = tmp_path / "out.mp4"
     stale = create_temporary(target)
     locked = create_temporary(target)
     others = create_temporary(other)

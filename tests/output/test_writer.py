@@ -1,4 +1,4 @@
-"""Frames out: they come back bit by bit and at their times, or no target is left at all."""
+"""The video writer: frames and times are kept exactly, or no target is left."""
 
 from __future__ import annotations
 
@@ -416,7 +416,8 @@ def test_complete_file_that_cannot_be_checked_is_kept(
 def test_frame_lost_by_the_container_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
 ) -> None:
-    mux, lost = Muxer.mux, [1]
+    mux = Muxer.mux
+    lost = [1]
 
     def lossy(muxer: Muxer, given: Iterable[Packet[Stream]]) -> None:
         kept = list(given)

@@ -241,8 +241,7 @@ class Capture:
     def _store(self, stamped: wire.StampedFrame, *, is_first: bool) -> None:
         """Store a frame as the newest; `is_first` if it is the first of its grabber."""
         with self._changed:
-            # Stamps of two grabbers may coincide or go back; everything downstream needs them to
-            # increase.
+            # Stamps of two grabbers may coincide or go back; pts must increase.
             pts = max(self._last_pts + 1, round(stamped.stamp_s * 1e6))
             self._last_pts = pts
             if self._newest is not None:
