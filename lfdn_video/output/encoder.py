@@ -89,7 +89,7 @@ class Encoder:
         self._target = self._choose_pixel_encoding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
-        self._colour = self._choose_tags()
+        self._colour = _choose_tags(frames, self._source, self._target)
 
     @property
     def needs_rate(self) -> bool:
@@ -245,20 +245,6 @@ class Encoder:
                 f"frames are converted to the BT.601 matrix in {coding.name} for {self.codec.name}"
             )
 
-    def _choose_tags(self) -> Colour:
-        """Choose the colour tags of the encoded stream: the source's, where still correct."""
-        colour = self._frames.colour
-        if self._converter is None:
-            return _valid_tags(colour)
-        # Converted samples are tagged explicitly: what a player guesses for the source's untagged
-        # ones may differ from the encoding that was converted to.
-        explicit = self._target.retag_colour(colour)
-        matrix_kept = self._target.matrix == self._source.matrix and colour.matrix != MATRIX_RGB
-        is_rgb = VideoFormat(self._target.name).is_rgb
-        if matrix_kept and is_rgb == (self._frames.format.family == "rgb"):
-            return _valid_tags(replace(explicit, matrix=colour.matrix))
-        return _valid_tags(explicit)
-
 
 def find_codec(name: str) -> Codec:
     """Find a video encoder.
@@ -318,6 +304,21 @@ def _find_same_samples(
 def _planes_name(name: str) -> str:
     """Drop the range from a format's name: `yuvj420p` has the planes of `yuv420p`."""
     return name.replace("yuvj", "yuv")
+
+
+def _choose_tags(frames: FrameFormat, source: PixelEncoding, target: PixelEncoding) -> Colour:
+    """Choose the colour tags of the encoded stream: the source's, where still correct."""
+    colour = frames.colour
+    if target == source:
+        return _valid_tags(colour)
+    # Converted samples are tagged explicitly: what a player guesses for the source's untagged ones
+    # may differ from the encoding that was converted to.
+    explicit = target.retag_colour(colour)
+    matrix_kept = target.matrix == source.matrix and colour.matrix != MATRIX_RGB
+    is_rgb = VideoFormat(target.name).is_rgb
+    if matrix_kept and is_rgb == (frames.format.family == "rgb"):
+        return _valid_tags(replace(explicit, matrix=colour.matrix))
+    return _valid_tags(explicit)
 
 
 def _valid_tags(colour: Colour) -> Colour:
