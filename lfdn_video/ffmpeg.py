@@ -79,7 +79,7 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
     Raises:
         InputError: there is no such file, it cannot be read, or FFmpeg finds no media in it.
     """
-    _check_file(path)
+    _check_file(path)  # FFmpeg's own errors are vague, and a pipe would block
     options = {
         # Both are needed: a playlist may name local files, and a file's name may look like a URL.
         "protocol_whitelist": "file",
@@ -126,7 +126,7 @@ def demux_packets(
             on_error(ffmpeg_message(error))
             packets = container.demux(streams)  # an error ends PyAV's iterator, not the file
             continue
-        failures = 0
+        failures = 0  # only failures in a row mean that the rest is unreadable
         if packet.size:  # PyAV ends each stream with an empty packet, to flush its decoder
             yield packet
 

@@ -40,6 +40,7 @@ class Warnings(list[str]):
                 images.
         """
         warning = f"{subject}: {note}"
+        # A list keeps the order for the summary; it is short, as every warning is there once.
         if warning in self or (once and note in self._notes):
             return
         self._notes.add(note)

@@ -92,6 +92,7 @@ def _copy_jpeg_tags(source: bytes, target: bytes) -> bytes:
 
 def _copy_png_tags(source: bytes, target: bytes) -> bytes:
     copied = {kind: chunk for kind, chunk in _png_chunks(source) if kind in PNG_CHUNKS}
+    # Texts may repeat, so all are copied; of the other chunks, a PNG has one each.
     texts = [chunk for kind, chunk in _png_chunks(source) if kind in PNG_TEXT_CHUNKS]
     header, *rest = [chunk for kind, chunk in _png_chunks(target) if kind not in copied]
     return b"".join([PNG_MAGIC, header, *copied.values(), *texts, *rest])
@@ -141,7 +142,7 @@ def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at + 8 <= len(content):
         kind, length = struct.unpack_from("<4sI", content, at)
         yield kind, content[at + 8 : at + 8 + length]
-        at += 8 + length + length % 2
+        at += 8 + length + length % 2  # RIFF pads chunks to even lengths
 
 
 def _orientation_value(exif: bytes) -> int:

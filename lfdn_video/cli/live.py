@@ -341,7 +341,7 @@ def _run_until_stopped(
             show_window(board)
     finally:
         session.stop()
-        worker.result()
+        worker.result()  # waits, so that recordings are complete, and raises the session's error
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _exit_with_error(
     reporter = ctx.find_root().obj or Reporter()
     if reporter.verbose and not isinstance(error, KeyboardInterrupt):
         reporter.report_detail("".join(traceback.format_exception(error)).rstrip())
-    reporter.report_error(" ".join(message.split()), exit_code)
+    reporter.report_error(" ".join(message.split()), exit_code)  # one line, whatever FFmpeg says
     ctx.exit(exit_code)
 
 

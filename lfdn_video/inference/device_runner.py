@@ -81,6 +81,7 @@ class DeviceRunner:
         if isinstance(model, torch.nn.Module):
             with explain_out_of_memory(device):
                 model = model.eval().to(device=device)
+            # Convolutions in channels-last are faster on CPUs and on tensor cores.
             convert_conv2d_weight_memory_format(model, torch.channels_last)
         self._model = model
 

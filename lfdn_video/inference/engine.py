@@ -116,6 +116,7 @@ class Engine(RunnerWrapper):
             return how
         if isinstance(self._runner, CpuRunner):
             return None
+        # Closed first: the buffers have to be free before more memory is asked for.
         redone_batches = self._runner.redone_batches
         self._runner.close()
         self._runner = CpuRunner(self._model, model_id=self._model_id)

@@ -202,6 +202,7 @@ class ImageWriter(FrameWriter):
         if self._into_folder:
             assert frame.name is not None, "an image has a name"
             return self._target / frame.name
+        # For images, pts count the source's files, so a corrupt one leaves a gap in the numbers.
         number = 1 + (frame.pts if self._info.from_images else self.frames_written)
         name = FRAME_NUMBER.sub(lambda match: f"{number:{match[1] or 1}d}", self._target.name)
         return self._target.with_name(name)

@@ -57,6 +57,7 @@ class Journal:
     """
 
     def __init__(self, target: Path) -> None:
+        # The digest keeps long names apart that share their first characters.
         digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
         name = f".{target.stem[:STEM_CHARACTERS]}.unfinished-{digest}"
         self.folder = target.with_name(name)
@@ -139,7 +140,7 @@ class Journal:
             for path in self.folder.iterdir():
                 if path not in kept:
                     _remove(path)
-        if not self.segments:
+        if not self.segments:  # nothing to resume
             self.remove()
         self._unlock_folder()
 
@@ -204,6 +205,7 @@ class Journal:
                 _remove(path)
 
     def _lock_folder(self) -> None:
+        # The lock file stays when the folder is emptied: a new one would have another lock.
         self._lock = (self.folder / LOCK_NAME).open("wb")
         if sys.platform == "win32":
             return

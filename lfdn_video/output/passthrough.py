@@ -175,6 +175,7 @@ class Passthrough:
 
     def count_refused(self, packet: Packet[Stream]) -> None:
         """Count a packet that the muxer refused; `find_losses` reports it."""
+        # The packet has its target's stream by now, so the copy is found by that.
         for copy in self._copies.values():
             if copy.target.index == packet.stream.index:
                 copy.packets_written -= 1

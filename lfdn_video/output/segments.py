@@ -63,7 +63,7 @@ class SegmentEncoder:
         """
         if self._open is not None:
             segment = self._open.finish()
-            self._open = None
+            self._open = None  # before the journal, so that a failing entry is not written twice
             self._journal.append_segment(segment)
 
     def discard(self) -> None:

@@ -129,7 +129,7 @@ class DirectSink(Sink):
         self._lock: IO[bytes] | None = None
 
     def claim(self) -> None:
-        remove_stale_temporaries(self._target)
+        remove_stale_temporaries(self._target)  # of runs that were killed
         self._temporary = create_temporary(self._target)
         self._lock = lock_temporary(self._temporary)
 
@@ -200,6 +200,7 @@ class SegmentedSink(Sink):
         # The container is needed only at the end, but its refusals must be known before hours of
         # work.
         self._muxer.open(self._temporary)
+        # Some containers want codec headers once, in their own header (`Flags.global_header`).
         self._segments.flags = self._muxer.stream.codec_context.flags
         self._muxer.close()
         remove_temporary(self._temporary)

@@ -104,6 +104,7 @@ def lock_temporary(temporary: Path) -> IO[bytes]:
     Returns:
         The open file. The lock ends when the caller closes it, or with the process.
     """
+    # On a handle of its own: the muxer opens and closes the file by name.
     file = temporary.open("rb")
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -114,6 +115,7 @@ def remove_stale_temporaries(target: Path) -> None:
     """Remove the target's temporary files that no process has locked: their runs were killed."""
     if sys.platform == "win32":
         return
+    # A lock ends with its process, however that ends, so an unlocked file has no owner.
     for stale in target.parent.glob(_temporary_name(Path(escape(str(target))), "*")):
         with suppress(OSError), stale.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,6 +180,7 @@ def _rename_all(files: Mapping[Path, Path], *, overwrite: bool) -> None:
             _rename(temporary, target, overwrite=overwrite)
             renamed.append(target)
     except OutputError:
+        # With `overwrite`, the old files are gone already: removing the new ones would lose both.
         for target in renamed if not overwrite else ():
             remove_temporary(target)
         raise

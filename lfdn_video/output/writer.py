@@ -175,6 +175,7 @@ class Writer(FrameWriter):
             if self._first_pts is None:
                 self._first_pts = frame.pts
                 self._sink.set_first_pts(frame.pts)
+            # A span starts at zero in the target; otherwise the source's times are kept.
             origin_pts = self._first_pts if self._muxer.from_first_frame else 0
             video = self._encoder.prepare(frame)
             video.pts = self._next_pts(frame.pts - origin_pts)
@@ -301,6 +302,7 @@ def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:
 
 def _build_manifest(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
     """Return everything that a run's encoded frames depend on, as JSON values."""
+    # `overwrite` and `resume` do not change the frames, so a resuming command may differ in them.
     encode = {name: str(value) for name, value in asdict(options).items() if value is not None}
     for name in ("overwrite", "resume"):
         encode.pop(name)

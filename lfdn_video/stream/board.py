@@ -114,7 +114,7 @@ class Board:
     def show(self, view: View) -> None:
         """Publish a view. Its images must not be written to afterwards."""
         with self._changed:
-            self._view = view
+            self._view = view  # replaced, never queued: a slow viewer skips
             self._changed.notify_all()
 
     def update(self, **changes: Any) -> None:

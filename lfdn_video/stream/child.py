@@ -33,6 +33,7 @@ class Child:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
+            # -P: a file in the current folder must not shadow a module.
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -105,6 +106,7 @@ class Parent:
         with suppress(OSError, ValueError):
             while self._in.read(1):
                 pass
+        # A signal, not `sys.exit`, which would end only this thread.
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -66,6 +66,7 @@ class Meter:
     def _update_rates(self, frames_in: int) -> None:
         now_s = time.monotonic()
         self._samples.append((now_s, frames_in, self.frames_out))
+        # At least the newest sample stays, so the deque is never empty.
         while now_s - self._samples[0][0] > RATE_WINDOW_S:
             self._samples.popleft()
         then_s, then_in, then_out = self._samples[0]

@@ -200,7 +200,7 @@ class Session:
         size: tuple[int, int] | None = None
         while not self._capture.ended and (left_s := end_s - time.monotonic()) > 0:
             captured = self._capture.wait_for_frame(min(STATUS_INTERVAL_S, left_s))
-            self._publish()
+            self._publish()  # also without a frame, so that rates fall while a source is silent
             if captured is None:
                 continue
             frame = captured.frame

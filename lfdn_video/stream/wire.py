@@ -107,6 +107,7 @@ def send(file: IO[bytes], message: object) -> None:
     """
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    # Sizes go first, so that the receiver can allocate every buffer before it reads them.
     views = [buffer.raw() for buffer in buffers]
     file.write(_HEAD.pack(len(head), len(views)))
     for view in views:

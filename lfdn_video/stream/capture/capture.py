@@ -210,7 +210,7 @@ class Capture:
         ):
             with self._changed:
                 self._grabber = grabber
-                if self._closing:  # `close` came too early to kill this one
+                if self._closing:  # `close` was called before it could kill this one
                     return wire.Ended()
             try:
                 grabber.send(self._request)

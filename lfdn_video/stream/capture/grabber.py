@@ -189,8 +189,10 @@ class _ContainerGrabber:
             time_s = None
             if video.pts is not None and video.time_base:
                 time_s = float(video.pts * video.time_base)
+            # Live frames are stamped with their arrival, not with the time after decoding, so that
+            # the latency includes decoding.
             stamp_s = self._pace.wait_until(time_s) or arrival_s
-            if not video.is_corrupt:
+            if not video.is_corrupt:  # a live frame is dropped, not repeated: the next one is near
                 self._sender.send_frame(video, self._video, stamp_s, decode_s / len(frames))
 
     def _skip_frames_if_behind(self, packet: Packet[Stream] | None, arrival_s: float) -> None:

@@ -83,6 +83,7 @@ class Watchdog:
             self._timeout_s = self._then_s
 
     def _watch(self) -> None:
+        # The lock is held except while waiting, so `on_timeout` never races with a feeding.
         with self._changed:
             while not self._done:
                 left_s = self._fed_s + self._timeout_s - time.monotonic()

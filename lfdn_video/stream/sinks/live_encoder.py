@@ -59,12 +59,14 @@ def make_live_encoder(frames: FrameFormat, options: EncodeOptions, muxer: str) -
     """
     codec = find_codec(options.codec or CONTAINER_CODECS.get(muxer, DEFAULT_CODEC))
     defaults = dict(LOW_LATENCY_OPTIONS.get(codec.name, {}))
+    # The user's CRF or preset replaces ours, which are passed under the encoder's own names.
     if options.crf is not None:
         defaults = {name: value for name, value in defaults.items() if name not in ("crf", "cq")}
     if options.preset is not None:
         defaults.pop("preset", None)
     chosen = replace(options, codec_options={**defaults, **options.codec_options})
     accepted = {known.name for known in codec.video_formats or ()}
+    # 4:2:0 needs even sides; odd frames keep the format that the encoder prefers.
     is_even = frames.width % 2 == 0 and frames.height % 2 == 0
     if options.pixel_format is None and PLAYABLE_FORMAT in accepted and is_even:
         chosen = replace(chosen, pixel_format=PLAYABLE_FORMAT)

@@ -77,7 +77,7 @@ class Push:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(ENDING_S)
-        self._kill_child()
+        self._kill_child()  # a server that hangs must not delay the end
         while self._thread.is_alive():
             self._thread.join(WAKE_S)
             self._kill_child()
@@ -103,6 +103,7 @@ class Push:
             self._queue.append(wire.StampedFrame(frame, stamp_s, 0.0))
             self._changed.notify_all()
             since_s = self._sending_since_s
+        # Checked here, since the pushing thread itself is stuck in `send` while a server hangs.
         if since_s is not None and time.monotonic() - since_s > STUCK_S:
             logger.warning("%s: accepts no more data; reconnecting", self._name)
             self._kill_child()
@@ -136,6 +137,7 @@ class Push:
             self.connections += 1
             try:
                 child.send(self._request)
+                # Before the first frame: the muxer's header lists the streams.
                 header = self._audio.header
                 if header is not None:
                     child.send(header)
@@ -143,6 +145,7 @@ class Push:
                     self._send(child, stamped)
                 child.close_input()
             except BrokenPipeError:
+                # The process exited; its last message has the reason.
                 return self._receive_failure(child)
             finally:
                 with self._changed:

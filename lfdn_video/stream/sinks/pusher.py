@@ -84,7 +84,7 @@ def _push(request: wire.PushRequest, parent: Parent) -> None:
                 info = message.frame.info
                 if writer is None or current is None or format_key(info) != format_key(current):
                     if writer is not None:
-                        writer.close()
+                        writer.close()  # size and format cannot change within a stream
                     writer = _open_writer(request, info, header)
                     current = info
                 writer.write_frame(message.frame, message.stamp_s)

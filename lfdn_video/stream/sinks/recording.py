@@ -109,7 +109,7 @@ class Recording:
         try:
             self._close_file()
         except OutputError:
-            if error is None:
+            if error is None:  # otherwise the error that ended the block comes first
                 raise
         finally:
             self._on_file(None)
@@ -136,6 +136,7 @@ class Recording:
             with _output_errors(self._file.path):
                 for packet in self._audio.pop_until(stamp_s):
                     self._file.writer.write_audio(packet)
+            # After the audio, whose last packets belong to the file that ends.
             if self._file.key != key:
                 self._close_file()
         if self._file is None:
@@ -163,6 +164,7 @@ class Recording:
         """Number the rotation intervals, in local time; 0 without rotation."""
         if self._rotate_s is None:
             return 0
+        # In local time, so that a daily file starts at midnight where the camera is.
         offset = datetime.fromtimestamp(captured_at).astimezone().utcoffset()
         local_s = captured_at + (offset.total_seconds() if offset is not None else 0)
         return int(local_s // self._rotate_s)
@@ -172,6 +174,7 @@ class Recording:
     ) -> _OpenFile:
         wanted = _file_name(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
         _make_dated_folder(wanted, self._pattern)
+        # Without a date in the name, a second file of this session must not replace the first.
         overwrite = self._encode.overwrite and wanted not in self.files
         path = _create_file(wanted, overwrite=overwrite)
         muxer = MUXER_BY_SUFFIX[path.suffix.lower()]

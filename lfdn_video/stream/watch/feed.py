@@ -56,6 +56,7 @@ class Feed:
         """Follow the board's views until it is closed."""
         number = 0
         while True:
+            # Asked before the last wait: a view published just before the close is still shown.
             last = self._board.closed
             view = await asyncio.to_thread(self._board.wait_for_view, number, BOARD_POLL_S)
             if view is not None:

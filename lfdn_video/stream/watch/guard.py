@@ -65,6 +65,7 @@ class Guard:
         """
         if self._token is None and not is_loopback(_host_name(host)):
             return "host"
+        # Browsers always send it with a WebSocket; a client without one is no foreign page.
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return "origin"
         if self._token is None or self._is_authorized(self._token, token, cookie):

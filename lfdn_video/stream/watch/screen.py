@@ -25,7 +25,7 @@ def check_screen() -> None:
             "window: this OpenCV was built without windows (opencv-python-headless);"
             " install opencv-python, or watch in a browser with --web"
         )
-    if sys.platform in ("win32", "darwin"):
+    if sys.platform in ("win32", "darwin"):  # a desktop is always there
         return
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not screen:

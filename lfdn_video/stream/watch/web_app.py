@@ -138,7 +138,7 @@ class _Site:
             await feeding
 
     async def _close_viewers(self, _: web.Application) -> None:
-        self._stopping.set()
+        self._stopping.set()  # MJPEG streams poll it; WebSockets are closed here
         await asyncio.gather(
             *(socket.close(code=WSCloseCode.GOING_AWAY) for socket in self._sockets)
         )
@@ -194,6 +194,7 @@ class _Site:
         number = 0
         while not self._stopping.is_set():
             try:
+                # With a timeout, so that a dead source does not keep the server from stopping.
                 view = await asyncio.wait_for(self._feed.wait_for_view(number), SHUTDOWN_S / 2)
             except TimeoutError:
                 continue

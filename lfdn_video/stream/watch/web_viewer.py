@@ -63,6 +63,7 @@ class WebViewer:
         command, _, argument = text.partition(" ")
         if command == "next" and not self._requests.full():
             self._requests.put_nowait(argument)
+        # Sent right away, not queued: a dead source has no next frame to wait for.
         elif command == "again" and self._feed.view is not None:
             await self._socket.send_bytes(await self._pack_frame(self._feed.view, argument))
         elif command == "ping":
