@@ -133,7 +133,7 @@ def test_machine_without_cameras_is_reported(monkeypatch: pytest.MonkeyPatch) ->
     [
         (["0", "--camera", "1"], "SOURCE is given too"),
         ([TEST_SOURCE, "--out", "-", "--json"], "leave out --json"),
-        ([TEST_SOURCE, "--rotate", "1h", "--no-window"], "give --record too"),
+        ([TEST_SOURCE, "--rotate", "1h", "--no-window"], "add --record"),
         ([TEST_SOURCE, "--format", "raw", "--no-window"], "applies to --out - only"),
         ([TEST_SOURCE, "--max-latency", "0", "--no-window"], "must be above 0"),
         ([TEST_SOURCE, "--scale", "2", "--no-window"], "must be from 0.25 to 1"),

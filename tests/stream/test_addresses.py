@@ -36,7 +36,7 @@ def test_mask_secrets_hides_credentials_and_keys(address: str, shown: str) -> No
 
 
 def test_unknown_scheme_is_refused_without_showing_its_password() -> None:
-    with pytest.raises(OptionError, match="ftp:// is no stream") as refused:
+    with pytest.raises(OptionError, match="ftp:// cannot be opened") as refused:
         parse_source("ftp://user:secret@host/clip")
     assert "secret" not in str(refused.value)
 
