@@ -36,7 +36,7 @@ from benchmarks.clips import ROOT, SAMPLE
 from benchmarks.reports import measure_peak_bytes, write_json
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
-from lfdn_video.inference.runner import Pending
+from lfdn_video.inference.runner import Future
 from lfdn_video.inference.scheduler import choose_grid, restore_frames
 from lfdn_video.inference.tiles import Grid
 from lfdn_video.input.open import open_reader
@@ -112,7 +112,7 @@ class StageBench:
 
     def model(self) -> None:
         """Run the network with as many tiles in flight as in a run; merge each frame's tiles."""
-        in_flight, done = deque[Pending[Tensor]](), list[Tensor]()
+        in_flight, done = deque[Future[Tensor]](), list[Tensor]()
         for grid, tiles in self._split_random_images():
             for tile in tiles:
                 in_flight.append(self.engine.compute_residual(tile))
@@ -121,7 +121,7 @@ class StageBench:
         for last in in_flight:
             self._collect(grid, last, done)
 
-    def _collect(self, grid: Grid, pending: Pending[Tensor], done: list[Tensor]) -> None:
+    def _collect(self, grid: Grid, pending: Future[Tensor], done: list[Tensor]) -> None:
         done.append(pending.result())
         if len(done) == len(grid):
             with self.engine.compute_context():

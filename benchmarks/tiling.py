@@ -136,7 +136,7 @@ def compare_grids(
     def to_clean(residual: Tensor) -> float | None:
         return None if clean is None else compute_psnr_db(image + residual, clean)
 
-    whole_grid = Grid.whole(HEIGHT, WIDTH)
+    whole_grid = Grid.single_tile(HEIGHT, WIDTH)
     whole, seconds = time_residual(engine, image, whole_grid, repeats)
     rows = [Row("whole", 1, 0, seconds, to_clean_db=to_clean(whole))]
     for tile_px in sizes_px:

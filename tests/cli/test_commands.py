@@ -297,7 +297,7 @@ class TestBadInput:
         assert "--output" in self.error_line(*words, folder=tmp_path, code=2)
 
 
-class TestStderrOfAProcess:
+class TestStderrOfProcess:
     """Libraries write to stderr themselves, which a test in the same process does not see."""
 
     @pytest.mark.parametrize(

@@ -1,18 +1,18 @@
 """Feed corrupt files to the command line, and count the outcomes.
 
-    python -m tests.fuzz --count 1000 --seed 1 --json fuzz.json
-    python -m tests.fuzz --replay FILE
+python -m tests.fuzz --count 1000 --seed 1 --json fuzz.json
+python -m tests.fuzz --replay FILE
 
-Every file goes through `lfdn_video.cli.main` in a process forked from this one, which has PyTorch
-loaded already. The network is replaced by one that changes nothing: reader, writer and passthrough
-are what corrupt bytes can break. Every hundredth file also goes through a newly started program
-with the real network. Exits with 1 if any run
+Every file is restored by `lfdn_video.cli.main` in a process forked from this one, which has loaded
+torch already. The network changes nothing: the tests are about the reader, the writer and the
+copied streams, which handle the corrupt bytes. Every hundredth file is also restored by a freshly
+started program with the real network. Exits with 1 if one of them
 
     crashed     was killed by a signal
     hung        took more than 20 s
-    traceback   printed one, or exited with a code other than 0 and 1
-    left        failed, and left a file beside its source
-    nothing     exited with 0 without a video that can be opened
+    traceback   printed one, or exited with another code than 0 or 1
+    left        failed, but left files beside its source
+    nothing     exited with 0 without a target that can be opened
     silent      failed without an error line
 """
 
@@ -38,14 +38,14 @@ from tests.fuzz.mutations import mutate
 from tests.support.clips import Clip
 from tests.support.fakes import identity_engine
 
-LONGEST_S = 20.0
+TIMEOUT_S = 20.0
 REAL_EVERY = 100
 GOOD = {"restored", "refused"}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Outcome of one file."""
+    """The outcome of one file."""
 
     kind: str
     mutation: str
@@ -56,9 +56,10 @@ class Outcome:
 
 
 def make_corpus(folder: Path) -> list[Path]:
-    """Make a small valid file of each container, with audio and all else it can hold."""
+    """Make a small valid file of each format, with audio and all else that it can hold."""
     b_frames = {"g": "12", "bf": "2"}
-    few, more = range(8), range(20)
+    few = range(8)
+    more = range(20)
     clips = {
         "clip.mp4": Clip(codec="libx264", pts=more, options=b_frames, audio="aac", chapters=True),
         "clip.mkv": Clip(
@@ -81,7 +82,7 @@ def make_corpus(folder: Path) -> list[Path]:
 
 
 def make_corrupt_files(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
-    """Yield `count` corrupt files, made one by one, with the name of the mutation."""
+    """Yield `count` corrupt files, and the mutations of each."""
     files = [(path, path.read_bytes()) for path in make_corpus(folder)]
     for number in range(count):
         random = Random(f"{seed}/{number}")
@@ -89,17 +90,18 @@ def make_corrupt_files(folder: Path, count: int, seed: int) -> Iterator[tuple[Pa
         mutation, content = mutate(content, random.choice(files)[1], random)
         place = folder / f"{number:05}"
         place.mkdir()
-        file = place / f"broken{path.suffix}"
+        file = place / f"corrupt{path.suffix}"
         file.write_bytes(content)
         yield file, mutation
 
 
 def judge(file: Path, mutation: str, *, real: bool) -> Outcome:
-    """Restore one file to an MKV beside it, and classify the outcome."""
-    target, log = file.with_name("out.mkv"), file.with_name("log")
+    """Restore one file into an MKV beside it, and classify the outcome."""
+    target = file.with_name("out.mkv")
+    log = file.with_name("log")
     words = ["derain", str(file), "-o", str(target), "--quiet"]
     began = time.monotonic()
-    code = (_run_program if real else _run_fork)(words, log)
+    code = (_run_program if real else _run_forked)(words, log)
     seconds = time.monotonic() - began
     output = log.read_text(errors="replace")
     log.unlink()
@@ -116,20 +118,21 @@ def _classify(code: int | None, output: str, file: Path, target: Path) -> str:
     if code not in (0, 1) or "Traceback" in output:
         return "traceback"
     if code == 0:
-        return "restored" if left == [target.name] and _has_frame(target) else "nothing"
+        return "restored" if left == [target.name] and _can_decode(target) else "nothing"
     if left:
         return "left"
-    reported = any(line.startswith("error: ") for line in output.splitlines())
-    return "refused" if reported else "silent"
+    return (
+        "refused" if any(line.startswith("error: ") for line in output.splitlines()) else "silent"
+    )
 
 
-def _has_frame(target: Path) -> bool:
+def _can_decode(target: Path) -> bool:
     with av.open(target) as container:
         return next(container.decode(video=0), None) is not None
 
 
-def _run_fork(words: list[str], log: Path) -> int | None:
-    """Run the command line in a fork; return its exit code, or the signal negated, or None."""
+def _run_forked(words: list[str], log: Path) -> int | None:
+    """Run the command line in a fork of this process; return its exit code or negative signal."""
     child = os.fork()
     if child == 0:
         _run_and_exit(words, log)
@@ -137,7 +140,7 @@ def _run_fork(words: list[str], log: Path) -> int | None:
 
 
 def _run_and_exit(words: list[str], log: Path) -> None:
-    """Run the command line and exit. Never returns."""
+    """Run the command line and exit; never returns."""
     code = 99
     try:
         file = os.open(log, os.O_WRONLY | os.O_CREAT)
@@ -157,9 +160,8 @@ def _run_and_exit(words: list[str], log: Path) -> None:
 
 
 def _wait(child: int) -> int | None:
-    """Wait for a fork; kill it after the limit, and return None."""
     began = time.monotonic()
-    while time.monotonic() - began < LONGEST_S:
+    while time.monotonic() - began < TIMEOUT_S:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
@@ -170,12 +172,12 @@ def _wait(child: int) -> int | None:
 
 
 def _run_program(words: list[str], log: Path) -> int | None:
-    """Run the command line as a new program, with the packaged weights; as `_run_fork`."""
+    """Run a new program with the packaged network; return as `_run_forked` does."""
     with log.open("wb") as file:
         try:
             return subprocess.run(
                 [sys.executable, "-m", "lfdn_video", *words],
-                stdout=file, stderr=file, timeout=LONGEST_S, check=False,
+                stdout=file, stderr=file, timeout=TIMEOUT_S, check=False,
             ).returncode  # fmt: skip
         except subprocess.TimeoutExpired:
             return None
@@ -188,12 +190,20 @@ def _remove(folder: Path) -> None:
 
 
 @click.command()
-@click.option("--count", default=1000, show_default=True, help="Number of files.")
-@click.option("--seed", default=1, show_default=True, help="Random seed.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Folder for files that failed.")
-@click.option("--replay", type=click.Path(path_type=Path, exists=True), help="Run this file only.")
-@click.option("--all", "every", is_flag=True, help="Print a line for every file.")
-@click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
+@click.option("--count", default=1000, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Folder for files with a bad outcome."
+)
+@click.option(
+    "--replay", type=click.Path(path_type=Path, exists=True), help="Restore only this file."
+)
+@click.option(
+    "--all", "every", is_flag=True, help="Print a line for every file, not only for bad ones."
+)
+@click.option(
+    "--json", "report", type=click.Path(path_type=Path), help="File for the counts by outcome."
+)
 def main(
     count: int,
     seed: int,
@@ -224,15 +234,15 @@ def main(
                     (keep / f"{number:05}{file.suffix}").write_bytes(file.read_bytes())
                 file.with_name("out.mkv").unlink(missing_ok=True)
             _remove(file.parent)
-    summary = json.dumps(_summarize(outcomes, seed), indent=2)
-    click.echo(summary)
+    counts = _count_outcomes(outcomes, seed)
+    click.echo(json.dumps(counts, indent=2))
     if report is not None:
-        report.write_text(summary + "\n")
+        report.write_text(json.dumps(counts, indent=2) + "\n")
     if not GOOD.issuperset(outcome.what for outcome in outcomes):
         sys.exit(1)
 
 
-def _summarize(outcomes: list[Outcome], seed: int) -> dict[str, object]:
+def _count_outcomes(outcomes: list[Outcome], seed: int) -> dict[str, object]:
     kinds = sorted({outcome.kind for outcome in outcomes})
     slowest = max(outcomes, key=lambda outcome: outcome.seconds)
     return {

@@ -1,16 +1,16 @@
-"""Mutations that corrupt a file: functions of its bytes, another file's, and a generator."""
+"""Mutations that corrupt a file: functions of its bytes, another file's bytes, and a generator."""
 
 from collections.abc import Callable
 from random import Random
 
 HEADER_BYTES = 2048
-"""Size of the start of a file, where most containers describe their streams."""
+"""Containers describe their content within this many bytes, mostly."""
 
 Mutation = Callable[[bytes, bytes, Random], bytes]
 
 
 def flip_bits(content: bytes, _other: bytes, random: Random) -> bytes:
-    """Flip one bit to a few hundred, anywhere."""
+    """Flip one to a few hundred bits, anywhere."""
     changed = bytearray(content)
     for _ in range(int(2 ** random.uniform(0, 9))):
         changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
@@ -18,7 +18,7 @@ def flip_bits(content: bytes, _other: bytes, random: Random) -> bytes:
 
 
 def flip_header_bits(content: bytes, _other: bytes, random: Random) -> bytes:
-    """Flip a few bits of the header: at the start, or at the end as in some MP4 files."""
+    """Flip a few bits of the header, at the start of the file or, as in some MP4, at its end."""
     changed = bytearray(content)
     length = min(HEADER_BYTES, len(changed))
     start = random.choice((0, len(changed) - length))
@@ -28,7 +28,7 @@ def flip_header_bits(content: bytes, _other: bytes, random: Random) -> bytes:
 
 
 def write_number(content: bytes, _other: bytes, random: Random) -> bytes:
-    """Overwrite one to three places of the header with numbers that often break parsers."""
+    """Write an extreme number into one or a few places of the header."""
     changed = bytearray(content)
     length = min(HEADER_BYTES, len(changed))
     start = random.choice((0, len(changed) - length))
@@ -46,7 +46,7 @@ def truncate(content: bytes, _other: bytes, random: Random) -> bytes:
 
 
 def lose_a_piece(content: bytes, _other: bytes, random: Random) -> bytes:
-    """Remove a piece, as after a bad copy."""
+    """Remove a piece, as after an incomplete copy."""
     start = random.randrange(len(content))
     return content[:start] + content[start + random.randrange(1, 5000) :]
 
@@ -59,20 +59,20 @@ def zero_a_piece(content: bytes, _other: bytes, random: Random) -> bytes:
 
 
 def repeat_a_piece(content: bytes, _other: bytes, random: Random) -> bytes:
-    """Insert a copy of a piece somewhere else."""
+    """Copy a piece to another place."""
     start, place = random.randrange(len(content)), random.randrange(len(content))
     piece = content[start : start + random.randrange(1, 5000)]
     return content[:place] + piece + content[place:]
 
 
 def splice_header(content: bytes, other: bytes, random: Random) -> bytes:
-    """Put the start of another file before this one, or in place of its start."""
+    """Replace the start with another file's."""
     length = random.randrange(1, HEADER_BYTES)
     return other[:length] + content[random.choice((0, length)) :]
 
 
 def splice_piece(content: bytes, other: bytes, random: Random) -> bytes:
-    """Overwrite a piece with one of another file."""
+    """Replace a piece with another file's."""
     start, place = random.randrange(len(other)), random.randrange(len(content))
     piece = other[start : start + random.randrange(1, 5000)]
     return content[:place] + piece + content[place + len(piece) :]
@@ -92,7 +92,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutate(content: bytes, other: bytes, random: Random) -> tuple[str, bytes]:
-    """Apply one or two random mutations; return their names and the result."""
+    """Apply one or two mutations; return their names and the result."""
     names = []
     for _ in range(random.choice((1, 1, 2))):
         mutation = random.choice(MUTATIONS)

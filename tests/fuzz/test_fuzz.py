@@ -13,7 +13,7 @@ COUNT = 96
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_corrupt_files_are_restored_or_refused(tmp_path: Path) -> None:
-    """No crash, no hang, no traceback, no file left behind: otherwise the program exits with 1."""
+    """No crash, no hang, no traceback, no files left: the program exits with 1 otherwise."""
     report = tmp_path / "report.json"
     words = [sys.executable, "-m", "tests.fuzz", "--seed", "7", "--count", str(COUNT)]
     done = subprocess.run(

@@ -87,7 +87,8 @@ def test_sixteen_bit_samples_are_unchanged(tmp_path: Path) -> None:
 def test_jpeg_planes_are_encoded_without_conversion(
     tmp_path: Path, subsampling: int, name: str
 ) -> None:
-    source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
+    source = tmp_path / "in.jpg"
+    target = tmp_path / "out.jpg"
     Image.fromarray(draw_image(1)).save(source, quality=95, subsampling=subsampling)
     assert copy(source, target) == []
     with open_reader(source) as before, open_reader(target) as after:
@@ -240,7 +241,7 @@ def test_warning_is_given_once_for_all_images(tmp_path: Path) -> None:
     warnings = copy(Clip().make(tmp_path / "in.mkv"), tmp_path / "out_%d.png")
     assert warnings == [
         f"{tmp_path}/out_%d.png: timestamps are not kept in images",
-        f"{tmp_path}/out_1.png: png gets rgb24 made from yuv420p",
+        f"{tmp_path}/out_1.png: frames are converted from yuv420p to rgb24 for png",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The command line in a process of its own, with a tiny, fast network."""
+"""Runs the command line in a process, with a tiny network that takes no time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ ENDING_S = 120.0
 
 
 def tiny_weights(folder: Path) -> Path:
-    """Save random weights of a tiny network."""
     path = folder / "tiny.safetensors"
     save_weights(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
     return path
 
 
 class Program:
-    """A running `lfdn-video live … --json`. A context manager; leaving it kills the process."""
+    """A running `lfdn-video live … --json`. A context manager; leaving it ends the process."""
 
     def __init__(self, folder: Path, *words: str | Path) -> None:
         weights = tiny_weights(folder)
@@ -53,20 +52,19 @@ class Program:
         self._process.communicate()
 
     def statuses(self) -> Iterator[dict[str, Any]]:
-        """Yield statuses as they come; fail if the program ends meanwhile."""
+        """Yield status events as they arrive; fail if the program exits."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.events.append(json.loads(line))
             if self.events[-1]["event"] == "status":
                 yield self.events[-1]
-        raise AssertionError(f"the program ended: {self.events[-1:]}")
+        raise AssertionError(f"it ended: {self.events[-1:]}")
 
     def wait_for_frames(self, count: int) -> dict[str, Any]:
-        """Return the first status with at least `count` frames restored."""
         return next(status for status in self.statuses() if status["frames_out"] >= count)
 
     def stop(self, number: int) -> tuple[int, str]:
-        """Send a signal; return the exit code, and the rest of stdout and stderr."""
+        """Send a signal; return the exit code and the output since then, on stdout and stderr."""
         self._process.send_signal(number)
         stdout, stderr = self._process.communicate(timeout=ENDING_S)
         return self._process.returncode, stdout + stderr
