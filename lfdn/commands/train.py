@@ -48,8 +48,9 @@ PRESET = (
         "--stages",
         metavar="UNTIL:PXxBATCH,...",
         show_default=BY_PRESET,
-        help="Progressive crop and batch sizes, such as 0.6:112x16,1:224x4: until this share of "
-        "the steps, crops of PX pixels, BATCH of them per step in all processes together.",
+        help="Progressive crop and batch sizes, such as 0.6:112x16,1:224x4. UNTIL is the share of "
+        "the steps at which a stage ends, PX the side of its crops in pixels, BATCH their number "
+        "per step in all processes together.",
     ),
     click.option(
         "--loss",
@@ -109,8 +110,8 @@ PRESET = (
         "--least-detail",
         type=click.FloatRange(min=0),
         show_default=BY_PRESET,
-        help="Least mean difference between neighbouring pixels (of 255) in a clean crop; others "
-        "are drawn again, up to 4 times in all.",
+        help="Minimum mean difference between neighbouring pixels (0 to 255) of a clean crop; "
+        "flatter crops are redrawn up to 3 times.",
     ),
     click.option(
         "--margin-px",
@@ -122,7 +123,7 @@ PRESET = (
         "--easing",
         type=click.FloatRange(0, 1),
         show_default=BY_PRESET,
-        help="Share of the steps over which motion blur grows from one simple kind to all.",
+        help="Share of the steps over which motion blur goes from one simple kind to full variety.",
     ),
 )
 """Options that replace values of the preset."""

@@ -94,14 +94,14 @@ ENCODER = (
         type=float,
         metavar="NUMBER",
         help="Constant quality on the encoder's own scale; lower is better.  "
-        "[default: visually lossless]",
+        "[default: visually lossless; for live: 20]",
     ),
     click.option("--preset", metavar="NAME", help="Encoder preset; trades speed for file size."),
     click.option(
         "--pix-fmt",
         "pixel_format",
         metavar="NAME",
-        help="Pixel format to encode.  [default: the source's]",
+        help="Pixel format to encode.  [default: the source's; for live: yuv420p]",
     ),
     click.option(
         "--codec-option",

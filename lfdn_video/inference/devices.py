@@ -131,7 +131,9 @@ def explain_out_of_memory(device: torch.device) -> Generator[None]:
 def _cuda_device(index: int) -> torch.device:
     if not torch.cuda.is_available():
         built = "" if torch.version.cuda else f" (torch {torch.__version__} is built without CUDA)"
-        raise DeviceError(f"cuda: no CUDA device can be used{built}; use cpu, or see the README")
+        raise DeviceError(
+            f"cuda: no CUDA device can be used{built}; use cpu, or see docs/install.md"
+        )
     count = torch.cuda.device_count()
     if index >= count:
         raise DeviceError(f"cuda:{index}: no such device; there are cuda:0 to cuda:{count - 1}")

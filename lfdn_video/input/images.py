@@ -123,7 +123,7 @@ def _select_span(files: list[Path], span: SpanOptions, source: Path) -> list[Pat
         None if time_s is None else ceil(time_s * IMAGE_RATE) for time_s in (span.start, span.end)
     )
     if files and not files[start:end]:
-        raise OptionError(f"{source}: start: lies behind the last of {len(files)} images")
+        raise OptionError(f"{source}: start: is after the last of {len(files)} images")
     return files[start:end]
 
 

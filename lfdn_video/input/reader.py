@@ -107,7 +107,7 @@ class Reader(FrameReader):
         length_s = self.info.duration_s
         if length_s is not None and start_s >= length_s > 0:
             raise OptionError(
-                f"{self._path}: start: {start_s:g} s lies behind its end ({length_s:g} s)"
+                f"{self._path}: start: {start_s:g} s is after its end ({length_s:g} s)"
             )
 
 

@@ -232,7 +232,7 @@ def test_span_can_start_at_any_frame(tmp_path: Path, ending: str, first: int) ->
 
 def test_span_behind_the_end_is_refused(tmp_path: Path) -> None:
     path = Clip().make(tmp_path / "clip.mkv")
-    with pytest.raises(OptionError, match="3 s lies behind its end"):
+    with pytest.raises(OptionError, match="3 s is after its end"):
         Reader(path, SpanOptions(start_s=3))
 
 
