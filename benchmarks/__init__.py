@@ -1,1 +1,1 @@
-"""What makes every published number; `suite.py` is the one about speed."""
+"""The commands behind every published figure; `suite.py` measures speed."""

@@ -1,8 +1,8 @@
-"""Draws what a restoration does to one moment of a video: the source above, the result below.
+"""Write one frame of a video before and after restoration as one image: source above, result below.
 
-    python benchmarks/before_after.py samples/rainy_dashcam.mp4 -o docs/before_after.jpg --at 1.5
+    python -m benchmarks.before_after samples/rainy_dashcam.mp4 -o docs/before_after.jpg --at 1.5
 
-Both are the same frame, upright, as the Python API gives them; nothing is retouched.
+Both are the same frame, upright, as the Python API returns them; nothing is retouched.
 """
 
 from contextlib import closing
@@ -21,15 +21,26 @@ QUALITY = 92
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--at", "at_s", type=float, default=0.0, help="Seconds from the first frame.")
-@click.option("--task", default="derain", show_default=True)
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights of your own.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Image to write."
+)
+@click.option(
+    "--at",
+    "at_s",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Time of the frame, in seconds from the first one.",
+)
+@click.option("--task", default="derain", show_default=True, help="Task: derain or deblur.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights."
+)
 @click.option("--beside", is_flag=True, help="Side by side instead of one above the other.")
 def main(
     source: Path, output: Path, at_s: float, task: str, weights: Path | None, beside: bool
 ) -> None:
-    """Write a picture of one frame before and after."""
+    """Write one frame of SOURCE before and after restoration."""
     span = SpanOptions(start_s=at_s)
     with open_reader(source, span) as reader, closing(reader.frames()) as frames:
         frame = next(frames)
@@ -39,10 +50,10 @@ def main(
     axis = 1 if beside else 0
     shape = [*before.shape]
     shape[axis] = GAP_PX
-    picture = np.concatenate([before, np.full(shape, 255, np.uint8), after], axis=axis)
-    Image.fromarray(picture).save(output, quality=QUALITY)
+    both = np.concatenate([before, np.full(shape, 255, np.uint8), after], axis=axis)
+    Image.fromarray(both).save(output, quality=QUALITY)
     change = np.abs(before.astype(int) - after).mean()
-    click.echo(f"{output}: {picture.shape[1]}x{picture.shape[0]}, mean change {change:.2f} of 255")
+    click.echo(f"{output}: {both.shape[1]}x{both.shape[0]}, mean change {change:.2f} of 255")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How far two videos of the same frames lie apart: what a restoration changed, or an option.
+"""Measure the difference between two videos of the same frames, such as source and result.
 
-    python benchmarks/compare.py SOURCE RESTORED
-    python benchmarks/compare.py SOURCE RESTORED --end 0.6
+    python -m benchmarks.compare SOURCE RESTORED
+    python -m benchmarks.compare SOURCE RESTORED --end 0.6
 
-PSNR of each plane as it is stored, for the whole and for the worst frame, in dB for the peak of the
-format; the largest difference in codes; and whether the pts agree. For exact figures the restored
-one is written with a lossless codec (`--codec ffv1`), or the encoder's loss is measured too.
+For each plane, as it is stored: PSNR of the whole and of the worst frame, in dB for the format's
+peak, and the largest difference in codes. Restore with a lossless codec (`--codec ffv1`), or the
+loss of the encoder is measured too.
 """
 
 from pathlib import Path
@@ -16,35 +16,37 @@ import numpy as np
 from lfdn_video import SpanOptions, open_reader
 from lfdn_video.media import Frame
 
-EQUAL_DB = 100.0
+EQUAL_DB = 100.0  # in place of the infinite PSNR of equal planes
 
 
-def frames(path: Path, end_s: float | None) -> list[Frame]:
+def read_frames(path: Path, end_s: float | None) -> list[Frame]:
+    """Decode a video up to `end_s`, into memory."""
     with open_reader(path, SpanOptions(end_s=end_s)) as reader:
         return list(reader.frames())
 
 
-def psnr_db(squares: list[float], peak: int) -> float:
-    error = float(np.mean(squares))
+def compute_psnr_db(squared_errors: list[float], peak: int) -> float:
+    """Compute the PSNR for the mean of squared errors, in codes."""
+    error = float(np.mean(squared_errors))
     return EQUAL_DB if error == 0 else float(10 * np.log10(peak**2 / error))
 
 
 @click.command()
 @click.argument("first", type=click.Path(exists=True, path_type=Path))
 @click.argument("second", type=click.Path(exists=True, path_type=Path))
-@click.option("--end", "end_s", type=float, help="Only so many seconds.")
+@click.option("--end", "end_s", type=float, help="Seconds from the first frame to compare up to.")
 def main(first: Path, second: Path, end_s: float | None) -> None:
     """Compare FIRST with SECOND, frame by frame."""
-    pairs = list(zip(frames(first, end_s), frames(second, end_s), strict=True))
+    pairs = list(zip(read_frames(first, end_s), read_frames(second, end_s), strict=True))
     click.echo(f"{len(pairs)} frames, {pairs[0][0].format.name}")
     for index in range(len(pairs[0][0].planes)):
-        changes = [one.planes[index].astype(np.int64) - other.planes[index] for one, other in pairs]
-        squares = [float(np.mean(change**2)) for change in changes]
+        errors = [one.planes[index].astype(np.int64) - other.planes[index] for one, other in pairs]
+        squared = [float(np.mean(error**2)) for error in errors]
         peak = pairs[0][0].format.peak
-        largest = max(int(np.abs(change).max()) for change in changes)
+        largest = max(int(np.abs(error).max()) for error in errors)
         click.echo(
-            f"plane {index}: {psnr_db(squares, peak):.1f} dB, worst frame "
-            f"{psnr_db([max(squares)], peak):.1f} dB, at most {largest} codes apart"
+            f"plane {index}: {compute_psnr_db(squared, peak):.1f} dB, worst frame "
+            f"{compute_psnr_db([max(squared)], peak):.1f} dB, differs by at most {largest} codes"
         )
 
 

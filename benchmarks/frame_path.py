@@ -1,13 +1,14 @@
-"""List the modules that one frame, or one training step, passes on its way.
+"""List the modules that one frame, or one training step, passes through.
 
     python -m benchmarks.frame_path
     PYTHONPATH=OLD_CHECKOUT python benchmarks/frame_path.py
     python -m benchmarks.frame_path --smoke
 
-What a newcomer has to open to follow one file frame, one live frame and one training step:
-functions of `lfdn` and `lfdn_video` that are called between two frames in the middle of a run, in
-every thread, and for a live frame in the process that decodes it too. Modules that only start or
-end a run are not on the path. Uses the public API alone, so older checkouts can be counted too.
+These are the modules a newcomer opens to follow one file frame, one live frame or one training
+step: those of `lfdn` and `lfdn_video` whose functions are called between two frames in the middle
+of a run, in any thread, and for a live frame also in the process that decodes it. Modules that only
+start or end a run do not count. It uses only the public API, and nothing else of this folder, so
+that older checkouts can be counted too.
 """
 
 import os
@@ -25,7 +26,7 @@ import click
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
 PACKAGES = ("lfdn", "lfdn_video")
 FIRST_FRAME = 8
-"""By then every stage is at work, and no longer starting."""
+"""By then all stages have started and are busy."""
 
 CHILD_PATHS = "LFDN_FRAME_PATH"
 CHILD = """
@@ -46,7 +47,7 @@ if "LFDN_FRAME_PATH" in os.environ:
 
 
 class Recorder:
-    """The modules whose functions are called while `armed`."""
+    """Records the modules whose functions are called while `armed`. A profile function."""
 
     def __init__(self) -> None:
         self.armed = False
@@ -59,8 +60,8 @@ class Recorder:
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
-    """Record every thread that starts within."""
+def record_calls() -> Iterator[Recorder]:
+    """Record this thread, and every thread that starts in the context."""
     recorder = Recorder()
     threading.setprofile(recorder)
     sys.setprofile(recorder)
@@ -71,11 +72,11 @@ def recording() -> Iterator[Recorder]:
         threading.setprofile(None)
 
 
-def file_frame() -> list[str]:
-    """The modules between the eighth and the tenth frame of a file."""
+def trace_file_frame() -> list[str]:
+    """List the modules called between the eighth and the tenth frame of a file."""
     from lfdn_video import SpanOptions, restore
 
-    with tempfile.TemporaryDirectory() as folder, recording() as recorder:
+    with tempfile.TemporaryDirectory() as folder, record_calls() as recorder:
 
         def arm(progress: Any) -> None:
             recorder.armed = FIRST_FRAME <= progress.frames_done < FIRST_FRAME + 2
@@ -84,11 +85,12 @@ def file_frame() -> list[str]:
     return list(recorder.modules)
 
 
-def live_frame() -> list[str]:
-    """The modules between two live frames, here and in the process that decodes."""
+def trace_live_frame() -> list[str]:
+    """List the modules called between two live frames, here and in the process that decodes."""
     from lfdn_video import LiveOptions, live
 
-    with tempfile.TemporaryDirectory() as folder, recording() as recorder:
+    with tempfile.TemporaryDirectory() as folder, record_calls() as recorder:
+        # Python imports a `sitecustomize` at its start: that is how the child is recorded.
         Path(folder, "sitecustomize.py").write_text(CHILD)
         child_paths = Path(folder, "modules")
         child_paths.touch()
@@ -105,8 +107,8 @@ def live_frame() -> list[str]:
     return list(dict.fromkeys([*in_child, *recorder.modules]))
 
 
-def training_step() -> list[str]:
-    """The modules between two steps of `lfdn train`."""
+def trace_training_step() -> list[str]:
+    """List the modules called by `lfdn train` on six tiny images."""
     import cv2
     import numpy as np
 
@@ -116,23 +118,31 @@ def training_step() -> list[str]:
         for number in range(6):
             image = np.random.default_rng(number).integers(0, 255, (96, 96, 3), np.uint8)
             cv2.imwrite(f"{folder}/{number}.png", image)
-        words = ["train", "--task", "derain", "--data", f"clean={folder}", "-o", f"{folder}/run"]
-        words += ["--steps", "6", "--stages", "1:48x2", "--validate-every", "6"]
-        with recording() as recorder:
+        arguments = [
+            "train",
+            "--task",
+            "derain",
+            "--data",
+            f"clean={folder}",
+            "-o",
+            f"{folder}/run",
+        ]
+        arguments += ["--steps", "6", "--stages", "1:48x2", "--validate-every", "6"]
+        with record_calls() as recorder:
             recorder.armed = True  # starting and ending are few modules beside the steps
-            lfdn(words, standalone_mode=False)
+            lfdn(arguments, standalone_mode=False)
     return list(recorder.modules)
 
 
 @click.command()
-@click.option("--smoke", is_flag=True, help="Only show that it runs: a file frame.")
+@click.option("--smoke", is_flag=True, help="Check that it runs: a file frame only.")
 def main(*, smoke: bool) -> None:
     """Print the modules of each path, in the order in which they are first called."""
-    paths: dict[str, Callable[[], list[str]]] = {"file frame": file_frame}
+    paths: dict[str, Callable[[], list[str]]] = {"file frame": trace_file_frame}
     if not smoke:
-        paths |= {"live frame": live_frame, "training step": training_step}
-    for name, path in paths.items():
-        modules = path()
+        paths |= {"live frame": trace_live_frame, "training step": trace_training_step}
+    for name, trace in paths.items():
+        modules = trace()
         click.echo(f"{name}: {len(modules)} modules\n    " + "\n    ".join(modules))
 
 

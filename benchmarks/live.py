@@ -1,18 +1,17 @@
-"""Whether `live` keeps up for long: latency, drops, reconnects, memory and threads.
+"""Check that `live` keeps up for long: latency, drops, reconnects, memory and threads.
 
-    python benchmarks/live.py slow --json benchmarks/results/live_slow.json
-    python benchmarks/live.py rtsp --json benchmarks/results/live_rtsp.json
-    python benchmarks/live.py --smoke
+    python -m benchmarks.live slow --json benchmarks/results/live_slow.json
+    python -m benchmarks.live rtsp --json benchmarks/results/live_rtsp.json
+    python -m benchmarks.live --smoke
 
-`slow`: for 10 minutes a source gives frames four times faster than a stand-in for the network takes
-them, and for one more minute the stand-in takes longer the larger its picture is, at full size
-twice the bound. `rtsp`: GStreamer's server shows a rainy sample; it is killed for 15 seconds and
-started again, three times. Everything runs on this machine, and nothing else is asked.
+`slow`: for 10 minutes a source delivers frames four times as fast as a fake network restores them.
+For one more minute the fake network's time grows with the size of the image; at full size it is
+twice the latency bound. `rtsp`: GStreamer's server streams a rainy sample; three times it is killed
+and restarted after 15 seconds. Everything runs on this machine.
 """
 
 import json
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -24,8 +23,7 @@ from typing import Any
 import click
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from benchmarks.reports import measure_peak_bytes, write_json
 from lfdn_video.background import Worker
 from lfdn_video.inference.engine import Engine
 from lfdn_video.options import LiveOptions
@@ -37,16 +35,16 @@ from tests.support.rtsp import NEEDED, Server, is_there
 SIZE = (640, 360)
 RATE = 25
 SOURCE = f"lavfi:testsrc2=size={SIZE[0]}x{SIZE[1]}:rate={RATE}"
-SLOWER = 4
+SLOWDOWN = 4
 BOUND_S = 1.0
-AWAY_S, TIMES = 15.0, 3
-RESUMED_S = 10.0
-SETTLED_S = 10.0  # after this, memory must not grow any more
+OUTAGE_S, OUTAGES = 15.0, 3
+RECONNECT_LIMIT_S = 10.0
+SETTLED_S = 10.0  # memory must not grow after this
 
 
 @dataclass
-class Watched:
-    """What was seen of a session."""
+class Observations:
+    """Measurements of a session."""
 
     latencies_s: list[float] = field(default_factory=list)
     scales: set[float] = field(default_factory=set)
@@ -54,32 +52,32 @@ class Watched:
     """(seconds since the start, resident MiB of this process)."""
 
 
-def watch(session: Session, board: Board, network: Callable[[Tensor], Tensor]) -> Watched:
-    """Run a session to its end."""
-    seen, start_s, next_s = Watched(), time.monotonic(), 0.0
+def observe(session: Session, board: Board, network: Callable[[Tensor], Tensor]) -> Observations:
+    """Run a session to its end, and measure it."""
+    seen, start_s, next_s = Observations(), time.monotonic(), 0.0
     with Engine(network) as engine:
         for frame in session.frames(engine):
             seen.latencies_s.append(frame.latency_s)
             seen.scales.add(board.status.inference_scale)
             now_s = time.monotonic() - start_s
             if now_s >= next_s:
-                seen.memory_mib.append((now_s, resident_mib()))
+                seen.memory_mib.append((now_s, measure_resident_mib()))
                 next_s = now_s + 1
     return seen
 
 
-def slow(seconds: float, *, area: bool) -> dict[str, Any]:
-    """A source four times faster than the network, or one whose full size takes too long."""
+def run_slow(seconds: float, *, by_size: bool) -> dict[str, Any]:
+    """Run a session whose network is too slow, always or only at full size (`by_size`)."""
 
     def network(batch: Tensor) -> Tensor:
         share = batch.shape[2] * batch.shape[3] / (SIZE[0] * SIZE[1])
-        time.sleep(2 * BOUND_S * share if area else SLOWER / RATE)
+        time.sleep(2 * BOUND_S * share if by_size else SLOWDOWN / RATE)
         return batch
 
     board = Board(Status(source=SOURCE, task="derain"))
     options = LiveOptions(max_latency_s=BOUND_S, duration_s=seconds)
     session = Session(parse_source(SOURCE), board, options, shows=True)
-    seen, status = watch(session, board, network), board.status
+    seen, status = observe(session, board, network), board.status
     latencies = sorted(seen.latencies_s)
     result = {
         "seconds": seconds,
@@ -94,61 +92,69 @@ def slow(seconds: float, *, area: bool) -> dict[str, Any]:
             "bound": BOUND_S,
         },
         "scales": sorted(seen.scales),
-        **memory(seen),
+        **summarize_memory(seen),
     }
     click.echo(json.dumps(result))
     return result
 
 
-def rtsp(away_s: float, times: int) -> dict[str, Any]:
-    """A server that goes away and comes back."""
+def run_rtsp(outage_s: float, outages: int) -> dict[str, Any]:
+    """Run a session on an RTSP server that is killed and restarted."""
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
         board = Board(Status(source="server", task="derain"))
         session = Session(parse_source(server.address), board, LiveOptions(), shows=True)
-        seen: list[Watched] = []
-        worker = Worker(lambda: seen.append(watch(session, board, quick)), name="model")
+        seen: list[Observations] = []
+        worker = Worker(
+            lambda: seen.append(observe(session, board, return_unchanged)), name="model"
+        )
         try:
-            wait(board, lambda status: status.frames_out > RATE)
-            resumed = []
-            for number in range(1, times + 1):
+            wait_for(board, lambda status: status.frames_out > RATE)
+            resumed_after = []
+            for number in range(1, outages + 1):
                 server.kill()
-                wait(board, lambda status: status.state == "reconnecting")
-                time.sleep(away_s)
+                wait_for(board, lambda status: status.state == "reconnecting")
+                time.sleep(outage_s)
                 before = board.status.frames_in
                 server.start()
-                back_s = time.monotonic()
-                wait(board, more_than(before))
-                resumed.append(round(time.monotonic() - back_s, 2))
-                click.echo(f"{number}: frames again after {resumed[-1]} s")
-                wait(board, more_than(before + 5 * RATE))
+                restarted_s = time.monotonic()
+                wait_for(board, has_more_than(before))
+                resumed_after.append(round(time.monotonic() - restarted_s, 2))
+                click.echo(f"{number}: frames again after {resumed_after[-1]} s")
+                wait_for(board, has_more_than(before + 5 * RATE))
         finally:
             session.stop()
             worker.result()
     status = board.status
     result = {
-        "away_s": away_s,
-        "resumed_after_s": resumed,
+        "away_s": outage_s,
+        "resumed_after_s": resumed_after,
         "reconnects": status.reconnects,
         "frames_in": status.frames_in,
         "frames_out": status.frames_out,
         "frames_dropped": status.frames_dropped,
         "counts_agree": status.frames_in == status.frames_out + status.frames_dropped,
         "threads_left": [one.name for one in threading.enumerate() if one.name != "MainThread"],
-        **memory(seen[0]),
+        **summarize_memory(seen[0]),
     }
     click.echo(json.dumps(result))
     return result
 
 
-def more_than(frames: int) -> Callable[[Status], bool]:
+def has_more_than(frames: int) -> Callable[[Status], bool]:
+    """Build a condition for `wait_for`: more than `frames` frames have arrived."""
     return lambda status: status.frames_in > frames
 
 
-def quick(batch: Tensor) -> Tensor:
+def return_unchanged(batch: Tensor) -> Tensor:
     return batch
 
 
-def wait(board: Board, until: Callable[[Status], bool], timeout_s: float = 120) -> None:
+def wait_for(board: Board, until: Callable[[Status], bool], timeout_s: float = 120) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        click.ClickException: The session ended, or the timeout is over.
+    """
     end_s = time.monotonic() + timeout_s
     while not until(board.status):
         if board.closed or time.monotonic() > end_s:
@@ -156,45 +162,47 @@ def wait(board: Board, until: Callable[[Status], bool], timeout_s: float = 120) 
         time.sleep(0.02)
 
 
-def memory(seen: Watched) -> dict[str, float]:
-    """Of this process, once it had settled and at the end, as medians of ten seconds or so."""
-    settled = [mib for now_s, mib in seen.memory_mib if now_s >= SETTLED_S] or [resident_mib()]
+def summarize_memory(seen: Observations) -> dict[str, float]:
+    """Return the memory once settled and at the end, each a median of ten seconds, and the peak."""
+    settled = [mib for now_s, mib in seen.memory_mib if now_s >= SETTLED_S] or [
+        measure_resident_mib()
+    ]
     first, last = sorted(settled[:10]), sorted(settled[-10:])
     return {
         "memory_settled_mib": round(first[len(first) // 2], 1),
         "memory_end_mib": round(last[len(last) // 2], 1),
-        "memory_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "memory_peak_mib": round(measure_peak_bytes() / (1 << 20), 1),
     }
 
 
-def resident_mib() -> float:
+def measure_resident_mib() -> float:
+    """Return the resident memory of this process now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / (1 << 20)
 
 
 @click.command()
 @click.argument("part", type=click.Choice(["slow", "rtsp"]), default="slow")
-@click.option("--smoke", is_flag=True, help="Seconds of each.")
-@click.option("--json", "report", type=click.Path(path_type=Path))
+@click.option("--smoke", is_flag=True, help="Check that it runs: a few seconds of each.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
 def main(*, part: str, smoke: bool, report: Path | None) -> None:
-    """Run a part, and fail if it does not hold."""
+    """Run PART, and fail if `live` does not keep up."""
     if part == "rtsp":
         if not is_there():
             raise click.ClickException(f"this needs {NEEDED}")
-        result = rtsp(2.0 if smoke else AWAY_S, 1 if smoke else TIMES)
-        good = max(result["resumed_after_s"]) <= RESUMED_S and not result["threads_left"]
+        result = run_rtsp(2.0 if smoke else OUTAGE_S, 1 if smoke else OUTAGES)
+        good = max(result["resumed_after_s"]) <= RECONNECT_LIMIT_S and not result["threads_left"]
         good &= result["reconnects"] == len(result["resumed_after_s"])
     else:
-        steady = slow(5.0 if smoke else 600.0, area=False)
-        grows = slow(5.0 if smoke else 60.0, area=True)
+        steady = run_slow(5.0 if smoke else 600.0, by_size=False)
+        grows = run_slow(5.0 if smoke else 60.0, by_size=True)
         result = {"four_times_faster": steady, "too_large": grows}
         good = all(
             each["latency_s"]["max"] <= BOUND_S and each["counts_agree"] for each in (steady, grows)
         )
-    if report is not None:
-        report.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(report, result)
     if not good:
-        raise click.ClickException("that does not hold")
+        raise click.ClickException("a bound was exceeded, or the counts disagree")
 
 
 if __name__ == "__main__":

@@ -1,92 +1,85 @@
-"""Whether memory grows with the length of a video: 30 seconds against 10 minutes.
+"""Compare the peak memory for a video of 30 seconds with that for one of 10 minutes.
 
-    python benchmarks/memory.py --json benchmarks/results/memory_length.json
-    python benchmarks/memory.py --smoke
+    python -m benchmarks.memory --json benchmarks/results/memory_length.json
+    python -m benchmarks.memory --smoke
 
-Two clips of 640x360 with sound, made here, are restored by a network that changes nothing, each in
-a process of its own whose peak is told. Both are long enough for segments.
+Both clips, 640x360 with audio, are generated and restored by a network that changes nothing, each
+in a process of its own. Both are long enough for segments.
 """
 
-import json
-import resource
 import subprocess
 import sys
 import tempfile
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import click
 import numpy as np
+from av.video.frame import VideoFrame
 
-SIZE, RATE, SAMPLE_RATE, SAMPLES = (640, 360), 25, 48_000, 1024
+from benchmarks.clips import RATE, ROOT, write_clip
+from benchmarks.reports import measure_peak_bytes, write_json
+
+SIZE = (640, 360)
 SHORT_S, LONG_S = 30, 600
 SMOKE_S = (1, 2)
 
 
-def clip(path: Path, length_s: int) -> Path:
-    """A coarse moving pattern and a tone."""
+def draw_moving_pattern(count: int) -> Iterator[VideoFrame]:
+    """Draw a coarse pattern that moves."""
     across = np.arange(SIZE[0], dtype=np.uint16)[None]
     down = np.arange(SIZE[1], dtype=np.uint16)[:, None]
-    with av.open(path, "w") as container:
-        video = container.add_stream("libx264", RATE, options={"preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
-        audio = container.add_stream("aac", SAMPLE_RATE, layout="mono")
-        sounded = 0
-        for number in range(length_s * RATE):
-            luma = ((across + 3 * number) // 16 * 9 + down // 16 * 5).astype(np.uint8)
-            planes = np.concatenate([luma.ravel(), np.full(luma.size // 2, 128, np.uint8)])
-            frame = av.VideoFrame.from_ndarray(planes.reshape(-1, SIZE[0]), format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            container.mux(video.encode(frame))
-            while sounded * RATE < number * SAMPLE_RATE:
-                wave = np.sin((np.arange(SAMPLES) + sounded) / 20)[None].astype(np.float32)
-                sound = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
-                sound.sample_rate, sound.pts = SAMPLE_RATE, sounded
-                container.mux(audio.encode(sound))
-                sounded += SAMPLES
-        container.mux(video.encode(None))
-        container.mux(audio.encode(None))
-    return path
+    for number in range(count):
+        luma = ((across + 3 * number) // 16 * 9 + down // 16 * 5).astype(np.uint8)
+        planes = np.concatenate([luma.ravel(), np.full(luma.size // 2, 128, np.uint8)])
+        yield VideoFrame.from_ndarray(planes.reshape(-1, SIZE[0]), format="yuv420p")
 
 
-def peak_mib(source: Path, target: Path) -> float:
-    """Of a process that restores it."""
-    words = [sys.executable, __file__, "--restore", str(source), str(target)]
-    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+def measure_peak_mib(source: Path, target: Path) -> float:
+    """Restore a clip in a process of its own, and return that process's peak memory."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--restore", str(source), str(target)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return float(done.stdout)
 
 
-def restore_here(source: Path, target: Path) -> float:
-    """The same, in this process."""
+def restore_unchanged(source: Path, target: Path) -> float:
+    """Restore a clip in this process, by a network that changes nothing; return the peak in MiB."""
     from lfdn_video import restore
     from lfdn_video.inference.engine import Engine
 
     with Engine(lambda batch: batch) as engine:
         restore(source, target, engine=engine)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return measure_peak_bytes() / (1 << 20)
 
 
 @click.command()
-@click.option("--smoke", is_flag=True, help="A second against two.")
-@click.option("--json", "report", type=click.Path(path_type=Path))
-@click.option("--restore", nargs=2, type=click.Path(path_type=Path), hidden=True)
+@click.option("--smoke", is_flag=True, help="Check that it runs: clips of one and two seconds.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
+@click.option(
+    "--restore",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="Source and target of the process that is measured.",
+)
 def main(*, smoke: bool, report: Path | None, restore: tuple[Path, Path] | None) -> None:
-    """Compare the peaks."""
+    """Compare the peak memory for a short and a long video."""
     if restore is not None:
-        click.echo(restore_here(*restore))
+        click.echo(restore_unchanged(*restore))
         return
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         peaks = {}
         for length_s in SMOKE_S if smoke else (SHORT_S, LONG_S):
-            source = clip(folder / f"{length_s}.mp4", length_s)
-            peaks[f"{length_s} s"] = round(peak_mib(source, folder / f"{length_s}.out.mp4"), 1)
-            click.echo(f"{length_s:4} s: {peaks[f'{length_s} s']:.1f} MiB")
+            frames = draw_moving_pattern(length_s * RATE)
+            source = write_clip(folder / f"{length_s}.mp4", frames, preset="ultrafast")
+            peak_mib = measure_peak_mib(source, folder / f"{length_s}.out.mp4")
+            peaks[f"{length_s} s"] = round(peak_mib, 1)
+            click.echo(f"{length_s:4} s: {peak_mib:.1f} MiB")
     short, long = peaks.values()
     click.echo(f"ratio {long / short:.3f}")
-    if report is not None:
-        told = {"size": SIZE, "rate": RATE, "peak_mib": peaks, "ratio": round(long / short, 3)}
-        report.write_text(json.dumps(told, indent=2) + "\n")
+    result = {"size": SIZE, "rate": RATE, "peak_mib": peaks, "ratio": round(long / short, 3)}
+    write_json(report, result)
 
 
 if __name__ == "__main__":

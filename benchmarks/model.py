@@ -1,28 +1,24 @@
-"""The network alone: every backend on a picture, side by side, as a share of what the machine can.
+"""Time the network alone: all backends on one image, relative to the machine's ceilings.
 
-Measured by `suite.py`. Backends take turns within a round, so that whatever else the machine does
-meets them all; medians over the rounds are told. The first is what the others are compared with:
+`suite.py` runs it. Backends take turns within a round, so that other load on the machine affects
+all of them; results are medians over the rounds. The first backend is the baseline:
 
     reference          `lfdn.model` as a user would run it: eager, float32, channels first
-    channels last      the same, weights and picture channels last in memory
-    default            what `lfdn-video` runs on this device
-    int8               what `--precision int8` runs
-    openvino           float32 by OpenVINO, of the network as `lfdn quantize` rearranges it
-    compiled, bfloat16 channels last, by torch.compile, by autocast; or both
+    channels last      the same, with weights and image in channels-last format
+    default            the engine of `lfdn-video` on this device
+    int8               the engine of `--precision int8`
+    openvino           float32 in OpenVINO, of the network as `lfdn quantize` rewrites it
+    compiled, bfloat16 channels last, with torch.compile, with autocast; or with both
 
-Where `lfdn-video` has several pictures under way at a time, so has its backend here, and the time
-is that for all of them, divided by their number. The network's operations are those of the
-reference; a backend that saves some shows as more of the ceiling than it uses, above 100 % even.
+The engines have as many images in flight as in `lfdn-video`; the time is that of all of them
+divided by their number. Operations are counted in the reference: a backend that needs fewer reaches
+a larger share of the ceiling than it uses, possibly above 100 %.
 """
 
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -38,93 +34,95 @@ from lfdn_video.options import InferenceOptions
 
 BACKENDS = ("reference", "channels last", "default", "openvino", "int8")
 """In the order of the tables; `compiled`, `bfloat16` and `bfloat16 compiled` on request."""
-NEEDS = {"openvino": ("openvino", "nncf"), "int8": ("openvino",)}
-ON_CPU_ALONE = frozenset(NEEDS)
-MATRIX, COPY_BYTES, TRIES = 2048, 1 << 28, 5
+REQUIRED_MODULES = {"openvino": ("openvino", "nncf"), "int8": ("openvino",)}
+CPU_ONLY = frozenset(REQUIRED_MODULES)
+MATRIX_SIDE, COPY_BYTES, TRIES = 2048, 1 << 28, 5
 
-Run = Callable[[Tensor], Tensor]
+Restore = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What restores pictures `[1, 3, H, W]`, so many at a time."""
+    """Restores a sequence of images `[1, 3, H, W]`, best `at_once` of them."""
 
     run: Callable[[Sequence[Tensor]], list[Tensor]]
     at_once: int = 1
 
     @classmethod
-    def of(cls, run: Run) -> "Backend":
-        """One after the other."""
-        return cls(lambda images: [run(image) for image in images])
+    def from_network(cls, restore: Restore) -> "Backend":
+        """Wrap a function that restores one image at a time."""
+        return cls(lambda images: [restore(image) for image in images])
 
     @classmethod
-    def of_engine(cls, engine: Engine) -> "Backend":
-        def run(images: Sequence[Tensor]) -> list[Tensor]:
-            in_flight = [engine.compute_residual(image) for image in images]
-            return [
-                pending.result() + image for pending, image in zip(in_flight, images, strict=True)
-            ]
+    def from_engine(cls, engine: Engine) -> "Backend":
+        """Wrap an engine, with as many images in flight as it accepts."""
 
-        run([torch.rand(1, 3, 32, 32, device=engine.device)])  # then it knows its lanes
+        def run(images: Sequence[Tensor]) -> list[Tensor]:
+            futures = [engine.compute_residual(image) for image in images]
+            return [future.result() + image for future, image in zip(futures, images, strict=True)]
+
+        # The engine chooses its lanes with the first image; `max_batches_in_flight` is right then.
+        run([torch.rand(1, 3, 32, 32, device=engine.device)])
         return cls(run, max(1, 2 * engine.max_batches_in_flight))
 
 
-def available(names: Sequence[str], device: str) -> list[str]:
-    """Those that this device and what is installed can run."""
+def select_available(names: Sequence[str], device: str) -> list[str]:
+    """Select the backends that run on this device with the installed packages."""
     return [
         name
         for name in names
-        if all(find_spec(module) for module in NEEDS.get(name, ()))
-        and (device == "cpu" or name not in ON_CPU_ALONE)
+        if all(find_spec(module) for module in REQUIRED_MODULES.get(name, ()))
+        and (device == "cpu" or name not in CPU_ONLY)
     ]
 
 
-def backend(name: str, task: str, device: str) -> Backend:
-    """The one of that name, on that device."""
+def build_backend(name: str, task: str, device: str) -> Backend:
+    """Build the backend of this name, with a task's packaged weights."""
     if name == "default":
-        return Backend.of_engine(load_engine(task, options=InferenceOptions(device=device)))
+        return Backend.from_engine(load_engine(task, options=InferenceOptions(device=device)))
     if name == "int8":
         options = InferenceOptions(device=device, precision="int8")
-        return Backend.of_engine(load_engine(task, options=options))
+        return Backend.from_engine(load_engine(task, options=options))
     if name == "openvino":
-        return Backend.of(_openvino(task))
+        return Backend.from_network(_build_openvino(task))
     network = lfdn.load(task).eval().to(device)
     layout = torch.contiguous_format if name == "reference" else torch.channels_last
     network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch
-    run: Run = torch.compile(network, dynamic=False) if "compiled" in name else network
+    run: Restore = torch.compile(network, dynamic=False) if "compiled" in name else network
     half = "bfloat16" in name
 
-    def called(image: Tensor) -> Tensor:
+    def restore(image: Tensor) -> Tensor:
         with (
             torch.inference_mode(),
             torch.autocast(image.device.type, torch.bfloat16, enabled=half),
         ):
             return run(image.contiguous(memory_format=layout)).float().clamp(0, 1)
 
-    return Backend.of(called)
+    return Backend.from_network(restore)
 
 
-def _openvino(task: str) -> Run:
+def _build_openvino(task: str) -> Restore:
     import openvino
 
     from lfdn.calibrate import convert_to_openvino
 
-    core, model, requests = openvino.Core(), convert_to_openvino(lfdn.load(task)), {}
+    core, model = openvino.Core(), convert_to_openvino(lfdn.load(task))
+    requests: dict[torch.Size, Any] = {}  # by size: OpenVINO compiles for one
 
-    def called(image: Tensor) -> Tensor:
+    def restore(image: Tensor) -> Tensor:
         padded = lfdn.model.pad_to_multiple(image, 16).contiguous()
         if padded.shape not in requests:
             model.reshape(list(padded.shape))
             requests[padded.shape] = compile_for_cpu(core, model).create_infer_request()
-        found: dict[Any, Any] = requests[padded.shape].infer([padded.numpy()])
-        change = torch.from_numpy(next(iter(found.values())))
-        return (image + change[..., : image.shape[2], : image.shape[3]]).clamp(0, 1)
+        outputs: dict[Any, Any] = requests[padded.shape].infer([padded.numpy()])
+        residual = torch.from_numpy(next(iter(outputs.values())))
+        return (image + residual[..., : image.shape[2], : image.shape[3]]).clamp(0, 1)
 
-    return called
+    return restore
 
 
-def seconds(work: Callable[[], object], device: str) -> float:
-    """Of one call, to its end."""
+def time_call(work: Callable[[], object], device: str) -> float:
+    """Return the seconds of one call; on a GPU, until its work is done."""
     began = time.perf_counter()
     work()
     if device.startswith("cuda"):
@@ -132,58 +130,33 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - began
 
 
-def ceilings(device: str) -> dict[str, float]:
-    """GFLOP/s of matrix products, GB/s of copies (read and written): the best of a few."""
+def measure_ceilings(device: str) -> dict[str, float]:
+    """Measure GFLOP/s of matrix products and GB/s of copies (read plus written), best of a few."""
     found = {}
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        one = torch.rand(MATRIX, MATRIX, device=device).to(kind)
-        best = min(seconds(lambda x=one: x @ x, device) for _ in range(TRIES))  # type: ignore[misc]
-        found[f"{name}_gflops"] = round(2 * MATRIX**3 / best / 1e9, 1)
-    here = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
-    there = torch.empty_like(here)
-    best = min(seconds(lambda: there.copy_(here), device) for _ in range(TRIES))
+        matrix = torch.rand(MATRIX_SIDE, MATRIX_SIDE, device=device).to(kind)
+        best = min(time_call(lambda x=matrix: x @ x, device) for _ in range(TRIES))  # type: ignore[misc]
+        found[f"{name}_gflops"] = round(2 * MATRIX_SIDE**3 / best / 1e9, 1)
+    source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    best = min(time_call(lambda: target.copy_(source), device) for _ in range(TRIES))
     found["copy_gb_per_s"] = round(2 * COPY_BYTES / best / 1e9, 1)
     return found
 
 
-def operations(height: int, width: int) -> int:
-    """Of the reference, 2 for a multiply-add."""
+def count_operations(height: int, width: int) -> int:
+    """Count the reference's operations for one image; a multiply-add is two."""
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
         lfdn.LFDN().eval()(torch.empty(1, 3, height, width))
     return int(counter.get_total_flops())
 
 
-def machine() -> dict[str, Any]:
-    """What the figures are of."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    cpu = platform.processor() or platform.machine()
-    for line in (
-        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ()
-    ):
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "commit": commit.stdout.strip(),
-        "cpu": cpu,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "av": version("av"),
-        "openvino": version("openvino") if find_spec("openvino") else None,
-    }
-
-
-def measure(
+def measure_backends(
     width: int, height: int, names: Sequence[str], *, task: str, device: str, rounds: int
 ) -> list[dict[str, Any]]:
-    """A row for each backend."""
+    """Measure all backends on one random image; return a row for each."""
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)).to(device)
-    backends = {name: backend(name, task, device) for name in names}
+    backends = {name: build_backend(name, task, device) for name in names}
     (expected,) = backends[names[0]].run([image])
     differences = {
         name: float((each.run([image])[0] - expected).abs().max())
@@ -193,9 +166,9 @@ def measure(
     for _ in range(rounds):
         for name, each in backends.items():
             images = [image] * each.at_once
-            taken_s = seconds(lambda run=each.run, images=images: run(images), device)  # type: ignore[misc]
-            times[name].append(taken_s / each.at_once)
-    first, gflop = median(times[names[0]]), operations(height, width) / 1e9
+            total_s = time_call(lambda run=each.run, images=images: run(images), device)  # type: ignore[misc]
+            times[name].append(total_s / each.at_once)
+    baseline_s, gflop = median(times[names[0]]), count_operations(height, width) / 1e9
     return [
         {
             "width": width,
@@ -204,7 +177,7 @@ def measure(
             "seconds": round(median(times[name]), 4),
             "all_s": [round(each, 4) for each in times[name]],
             "at_once": backends[name].at_once,
-            "speed_up": round(first / median(times[name]), 2),
+            "speed_up": round(baseline_s / median(times[name]), 2),
             "gflops": round(gflop / median(times[name]), 1),
             "largest_difference": round(differences[name], 7),
         }

@@ -1,21 +1,18 @@
-"""How long each stage takes alone, how long they take together, and what memory it needs.
+"""Time each stage alone, and all together; or measure the peak memory of a run.
 
-    python benchmarks/stages.py CLIP
-    python benchmarks/stages.py --smoke
-    python benchmarks/stages.py CLIP --json benchmarks/results/stages.json
-    python benchmarks/stages.py CLIP --memory
+    python -m benchmarks.stages CLIP
+    python -m benchmarks.stages --smoke
+    python -m benchmarks.stages CLIP --json benchmarks/results/stages.json
+    python -m benchmarks.stages CLIP --memory
 
-Everything is measured in one run, in turn and several times over, and medians are told. On a
-CPU the stages share the cores, so together they can hardly take less than the sum of what they take
-alone; how little more they take is what the threads are worth. With `--memory` the peak of a whole
-run is compared with that for the clip ten times over, each in a process of its own. `--smoke` only
-shows that it runs: a few frames of a sample, once.
+All stages are measured in one run, in turn, several times; results are medians. On a CPU the stages
+share the cores, so a whole run can hardly take less than the sum of the stages alone; how close it
+comes shows how well they overlap. `--memory` compares the peak of a whole run with that for ten
+copies of the clip in a row, each in a process of its own.
 """
 
-import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,9 +32,11 @@ import click
 import torch
 from torch import Tensor
 
+from benchmarks.clips import ROOT, SAMPLE
+from benchmarks.reports import measure_peak_bytes, write_json
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
-from lfdn_video.inference.runner import Pending
+from lfdn_video.inference.runner import Future
 from lfdn_video.inference.scheduler import choose_grid, restore_frames
 from lfdn_video.inference.tiles import Grid
 from lfdn_video.input.open import open_reader
@@ -45,14 +44,14 @@ from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.output.open import open_writer
 from lfdn_video.pipeline import Summary, restore
 
-LONGER = 10
-SMOKE_CLIP, SMOKE_S = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4", 0.15
+REPETITIONS = 10
+SMOKE_S = 0.15
 STAGES = ("decode", "colour", "model", "encode")
 WHOLE = "end to end"
 
 
-class Bench:
-    """The stages of one clip, each as something that can be run alone. Holds all its frames."""
+class StageBench:
+    """Runs each stage of restoring a clip alone. Holds all frames of the clip in memory."""
 
     def __init__(
         self,
@@ -68,11 +67,11 @@ class Bench:
             self.info = reader.info
             self.frames = list(reader.frames())
         self.converter = PlaneConverter(self.info)
-        # The encoder's work depends on what it is given, so it is given the restored frames.
+        # The encoder's time depends on its input, so it gets the restored frames.
         self.restored = list(restore_frames(self.frames, self.converter, engine, options))
 
-    def facts(self) -> dict[str, Any]:
-        """What is measured."""
+    def describe(self) -> dict[str, Any]:
+        """Describe the clip and the engine."""
         return {
             "frames": len(self.frames),
             "size": f"{self.info.width}x{self.info.height}",
@@ -80,8 +79,8 @@ class Bench:
             "precision": self.engine.precision,
         }
 
-    def take(self, name: str) -> "Taken":
-        """Measure a stage once, or the whole."""
+    def measure(self, name: str) -> "Measurement":
+        """Measure a stage, or the whole run, once."""
         stages: dict[str, Callable[[], Summary | None]] = {
             "decode": self.decode,
             "colour": self.colour,
@@ -92,16 +91,17 @@ class Bench:
         start_s, start_cpu_s = time.perf_counter(), time.process_time()
         summary = stages[name]()
         seconds = time.perf_counter() - start_s
-        busy = (time.process_time() - start_cpu_s) / (seconds * _cores())
-        return Taken(seconds, busy, summary.bottleneck if summary is not None else "")
+        busy = (time.process_time() - start_cpu_s) / (seconds * _count_cores())
+        return Measurement(seconds, busy, summary.bottleneck if summary is not None else "")
 
     def decode(self) -> None:
+        """Decode the clip."""
         with open_reader(self.clip, self.span) as reader, closing(reader.frames()) as frames:
             for _ in frames:
                 pass
 
     def colour(self) -> None:
-        """Up to the device, to RGB, a change added, down again; no network."""
+        """Upload, convert to RGB, add a residual of zero, download; without the network."""
         engine = self.engine
         for frame in self.frames:
             planes = engine.upload(frame.planes)
@@ -111,17 +111,17 @@ class Bench:
             engine.download(changed).result()
 
     def model(self) -> None:
-        """As many tiles at a time as the scheduler has, and each frame's merged."""
-        in_flight, done = deque[Pending[Tensor]](), list[Tensor]()
-        for grid, tiles in self._pictures():
+        """Run the network with as many tiles in flight as in a run; merge each frame's tiles."""
+        in_flight, done = deque[Future[Tensor]](), list[Tensor]()
+        for grid, tiles in self._split_random_images():
             for tile in tiles:
                 in_flight.append(self.engine.compute_residual(tile))
                 while len(in_flight) > self.engine.max_batches_in_flight:
-                    self._finish(grid, in_flight.popleft(), done)
+                    self._collect(grid, in_flight.popleft(), done)
         for last in in_flight:
-            self._finish(grid, last, done)
+            self._collect(grid, last, done)
 
-    def _finish(self, grid: Grid, pending: Pending[Tensor], done: list[Tensor]) -> None:
+    def _collect(self, grid: Grid, pending: Future[Tensor], done: list[Tensor]) -> None:
         done.append(pending.result())
         if len(done) == len(grid):
             with self.engine.compute_context():
@@ -130,12 +130,14 @@ class Bench:
             done.clear()
 
     def encode(self) -> None:
+        """Encode the restored frames."""
         options = EncodeOptions(overwrite=True)
         with open_writer(self.target, self.info, options, self.span) as writer:
             for frame in self.restored:
                 writer.write(frame)
 
     def end_to_end(self) -> Summary:
+        """Restore the clip as a user would."""
         return restore(
             self.clip,
             self.target,
@@ -145,48 +147,58 @@ class Bench:
             span=self.span,
         )
 
-    def _pictures(self) -> Iterator[tuple[Grid, list[Tensor]]]:
-        """Of random pictures: the network's time does not depend on what is in them."""
+    def _split_random_images(self) -> Iterator[tuple[Grid, list[Tensor]]]:
+        """Yield the tiles of random images: the network's time does not depend on the content."""
         upright = self.info.rotation % 180 == 0
         height, width = self.info.height, self.info.width
         size = (height, width) if upright else (width, height)
         grid = choose_grid(*size, self.engine, self.options)
-        picture = torch.rand(1, 3, *size).to(self.engine.device)
+        image = torch.rand(1, 3, *size).to(self.engine.device)
         for _ in self.frames:
-            yield grid, grid.split(picture)
+            yield grid, grid.split(image)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """One measurement."""
+class Measurement:
+    """One measurement of a stage or of the whole run."""
 
     seconds: float
     busy: float
-    """Share of what the cores can do in that time."""
+    """CPU time over the time of all cores."""
     bottleneck: str
-    """As the program says it; of the whole only."""
+    """The bottleneck that the run reports; empty for a single stage."""
 
 
-def measure(takes: Sequence[Callable[[str], Taken]], rounds: int) -> list[dict[str, Any]]:
-    """Seconds of each stage and of all together: every single measurement, and medians.
+def measure_rounds(
+    measures: Sequence[Callable[[str], Measurement]], rounds: int
+) -> list[dict[str, Any]]:
+    """Measure all stages, and the whole run, of several clips in turn.
 
-    `takes`: of several clips, how a stage is measured once. One round measures every stage of every
-    clip, every other round backwards, so that a machine whose speed drifts slows all alike. Ratios
-    are taken within a round, before the median.
+    A round measures every stage of every clip. Every other round goes backwards, so that a machine
+    whose speed drifts slows all alike. Ratios are computed within a round, before the median.
+
+    Args:
+        measures: For each clip, a function that measures a stage once.
+        rounds: Number of rounds.
+
+    Returns:
+        For each clip the seconds of every measurement, and medians.
     """
     names = [*STAGES, WHOLE]
-    found: list[dict[str, list[Taken]]] = [{name: [] for name in names} for _ in takes]
+    found: list[dict[str, list[Measurement]]] = [{name: [] for name in names} for _ in measures]
     for number in range(rounds):
         turns = [
-            (take, each, name) for take, each in zip(takes, found, strict=True) for name in names
+            (measure, each, name)
+            for measure, each in zip(measures, found, strict=True)
+            for name in names
         ]
-        for take, each, name in turns if number % 2 == 0 else turns[::-1]:
-            each[name].append(take(name))
-    return [_told(each) for each in found]
+        for measure, each, name in turns if number % 2 == 0 else turns[::-1]:
+            each[name].append(measure(name))
+    return [_summarize(each) for each in found]
 
 
-def _told(found: dict[str, list[Taken]]) -> dict[str, Any]:
-    seconds = {name: [each.seconds for each in taken] for name, taken in found.items()}
+def _summarize(found: dict[str, list[Measurement]]) -> dict[str, Any]:
+    seconds = {name: [each.seconds for each in measured] for name, measured in found.items()}
     sums = [sum(each) for each in zip(*(seconds[name] for name in STAGES), strict=True)]
     return {
         "median_s": {name: median(times) for name, times in seconds.items()},
@@ -197,32 +209,23 @@ def _told(found: dict[str, list[Taken]]) -> dict[str, Any]:
     }
 
 
-def _cores() -> int:
+def _count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def peak_bytes(clip: Path, arguments: list[str]) -> int:
-    """Peak resident memory of a whole run on `clip`, in a process of its own."""
-    command = [sys.executable, __file__, str(clip), "--peak", *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+def measure_run_peak_bytes(clip: Path, arguments: list[str]) -> int:
+    """Measure the peak resident memory of a whole run on `clip`, in a process of its own."""
+    program = [sys.executable, "-m", "benchmarks.stages"]
+    command = [*program, str(clip.resolve()), "--peak", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     return int(done.stdout.splitlines()[-1])
 
 
-def own_peak_bytes() -> int:
-    """Of this process. Linux's getrusage has that of the process that started it, if higher."""
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else ():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) << 10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10
-
-
-def repeat(clip: Path, target: Path, times: int) -> None:
-    """`clip`, `times` over: video and sound, packets copied."""
-    length_s = _length_s(clip)
+def repeat_clip(clip: Path, target: Path, times: int) -> None:
+    """Write `clip` to `target`, `times` in a row: the packets of video and audio are copied."""
+    length_s = _measure_length_s(clip)
     with av.open(clip) as source, av.open(target, "w") as container:
         streams = [stream for stream in source.streams if stream.type in ("video", "audio")]
         copies = {stream: container.add_stream_from_template(stream) for stream in streams}
@@ -237,8 +240,8 @@ def repeat(clip: Path, target: Path, times: int) -> None:
                 container.mux(packet)
 
 
-def _length_s(clip: Path) -> Fraction:
-    """So much later it can begin again: the span of all decoding and presentation times."""
+def _measure_length_s(clip: Path) -> Fraction:
+    """Measure the span of all dts and pts, after which the clip can start again."""
     times = []
     with av.open(clip) as source:
         for packet in source.demux():
@@ -248,17 +251,17 @@ def _length_s(clip: Path) -> Fraction:
     return max(times) - min(times)
 
 
-def memory(
+def compare_memory(
     clip: Path, folder: Path, *, weights: Path | None, identity: bool, device: str
 ) -> dict[str, object]:
-    """Peak memory for the clip and for the clip ten times over."""
+    """Compare the peak memory for the clip with that for ten copies of it in a row."""
     arguments = ["--device", device]
-    arguments += ["--weights", str(weights)] if weights else []
+    arguments += ["--weights", str(weights.resolve())] if weights else []
     arguments += ["--identity"] if identity else []
     short, long = folder / "once.mkv", folder / "often.mkv"
-    repeat(clip, short, 1)
-    repeat(clip, long, LONGER)
-    once, often = peak_bytes(short, arguments), peak_bytes(long, arguments)
+    repeat_clip(clip, short, 1)
+    repeat_clip(clip, long, REPETITIONS)
+    once, often = (measure_run_peak_bytes(each, arguments) for each in (short, long))
     return {
         "peak_mib": once / (1 << 20),
         "peak_ten_times_longer_mib": often / (1 << 20),
@@ -266,17 +269,17 @@ def memory(
     }
 
 
-def _unchanged(batch: Tensor) -> Tensor:
+def _return_unchanged(batch: Tensor) -> Tensor:
     return batch
 
 
-def _engine(weights: Path | None, *, identity: bool, options: InferenceOptions) -> Engine:
+def _load_engine(weights: Path | None, *, identity: bool, options: InferenceOptions) -> Engine:
     if identity:
-        return Engine(_unchanged)
+        return Engine(_return_unchanged)
     return load_engine("derain", weights=weights, options=options)
 
 
-def _machine(engine: Engine) -> dict[str, object]:
+def _describe_device(engine: Engine) -> dict[str, object]:
     return {
         "device": str(engine.device),
         "threads": torch.get_num_threads(),
@@ -286,7 +289,7 @@ def _machine(engine: Engine) -> dict[str, object]:
     }
 
 
-def _lines(result: dict[str, object]) -> Iterator[str]:
+def _format_lines(result: dict[str, object]) -> Iterator[str]:
     for name, value in result.items():
         if name == "median_s" and isinstance(value, dict):
             yield from (f"{stage:28}{seconds:.3f} s" for stage, seconds in value.items())
@@ -297,16 +300,22 @@ def _lines(result: dict[str, object]) -> Iterator[str]:
 
 
 @click.command()
-@click.argument("clip", type=click.Path(exists=True, path_type=Path), default=SMOKE_CLIP)
-@click.option("--weights", type=click.Path(path_type=Path), help="Instead of those that ship.")
-@click.option("--identity", is_flag=True, help="A network that does nothing: the rest alone.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--end", "end_s", type=float, help="Only so many seconds of the clip.")
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--memory", "of_memory", is_flag=True, help="Peak memory instead of time.")
-@click.option("--json", "target", type=click.Path(path_type=Path), help="Write the result here.")
-@click.option("--smoke", is_flag=True, help="A few frames, once.")
-@click.option("--peak", is_flag=True, hidden=True)
+@click.argument("clip", type=click.Path(exists=True, path_type=Path), default=SAMPLE)
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights."
+)
+@click.option(
+    "--identity", is_flag=True, help="Use a network that changes nothing, to measure all the rest."
+)
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, ...")
+@click.option("--end", "end_s", type=float, help="Seconds of the clip to restore.  [default: all]")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Number of rounds."
+)
+@click.option("--memory", "of_memory", is_flag=True, help="Measure peak memory instead of time.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
+@click.option("--smoke", is_flag=True, help="Check that it runs: a few frames, one round.")
+@click.option("--peak", is_flag=True, hidden=True, help="Print the peak memory of one run.")
 def main(
     clip: Path,
     weights: Path | None,
@@ -315,7 +324,7 @@ def main(
     end_s: float | None,
     repeats: int,
     of_memory: bool,
-    target: Path | None,
+    report: Path | None,
     smoke: bool,
     peak: bool,
 ) -> None:
@@ -326,19 +335,18 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if of_memory:
-            result = memory(clip, folder, weights=weights, identity=identity, device=device)
+            result = compare_memory(clip, folder, weights=weights, identity=identity, device=device)
         else:
-            with _engine(weights, identity=identity, options=options) as engine:
+            with _load_engine(weights, identity=identity, options=options) as engine:
                 if peak:
                     restore(clip, folder / "restored.mkv", engine=engine, inference=options)
-                    click.echo(own_peak_bytes())
+                    click.echo(measure_peak_bytes())
                     return
-                bench = Bench(clip, engine, options, span, folder)
-                (result,) = measure([bench.take], repeats)
-                result = {**bench.facts(), **result, **_machine(engine)}
-    click.echo("\n".join(_lines({"clip": clip.name, **result})))
-    if target is not None:
-        target.write_text(json.dumps({"clip": clip.name, **result}, indent=2) + "\n")
+                bench = StageBench(clip, engine, options, span, folder)
+                (result,) = measure_rounds([bench.measure], repeats)
+                result = {**bench.describe(), **result, **_describe_device(engine)}
+    click.echo("\n".join(_format_lines({"clip": clip.name, **result})))
+    write_json(report, {"clip": clip.name, **result})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Render the tables of speed in README.md and docs/benchmarks.md from `results/suite_*.json`.
+"""Render the speed tables of README.md and docs/benchmarks.md from `results/suite_*.json`.
 
     python -m benchmarks.tables            # rewrite both files
     python -m benchmarks.tables --check    # exit with 1 if a file differs from the results
 
 Only the text between markers changes. `<!-- speed:DEVICE -->` … `<!-- /speed:DEVICE -->` holds the
 short table of the README, `<!-- suite:DEVICE -->` … `<!-- /suite:DEVICE -->` the full tables. A
-device without results gets a line that says so.
+device without results gets a line that states this.
 """
 
 import json
@@ -64,7 +64,7 @@ def _render_block(kind: str, device: str, reports: dict[str, Report]) -> str:
 
 
 def _speed_table(report: Report) -> str:
-    """One row per frame size: the whole run, and the network alone."""
+    """Render a row per frame size: the whole run, and the network alone."""
     alone = {(row["name"], row["backend"]): row["seconds"] for row in report["network"]}
     header = ["ms per frame", "end to end", "network alone", "network, int8", "peak memory"]
     lines = [_row(header), _row(["---"] * len(header))]
@@ -141,7 +141,7 @@ def _row(cells: list[str]) -> str:
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a table is stale.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a table is stale.")
 def main(*, check: bool) -> None:
     """Write the tables of README.md and docs/benchmarks.md."""
     reports = load_reports()

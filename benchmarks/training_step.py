@@ -1,7 +1,7 @@
-"""Seconds of one training step (forward, backward, AdamW) in each precision, eager or compiled.
+"""Time one training step (forward, backward, AdamW) in each precision, eager or compiled.
 
-python benchmarks/training_step.py
-python benchmarks/training_step.py --compile
+python -m benchmarks.training_step
+python -m benchmarks.training_step --compile
 """
 
 import time
@@ -16,8 +16,8 @@ from lfdn.training.losses import charbonnier
 WARM_UP = 2
 
 
-def seconds(precision: str, *, patch_px: int, batch: int, steps: int, compiled: bool) -> float:
-    """The median of `steps` steps after the first ones."""
+def time_steps(precision: str, *, patch_px: int, batch: int, steps: int, compiled: bool) -> float:
+    """Return the median seconds of `steps` steps after the warm-up."""
     torch.manual_seed(1)
     network = LFDN()
     optimizer = torch.optim.AdamW(network.parameters())
@@ -36,15 +36,17 @@ def seconds(precision: str, *, patch_px: int, batch: int, steps: int, compiled: 
 
 
 @click.command()
-@click.option("--patch-px", default=112, show_default=True)
-@click.option("--batch", default=8, show_default=True)
-@click.option("--steps", default=9, show_default=True)
-@click.option("--compile", "compiled", is_flag=True, help="torch.compile, which takes a while.")
+@click.option("--patch-px", default=112, show_default=True, help="Side of the crops, in px.")
+@click.option("--batch", default=8, show_default=True, help="Crops per step.")
+@click.option("--steps", default=9, show_default=True, help="Steps to time.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile.")
 def main(patch_px: int, batch: int, steps: int, compiled: bool) -> None:
     """Time training steps on the CPU."""
     for precision in ("float32", "bfloat16"):
-        took_s = seconds(precision, patch_px=patch_px, batch=batch, steps=steps, compiled=compiled)
-        click.echo(f"{precision:10}{took_s:.3f} s a step")
+        step_s = time_steps(
+            precision, patch_px=patch_px, batch=batch, steps=steps, compiled=compiled
+        )
+        click.echo(f"{precision:10}{step_s:.3f} s per step")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Compare the speed of two checkouts of this project, old and new in turn within one run.
+"""Compare the speed of two checkouts of this project, which take turns within one run.
 
     git worktree add /tmp/old v0.1.0
     python -m benchmarks.versions /tmp/old . --rounds 5
     python -m benchmarks.versions --smoke
 
-Each measurement is a process of its own that imports the checkout under test, and uses only its
-public API and command line, so that versions far apart can be compared. Reported are medians over
-the rounds, and new over old as a ratio:
+Each measurement is a process of its own that imports the checkout under test. It uses only the
+public API and command line, so that distant versions can be compared. The table has medians over
+the rounds, and the ratio new / old:
 
     help         seconds from start to end of `lfdn-video --help`
     first frame  seconds from the start of a process to its first restored frame, loading included
-    network      seconds a frame that the model stage was busy, at 1280x720
-    end to end   seconds a frame from the first frame to the finished file, at 1280x720
+    network      seconds per frame that the model stage was busy, at 1280x720
+    end to end   seconds per frame from the first frame to the finished file, at 1280x720
 """
 
 import json
@@ -27,9 +27,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.suite import scaled
+from benchmarks.clips import SAMPLE, scale_clip
+from benchmarks.reports import write_json
 
-SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
 SIZE = (1280, 720)
 FRAMES = 24
 SMOKE_SIZE = (160, 96)
@@ -49,8 +49,8 @@ print(json.dumps({
 """
 
 
-def measure(tree: Path, clip: Path, folder: Path) -> dict[str, float]:
-    """Measure one checkout once; seconds by name."""
+def measure_checkout(tree: Path, clip: Path, folder: Path) -> dict[str, float]:
+    """Measure one checkout once; return seconds by name."""
     environment = {**os.environ, "PYTHONPATH": str(tree.resolve())}
     start_s = time.time()
     subprocess.run(
@@ -78,34 +78,35 @@ def measure(tree: Path, clip: Path, folder: Path) -> dict[str, float]:
 @click.command()
 @click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
-@click.option("--rounds", default=5, show_default=True, help="Measurements of each checkout.")
-@click.option("--json", "report", type=click.Path(path_type=Path), help="Also write them here.")
-@click.option("--smoke", is_flag=True, help="Only show that it runs: one round, a tiny clip.")
+@click.option(
+    "--rounds", default=5, show_default=True, help="Number of measurements of each checkout."
+)
+@click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
+@click.option("--smoke", is_flag=True, help="Check that it runs: one round, a tiny clip.")
 def main(old: Path, new: Path, *, rounds: int, report: Path | None, smoke: bool) -> None:
-    """Measure OLD and NEW, two folders with a checkout each, in turn."""
+    """Measure the checkouts OLD and NEW in turn."""
     size, frames = (SMOKE_SIZE, SMOKE_FRAMES) if smoke else (SIZE, FRAMES)
     found: dict[str, list[dict[str, float]]] = {"old": [], "new": []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        clip = scaled(SAMPLE, folder / "clip.mp4", size, frames)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        clip = scale_clip(SAMPLE, folder / "clip.mp4", size, frames)
         for _ in range(1 if smoke else rounds):
             for version, tree in (("old", old), ("new", new)):
-                found[version].append(measure(tree, clip, folder))
+                found[version].append(measure_checkout(tree, clip, folder))
     table = Table("", "old, s", "new, s", "new / old", "single rounds")
-    for what in found["old"][0]:
-        before = [one[what] for one in found["old"]]
-        after = [one[what] for one in found["new"]]
+    for name in found["old"][0]:
+        before = [seconds[name] for seconds in found["old"]]
+        after = [seconds[name] for seconds in found["new"]]
         ratios = [b / a for a, b in zip(before, after, strict=True)]
         table.add_row(
-            what,
+            name,
             f"{median(before):.3f}",
             f"{median(after):.3f}",
             f"{median(after) / median(before):.3f}",
             f"{min(ratios):.3f} to {max(ratios):.3f}",
         )
     Console().print(table)
-    if report is not None:
-        report.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(report, found, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Post-training quantization by NNCF: from a network to the file that `lfdn.int8` reads.
 
 Nothing is trained: a few dozen images pass through the network to show the range of its
-activations. This is for those who package weights; users of the result need no NNCF.
+activations. Only whoever packages weights needs NNCF; users of the result do not.
 
-The network is first rewritten where OpenVINO gains by it: the first two convolutions become one,
-and ALFM's products are written over rows. The first layer, the encoder and the last layer stay in
-float32: the encoder's rounding would be carried on through all sums behind it. Activation ranges
-are those with the least error over the histogram of what was seen (docs/log.md, 2026-11-26).
+The network is first rewritten where OpenVINO runs faster for it: the first two convolutions become
+one, and ALFM's products are written over rows. The first layer, the encoder and the last layer stay
+in float32: the encoder's rounding errors would propagate through every sum after it. Activation
+ranges minimize the error over the histogram of the observed values (docs/log.md, 2026-11-26).
 """
 
 import copy
@@ -28,10 +28,10 @@ from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from torch import Tensor, nn
 
 from lfdn.cpu import fuse_first_convs
-from lfdn.int8 import ABOUT, CONSTANTS, FORMAT, MODEL
+from lfdn.int8 import ABOUT, CONSTANTS, INT8_FORMAT, MODEL
 from lfdn.model import ALFM, LFDN, MSHF, AttentionFusion, DownBlock
 
-KEPT_IN_FLOAT = (r".*entry\.(fused|head|reduce).*", r".*encoder.*", r".*decoder\.3.*")
+FLOAT_LAYERS = (r".*entry\.(fused|head|reduce).*", r".*encoder.*", r".*decoder\.3.*")
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file, byte for byte
 
 
@@ -39,17 +39,17 @@ def convert_to_openvino(network: LFDN) -> openvino.Model:
     """Convert a network to OpenVINO, in float32.
 
     Args:
-        network: Of the default's parts; left as it is.
+        network: With the default encoder, blocks and fusion. It is not changed.
 
     Returns:
         A model from an image, `[1, 3, H, W]` in 0…1 with sides that are multiples of 16, to its
         residual.
 
     Raises:
-        TypeError: The network has another encoder or fusion than the default's.
+        TypeError: The network's encoder or fusion is not the default.
     """
     module = _ResidualNetwork(copy.deepcopy(network).eval())
-    with _without_warnings():
+    with _ignore_warnings():
         return openvino.convert_model(module, example_input=torch.rand(1, 3, 64, 64))
 
 
@@ -59,7 +59,7 @@ def quantize(network: LFDN, images: Sequence[Tensor]) -> openvino.Model:
     Args:
         network: As for `convert_to_openvino`.
         images: Degraded images that show the range of activations, float32 `[1, 3, H, W]` in 0…1,
-            all of one size. At least one.
+            at least one, all of the same size.
 
     Returns:
         The model, like that of `convert_to_openvino`.
@@ -71,13 +71,13 @@ def quantize(network: LFDN, images: Sequence[Tensor]) -> openvino.Model:
     model.reshape(list(images[0].shape))
     ranges = RangeEstimatorParametersSet.HISTOGRAM
     options = AdvancedQuantizationParameters(activations_range_estimator_params=ranges)
-    with _without_warnings():
+    with _ignore_warnings():
         return nncf.quantize(
             model,
             nncf.Dataset([image.numpy() for image in images]),
             subset_size=len(images),
             preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=nncf.IgnoredScope(patterns=list(KEPT_IN_FLOAT), validate=False),
+            ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_LAYERS), validate=False),
             advanced_parameters=options,
         )
 
@@ -87,10 +87,10 @@ def save_quantized(model: openvino.Model, path: Path, *, digest: str) -> None:
 
     Args:
         model: A result of `quantize`.
-        path: The file; replaced if it exists.
+        path: The file to write; replaced if it exists.
         digest: Digest of the weights that the model was made from (`lfdn.weights.read_header`).
     """
-    about = {"format": FORMAT, "digest": digest}
+    about = {"format": INT8_FORMAT, "digest": digest}
     about |= {"openvino": openvino.__version__, "nncf": nncf.__version__}
     with TemporaryDirectory() as folder:
         openvino.save_model(model, Path(folder, MODEL), compress_to_fp16=True)
@@ -102,7 +102,7 @@ def save_quantized(model: openvino.Model, path: Path, *, digest: str) -> None:
 
 
 @contextmanager
-def _without_warnings() -> Generator[None]:
+def _ignore_warnings() -> Generator[None]:
     """Silence OpenVINO and NNCF, which warn of their own use of torch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -116,10 +116,11 @@ class _ResidualNetwork(nn.Module):
         super().__init__()
         if not isinstance(network.encoder, MSHF) or not isinstance(network.fusion, AttentionFusion):
             raise TypeError("encoder, fusion: only the default's parts can be converted")
-        self.entry = _Entry(network.head, network.encoder.down_1)
+        self.entry = _FusedEntry(network.head, network.encoder.down_1)
         self.encoder = network.encoder
         self.blocks = network.blocks
         self.decoder = network.decoder
+        # `network` is the caller's copy, so its fusion may be changed in place.
         network.fusion.alfm = cast("ALFM", _RowALFM(network.fusion.alfm))
         self.fusion = network.fusion
 
@@ -138,8 +139,8 @@ class _ResidualNetwork(nn.Module):
         return residual
 
 
-class _Entry(nn.Module):
-    """Head and first downblock, to f1, with their first two convolutions fused as in `lfdn.cpu`."""
+class _FusedEntry(nn.Module):
+    """Head and first downblock, to f1; the first two convolutions are fused, as in `lfdn.cpu`."""
 
     def __init__(self, head: nn.Conv2d, down: DownBlock) -> None:
         super().__init__()
@@ -149,6 +150,8 @@ class _Entry(nn.Module):
         self.fused = fuse_first_convs(head, down.reduce, padding=2)
 
     def forward(self, image: Tensor) -> Tensor:
+        # The fused convolution is wrong in the first row and column: see `fuse_first_convs`. Three
+        # rows of pixels are all that the first row of `reduce` sees.
         first_row = self.reduce(self.head(image[:, :, :3])[:, :, :2])
         first_column = self.reduce(self.head(image[..., :3])[..., :2])
         f1 = torch.cat([first_column, self.fused(image)[..., 1:]], dim=3)

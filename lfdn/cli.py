@@ -1,6 +1,6 @@
-"""The `lfdn` command. Its subcommands, in `lfdn.commands`, are all that prints in this package.
+"""The `lfdn` command. Only its subcommands, in `lfdn.commands`, print anything in this package.
 
-Heavy modules are imported inside the subcommands, so that `lfdn --help` is quick.
+Subcommands import heavy modules when they run, so that `lfdn --help` is quick.
 """
 
 import logging

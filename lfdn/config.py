@@ -1,4 +1,4 @@
-"""The shape of LFDN. Tables 6 and 9 of the paper are its fields."""
+"""The shape of LFDN: every choice that the paper's Tables 6 and 9 compare is a field."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -28,7 +28,7 @@ class LFDNConfig:
             as in the paper.
 
     Raises:
-        ValueError: A field has a value that makes no network.
+        ValueError: A field's value is invalid; the message names it and lists the valid ones.
     """
 
     widths: tuple[int, int, int, int, int] = (50, 50, 50, 75, 100)
@@ -41,6 +41,7 @@ class LFDNConfig:
     residual: bool = True
 
     def __post_init__(self) -> None:
+        # JSON has no tuples: a configuration that was read from a weights file has a list here.
         object.__setattr__(self, "widths", tuple(self.widths))
         if len(self.widths) != 5 or any(width < 1 for width in self.widths):
             raise ValueError(f"widths: five positive channel counts are needed, got {self.widths}")

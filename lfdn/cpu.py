@@ -1,8 +1,8 @@
 """The network for inference on a CPU: the same result, except for rounding, in less time.
 
-`optimize_for_cpu(network)` gives a module with the contract of `LFDN.forward`. All it does
-differently is linear algebra; nothing is approximated. On the left what `lfdn.model` has, on the
-right what is computed instead:
+`optimize_for_cpu(network)` returns a module with the contract of `LFDN.forward`. It only rearranges
+linear algebra; nothing is approximated. On the left is the layer of `lfdn.model`, on the right how
+it is computed here:
 
     3x3 convolutions           Half of the multiplications (`lfdn.winograd`), if wide enough.
     head, first strided conv   One 5x5 convolution of stride 2. There is nothing between the two, so
@@ -16,10 +16,10 @@ right what is computed instead:
     pixel shuffle              Rows are written to their places in the image of twice the size.
     sums, ReLU                 In place, while the rows are in the cache.
 
-Features are `[H, W, C]`. The largest ones are in memory that is reused for the next image, of each
-thread's own: several threads may run one module. Only networks of the default's parts are
-rewritten. Images of a batch are restored one by one, as the kernels depend on the image. Float32,
-without autocast.
+Features are `[H, W, C]`. The largest ones are in buffers that the next image reuses; each thread
+has its own, so several threads may run one module. Only networks with the default encoder, blocks
+and fusion are rewritten. Images of a batch are restored one by one, because some kernels depend on
+the image. Float32, without autocast.
 """
 
 from typing import cast
@@ -43,18 +43,18 @@ from lfdn.model import (
 )
 from lfdn.winograd import RowConv, Scratch, reorder_for_pixel_shuffle
 
-ENTRY_BAND_ROWS = 40  # of the first convolution's result; few enough to stay in the cache
+ENTRY_BAND_ROWS = 40  # rows of the first convolution's output that fit into the cache
 
 
 def optimize_for_cpu(network: LFDN) -> nn.Module:
     """Rewrite a network for fast inference on a CPU.
 
     Args:
-        network: On the CPU, in float32. Its weights are copied; it is left as it is.
+        network: On the CPU, in float32. Its weights are copied; it is not changed.
 
     Returns:
-        A module with the contract of `LFDN.forward`, for inference only; `network` itself if it has
-        other parts than the default's.
+        A module with the contract of `LFDN.forward`, for inference only; `network` itself if its
+        encoder, blocks or fusion are not the default ones.
     """
     default = network.config.encoder == "mshf" and network.config.block == "fdnb"
     if not default or network.config.fusion != "attention":
@@ -65,8 +65,16 @@ def optimize_for_cpu(network: LFDN) -> nn.Module:
 def fuse_first_convs(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) -> nn.Conv2d:
     """Fuse `head` and the strided `reduce` after it into one 5x5 convolution of stride 2.
 
-    The result differs in the first row and column: there `reduce` pads the result of `head` with
-    zeros, which is not what `head` gives for a padded image.
+    The result is wrong in the first row and column: there `reduce` pads the output of `head` with
+    zeros, which differ from the output of `head` on a padded image.
+
+    Args:
+        head: A 3x3 convolution of stride 1 with a bias.
+        reduce: The 3x3 convolution of stride 2 with a bias that follows it.
+        padding: Padding of the fused convolution, in px.
+
+    Returns:
+        The fused convolution, in float32. Its kernel is computed in float64.
     """
     first, second = head.weight.double(), reduce.weight.double()
     # The composition of two correlations is the full convolution of their kernels.
@@ -80,8 +88,8 @@ def fuse_first_convs(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) ->
 class CpuLFDN(nn.Module):
     """An LFDN as `optimize_for_cpu` rewrites it, for inference only.
 
-    Its scratch buffers: `half a` and `half b`, features at half the image's size, which entry and
-    decoder use in turn; `group`, the outputs of all blocks; `u`, the input of `_Block`'s product.
+    Scratch buffers: `half a` and `half b` hold features at half the image's size, in entry and
+    decoder by turns; `group` the outputs of all blocks; `u` the input of `_Block`'s product.
     """
 
     @torch.no_grad()
@@ -141,7 +149,7 @@ class CpuLFDN(nn.Module):
         return restored.permute(2, 0, 1)[None]
 
     def _shuffle_and_add(self, residual: Tensor, pixels: Tensor) -> Tensor:
-        """The tail's pixel shuffle, and the sum with the input."""
+        """Apply the tail's pixel shuffle and add the input, in one pass over memory."""
         height, width, _ = residual.shape
         shuffled = residual.view(height, width, 2, -1).transpose(1, 2)
         restored = torch.empty_like(pixels)
@@ -167,11 +175,13 @@ class _Entry(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
         reduced = self._scratch.get_buffer("half a", height, width, self.fused.out_channels)
+        # 2 px on each side: the two convolutions' paddings of 1, seen from the image.
         padded = F.pad(pixels, (0, 0, 2, 2, 2, 2))
         for top in range(0, height, ENTRY_BAND_ROWS):
             bottom = min(top + ENTRY_BAND_ROWS, height)
             band = _convolve(self.fused, padded[2 * top : 2 * bottom + 3])
             torch.clamp_min(band, 0, out=reduced[top:bottom])
+        # The fused convolution is wrong here (see `fuse_first_convs`), so both are applied.
         reduced[:1] = _convolve(self.reduce, _convolve(self.head, pixels[:3])[:2]).relu_()
         reduced[:, :1] = _convolve(self.reduce, _convolve(self.head, pixels[:, :3])[:, :2]).relu_()
         refined = self._scratch.get_buffer("half b", height, width, self._refine.outputs)
@@ -179,7 +189,7 @@ class _Entry(nn.Module):
 
 
 class _Down(nn.Module):
-    """A downblock."""
+    """A downblock: `[H, W, I]` to `[H/2, W/2, O]`."""
 
     def __init__(self, block: DownBlock, scratch: Scratch) -> None:
         super().__init__()
@@ -247,7 +257,7 @@ class _Block(nn.Module):
         self._scratch = scratch
 
     def forward(self, features: Tensor, out: Tensor) -> Tensor:
-        """The block of `features` `[H, W, C]`, written to `out`, which need not be contiguous."""
+        """Apply the block to `features` `[H, W, C]`; `out` receives the result, strided or not."""
         left, right = features.chunk(2, dim=2)
         coarse_1 = _convolve(self.coarse_1, right).relu_()
         coarse_2 = _convolve(self.coarse_2, coarse_1).relu_()
@@ -256,10 +266,11 @@ class _Block(nn.Module):
         stacked = self._scratch.get_buffer("u", *features.shape[:2], 4 * self._half)
         torch.cat([left, coarse_1, coarse_2, coarse_4], dim=2, out=stacked)
         u = stacked.flatten(0, 1)
-        mean, covariance = _compute_moments(u)
+        mean, covariance = _compute_covariance(u)
         distil = cast("Tensor", self.distil)
         variance = ((distil @ covariance) * distil).sum(dim=1)  # diag(D S Dᵀ)
         scale = torch.rsqrt(variance + NORM_EPSILON)
+        # The last quarter, `coarse_4`, is neither distilled nor normalized.
         scale[3 * self._half :] = 1
         centre = mean.clone()
         centre[3 * self._half :] = 0
@@ -294,13 +305,18 @@ class _Fusion(nn.Module):
         self._scratch = scratch
 
     def forward(self, group: Tensor, last: Tensor) -> Tensor:
-        """`group`: the outputs of all blocks, `[H, W, N·C]`; `last`: of the last, `[H, W, C]`."""
+        """Compute f_l + f_c, `[H, W, C]`.
+
+        Args:
+            group: The outputs of all blocks, `[H, W, N·C]`.
+            last: The output of the last one, `[H, W, C]`.
+        """
         rows = group.flatten(0, 1)
         products = rows.T @ rows
         if self.gram == "mean":
             products /= len(rows)
         mix = self.theta * torch.softmax(products, dim=1)
-        mix.diagonal().add_(1)
+        mix.diagonal().add_(1)  # ALFM adds its input: the identity, folded into the same matrix
         kernel = torch.einsum("oihw,ij->ojhw", self.reduce.weight, mix)
         reduce = RowConv(kernel, self.reduce.bias, self._scratch)
         return reduce(group, self.acfm(last), add=True)
@@ -345,21 +361,21 @@ def _build_up(block: UpBlock, scratch: Scratch) -> RowConv:
 
 
 def _build_tail(block: UpBlock) -> nn.Conv2d:
-    """The last convolution, too narrow for `RowConv`, with its channels in that one's order."""
+    """Copy the last convolution, too narrow for `RowConv`, with channels in `RowConv`'s order."""
     conv = block.conv
     tail = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
     _fill(tail, reorder_for_pixel_shuffle(conv.weight), reorder_for_pixel_shuffle(_get_bias(conv)))
     return tail
 
 
-def _compute_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean `[C]` and covariance `[C, C]` of `[N, C]`."""
+def _compute_covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean `[C]` and covariance `[C, C]` of `[N, C]`, in one product: E[uuᵀ] - mmᵀ."""
     mean = rows.mean(dim=0)
     return mean, torch.addmm(mean[:, None] * mean, rows.T, rows, beta=-1, alpha=1 / len(rows))
 
 
 def _fold_identity(conv: nn.Conv2d) -> nn.Conv2d:
-    """One convolution for conv(x) + x."""
+    """Build one convolution that computes conv(x) + x."""
     folded = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
     identity = torch.zeros_like(conv.weight)
     identity[:, :, 1, 1] = torch.eye(conv.in_channels)
@@ -374,7 +390,7 @@ def _fill(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
 
 
 def _get_matrix(conv: nn.Conv2d) -> Tensor:
-    """The kernel of a 1x1 convolution, `[O, I]`, copied."""
+    """Copy the kernel of a 1x1 convolution, as `[O, I]`."""
     return conv.weight.detach().flatten(1).clone()
 
 

@@ -1,11 +1,10 @@
 """The network in 8-bit integers, run by OpenVINO on a CPU.
 
-`load_quantized(task)` gives a module with the contract of `LFDN.forward`, except for rounding. It
-needs OpenVINO alone (the extra `openvino`), and downloads nothing. `lfdn.calibrate` makes the
-files.
+`load_quantized(task)` returns a module with the contract of `LFDN.forward`, except for rounding. It
+needs only OpenVINO (the extra `openvino`), and downloads nothing. `lfdn.calibrate` makes the files.
 
-A file is a ZIP of OpenVINO's two, `model.xml` and `model.bin`, and of `about.json` with the digest
-of the weights it was made from. It is beside these: `derain.int8.zip` by `derain.safetensors`.
+A file is a ZIP of OpenVINO's `model.xml` and `model.bin`, and of `about.json` with the digest of
+the weights it was made from. It lies beside them: `derain.int8.zip` beside `derain.safetensors`.
 """
 
 import json
@@ -31,18 +30,19 @@ from lfdn.weights import (
 if TYPE_CHECKING:
     import openvino
 
-FORMAT = "lfdn-int8-1"
+INT8_FORMAT = "lfdn-int8-1"
 MODEL, CONSTANTS, ABOUT = "model.xml", "model.bin", "about.json"
-KEPT_SIZES = 2
-"""Compiled models kept, one per image size. Images in a folder differ; frames and tiles do not."""
+MAX_COMPILED_SIZES = 2
+"""Compiled models in memory, one per image size. A folder's images may all differ in size, so the
+number is limited; frames and tiles of a video do not."""
 
 
 class OpenVinoMissingError(RuntimeError):
     """OpenVINO is not installed."""
 
 
-def quantized_path(weights: Path) -> Path:
-    """Name the file beside a weight file that holds its 8-bit form."""
+def get_int8_path(weights: Path) -> Path:
+    """Return the path, beside a weights file, of its 8-bit form."""
     return weights.with_suffix(".int8.zip")
 
 
@@ -50,8 +50,8 @@ def load_quantized(task_or_path: str | os.PathLike[str]) -> "QuantizedLFDN":
     """Load the 8-bit form of a network.
 
     Args:
-        task_or_path: A task of `lfdn.available()`, or a weight file that has its 8-bit form beside
-            it (`lfdn quantize`).
+        task_or_path: A task of `lfdn.available()`, or a weights file with its 8-bit form beside it
+            (`lfdn quantize`).
 
     Returns:
         A module with the contract of `LFDN.forward`, for the CPU.
@@ -67,7 +67,7 @@ def load_quantized(task_or_path: str | os.PathLike[str]) -> "QuantizedLFDN":
             raise WeightsError(f"{path}: was changed; install lfdn-video again")
     else:
         weights = Path(task_or_path)
-        path = quantized_path(weights)
+        path = get_int8_path(weights)
     about, model, constants = _read_archive(path)
     if about.get("digest") != read_header(weights).get("digest"):
         raise WeightsError(f"{path}: was made from other weights; make it again with lfdn quantize")
@@ -95,9 +95,9 @@ class QuantizedLFDN(nn.Module):
         return image + residual[..., : image.shape[-2], : image.shape[-1]]
 
     def _get_request(self, shape: tuple[int, ...]) -> Any:
-        """Return the inference request for one shape; the least recently used one is dropped."""
+        """Return the inference request for a shape; drop the least recently used ones."""
         if shape not in self._requests:
-            while len(self._requests) >= KEPT_SIZES:
+            while len(self._requests) >= MAX_COMPILED_SIZES:
                 self._requests.popitem(last=False)
             self._model.reshape(list(shape))
             compiled = compile_for_cpu(self._core, self._model)
@@ -109,8 +109,12 @@ class QuantizedLFDN(nn.Module):
 def compile_for_cpu(core: "openvino.Core", model: "openvino.Model") -> "openvino.CompiledModel":
     """Compile a model for one image at a time, on as many threads as torch uses.
 
-    Layers that are not in integers run in float32: by default OpenVINO chooses bfloat16 on some
-    CPUs.
+    Layers that are not quantized run in float32: by default OpenVINO chooses bfloat16 on some CPUs,
+    and the same file would give other results there.
+
+    Args:
+        core: The OpenVINO runtime.
+        model: A model with a fixed input shape.
     """
     return core.compile_model(
         model,
@@ -133,7 +137,7 @@ def _read_archive(path: Path) -> tuple[dict[str, str], bytes, bytes]:
         raise WeightsError(f"{path}: there is no such file; make it with lfdn quantize") from error
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path}: not a readable 8-bit network ({error})") from error
-    if about.get("format") != FORMAT:
+    if about.get("format") != INT8_FORMAT:
         raise WeightsError(f"{path}: is of another format; make it again with lfdn quantize")
     return about, model, constants
 

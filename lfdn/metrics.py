@@ -1,7 +1,7 @@
 """PSNR and SSIM, on RGB or on luma.
 
-Every function takes float tensors `[B, C, H, W]` in 0…1; none guesses the range. Published
-protocols measure saved PNG files: call `round_to_8_bit` first to reproduce them.
+All functions take float tensors `[B, C, H, W]` in 0…1; none guesses the range. Published figures
+are measured on saved PNG files: call `round_to_8_bit` first to reproduce them.
 """
 
 import torch
@@ -57,26 +57,27 @@ def ssim(image: Tensor, reference: Tensor) -> Tensor:
     Returns:
         float64 `[B]`, averaged over positions and channels; 1 where both are equal.
     """
-    line = _gaussian_line(image.device)
+    line = _build_gaussian(image.device)
 
-    def blur(x: Tensor) -> Tensor:
+    def smooth(x: Tensor) -> Tensor:
         # The window is separable. In float64, products with unfolded views beat a convolution.
         rows = x.unfold(-1, SSIM_WINDOW_PX, 1) @ line
         return rows.unfold(-2, SSIM_WINDOW_PX, 1) @ line
 
+    # In float64: the variances below are small differences of large means.
     a, b = image.double(), reference.double()
-    mean_a, mean_b = blur(a), blur(b)
-    variance_a = blur(a * a) - mean_a * mean_a
-    variance_b = blur(b * b) - mean_b * mean_b
-    covariance = blur(a * b) - mean_a * mean_b
+    mean_a, mean_b = smooth(a), smooth(b)
+    variance_a = smooth(a * a) - mean_a * mean_a
+    variance_b = smooth(b * b) - mean_b * mean_b
+    covariance = smooth(a * b) - mean_a * mean_b
     c1, c2 = SSIM_K1**2, SSIM_K2**2
     score = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     score = score / ((mean_a.square() + mean_b.square() + c1) * (variance_a + variance_b + c2))
     return score.mean(dim=(1, 2, 3))
 
 
-def _gaussian_line(device: torch.device) -> Tensor:
-    """One axis of the window, `[11]`; the window is its outer product with itself."""
+def _build_gaussian(device: torch.device) -> Tensor:
+    """Build one axis of the window, `[11]`; the window is its outer product with itself."""
     offsets = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64, device=device)
     offsets = offsets - (SSIM_WINDOW_PX - 1) / 2
     line = torch.exp(-offsets.square() / (2 * SSIM_SIGMA_PX**2))

@@ -1,7 +1,7 @@
 """LFDN, the Lightweight Fusion Distillation Network, whole. Its shape is set in `lfdn.config`.
 
-Read it downward, from the small blocks to `LFDN` at the end. It knows tensors only; `lfdn.weights`
-reads trained weights, `lfdn.cpu` computes the same faster on a CPU. Equations, figures and tables
+It goes from the small blocks down to `LFDN`. It knows only tensors: `lfdn.weights` reads trained
+weights, `lfdn.cpu` computes the same faster on a CPU. Equations, figures and tables
 are those of the paper, "Lightweight Fusion Distillation Network for Image Deblurring and Deraining"
 (Sensors 2021). `docs/design.md` lists where this differs, and why.
 """
@@ -16,19 +16,21 @@ from lfdn.config import Gram, LFDNConfig
 
 STRIDE_PX = 16  # four downblocks, each of stride 2
 NORM_EPSILON = 1e-5
-RESIDUAL_INIT_GAIN = 0.01  # nearly the identity at the start, yet every parameter gets a gradient
+RESIDUAL_INIT_GAIN = 0.01  # an untrained network is nearly the identity, with nonzero gradients
 
 
 def conv1(inputs: int, outputs: int) -> nn.Conv2d:
+    """Build a 1×1 convolution."""
     return nn.Conv2d(inputs, outputs, 1)
 
 
 def conv3(inputs: int, outputs: int, *, stride: int = 1) -> nn.Conv2d:
+    """Build a 3×3 convolution with zero padding; of stride 2 it halves even sides."""
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
 
 
-def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel over H×W, `[B, C, 1, 1]` each, in float32 or better."""
+def compute_moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean and variance of each channel, `[B, C, 1, 1]` each, in float32 or better."""
     if features.dtype in (torch.float16, torch.bfloat16):
         features = features.float()
     variance, mean = torch.var_mean(features, dim=(2, 3), correction=0, keepdim=True)
@@ -39,9 +41,10 @@ class InstanceNorm(nn.Module):
     """Zero mean and unit variance for each channel of each image, without learnt parameters."""
 
     def forward(self, features: Tensor) -> Tensor:
-        mean, variance = moments(features)
+        mean, variance = compute_moments(features)
         scale = torch.rsqrt(variance + NORM_EPSILON)
-        # Subtract in float32: in half precision, a mean far above the deviation leaves rounding.
+        # Subtract in float32: in half precision, where the mean is far above the
+        # deviation, the difference would be mostly rounding error.
         return ((features - mean) * scale).to(features.dtype)
 
 
@@ -55,14 +58,14 @@ class ContrastAttention(nn.Module):
         self.excite = conv1(hidden, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        mean, variance = moments(features)
+        mean, variance = compute_moments(features)
         contrast = (variance + NORM_EPSILON).sqrt() + mean
         scale = self.excite(F.relu(self.squeeze(contrast.to(features.dtype))))
         return features * torch.sigmoid(scale)
 
 
 class ResBlock(nn.Module):
-    """conv, ReLU, conv, plus the input."""
+    """A residual block: conv, ReLU, conv, plus the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -148,9 +151,9 @@ class PlainEncoder(nn.Module):
 class FDNB(nn.Module):
     """Feature distillation normalization block (Fig. 4, Eqs. 1-8), `[B, C, H, W]` to the same.
 
-    In each of three steps a 1×1 convolution distils a feature, which is normalized and kept for the
-    end, and a 3×3 convolution prepares the next step. Step 1 works on the two halves of a channel
-    split (F_s), so every step is C/2 wide.
+    In each of three steps a 1×1 convolution distils features, which are normalized and set aside,
+    and a 3×3 convolution prepares the next step. The merge at the end takes all of them. Step 1
+    works on the two halves of a channel split (F_s), so every step is C/2 wide.
     """
 
     def __init__(self, channels: int, cca_reduction: int) -> None:
@@ -215,8 +218,8 @@ class ConvBlock(nn.Module):
 class ALFM(nn.Module):
     """Attention layer fusion (Fig. 5, Eqs. 9-10) over the N·C channels of all blocks.
 
-    The Gram matrix is a sum over all positions, which exceeds the range of float16 at 720p. So the
-    matrix and its softmax are computed in float32, even under autocast.
+    The Gram matrix is a sum over all positions, which overflows float16 at 720p. It and its softmax
+    are therefore computed in float32, even under autocast.
     """
 
     def __init__(self, gram: Gram) -> None:
@@ -226,9 +229,11 @@ class ALFM(nn.Module):
 
     def forward(self, group: Tensor) -> Tensor:
         rows = group.flatten(2)  # [B, N·C, H·W]
-        with _without_autocast(group.device.type):
+        with _disable_autocast(group.device.type):
             exact = rows.float()
             if self.gram == "mean":
+                # Each factor gets the square root: the product of two is divided by H·W, and no
+                # intermediate value is as large as the sum.
                 exact = exact / exact.shape[2] ** 0.5
             attention = torch.softmax(exact @ exact.transpose(1, 2), dim=2)
         mixed = (attention.to(rows.dtype) @ rows).view_as(group)
@@ -253,6 +258,7 @@ class ACFM(nn.Module):
         kernel = self.spatial.weight.expand(channels, 1, 3, 3)
         bias = self.spatial.bias.expand(channels) if self.spatial.bias is not None else None
         spatial = F.relu(F.conv2d(features, kernel, bias, padding=1, groups=channels))
+        # A convolution along C would need the whole tensor permuted; a sum of three shifts does
         before, here, after = self.across.weight.view(3)
         padded = F.pad(spatial, (0, 0, 0, 0, 1, 1))
         logits = before * padded[:, :-2] + here * spatial + after * padded[:, 2:]
@@ -277,7 +283,7 @@ class AttentionFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """Table 6, "without ALFM/ACFM": concatenates and convolves all outputs and the last one."""
+    """Table 6, "without ALFM/ACFM": concatenates all outputs and the last again, and convolves."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
@@ -321,11 +327,11 @@ class LFDN(nn.Module):
                     parameter.mul_(RESIDUAL_INIT_GAIN)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Restore a batch of images. They do not influence each other.
+        """Restore a batch of images, each independently of the others.
 
         Args:
-            image: RGB, `[B, 3, H, W]` in 0…1, float32 or the dtype of the weights, upright. H and
-                W >= 1; sides are padded to multiples of 16 by reflection and cropped back.
+            image: Upright RGB, `[B, 3, H, W]` in 0…1, of the weights' dtype. H and W >= 1; sides
+                are padded to multiples of 16 by reflection and cropped back.
 
         Returns:
             The restored images, like `image`. They are not clamped, and may leave 0…1 by a few
@@ -344,11 +350,11 @@ class LFDN(nn.Module):
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Extend an image at the right and at the bottom, by reflection.
 
-    A reflection reaches at most a side less one pixel; the rest is filled by replication.
+    A side of n px has only n - 1 px to reflect; beyond that the last one is replicated.
 
     Args:
         image: `[B, C, H, W]`, H and W >= 1.
-        multiple: The new sides are the next multiples of this.
+        multiple: In px. The new sides are the next multiples of it.
 
     Returns:
         The extended image, or `image` itself if its sides are multiples already.
@@ -364,7 +370,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     return F.pad(image, (0, right - near_right, 0, bottom - near_bottom), mode="replicate")
 
 
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+def _disable_autocast(device_type: str) -> AbstractContextManager[object]:
     """Turn autocast off; do nothing on devices without it, such as meta."""
     if torch.amp.is_autocast_available(device_type):
         return torch.autocast(device_type, enabled=False)

@@ -1,4 +1,4 @@
-"""Weight files: the only code that reads and writes them. Knows nothing of training or images.
+"""Weights files: this module alone reads and writes them. It knows nothing of training or images.
 
 A file is in safetensors format, so reading it never executes code. Its header describes the
 network:
@@ -9,8 +9,8 @@ network:
     task     what the network was trained for
     notes    free text by name, as JSON
 
-`weights/index.json` lists the packaged weights with the SHA-256 of the whole file. A file that does
-not match its digest, or was not written by `save_weights`, is refused.
+`weights/index.json` lists the packaged weights with the SHA-256 of the whole file. Files that do
+not match their digest, or were not written by `save_weights`, are refused.
 """
 
 import dataclasses
@@ -31,15 +31,15 @@ from lfdn.model import LFDN
 
 FOLDER = Path(__file__).parent / "weights"
 INDEX = "index.json"
-FORMAT = "lfdn-1"
+WEIGHTS_FORMAT = "lfdn-1"
 
 
 class WeightsError(ValueError):
-    """A weight file is missing, corrupt, changed, or of another network."""
+    """A weights file is missing, corrupt, changed, or of another network."""
 
 
 def available() -> tuple[str, ...]:
-    """List the tasks whose weights come with the package.
+    """List the tasks that have packaged weights.
 
     Returns:
         Their names, such as `derain`, sorted; each is an argument of `load`.
@@ -51,26 +51,33 @@ def find_packaged(task: str) -> tuple[Path, str]:
     """Look up the packaged weights of a task.
 
     Returns:
-        The path and the SHA-256 that the whole file should have. The file is not opened.
+        The path, and the SHA-256 of the whole file according to the index. The file is not opened.
 
     Raises:
-        WeightsError: No weights come with the package for this task.
+        WeightsError: The task has no packaged weights.
     """
     entry = _read_index().get(task)
     if entry is None:
         known = ", ".join(available()) or "none"
         raise WeightsError(
-            f"{task}: no weights ship for this task (there are: {known}); pass a file"
+            f"{task}: no packaged weights for this task (there are: {known}); pass a file"
         )
     return FOLDER / entry["file"], entry["sha256"]
 
 
 def find_packaged_int8(task: str) -> tuple[Path, str]:
-    """Look up the 8-bit form (`lfdn.int8`) of the packaged weights, like `find_packaged`."""
+    """Look up the 8-bit form (`lfdn.int8`) of a task's packaged weights.
+
+    Returns:
+        As for `find_packaged`.
+
+    Raises:
+        WeightsError: The task has no packaged weights, or they have no 8-bit form.
+    """
     find_packaged(task)
     entry = _read_index()[task].get("int8")
     if entry is None:
-        raise WeightsError(f"{task}: does not ship in 8 bit; use another precision")
+        raise WeightsError(f"{task}: has no packaged 8-bit form; use another precision")
     return FOLDER / entry["file"], entry["sha256"]
 
 
@@ -78,15 +85,15 @@ def load(task_or_path: str | os.PathLike[str]) -> LFDN:
     """Load a trained network.
 
     Args:
-        task_or_path: A task of `available()`, or a weight file written by `lfdn train` or
-            `lfdn export`.
+        task_or_path: A task of `available()`, or a weights file that `lfdn train` or `lfdn export`
+            wrote.
 
     Returns:
         The network with its weights in float32, in eval mode, on the CPU.
 
     Raises:
         WeightsError: There is no such task or file, or the file does not match its SHA-256, was
-            not written by lfdn, or is of another version's network.
+            not written by lfdn, or holds a network of another version.
     """
     if isinstance(task_or_path, str) and task_or_path in _read_index():
         path, expected = find_packaged(task_or_path)
@@ -97,12 +104,16 @@ def load(task_or_path: str | os.PathLike[str]) -> LFDN:
     else:
         path = Path(task_or_path)
         if not path.exists() and path.suffix == "":
-            find_packaged(str(task_or_path))  # a word, not a file: raise with the known tasks
+            # Rather a misspelt task than a file: this raises, and lists the known ones.
+            find_packaged(str(task_or_path))
     return read_weights(path)
 
 
 def read_weights(path: Path) -> LFDN:
-    """Read the network of a weight file and verify its digest.
+    """Read the network of a weights file and verify its digest.
+
+    Args:
+        path: The file.
 
     Returns:
         The network with its weights in float32, in eval mode, on the CPU.
@@ -118,7 +129,7 @@ def read_weights(path: Path) -> LFDN:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    if header.get("format") != FORMAT or "config" not in header:
+    if header.get("format") != WEIGHTS_FORMAT or "config" not in header:
         raise WeightsError(f"{path}: not written by lfdn; convert it, or train with `lfdn train`")
     if compute_digest(header["config"], tensors) != header.get("digest"):
         raise WeightsError(f"{path}: contents do not match their SHA-256; fetch or train it again")
@@ -133,7 +144,10 @@ def read_weights(path: Path) -> LFDN:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """Read the header of a weight file: format, config, digest, task, notes. Verifies nothing.
+    """Read the header of a weights file: format, config, digest, task, notes. Verifies nothing.
+
+    Args:
+        path: The file.
 
     Returns:
         The header's fields; none for a safetensors file without a header.
@@ -156,12 +170,12 @@ def save_weights(
     notes: Mapping[str, str] | None = None,
     half: bool = True,
 ) -> str:
-    """Write the weights of a network, by way of a temporary file beside `path`.
+    """Write the weights of a network to a temporary file, and rename it to `path`.
 
     Args:
         network: On any device.
-        path: The file; replaced if it exists.
-        task: What the network was trained for, such as `derain`.
+        path: The file to write; replaced if it exists.
+        task: The task that the network was trained for, such as `derain`.
         notes: Free text by name, such as the recipe.
         half: Write float16 instead of float32.
 
@@ -175,18 +189,21 @@ def save_weights(
     }
     config = json.dumps(dataclasses.asdict(network.config), sort_keys=True)
     digest = compute_digest(config, tensors)
-    metadata = {"format": FORMAT, "config": config, "digest": digest, "task": task}
+    metadata = {"format": WEIGHTS_FORMAT, "config": config, "digest": digest, "task": task}
     metadata["notes"] = json.dumps(dict(notes or {}), sort_keys=True)
     partial = path.with_suffix(".partial")
-    partial.write_bytes(
-        serialize(tensors, metadata=metadata)
-    )  # with a new file's usual permissions
+    # Not by safetensors' save_file, whose files lack a new file's usual permissions.
+    partial.write_bytes(serialize(tensors, metadata=metadata))
     partial.replace(path)
     return digest
 
 
 def register_weights(path: Path) -> None:
-    """Enter a weight file in the `index.json` beside it, as the weights of its task."""
+    """Enter a weights file in the `index.json` beside it, as the weights of its task.
+
+    Raises:
+        WeightsError: The file is not readable safetensors.
+    """
     index = path.with_name(INDEX)
     entries = json.loads(index.read_text()) if index.is_file() else {}
     entries[read_header(path)["task"]] = {"file": path.name, "sha256": file_sha256(path)}
@@ -195,6 +212,10 @@ def register_weights(path: Path) -> None:
 
 def register_int8(task: str, path: Path) -> None:
     """Enter the 8-bit form of a task's weights in the `index.json` beside it.
+
+    Args:
+        task: A task that the index lists.
+        path: The file with the 8-bit form.
 
     Raises:
         WeightsError: The index has no weights for the task.
@@ -208,7 +229,15 @@ def register_int8(task: str, path: Path) -> None:
 
 
 def compute_digest(config: str, tensors: Mapping[str, Tensor]) -> str:
-    """Compute the SHA-256 over the configuration and the tensors, in the order of their names."""
+    """Compute the SHA-256 over the configuration and the tensors, sorted by name.
+
+    Args:
+        config: The `LFDNConfig`, as the JSON text of the header.
+        tensors: On the CPU, by name.
+
+    Returns:
+        The digest, hexadecimal.
+    """
     sha = hashlib.sha256(config.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

@@ -1,7 +1,7 @@
 """A 3x3 convolution with half of the multiplications, on a CPU, made of plain tensor operations.
 
-`RowConv` gives what `F.conv2d` with a padding of 1 gives, except for rounding. It is Winograd's
-minimal filtering F(4, 3), down the rows only (Lavin and Gray 2016, "Fast Algorithms for
+`RowConv` computes what `F.conv2d` with a padding of 1 does, except for rounding. It is Winograd's
+minimal filtering F(4, 3), along the columns only (Lavin and Gray 2016, "Fast Algorithms for
 Convolutional Neural Networks"): four output rows, a tile, need six 1x3 convolutions, not twelve.
 
     six input rows 4t-1 … 4t+4
@@ -9,9 +9,9 @@ Convolutional Neural Networks"): four output rows, a tile, need six 1x3 convolut
       -> six 1x3 convolutions, whose kernels are six combinations (G) of the kernel's three rows
       -> output transform Aᵀ:  four output rows 4t … 4t+3
 
-Why down the rows only. Transforming the columns too, F(4x4, 3x3), would halve the multiplications
-again, but not the time: its matrix products are so narrow that they run at half the speed. Along
-the rows, both transforms are small matrix products over whole rows, one pass over memory each.
+Only one axis is transformed because F(4x4, 3x3), on both axes, would halve the multiplications
+again but not the time: its matrix products are so narrow that they run at half the speed. With one
+axis, both transforms are small matrix products over whole rows, one pass over memory each.
 
 Images are `[H, W, C]`, float32, contiguous.
 """
@@ -65,10 +65,10 @@ BIASED_COMBINATION = 1
 
 
 class Scratch(threading.local):
-    """Buffers that are reused by name, of each thread's own, until the thread ends.
+    """Named buffers that are reused. Each thread has its own, until it ends.
 
-    Intermediate results are large, so the allocator takes fresh pages from the operating system for
-    each; their page faults cost a third of the time of writing to them. A reused buffer has none.
+    Intermediate results are so large that the allocator maps fresh pages for each. Their page
+    faults cost a third of the time of writing to them; a reused buffer has none.
     """
 
     def __init__(self) -> None:
@@ -79,6 +79,10 @@ class Scratch(threading.local):
 
         It belongs to the caller until the next call with the same name in this thread, which
         returns the same memory.
+
+        Args:
+            name: Name of the buffer.
+            *shape: Shape of the result. The buffer grows if it is too small, and never shrinks.
         """
         size = prod(shape)
         if name not in self._flat or self._flat[name].numel() < size:
@@ -87,13 +91,13 @@ class Scratch(threading.local):
 
 
 class RowConv:
-    """A 3x3 convolution, `[H, W, I]` to `[H, W, O]`; see the top of this file.
+    """A 3x3 convolution with zero padding, `[H, W, I]` to `[H, W, O]`; see the top of this file.
 
     Args:
         weight: `[O, I, 3, 3]`, copied.
         bias: `[O]`, not copied; or None.
-        scratch: Where intermediate results are; may be shared by all convolutions of a network.
-        pixel_shuffle: Let a pixel shuffle by 2 follow: the result is `[2H, 2W, O/4]`.
+        scratch: Buffers for intermediate results; all convolutions of a network may share them.
+        pixel_shuffle: Apply a pixel shuffle by 2 to the result, which is then `[2H, 2W, O/4]`.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class RowConv:
         if pixel_shuffle:
             weight = reorder_for_pixel_shuffle(weight)
             bias = None if bias is None else reorder_for_pixel_shuffle(bias)
-        # In float64: the kernels are computed once, and their rounding would be in every result.
+        # In float64: the kernels are computed only once, and their rounding affects every result.
         combined = torch.einsum("jh,oihw->joiw", _KERNEL_TRANSFORM, weight.double())
         kernels = combined.to(weight.dtype)[:, :, :, None]
         layout = torch.channels_last
@@ -121,8 +125,7 @@ class RowConv:
 
         Args:
             image: `[H, W, I]`, float32, contiguous.
-            out: Where the result goes, `[H, W, O]` or `[2H, 2W, O/4]`, contiguous. May not be
-                `image`.
+            out: Receives the result, `[H, W, O]` or `[2H, 2W, O/4]`, contiguous. Not `image`.
             relu: Apply ReLU to the result, after adding.
             add: Add the result to the content of `out` instead of replacing it.
 
@@ -136,9 +139,9 @@ class RowConv:
         # it belongs; the shuffle itself costs nothing.
         targets = out.view(height, self._phases, -1)
         tiles = -(-height // TILE_ROWS)
-        # All six combinations of the whole image are 1.5 times the image, twice (before and after
-        # the convolutions), and would go out to memory and back. A band is small enough for its
-        # intermediate results to stay in the cache, and large enough to occupy all threads.
+        # Six combinations per four rows are 1.5 times the image, before and after the convolutions;
+        # for the whole image they would go out to memory and back. A band is small enough for them
+        # to stay in the cache, and large enough to occupy all threads.
         band = min(tiles, max(1, BAND_TILES_PX * torch.get_num_threads() // width))
         combined = self._scratch.get_buffer("combined", COMBINATIONS, band, width, inputs)
         shape = (COMBINATIONS, band, self._phases, width, self.outputs // self._phases)
@@ -175,10 +178,10 @@ def reorder_for_pixel_shuffle(channels: Tensor) -> Tensor:
 def _transform_input(rows: Tensor, first: int, combined: Tensor) -> None:
     """Apply Bᵀ to the tiles from `first` on: rows `[H, n]` to `combined` `[6, tiles, n]`.
 
-    Rows outside the image are zero, and are left out of the product instead of being made up.
+    Rows outside the image are zero; they are left out of the product, and the image is not padded.
     """
     count = combined.shape[1]
-    # Tiles whose six rows are all inside. They are overlapping views of `rows`, copied nowhere.
+    # Tiles whose six rows are all inside: overlapping views of `rows`, without a copy.
     inner = range(
         max(first, 1), min(first + count, (len(rows) - COMBINATIONS + 1) // TILE_ROWS + 1)
     )

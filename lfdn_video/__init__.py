@@ -5,9 +5,9 @@
     summary = restore("rainy.mp4", "dry.mp4")
     print(summary.frames, summary.bottleneck)
 
-What is named here is public and stays; modules may change. Names are loaded when they are first
-used, so that importing one of them does not load torch and FFmpeg for all. The network itself is
-the package `lfdn`.
+The names in `__all__` are public and stable; modules may change. Names are loaded on first use, so
+that importing an error class does not load torch and FFmpeg. The network itself is the package
+`lfdn`.
 """
 
 from importlib import import_module
@@ -68,7 +68,7 @@ __all__ = [
     "restored_frames",
 ]
 
-_HOME = {
+_MODULE_OF = {
     "Colour": "media",
     "DeviceError": "errors",
     "DeviceMemoryError": "errors",
@@ -103,9 +103,9 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("lfdn-video")
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value: object = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 

@@ -10,7 +10,7 @@ own. It knows nothing of frames; `pipeline.py` chains two of them, one for each 
 
 An exception of the source is raised to the consumer in place of its item, after the items before
 it. Closing the generator stops the thread, closes the source in the thread that ran it, and waits
-for both: as long as the source needs for the item it is working on, and no longer.
+for both: no longer than the source needs for the item it is working on.
 """
 
 import logging
@@ -43,14 +43,14 @@ class StageTimes:
 
 
 class StageClock:
-    """Measures the seconds of one stage. The stage's own thread writes it, any may read it.
+    """Measures the seconds of one stage. Only the stage's thread updates it; any may read it.
 
     Time inside `working()` counts as work, except for time inside a nested `waiting_for_input()`:
     a stage that pulls its input from another thread is not charged for that thread's slowness.
 
     Args:
-        on_work: called at the end of each stretch of work, with the number of times `working()`
-            was left before, and the start and end of the stretch by `time.perf_counter`.
+        on_work: called at the end of each stretch of work, with the number of finished
+            `working()` blocks, and the stretch's start and end by `time.perf_counter`.
     """
 
     def __init__(self, on_work: Callable[[int, float, float], None] | None = None) -> None:
@@ -78,6 +78,7 @@ class StageClock:
 
     def add_busy(self, seconds: float) -> None:
         """Count work that took `seconds`, has just ended, and was measured otherwise."""
+        # Backdated, so that the listener sees the same bar as for work measured by `working`.
         self._work_since_s = time.perf_counter() - seconds
         self._pause()
 
@@ -131,13 +132,13 @@ def prefetch(
 
     Args:
         iterable: the source of items; a generator is closed when the thread ends.
-        depth: items that may be ready and not taken yet, at least 1.
+        depth: items that may be queued, at least 1.
         name: the thread's name.
         clock: clock of the stage that runs in the thread.
-        consumer_clock: clock of the stage that takes the items; it counts the waiting for them.
+        consumer_clock: clock of the consuming stage; it counts the waiting for items.
 
     Returns:
-        A generator of the same items in the same order. Close it when leaving it early.
+        A generator that yields the same items in the same order. Close it when leaving it early.
 
     Raises:
         ValueError: `depth` is below 1.
@@ -260,7 +261,7 @@ class _Channel(Generic[T]):
     def close(self) -> None:
         with self._changed:
             self._closed = True
-            self._items.clear()
+            self._items.clear()  # frees their memory while the source finishes its item
             self._changed.notify_all()
 
 
@@ -281,6 +282,8 @@ def _produce(iterable: Iterable[T], channel: _Channel[T], clock: StageClock) -> 
 
 def _pass_items(iterator: Iterator[T], channel: _Channel[T], clock: StageClock) -> None:
     while True:
+        # Room is awaited before the item is made, not after: at most `depth` items exist in all,
+        # not one more that waits to be put.
         with clock.waiting_for_output():
             wanted = channel.wait_for_room()
         if not wanted:

@@ -29,7 +29,7 @@ class LfdnVideoError(Exception):
     """Base class of all errors that are not bugs.
 
     Attributes:
-        exit_code: what the command line exits with: 2 for an `OptionError`, else 1.
+        exit_code: exit code of the command line: 2 for an `OptionError`, else 1.
     """
 
     exit_code: ClassVar[int] = 1
@@ -42,7 +42,7 @@ class InputError(LfdnVideoError):
 class OutputError(LfdnVideoError):
     """The target cannot be written. An existing target is unchanged.
 
-    What a long run had finished is kept for `EncodeOptions.resume`; nothing else remains.
+    The finished segments of a long run are kept for `EncodeOptions.resume`; nothing else is left.
     """
 
 
@@ -67,6 +67,6 @@ class WeightsError(LfdnVideoError):
 
 
 class OptionError(LfdnVideoError):
-    """A value or a combination of options can never work, whatever the files."""
+    """An option value, or a combination of options, that can never work, whatever the files."""
 
     exit_code: ClassVar[int] = 2

@@ -28,11 +28,11 @@ REFERRING_FORMATS |= {"lavfi", "rtp", "rtsp", "sap", "sdp", "vobsub"}
 PLAYLIST_MAGICS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b"v=0\n")
 
 MAX_READ_ERRORS = 8
-"""Failed reads in a row after which the rest of a file is given up."""
+"""Consecutive failed reads after which the rest of a file is skipped."""
 
 MAX_PIXELS = 100_000_000
-"""Pixels of the largest frame that is decoded; 12K film has 80 million. Decoders refuse larger
-ones before they allocate memory for them."""
+"""Largest frame to decode, in pixels; 12K film has 80 million. Decoders refuse larger ones before
+they allocate memory."""
 
 MAX_PROBED = 64
 """Streams to which FFmpeg applies `MAX_PIXELS` when it opens a file."""
@@ -52,7 +52,7 @@ def ffmpeg_message(error: FFmpegError) -> str:
 
 @contextmanager
 def ffmpeg_errors() -> Iterator[None]:
-    """Attach FFmpeg's log lines to its exceptions, which are terse otherwise.
+    """Attach FFmpeg's log lines to exceptions raised in the block, which are terse otherwise.
 
     Use it only for short steps without frames in flight. PyAV's log callback needs the GIL, so a
     thread of FFmpeg that logs while Python waits for that thread would deadlock.
@@ -70,7 +70,7 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
     """Open a local media file for demuxing.
 
     Args:
-        path: the file; its name is never taken for a URL or a pattern.
+        path: the file; its name is never interpreted as a URL or a pattern.
         metadata_errors: Python's error handler for tags that are not UTF-8.
 
     Returns:
@@ -79,7 +79,7 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
     Raises:
         InputError: there is no such file, it cannot be read, or FFmpeg finds no media in it.
     """
-    _check_file(path)
+    _check_file(path)  # FFmpeg's own errors are vague, and a pipe would block
     options = {
         # Both are needed: a playlist may name local files, and a file's name may look like a URL.
         "protocol_whitelist": "file",
@@ -97,19 +97,19 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
 
 
 def decoding_limits() -> dict[str, str]:
-    """Return the decoder options that bound the memory which untrusted input can take."""
+    """Return the decoder options that bound the memory untrusted input can allocate."""
     return {"max_pixels": str(MAX_PIXELS)}
 
 
 def demux_packets(
     container: InputContainer, streams: list[Stream], on_error: Callable[[str], None]
 ) -> Generator[Packet[Stream]]:
-    """Demux all packets that can be read, past read errors as far as the demuxer goes on.
+    """Demux packets, continuing after read errors as far as the demuxer can.
 
     Args:
         container: an open file.
-        streams: the streams whose packets are wanted.
-        on_error: called with FFmpeg's message at each failed read.
+        streams: the streams to demux.
+        on_error: called with FFmpeg's message after each failed read.
 
     Yields:
         Packets that hold data, in the order of the file.
@@ -126,13 +126,13 @@ def demux_packets(
             on_error(ffmpeg_message(error))
             packets = container.demux(streams)  # an error ends PyAV's iterator, not the file
             continue
-        failures = 0
+        failures = 0  # only failures in a row mean that the rest is unreadable
         if packet.size:  # PyAV ends each stream with an empty packet, to flush its decoder
             yield packet
 
 
 def discard_other_streams(container: InputContainer, wanted: Stream) -> None:
-    """Make the demuxer skip all streams but `wanted`."""
+    """Make the demuxer of `container` skip all streams but `wanted`."""
     for stream in container.streams:
         if stream.index != wanted.index:
             stream.discard = Discard.all
@@ -197,4 +197,4 @@ def _refusal(path: Path, error: FFmpegError) -> str:
     if head.startswith(PLAYLIST_MAGICS) or b"<MPD" in head:
         return "is a playlist, not a video; give the files that it lists"
     message = ffmpeg_message(error)
-    return f"not a video that FFmpeg can read: {message}; it may be corrupt, cut short, or no video"
+    return f"not a video that FFmpeg can read: {message}; it may be corrupt, truncated, or no video"

@@ -1,4 +1,4 @@
-"""The two seams of a run: base classes of what yields frames and of what takes them.
+"""The two seams of a run: the base classes of frame sources and of frame targets.
 
     FrameReader     input/reader.py    a video          input/images.py    images
     FrameWriter     output/writer.py   a video          output/images.py   images
@@ -36,10 +36,11 @@ class Warnings(list[str]):
         Args:
             subject: what the note is about, as a rule a file.
             note: what is wrong with it.
-            once: leave the note out if any subject has it: a folder may hold thousands of images
-                that are alike.
+            once: skip the note if any subject has it: a folder may hold thousands of similar
+                images.
         """
         warning = f"{subject}: {note}"
+        # A list keeps the order for the summary; it is short, as every warning is there once.
         if warning in self or (once and note in self._notes):
             return
         self._notes.add(note)
@@ -60,7 +61,7 @@ class FrameReader(ABC):
 
     def __init__(self) -> None:
         self.warnings = Warnings()
-        """What the user should know about the source, in the order it was noticed."""
+        """Messages for the user about the source, in the order of discovery."""
         self.corrupt_packets = 0
         """Packets, or images, that could not be decoded."""
         self.repeated_frames = 0
@@ -97,15 +98,15 @@ class FrameWriter(ABC):
             for frame in frames:
                 writer.write(frame)
 
-    When the block is left by an exception, whichever, nothing of the target remains. A subclass
-    implements `open`, `write`, `complete` and `abandon`; callers use the block and `write`.
+    If an exception leaves the block, nothing of the target remains. A subclass implements
+    `open`, `write`, `complete` and `clean_up`; callers use the block and `write`.
     """
 
     def __init__(self) -> None:
         self.warnings = Warnings()
-        """Whatever of the source is not in the target unchanged, by name."""
+        """Everything of the source that is not in the target unchanged, by name."""
         self.frames_written = 0
-        """Frames in the target, with those that an interrupted run left."""
+        """Frames in the target, including those of a resumed run."""
 
     def __enter__(self) -> Self:
         self.open()
@@ -121,12 +122,12 @@ class FrameWriter(ABC):
             if error is None:
                 self.complete()
         except BaseException as late:
-            error = late
+            error = late  # a failure to complete keeps frames, too
             raise
         finally:
-            self.abandon()
+            self.clean_up()
             if error is not None and self.kept_frames:
-                error.add_note(f"{self.kept_frames} frames are kept; go on by resuming")
+                error.add_note(f"{self.kept_frames} frames are kept; resume the run")
 
     @property
     @abstractmethod
@@ -140,9 +141,9 @@ class FrameWriter(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Find out whether all of this can be written, before the first frame is made.
+        """Check that everything can be written, before the first frame is restored.
 
-        An `open` that fails leaves nothing behind; `abandon` is not called after it.
+        An `open` that fails leaves nothing behind; `clean_up` is not called after it.
 
         Raises:
             OutputError: the target cannot be written.
@@ -150,14 +151,14 @@ class FrameWriter(ABC):
         """
 
     def start(self, network: Mapping[str, str]) -> int:  # noqa: ARG002
-        """Take up what an interrupted run has left.
+        """Resume an interrupted run, if there is one to resume.
 
         Args:
             network: what the restored frames depend on (`Runner.identity`).
 
         Returns:
-            The number of frames that are there already and are not to be written again; 0 where
-            runs are not resumed.
+            The number of frames that are finished already and must not be written again; 0 without
+            an interrupted run.
 
         Raises:
             OutputError: those frames were restored by another network.
@@ -172,20 +173,17 @@ class FrameWriter(ABC):
             frame: its pts must be above the last one's.
 
         Raises:
-            OutputError: it cannot be written, for instance because the disk is full.
+            OutputError: the frame cannot be written, for instance because the disk is full.
         """
 
     @abstractmethod
     def complete(self) -> None:
-        """Complete the target and give it its name. Called when the block is left without an error.
+        """Complete the target and rename it into place. Called if the block ends without an error.
 
         Raises:
             OutputError: there was no frame, or the target cannot be completed.
         """
 
     @abstractmethod
-    def abandon(self) -> None:
-        """Release everything, and remove what is not complete.
-
-        Called last in any case, after success too.
-        """
+    def clean_up(self) -> None:
+        """Release everything and remove what is not complete. Called last, after success too."""

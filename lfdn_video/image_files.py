@@ -1,4 +1,4 @@
-"""Image files by name and by their first bytes: the supported kinds, and numbered sequences."""
+"""Image files by name and by first bytes: supported formats, and numbered sequences."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ DECODERS = {
     b"BM": "bmp",
     **dict.fromkeys(image_tags.TIFF_MAGICS, "tiff"),
 }
-"""FFmpeg's decoder for each kind of file, by its first bytes. WebP's are not contiguous."""
+"""FFmpeg's decoder by the first bytes of a file. WebP is missing: its magic is not contiguous."""
 
 FRAME_NUMBER = re.compile(r"%(0?\d*)d")
 """The place of the number in a pattern such as `frame_%05d.png`."""

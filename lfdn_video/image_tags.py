@@ -47,8 +47,8 @@ def read_orientation(content: bytes) -> tuple[Literal[0, 90, 180, 270], bool]:
         content: the whole file.
 
     Returns:
-        The clockwise rotation in degrees, and whether a horizontal flip after it, that make the
-        image upright; `(0, False)` where the file has no valid orientation.
+        The clockwise rotation in degrees and the horizontal flip after it that make the image
+        upright; `(0, False)` if the file has no valid orientation.
     """
     return ORIENTATIONS.get(_orientation_value(_exif(content)), (0, False))
 
@@ -92,6 +92,7 @@ def _copy_jpeg_tags(source: bytes, target: bytes) -> bytes:
 
 def _copy_png_tags(source: bytes, target: bytes) -> bytes:
     copied = {kind: chunk for kind, chunk in _png_chunks(source) if kind in PNG_CHUNKS}
+    # Texts may repeat, so all are copied; of the other chunks, a PNG has one each.
     texts = [chunk for kind, chunk in _png_chunks(source) if kind in PNG_TEXT_CHUNKS]
     header, *rest = [chunk for kind, chunk in _png_chunks(target) if kind not in copied]
     return b"".join([PNG_MAGIC, header, *copied.values(), *texts, *rest])
@@ -141,7 +142,7 @@ def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at + 8 <= len(content):
         kind, length = struct.unpack_from("<4sI", content, at)
         yield kind, content[at + 8 : at + 8 + length]
-        at += 8 + length + length % 2
+        at += 8 + length + length % 2  # RIFF pads chunks to even lengths
 
 
 def _orientation_value(exif: bytes) -> int:
@@ -152,7 +153,7 @@ def _orientation_value(exif: bytes) -> int:
 def _tiff_entries(tiff: bytes) -> Iterator[tuple[int, int]]:
     """Yield the entries of a TIFF's first directory: tag, and value if it is a 16-bit one."""
     order = "<" if tiff.startswith(b"II") else ">"
-    with suppress(struct.error):  # the structure is cut short
+    with suppress(struct.error):  # the structure is truncated
         at = struct.unpack_from(f"{order}I", tiff, 4)[0]
         for entry in range(struct.unpack_from(f"{order}H", tiff, at)[0]):
             tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, at + 2 + 12 * entry)

@@ -27,8 +27,8 @@ IMAGES = "images"
 """`VideoInfo.container` where the source is images: one file, a folder or a pattern."""
 
 HD_WIDTH_PX, SD_HEIGHT_PX = 1280, 576
-"""An untagged stream at least this wide, or higher than this, is taken as BT.709, others as BT.601.
-Players use the width too, because wide-screen films have few lines."""
+"""An untagged stream at least this wide, or higher than this, is treated as BT.709, others as
+BT.601. Players check the width too, because wide-screen films have few lines."""
 
 FALLBACK_RATE = Fraction(25)
 """Frames per second of a source that does not state its rate."""
@@ -56,6 +56,7 @@ UNSUPPORTED_MATRICES: Mapping[int, str] = {
 }
 """Matrices (AVCOL_SPC) whose chroma planes are not Cb and Cr, by name; such video is refused."""
 
+# Standards define primaries and matrix together, so the one hints at the other.
 _MATRIX_OF_PRIMARIES = {1: 1, 4: 4, 5: 5, 6: 6, 7: 7, 9: 9}
 
 _CHROMA_SHIFTS = {
@@ -74,7 +75,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """A planar pixel format in native byte order: the only kind that the pipeline handles.
+    """A planar pixel format in native byte order: the only kind the pipeline handles.
 
     Planes are Y, Cb, Cr for `yuv`, Y for `gray`, and G, B, R for `rgb`; with `alpha`, A of full
     size follows. FFmpeg's `ya8` and `ya16le` are packed; here they stand for two planes, Y and A.
@@ -153,9 +154,9 @@ class PixelFormat:
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """The colour tags of a stream as it has them, in FFmpeg's and H.273's numbers.
+    """The colour tags of a stream, unchanged, in FFmpeg's and H.273's numbers.
 
-    Untagged stays untagged here; `resolved` applies the usual defaults.
+    Untagged stays untagged here; `resolve` applies the usual defaults.
     """
 
     matrix: int = MATRIX_UNTAGGED
@@ -172,10 +173,10 @@ class Colour:
 
         Args:
             height: height of the frame in px, as stored.
-            width: width of the frame in px, as stored; 0 if it is not to count.
+            width: width of the frame in px, as stored; 0 to ignore it.
 
         Returns:
-            An AVCOL_SPC with known coefficients: the tag; if there is none, that of the primaries;
+            An AVCOL_SPC with known coefficients: the tag; if untagged, the matrix of the primaries;
             if these are untagged too, BT.709 for HD and BT.601 for SD.
         """
         if self.matrix in _KR_KB:
@@ -199,12 +200,12 @@ class Colour:
     def resolved(
         self, height: int, pixel_format: PixelFormat, *, width: int = 0
     ) -> tuple[tuple[float, float], bool]:
-        """Resolve the tags to what a conversion needs, with the usual defaults where untagged.
+        """Resolve the tags to coefficients and range, with the usual defaults where untagged.
 
         Args:
             height: height of the frame in px, as stored.
             pixel_format: format of the frame.
-            width: width of the frame in px, as stored; 0 if it is not to count.
+            width: width of the frame in px, as stored; 0 to ignore it.
 
         Returns:
             `(kr, kb), full_range`, where luma is Y = kr·R + (1 - kr - kb)·G + kb·B of the coded
@@ -228,10 +229,11 @@ class StreamInfo:
     language: str | None = None
     """Language tag, usually three letters of ISO 639-2."""
     title: str | None = None
+    """Title tag."""
     bit_rate: int | None = None
     """Bits per second."""
     default: bool = False
-    """Players choose this stream unless told otherwise."""
+    """Players select this stream by default."""
     width: int | None = None
     """Video: width in px, as stored."""
     height: int | None = None
@@ -257,28 +259,31 @@ class Chapter:
     """A chapter of a file, in seconds of the file's timestamps."""
 
     start_s: Fraction
+    """Start in seconds."""
     end_s: Fraction
+    """End in seconds, exclusive."""
     title: str | None
+    """Title tag; None if untitled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFormat:
-    """The format of a stream's frames: all that converting, showing and encoding them need."""
+    """The format of a stream's frames: all that conversion, display and encoding depend on."""
 
     width: int
-    """In px, as stored, before `rotation`."""
+    """Width in px, as stored, before `rotation`."""
     height: int
-    """In px, as stored, before `rotation`."""
+    """Height in px, as stored, before `rotation`."""
     format: PixelFormat
     """Pixel format of the frames that the reader yields."""
     colour: Colour = Colour()
     """Colour tags, as the source has them."""
     rotation: Literal[0, 90, 180, 270] = 0
-    """Clockwise turn, in degrees, that makes the stored frame upright."""
+    """Clockwise rotation, in degrees, that makes the stored frame upright."""
     flip: bool = False
-    """The upright frame is mirrored left to right, after the turn."""
+    """Mirror the frame left to right after the rotation."""
     display_matrix: tuple[int, ...] | None = None
-    """The nine numbers behind `rotation` and `flip`, to be written back unchanged."""
+    """The nine numbers that `rotation` and `flip` were read from, to be written back unchanged."""
     sample_aspect_ratio: Fraction = Fraction(1)
     """Width of a pixel over its height, as stored."""
     average_rate: Fraction | None = None
@@ -314,16 +319,17 @@ class VideoInfo(FrameFormat):
     video_index: int = 0
     """Index in `streams` of the stream to restore; the others are copied."""
     chapters: tuple[Chapter, ...] = ()
+    """Chapters of the file, in its order; copied to the target."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Tags of the file as a whole."""
     hdr_metadata: tuple[str, ...] = ()
-    """Names of the HDR metadata that frames carry; a target loses it."""
+    """Names of the frames' HDR metadata, which a target loses."""
     side_data: tuple[str, ...] = ()
-    """Names of the other side data that frames carry; a target loses it too."""
+    """Names of the frames' other side data, which a target loses too."""
 
     @property
     def from_images(self) -> bool:
-        """The source is an image, a folder or a pattern of images."""
+        """True if the source is an image, a folder or a pattern of images."""
         return self.container == IMAGES
 
     @property
@@ -338,7 +344,7 @@ class VideoInfo(FrameFormat):
             span: the part of the source to count.
 
         Returns:
-            The estimate from the source's own figures; None where it does not state them.
+            The number of frames by the source's own figures; None if it does not state them.
         """
         if span.whole:
             return self.frame_count
@@ -364,12 +370,12 @@ class Frame:
     pts: int
     """Presentation timestamp in ticks of `VideoInfo.time_base`; strictly increasing."""
     duration: int = 0
-    """In ticks of `VideoInfo.time_base`; 0 if unknown."""
+    """Duration in ticks of `VideoInfo.time_base`; 0 if unknown."""
     name: str | None = None
     """File name, if the frame is an image of its own."""
     info: FrameFormat | None = None
-    """The frame's own format where each may differ, to be used instead of the reader's `info`: of
-    an image (then a `VideoInfo`) and of a live frame; None for frames of a video file."""
+    """The frame's own format, overriding the reader's `info`, where formats may differ from frame
+    to frame: a `VideoInfo` for images, a `FrameFormat` for live frames, None for video files."""
 
     def __post_init__(self) -> None:
         shapes = self.format.plane_shapes(self.height, self.width)
@@ -382,10 +388,10 @@ class Frame:
 
     @property
     def height(self) -> int:
-        """In px, as stored."""
+        """Height in px, as stored."""
         return self.planes[0].shape[0]
 
     @property
     def width(self) -> int:
-        """In px, as stored."""
+        """Width in px, as stored."""
         return self.planes[0].shape[1]

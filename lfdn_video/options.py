@@ -5,8 +5,8 @@
     SpanOptions         which part of the source            input/, output/
     LiveOptions         how a live source is read           stream/
 
-Values only. What can never work raises OptionError here; what a certain encoder or device cannot do
-is refused by the code that knows it.
+Values only. Values that can never work raise OptionError here; limits of a particular encoder or
+device are checked by the code that knows them.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,12 @@ IMAGE_RATE = Fraction(25)
 
 NANOSECONDS = 10**9
 
-SMALLEST_SCALE = 0.25
+MIN_SCALE = 0.25
 """Smallest factor by which the sides of a live frame are scaled for the network."""
 
 TILE_CORE_PX = 64
-"""Smallest distance between the overlaps of a tile; with less, most work would go into them."""
+"""Smallest distance between the overlaps of a tile; with less, most of the work would be spent on
+overlaps."""
 
 CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -73,11 +74,14 @@ AVI can, but it stores no timestamps, and those that FFmpeg derives for H.264 ar
 """
 
 
-def smallest_tile_px(overlap_px: int) -> int:
-    """The smallest side of a tile in px: an overlap at both ends, and `TILE_CORE_PX` between.
+def min_tile_px(overlap_px: int) -> int:
+    """Return the smallest side of a tile: an overlap at both ends, and `TILE_CORE_PX` between.
 
     Args:
-        overlap_px: how far neighbouring tiles overlap, 0 or more.
+        overlap_px: overlap of neighbouring tiles in px, 0 or more.
+
+    Returns:
+        The side in px.
     """
     return 2 * overlap_px + TILE_CORE_PX
 
@@ -99,7 +103,7 @@ class EncodeOptions:
     crf: float | None = None
     """Constant quality on the encoder's own scale, lower is better; None: `CODEC_DEFAULTS`."""
     preset: str | None = None
-    """Encoder preset, which trades speed for file size; None: `CODEC_DEFAULTS`."""
+    """Encoder preset, trading speed for file size; None: `CODEC_DEFAULTS`."""
     pixel_format: str | None = None
     """Pixel format, by its FFmpeg name; None: the source's, or the closest the encoder takes."""
     codec_options: Mapping[str, str] = field(default_factory=dict)
@@ -133,9 +137,9 @@ class InferenceOptions:
     precision: Precision = "auto"
     """`int8` is the fastest on a CPU, slightly less exact, and needs the `openvino` extra."""
     tile: Literal["auto", "off"] | int = "auto"
-    """Side of a tile in px, at least `smallest_tile_px(overlap_px)`; `off`: whole frames."""
+    """Side of a tile in px, at least `min_tile_px(overlap_px)`; `off`: whole frames."""
     overlap_px: int = 32
-    """How far neighbouring tiles overlap, in px, 0 or more."""
+    """Overlap of neighbouring tiles, in px, 0 or more."""
     batch: Literal["auto"] | int = "auto"
     """Tiles per pass of the network, 1 or more."""
 
@@ -144,7 +148,7 @@ class InferenceOptions:
             choices = ", ".join(get_args(Precision))
             raise OptionError(f"precision: {self.precision!r} is none of {choices}")
         if isinstance(self.tile, int):
-            smallest = smallest_tile_px(self.overlap_px)
+            smallest = min_tile_px(self.overlap_px)
             if self.tile < smallest:
                 raise OptionError(
                     f"tile: must be at least {smallest} px where tiles overlap by "
@@ -190,8 +194,8 @@ class LiveOptions:
     def __post_init__(self) -> None:
         if self.max_latency_s <= 0:
             raise OptionError(f"max latency: must be above 0 s, got {self.max_latency_s:g}")
-        if not isinstance(self.scale, str) and not SMALLEST_SCALE <= self.scale <= 1:
-            raise OptionError(f"scale: must be from {SMALLEST_SCALE} to 1, got {self.scale:g}")
+        if not isinstance(self.scale, str) and not MIN_SCALE <= self.scale <= 1:
+            raise OptionError(f"scale: must be from {MIN_SCALE} to 1, got {self.scale:g}")
         if isinstance(self.scale, str) and self.scale != "auto":
             raise OptionError(f"scale: {self.scale!r} is neither auto nor a number")
         if self.stall_timeout_s < 1:
@@ -211,9 +215,9 @@ class SpanOptions:
     """
 
     start_s: float | None = None
-    """First time to restore, 0 or more; None: the beginning."""
+    """Start of the span, 0 or more; None: the beginning of the source."""
     end_s: float | None = None
-    """First time to leave out, above `start_s`; None: the end."""
+    """End of the span, exclusive, above `start_s`; None: the end of the source."""
 
     def __post_init__(self) -> None:
         start = self.start_s or 0.0
@@ -225,12 +229,12 @@ class SpanOptions:
 
     @property
     def start(self) -> Fraction | None:
-        """`start_s` as the decimal that was meant: 0.1 is 1/10, not the float nearest to it."""
+        """`start_s` as an exact decimal: 0.1 is 1/10, not the nearest float."""
         return None if self.start_s is None else _to_exact_fraction(self.start_s)
 
     @property
     def end(self) -> Fraction | None:
-        """`end_s` as the decimal that was meant."""
+        """`end_s` as an exact decimal."""
         return None if self.end_s is None else _to_exact_fraction(self.end_s)
 
     @property
@@ -240,4 +244,5 @@ class SpanOptions:
 
 
 def _to_exact_fraction(seconds: float) -> Fraction:
+    # Compared with pts, the nearest float of 0.1 would fall just behind the frame at 1/10 s.
     return Fraction(seconds).limit_denominator(NANOSECONDS)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 Stage = Literal["decode", "model", "encode"]
 
 READ_AHEAD_FRAMES = 4
-"""Frames that may be decoded before the network takes them."""
+"""Decoded frames that may wait for the network."""
 
 WRITE_BEHIND_FRAMES = 4
-"""Frames that may be restored before the writer takes them."""
+"""Restored frames that may wait for the writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Summary:
     bottleneck: Stage
     """The stage that worked longest; the others waited for it."""
     warnings: tuple[str, ...]
-    """Everything in the source that was corrupt or could not be carried over, by name."""
+    """Everything that was corrupt in the source or not carried over, by name."""
     target: Path
     """The file, folder or pattern that was written; inside the folder, if one was given."""
     corrupt_packets: int
@@ -129,7 +129,7 @@ def restore(
             ui.perfetto.dev; written after an error, too.
 
     Returns:
-        What was done, how long it took, and what could not be carried over.
+        Counts, times, and warnings about everything that was not carried over.
 
     Raises:
         InputError: the source cannot be read.
@@ -197,7 +197,7 @@ def restored_frames(
 
 @dataclass(frozen=True, slots=True)
 class _Restorer:
-    """The network as a function on frames, and what identifies its results."""
+    """The network as a function on frames, and the identity of its results."""
 
     restore: Callable[[Iterable[Frame]], Generator[Frame]]
     identity: Mapping[str, str]
@@ -216,7 +216,7 @@ def _open_restorer(
     """Prepare the network; close its engine at the end, unless the caller passed one."""
     # Imported late: torch takes seconds to load, and bad files should fail before that.
     from lfdn_video.inference.colour import PlaneConverter
-    from lfdn_video.inference.engine import MOST_LANES, load_engine
+    from lfdn_video.inference.engine import MAX_LANES, load_engine
     from lfdn_video.inference.scheduler import restore_frames
 
     options = inference or InferenceOptions()
@@ -226,7 +226,7 @@ def _open_restorer(
         task,
         weights=Path(weights) if weights else None,
         options=options,
-        lanes=1 if single else MOST_LANES,
+        lanes=1 if single else MAX_LANES,
     )
     try:
         tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}
@@ -292,6 +292,7 @@ def _summarize(
 
 def _skip_frames(count: int, frames: Generator[Frame]) -> Generator[Frame]:
     """Decode the first `count` frames, which an earlier run finished, and yield the others."""
+    # Decoded, not seeked: counting frames works in every container.
     with closing(frames):
         for _ in range(count):
             next(frames, None)
@@ -306,10 +307,10 @@ def _to_rgb(frame: Frame, info: VideoInfo) -> RestoredFrame:
 
 
 class _StageClocks:
-    """The clocks of the three stages, and the trace of what they measure, if one is wanted.
+    """The clocks of the three stages, and a trace of their work if requested.
 
-    Enter it before the writer: when that is left, it flushes the encoder, copies streams and
-    renames the target, and this time counts as encoding.
+    Enter it before the writer: leaving the writer flushes the encoder, copies streams and renames
+    the target, and that time counts as encoding.
     """
 
     def __init__(self, trace: Path | None) -> None:
@@ -326,7 +327,7 @@ class _StageClocks:
         if self._last_frame_s is not None:
             self.encode.add_busy(time.perf_counter() - self._last_frame_s)
         if self._trace is not None:
-            self._trace.write()
+            self._trace.save()
 
     def note_last_frame(self) -> None:
         """Start counting the completion of the target as encoding."""
@@ -351,7 +352,7 @@ class _StageClocks:
 
 
 class _ProgressMeter:
-    """Counts frames and estimates how long the rest takes; the run's time starts when it is made.
+    """Counts frames and estimates the remaining time; the clock starts at construction.
 
     Args:
         expected: frames of the whole run, if known.
@@ -371,7 +372,7 @@ class _ProgressMeter:
         fps = (self.frames_done - self._kept) / elapsed_s if elapsed_s > 0 else 0.0
         total = self._expected
         if total is not None and total < self.frames_done:
-            total = None
+            total = None  # the source understated it; the real total is unknown
         eta_s = (total - self.frames_done) / fps if total is not None and fps > 0 else None
         return Progress(
             frames_done=self.frames_done,

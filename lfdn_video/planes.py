@@ -1,9 +1,9 @@
 """Frames of FFmpeg to NumPy planes and back; every change of a pixel format happens here.
 
 The reader converts what a decoder yields to the planar working format with the same samples, so
-packed, semi-planar, big-endian and palette formats end here without loss. A change that is more
-than a rearrangement, such as RGB to YUV, states matrix and range on both sides: left alone, FFmpeg
-guesses them. To support another pixel format, start at `working_format`.
+packed, semi-planar, big-endian and palette formats end here without loss. A real conversion, such
+as RGB to YUV, states matrix and range on both sides; otherwise FFmpeg guesses them. To support
+another pixel format, start at `working_format`.
 """
 
 import re
@@ -37,7 +37,7 @@ EXACT_SCALING = (
     | Interpolation.FULL_CHR_H_INT
     | Interpolation.FULL_CHR_H_INP
 )
-"""swscale's exact paths; without these flags it takes shortcuts that cost one or two levels."""
+"""swscale's exact paths; without these flags it takes shortcuts that are off by one or two."""
 
 _FLOAT = re.compile("f(16|32)")
 _DEPTHS = (8, 9, 10, 12, 14, 16)
@@ -62,7 +62,7 @@ def working_format(name: str) -> PixelFormat:
 
 
 def is_lossless(name: str) -> bool:
-    """Tell whether the working format of `name` holds all of it; not for floats, Bayer and XYZ."""
+    """Tell whether the working format holds every sample exactly: all but floats, Bayer and XYZ."""
     return not (_FLOAT.search(name) or name.startswith("xyz") or VideoFormat(name).is_bayer)
 
 
@@ -110,22 +110,23 @@ class PixelEncoding:
     name: str
     """FFmpeg's name of the pixel format."""
     matrix: int
-    """YUV matrix (AVCOL_SPC), one with known coefficients; of no effect for RGB."""
+    """YUV matrix (AVCOL_SPC), one with known coefficients; ignored for RGB."""
     full_range: bool
+    """True: 0…peak; False: limited range."""
 
     @classmethod
-    def of(cls, frame_format: FrameFormat) -> "PixelEncoding":
+    def from_format(cls, frame_format: FrameFormat) -> "PixelEncoding":
         """Return the encoding of a stream's frames, with the usual defaults where untagged."""
         colour = frame_format.colour
         pixel_format = frame_format.format
         matrix = colour.resolved_matrix(frame_format.height, frame_format.width)
         return cls(pixel_format.name, matrix, colour.is_full_range(pixel_format))
 
-    def tagged(self, colour: Colour) -> Colour:
+    def retag_colour(self, colour: Colour) -> Colour:
         """Return `colour` with the matrix and range of this encoding, to tag a stream with."""
         matrix = MATRIX_RGB if VideoFormat(self.name).is_rgb else self.matrix
-        level = RANGE_FULL if self.full_range else RANGE_LIMITED
-        return Colour(matrix, level, colour.primaries, colour.transfer)
+        range_tag = RANGE_FULL if self.full_range else RANGE_LIMITED
+        return Colour(matrix, range_tag, colour.primaries, colour.transfer)
 
 
 class Converter:
@@ -152,7 +153,8 @@ class Converter:
         source, target = self._source, self._target
         ranges = (source.full_range, target.full_range)
         if source.full_range == target.full_range:
-            # Levels stay. swscale takes gray as full range whatever it is told, so say it of both.
+            # No range conversion is wanted. swscale treats gray as full range whatever it is
+            # passed, so only "full" on both sides keeps the samples.
             ranges = (True, True)
         src_range, dst_range = (RANGE_FULL if full else RANGE_LIMITED for full in ranges)
         return self._reformatter.reformat(
@@ -173,7 +175,7 @@ class FormatUnifier:
 
     Args:
         info: the stream, described by its first frame.
-        warnings: gets a warning, once, when a frame differs.
+        warnings: receives one warning when frames differ.
     """
 
     def __init__(self, info: VideoInfo, warnings: Warnings) -> None:
@@ -205,13 +207,13 @@ class FormatUnifier:
                 colour=colour,
             )
             self._converters[key] = Converter(
-                PixelEncoding.of(video_format), PixelEncoding.of(self._info)
+                PixelEncoding.from_format(video_format), PixelEncoding.from_format(self._info)
             )
         return self._converters[key]
 
 
 def _rearrange(video: VideoFrame, name: str) -> VideoFrame:
-    # Both sides get the same matrix and range, whatever the tags, so no level is scaled. Limited
+    # Both sides get the same matrix and range, whatever the tags, so no sample is scaled. Limited
     # range makes swscale copy; for full range it computes, and clips samples above the depth.
     matrix = _SWS_MATRICES[MATRIX_BT601]
     return video.reformat(
@@ -225,6 +227,7 @@ def _rearrange(video: VideoFrame, name: str) -> VideoFrame:
 
 def _planar_equivalent(packed: VideoFormat) -> PixelFormat:
     components = packed.components
+    # FFmpeg expands palettes to RGBA, so a palette counts as RGB with alpha.
     alpha = packed.has_palette or any(component.is_alpha for component in components)
     bits = max(component.bits for component in components)
     depth = next((depth for depth in _DEPTHS if depth >= bits), _DEPTHS[-1])
@@ -238,10 +241,10 @@ def _planar_equivalent(packed: VideoFormat) -> PixelFormat:
 
 
 def _view_samples(video: VideoFrame, index: int, pixel_format: PixelFormat) -> Plane:
-    """View a plane of FFmpeg's without copying it: valid as long as `video`."""
+    """View a plane of FFmpeg's without copying it; valid while `video` lives."""
     plane = video.planes[index]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
-    if plane.line_size < 0:
+    if plane.line_size < 0:  # stored bottom-up
         rows = rows[::-1]
     width = plane.width * (2 if pixel_format.name.startswith("ya") else 1)
     # FFmpeg pads lines to multiples of at least 16 bytes, so viewing them as uint16 works.

@@ -1,6 +1,6 @@
-"""Timestamps that go back: reordered frames, and recordings that were joined into one file.
+"""Timestamps that jump back: reordered frames, and recordings that were joined into one file.
 
-Counted where the parts have to be told apart, and repaired where frames need increasing ones.
+`DiscontinuityCounter` numbers the joined parts; `PtsRepairer` makes the pts of frames increase.
 """
 
 from fractions import Fraction
@@ -15,29 +15,29 @@ HEVC's largest reordering depth."""
 class DiscontinuityCounter:
     """Counts the discontinuities in the timestamps of one stream.
 
-    Where recordings were joined, timestamps jump back and the same pts comes again. The count and
-    the pts together are unique.
+    Where recordings were joined, timestamps jump back and pts repeat. Count and pts together are
+    unique.
 
     Args:
-        least: a jump back of at least this much is a discontinuity, in the unit of the timestamps
-            (ticks or seconds); a smaller one is mere reordering.
+        min_jump: smallest jump back that is a discontinuity, in the unit of the timestamps (ticks
+            or seconds); a smaller one is reordering.
     """
 
-    def __init__(self, least: int | Fraction) -> None:
+    def __init__(self, min_jump: int | Fraction) -> None:
         self.count = 0
-        self._least = least
+        self._min_jump = min_jump
         self._last: int | Fraction | None = None
 
     def observe(self, time: int | Fraction) -> int:
-        """Take in the stream's next timestamp and return the discontinuities up to it."""
-        if self._last is not None and self._last - time >= self._least:
+        """Count a discontinuity before the next timestamp, if there is one; return the count."""
+        if self._last is not None and self._last - time >= self._min_jump:
             self.count += 1
         self._last = time
         return self.count
 
 
 class PtsRepairer:
-    """Makes the pts of a stream's frames strictly increasing, changing only impossible ones."""
+    """Makes the pts of a stream's frames strictly increasing; valid ones are kept."""
 
     def __init__(self, info: VideoInfo) -> None:
         self.frame_ticks = info.frame_ticks
@@ -51,7 +51,7 @@ class PtsRepairer:
 
         Args:
             raw_pts: the file's pts in ticks; None if it has none.
-            duration: the file's duration of this frame in ticks; 0 if unknown.
+            duration: the frame's duration in the file, in ticks; 0 if unknown.
         """
         if self.last_pts is None:
             pts = self._start_pts if raw_pts is None else raw_pts
@@ -67,7 +67,7 @@ class PtsRepairer:
         if pts > last_pts:
             return pts
         if last_pts - pts < REORDER_FRAMES * self.frame_ticks:
-            return last_pts + 1  # duplicate or out of order: the next pts will be right again
+            return last_pts + 1  # a duplicate or out of order; moved as little as possible
         # A discontinuity, as where recordings were joined: the rest follows without a gap.
         self._offset += last_pts + self.frame_ticks - pts
         return last_pts + self.frame_ticks

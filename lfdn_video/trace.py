@@ -1,8 +1,8 @@
 """A timeline of the stages, as a file for chrome://tracing, Perfetto and Speedscope.
 
-Each stage is a row, each stretch of work on one item (for most stages, a frame) a bar, without the
-time spent waiting. The stages' clocks (`background.py`) report the work; this module knows nothing
-of what the stages do. Bars stay in memory until `Trace.write`, about a hundred bytes each.
+Each stage is a row, and each stretch of work on one item (usually a frame) is a bar; waiting leaves
+a gap. The stages' clocks (`background.py`) report the work; this module knows nothing
+of what the stages do. Bars stay in memory until `Trace.save`, about a hundred bytes each.
 
 The format is the Trace Event Format's "complete event", times in microseconds.
 """
@@ -19,7 +19,7 @@ WorkListener = Callable[[int, float, float], None]
 
 
 class Trace:
-    """Collects stretches of work from any thread; call `write` when the stages have ended.
+    """Collects stretches of work from any thread; call `save` when the stages have ended.
 
     Args:
         path: the JSON file to write; an existing one is replaced.
@@ -33,7 +33,7 @@ class Trace:
         self._start_s = time.perf_counter()
         self._stages: list[str] = []
         self._bars: list[tuple[int, int, float, float]] = []
-        self.write()  # a path that cannot be written fails now, not after hours of work
+        self.save()  # a path that cannot be written fails now, not after hours of work
 
     def add_stage(self, stage: str) -> WorkListener:
         """Add a row named `stage` below the others and return the listener that fills it."""
@@ -45,7 +45,7 @@ class Trace:
 
         return listen
 
-    def write(self) -> None:
+    def save(self) -> None:
         """Write all bars so far to the file. Raises OutputError if that fails."""
         names = [
             {"ph": "M", "name": "thread_name", "pid": 0, "tid": row, "args": {"name": stage}}

@@ -21,7 +21,7 @@ from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import demux_packets, open_source
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.open import open_reader
-from lfdn_video.media import StreamInfo, VideoInfo
+from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.tags import find_lost_tags
 
@@ -36,7 +36,6 @@ EMPTY_SUBTITLE = b"\0\0"
 """The packet with which MP4 clears a subtitle from the screen; other containers have none."""
 
 COLOUR_TAGS = ("matrix", "primaries", "transfer")
-LIMITED, FULL = 1, 2  # AVCOL_RANGE_*
 
 
 def verify(
@@ -46,7 +45,7 @@ def verify(
 
     Args:
         source: the video or images that were restored.
-        target: what was written.
+        target: the restored file or images.
         span: the part of the source that was restored; None is all of it.
 
     Yields:
@@ -60,7 +59,8 @@ def verify(
     with open_reader(source, span) as source_reader, open_reader(target) as target_reader:
         source_times = _FrameTimes.read(source_reader)
         target_times = _FrameTimes.read(target_reader)
-        before, after = source_reader.info, target_reader.info
+        before = source_reader.info
+        after = target_reader.info
         for warning in (*source_reader.warnings, *target_reader.warnings):
             yield Check("damage", "warning", warning)
         yield _check_frames(source_times, target_times)
@@ -92,6 +92,7 @@ class _FrameTimes:
 
 def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:
     """Compare the number of frames, and their times from the first one."""
+    # Rounding to the target's ticks moves a frame by half a tick at most; so did the source's.
     tolerance_s = (source.tick_s + target.tick_s) / 2
     expected = [time - source.times_s[0] for time in source.times_s]
     found = [time - target.times_s[0] for time in target.times_s]
@@ -139,10 +140,10 @@ def _format(info: VideoInfo) -> str:
 
 
 def _range(info: VideoInfo) -> int:
-    """Return the range that applies; every program takes untagged YUV as limited."""
+    """Return the range that applies; every program treats untagged YUV as limited."""
     if "yuvj" in info.format.name or info.format.family != "yuv":
-        return FULL
-    return info.colour.range or LIMITED
+        return RANGE_FULL
+    return info.colour.range or RANGE_LIMITED
 
 
 @dataclass(slots=True)
@@ -153,7 +154,7 @@ class _StreamContent:
     first_s: Fraction | None = None
     sha256: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, payload: bytes, time_s: Fraction | None) -> None:
+    def add_packet(self, payload: bytes, time_s: Fraction | None) -> None:
         self.packets += 1
         self.sha256.update(payload)
         if self.first_s is None:
@@ -164,7 +165,8 @@ def _check_streams(
     before: VideoInfo, after: VideoInfo, span: SpanOptions, shift_s: Fraction
 ) -> Iterator[Check]:
     """Compare each copied stream of the source with the next one of its type in the target."""
-    source, target = _read_contents(before), _read_contents(after)
+    source = _read_contents(before)
+    target = _read_contents(after)
     unmatched = [stream for stream in after.streams if stream.index != after.video_index]
     for stream in before.streams:
         if stream.index == before.video_index:
@@ -204,10 +206,10 @@ def _read_contents(info: VideoInfo) -> dict[int, _StreamContent]:
         # The reader warns of read errors already, when it decodes the frames.
         for packet in demux_packets(container, others, lambda _: None) if others else ():
             if packet.stream.type == "subtitle" and bytes(packet) == EMPTY_SUBTITLE:
-                continue
+                continue  # counting it would report a lost packet in any other container
             time = packet.pts if packet.pts is not None else packet.dts
             time_s = None if time is None else time * packet.time_base
-            contents[packet.stream.index].add(bytes(packet), time_s)
+            contents[packet.stream.index].add_packet(bytes(packet), time_s)
     return contents
 
 
@@ -226,7 +228,8 @@ def _label(stream: StreamInfo) -> str:
 
 
 def _check_chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> Check:
-    expected, found = len(before.chapters), len(after.chapters)
+    expected = len(before.chapters)
+    found = len(after.chapters)
     if not span.whole:
         return Check("chapters", "ok", f"{found} in the span")
     if expected != found:

@@ -1,22 +1,21 @@
-"""The ablations of the paper's Tables 6 and 9: every variant on one short budget, in one table.
+"""Train all variants of the paper's Tables 6 and 9 on one short budget, and tabulate the results.
 
     python pipelines/ablations.py --task derain --data rain800=D/rain800_train \\
         --data clean=D/bsds_train --streaks D/rain_streaks --test rain100=D/rain100l \\
         -o runs/ablations
 
-Every variant starts from the same seed, sees the same crops in the same order and is measured on
-the same pairs with its averaged weights. Interrupt it any time: the same command goes on; variants
-that are done are not trained again. Writes `TASK.json` and `TASK.md` into the output folder.
+All variants start from the same seed, train on the same crops in the same order, and are evaluated
+on the same pairs with their averaged weights. The same command resumes an interrupted run; finished
+variants are not trained again. Writes `TASK.json` and `TASK.md` to the output folder.
 
-What a short budget can show: which variants learn faster, and what each costs. What it cannot
-show: where they end after the hundreds of thousands of steps the paper gave them. Differences of a
-tenth of a decibel between two variants are within what another seed changes.
+A short budget shows which variants learn faster, and what each costs. It does not show where they
+end after the hundreds of thousands of steps of the paper. Another seed also changes results by a
+tenth of a decibel, so smaller differences between variants mean nothing.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 from rich.console import Console
@@ -28,17 +27,17 @@ from lfdn.datasets.samples import Sample, exclude_samples
 from lfdn.training import evaluate as measuring
 from lfdn.training import recipe
 from lfdn.training import train as training
-
-Task = Literal["derain", "deblur"]
+from lfdn.training.recipe import Task
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the paper's tables. `paper`: its PSNR in dB, on Rain100H and on GoPro."""
+    """A row of the paper's tables."""
 
     name: str
     config: LFDNConfig
     paper: dict[Task, float]
+    """PSNR in dB that the paper states, on Rain100H and on GoPro."""
 
 
 def _paper(derain: float, deblur: float) -> dict[Task, float]:
@@ -63,7 +62,7 @@ PAPER_SET: dict[Task, str] = {"derain": "Rain100H", "deblur": "GoPro"}
 
 @dataclass(frozen=True)
 class Result:
-    """One trained variant, on the pairs of `--test`."""
+    """Scores of one trained variant on the pairs of `--test`."""
 
     name: str
     parameters: int
@@ -87,7 +86,7 @@ def train_and_measure(
     options: training.TrainOptions,
     streaks: Path | None,
 ) -> Result:
-    """Train `variant` in the folder `run`, or go on there, and measure it on `test`."""
+    """Train a variant, or resume it in the run folder `run`, and evaluate it on `test`."""
     rows: list[training.MetricsRow] = []
     training.train(
         samples,
@@ -114,8 +113,8 @@ def train_and_measure(
     )
 
 
-def as_markdown(results: list[Result], task: Task) -> str:
-    """The table, each value beside its difference from the whole network in the first row."""
+def format_markdown(results: list[Result], task: Task) -> str:
+    """Format a table: each value, and its difference from the whole network in the first row."""
     whole = results[0]
     paper = f"paper, {PAPER_SET[task]}"
     lines = [
@@ -138,18 +137,47 @@ def as_markdown(results: list[Result], task: Task) -> str:
 
 
 @click.command()
-@click.option("--task", type=click.Choice(["derain", "deblur"]), required=True)
-@click.option("--data", "sets", multiple=True, required=True, metavar="LAYOUT=FOLDER")
-@click.option("--test", "test_sets", multiple=True, required=True, metavar="LAYOUT=FOLDER")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these samples out.")
-@click.option("--streaks", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--steps", default=300, show_default=True)
-@click.option("--patch-px", default=96, show_default=True)
-@click.option("--batch", default=8, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--bfloat16", is_flag=True, help="Mixed precision.")
-@click.option("--seed", default=1, show_default=True)
+@click.option(
+    "--task", type=click.Choice(["derain", "deblur"]), required=True, help="Restoration task."
+)
+@click.option(
+    "--data",
+    "sets",
+    multiple=True,
+    required=True,
+    metavar="LAYOUT=PATH",
+    help="Training set; may be repeated.",
+)
+@click.option(
+    "--test",
+    "test_sets",
+    multiple=True,
+    required=True,
+    metavar="LAYOUT=PATH",
+    help="Test set; may be repeated.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out training samples by name; may be repeated.",
+)
+@click.option(
+    "--streaks", type=click.Path(path_type=Path), help="Folder or pack of rendered streak layers."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for runs and tables.",
+)
+@click.option("--steps", default=300, show_default=True, help="Steps per variant.")
+@click.option("--patch-px", default=96, show_default=True, help="Side of the crops, in px.")
+@click.option("--batch", default=8, show_default=True, help="Crops per step.")
+@click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda, ...")
+@click.option("--bfloat16", is_flag=True, help="Train with bfloat16 autocast.")
+@click.option("--seed", default=1, show_default=True, help="Random seed.")
 def main(
     task: Task,
     sets: tuple[str, ...],
@@ -164,8 +192,8 @@ def main(
     bfloat16: bool,
     seed: int,
 ) -> None:
-    """Train every variant of Tables 6 and 9 and write the table."""
-    options = recipe.options_from_preset(
+    """Train all variants of Tables 6 and 9 and write a table of their scores."""
+    options = recipe.build_options(
         "default",
         task,
         steps=steps,
@@ -196,7 +224,7 @@ def main(
         raise click.ClickException(str(error)) from error
     rows = [asdict(result) for result in results]
     (output / f"{task}.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (output / f"{task}.md").write_text(table := as_markdown(results, task))
+    (output / f"{task}.md").write_text(table := format_markdown(results, task))
     Console().print(table, soft_wrap=True)
 
 

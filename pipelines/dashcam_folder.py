@@ -1,10 +1,11 @@
-"""Restores every clip of a dashcam's folder into another one.
+"""Restore all clips of a dashcam's folder into another folder.
 
     python pipelines/dashcam_folder.py /media/dashcam ~/dry
 
-Meant to be run again and again, by hand or by a timer: what is done is skipped, a bad file is told
-and does not stop the others, and folders are kept. Ends with 1 if any clip failed. The network is
-loaded once for all clips. A recipe over the Python API: copy it and change it.
+Run it again at any time, by hand or from a timer: finished clips are skipped, a bad file is
+reported and does not stop the others, and subfolders are preserved. Exits with 1 if any clip
+failed. The network is loaded once for all clips. A recipe over the Python API: copy it and change
+it.
 """
 
 import sys
@@ -15,23 +16,25 @@ import click
 
 from lfdn_video import InferenceOptions, LfdnVideoError, load_engine, restore
 
-CLIPS = {".mp4", ".mov", ".mkv", ".avi", ".ts", ".m4v"}
+CLIP_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".ts", ".m4v"}
 
 
-def clips(folder: Path) -> Iterator[Path]:
-    """The clips below `folder`, in order; names that begin with a dot are somebody's leftovers."""
+def find_clips(folder: Path) -> Iterator[Path]:
+    """Yield the clips below `folder`, sorted, without hidden files and folders."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in CLIPS and path.is_file() and not hidden:
+        if path.suffix.lower() in CLIP_SUFFIXES and path.is_file() and not hidden:
             yield path
 
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--task", default="derain", show_default=True, help="derain or deblur.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights of your own.")
-@click.option("--device", default="auto", show_default=True)
+@click.option("--task", default="derain", show_default=True, help="Task: derain or deblur.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights."
+)
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, ...")
 def main(source: Path, target: Path, task: str, weights: Path | None, device: str) -> None:
     """Restore every clip of the folder SOURCE into the folder TARGET."""
     if source.resolve() in (target.resolve(), *target.resolve().parents):
@@ -43,9 +46,9 @@ def main(source: Path, target: Path, task: str, weights: Path | None, device: st
         raise click.ClickException(str(error)) from error
     done = skipped = failed = 0
     with engine:
-        for clip in clips(source):
+        for clip in find_clips(source):
             restored = target / clip.relative_to(source)
-            if restored.exists():  # it appears only when it is complete
+            if restored.exists():  # `restore` renames its temporary file when it is complete
                 skipped += 1
                 continue
             restored.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Tests, in the rooms of what they test; what they share is in `tests.support`."""
+"""Tests, in the rooms of the code they test; shared helpers are in `tests.support`."""

@@ -1,4 +1,4 @@
-"""What all tests share: a fixed seed, and marks for tests that need what not every machine has."""
+"""Configuration of all tests: a fixed seed, and marks for tests with special requirements."""
 
 import os
 import shutil
@@ -28,12 +28,12 @@ NEEDS = {
     "needs_browser": ("LFDN_REQUIRE_BROWSER", _no_browser),
     "needs_screen": ("LFDN_REQUIRE_SCREEN", _no_screen),
 }
-"""Of each mark: the variable that makes its absence a failure, and what is absent, if anything."""
+"""By mark: the variable that turns a skip into a failure, and a check for what is missing."""
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> Generator[None]:
-    """Every test sees the same random numbers, whatever ran before it."""
+    """Seed the random numbers, so that tests do not depend on their order."""
     state = torch.get_rng_state()
     torch.manual_seed(SEED)
     yield

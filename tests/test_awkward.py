@@ -31,8 +31,8 @@ ODD_TIMES = (0, 1, 2, 5, 6, 8, 13, 14, 20, 21, 22, 30)
 
 
 def x264(**params: str | int) -> dict[str, str]:
-    told = ":".join(f"{name.replace('_', '-')}={value}" for name, value in params.items())
-    return {"preset": "medium", "x264-params": told}
+    joined = ":".join(f"{name.replace('_', '-')}={value}" for name, value in params.items())
+    return {"preset": "medium", "x264-params": joined}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +174,12 @@ CASES: Mapping[str, Case] = {
         warned=("the sample aspect ratio 64/45 is lost",), failed=("picture",),
     ),
     **{
-        f"turned by {turn}{' and mirrored' if flip else ''}": Case(
-            make=made(codec="libx264", rotation=turn, flip=flip), ending="mp4"
+        f"rotated by {rotation}{' and flipped' if flip else ''}": Case(
+            make=made(codec="libx264", rotation=rotation, flip=flip), ending="mp4"
         )
-        for turn in (0, 90, 180, 270)
+        for rotation in (0, 90, 180, 270)
         for flip in (False, True)
-        if turn or flip
+        if rotation or flip
     },
     **{
         name: Case(make=made(pixel_format=name))

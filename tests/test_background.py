@@ -12,7 +12,7 @@ PATIENCE_S = 5.0
 
 
 class _InterruptedError(BaseException):
-    """A BaseException that is no Exception, like KeyboardInterrupt."""
+    """A BaseException that is not an Exception, like KeyboardInterrupt."""
 
 
 def _threads() -> list[str]:
@@ -81,7 +81,8 @@ def test_prefetch_keeps_the_traceback_of_the_source() -> None:
 
 
 def test_prefetch_is_at_most_depth_items_ahead() -> None:
-    made, ahead = 0, []
+    made = 0
+    ahead = []
 
     def source() -> Generator[int]:
         nonlocal made
@@ -215,12 +216,12 @@ def test_worker_result_waits_for_its_end() -> None:
 
 
 def test_clock_reports_stretches_of_work_without_the_waiting_between() -> None:
-    told: list[tuple[int, float, float]] = []
-    clock = StageClock(lambda *work: told.append(work))
+    stretches: list[tuple[int, float, float]] = []
+    clock = StageClock(lambda *work: stretches.append(work))
     with clock.working(), clock.waiting_for_input():
         time.sleep(0.01)
     with clock.working():
         pass
-    assert [item for item, _, _ in told] == [0, 0, 1]
-    assert sum(end - start for _, start, end in told) == pytest.approx(clock.times.busy_s)
+    assert [item for item, _, _ in stretches] == [0, 0, 1]
+    assert sum(end - start for _, start, end in stretches) == pytest.approx(clock.times.busy_s)
     assert clock.times.busy_s < 0.01 <= clock.times.input_wait_s

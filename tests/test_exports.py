@@ -39,7 +39,7 @@ def test_lazy_imports_match_those_for_the_type_checker() -> None:
         and node.module is not None
         for alias in node.names
     }
-    assert seen == lfdn_video._HOME
+    assert seen == lfdn_video._MODULE_OF
     assert sorted(seen) == list(lfdn_video.__all__)
 
 

@@ -46,7 +46,7 @@ def target(tmp_path: Path) -> Path:
 def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
         monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-        monkeypatch.setattr(writer, "LONG_FRAMES", 20)
+        monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
 
 
 def run(source: Path, target: Path, happens: Callable[[], object]) -> Summary:
@@ -64,11 +64,12 @@ def run(source: Path, target: Path, happens: Callable[[], object]) -> Summary:
 @not_on_windows
 def test_source_removed_during_the_run_is_read_to_its_end(source: Path, target: Path) -> None:
     """It is open already, both for the frames and for the copied streams."""
-    expected, sound = planes(source), packets(source, "audio")
+    expected = planes(source)
+    audio = packets(source, "audio")
     assert run(source, target, source.unlink).frames == COUNT
     assert planes(target) == expected
     assert [[data for _, data in track] for track in packets(target, "audio")] == [
-        [data for _, data in track] for track in sound
+        [data for _, data in track] for track in audio
     ]
 
 
@@ -78,11 +79,11 @@ def test_source_missing_when_segments_are_joined_costs_no_frame(
 ) -> None:
     """Its audio is copied then. Once it is back, the run can be resumed."""
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-    monkeypatch.setattr(writer, "LONG_FRAMES", 20)
+    monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
     away = source.with_name("away.mkv")
     with pytest.raises(InputError, match=r"in\.mkv: no such file") as failed:
         run(source, target, lambda: source.rename(away))
-    assert failed.value.__notes__ == [f"{COUNT} frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == [f"{COUNT} frames are kept; resume the run"]
     away.rename(source)
     with Engine(identity) as engine:
         options = EncodeOptions(codec="ffv1", resume=True)
@@ -115,7 +116,7 @@ def test_source_truncated_during_the_run_is_read_as_far_as_it_goes(
         assert AT <= summary.frames <= COUNT
         assert len(planes(target)) == summary.frames
         if summary.frames < COUNT:
-            assert any("cut short" in warning for warning in summary.warnings)
+            assert any("truncated" in warning for warning in summary.warnings)
 
 
 @not_on_windows
@@ -130,7 +131,8 @@ def test_target_folder_removed_during_the_run_is_an_error(source: Path, target: 
 def test_encoder_failure_during_the_run_is_an_error(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare, prepared = Encoder.prepare, [0]
+    prepare = Encoder.prepare
+    prepared = [0]
 
     def failing(encoder: Encoder, frame: Frame) -> VideoFrame:
         prepared[0] += 1

@@ -1,5 +1,5 @@
-"""Through the whole program, with a network that changes nothing and a lossless codec: the planes,
-the pts and the copied packets of every sample and every pixel format come back as they were."""
+"""End to end, with an identity network and a lossless codec: planes, pts and copied packets of
+every sample and every pixel format are unchanged."""
 
 from pathlib import Path
 

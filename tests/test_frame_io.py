@@ -10,7 +10,7 @@ from lfdn_video.media import Frame
 
 
 class RecordingWriter(FrameWriter):
-    """Notes its calls; completing it fails if it is told so."""
+    """Records its calls; `complete` fails on request."""
 
     def __init__(self, *, fails: bool = False, kept: int = 0) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class RecordingWriter(FrameWriter):
         if self._fails:
             raise OSError("full")
 
-    def abandon(self) -> None:
-        self.calls.append("abandon")
+    def clean_up(self) -> None:
+        self.calls.append("clean_up")
 
 
 def test_warning_is_kept_and_logged_once_for_a_subject(caplog: pytest.LogCaptureFixture) -> None:
@@ -60,14 +60,14 @@ def test_warning_to_be_given_once_is_kept_for_the_first_subject_only() -> None:
 def test_writer_is_completed_and_released_after_success() -> None:
     with RecordingWriter(kept=3) as writer:
         pass
-    assert writer.calls == ["open", "complete", "abandon"]
+    assert writer.calls == ["open", "complete", "clean_up"]
 
 
 def test_writer_is_only_released_after_an_error() -> None:
     writer = RecordingWriter()
     with pytest.raises(KeyboardInterrupt) as failed, writer:
         raise KeyboardInterrupt
-    assert writer.calls == ["open", "abandon"]
+    assert writer.calls == ["open", "clean_up"]
     assert not hasattr(failed.value, "__notes__")
 
 
@@ -82,4 +82,4 @@ def test_error_names_the_frames_that_are_kept(fails: bool) -> None:
     writer = RecordingWriter(fails=not fails, kept=26)
     with pytest.raises(OSError, match="full") as failed:
         run_writer(writer, fails=fails)
-    assert failed.value.__notes__ == ["26 frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == ["26 frames are kept; resume the run"]

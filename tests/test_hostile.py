@@ -72,7 +72,8 @@ def _names(watcher: int) -> list[str]:
         content = os.read(watcher, 1 << 16)
     except BlockingIOError:
         return []
-    names, place = [], 0
+    names = []
+    place = 0
     while place < len(content):
         length = struct.unpack_from("iIII", content, place)[3]
         name = content[place + 16 : place + 16 + length].rstrip(b"\0")
@@ -144,12 +145,12 @@ REFERENCES = {
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_disguised_playlist_opens_nothing(tmp_path: Path, disguise: str, reference: str) -> None:
-    """It is refused; neither the file nor the address that it names is opened."""
+    """It is refused, and neither the file nor the address in it is opened."""
     Clip(pts=range(3)).make(tmp_path / "secret.mkv")
     with watched(tmp_path) as watch:
-        told = {"folder": tmp_path, "name": tmp_path.name, "port": watch.port}
-        what = REFERENCES[reference].format(**told)
-        (tmp_path / disguise).write_text(DISGUISES[disguise].format(what=what, **told))
+        values = {"folder": tmp_path, "name": tmp_path.name, "port": watch.port}
+        what = REFERENCES[reference].format(**values)
+        (tmp_path / disguise).write_text(DISGUISES[disguise].format(what=what, **values))
         with pytest.raises(InputError):
             Reader(tmp_path / disguise)
     assert watch.calls == 0

@@ -108,20 +108,20 @@ def test_summary_names_the_bottleneck(clip: Path) -> None:
 
 
 def test_on_progress_is_called_after_every_frame(clip: Path) -> None:
-    told: list[Progress] = []
+    updates: list[Progress] = []
     target = clip.with_name("after.mkv")
-    restore(clip, target, engine=identity_engine(), on_progress=told.append)
-    assert [progress.frames_done for progress in told] == list(range(1, COUNT + 1))
+    restore(clip, target, engine=identity_engine(), on_progress=updates.append)
+    assert [progress.frames_done for progress in updates] == list(range(1, COUNT + 1))
 
 
 def test_progress_drops_a_frame_total_that_was_too_low(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lfdn_video.media.VideoInfo.expected_frames", lambda *_: 4)
-    told: list[Progress] = []
+    updates: list[Progress] = []
     target = clip.with_name("after.mkv")
-    restore(clip, target, engine=identity_engine(), on_progress=told.append)
-    assert [progress.frames_total for progress in told] == [4] * 4 + [None] * (COUNT - 4)
+    restore(clip, target, engine=identity_engine(), on_progress=updates.append)
+    assert [progress.frames_total for progress in updates] == [4] * 4 + [None] * (COUNT - 4)
 
 
 def test_restore_of_a_span_writes_its_frames(clip: Path) -> None:
@@ -193,7 +193,7 @@ def test_engine_loaded_for_the_run_is_closed(clip: Path, monkeypatch: pytest.Mon
     assert runner.closed
 
 
-@pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (6, engine_module.MOST_LANES)])
+@pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (6, engine_module.MAX_LANES)])
 def test_single_frame_gets_all_cores(
     frames: int, lanes: int, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

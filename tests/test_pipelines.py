@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from lfdn import LFDN, LFDNConfig
 from lfdn.weights import save_weights
 from lfdn_video.cli.doctor import make_clip
-from tests.support import pictures
+from tests.support import datasets
 from tests.support.scripts import load
 
 
@@ -28,7 +28,7 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dashcam(tmp_path: Path) -> Path:
-    """Two good clips, one of them in a folder, and one that is none."""
+    """Two valid clips, one of them in a subfolder, and a file that is not a video."""
     folder = tmp_path / "dashcam"
     (folder / "monday").mkdir(parents=True)
     make_clip(folder / "b.mkv")
@@ -38,7 +38,7 @@ def dashcam(tmp_path: Path) -> Path:
 
 
 class TestDashcamFolder:
-    def test_good_clips_are_restored_and_a_bad_one_is_told(
+    def test_good_clips_are_restored_and_a_bad_one_is_reported(
         self, dashcam: Path, weights: Path, tmp_path: Path
     ) -> None:
         done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
@@ -48,7 +48,7 @@ class TestDashcamFolder:
         made = sorted(p.name for p in (tmp_path / "dry").rglob("*") if p.is_file())
         assert made == ["b.mkv", "c.mkv"]
 
-    def test_what_is_done_is_skipped(self, dashcam: Path, weights: Path, tmp_path: Path) -> None:
+    def test_existing_target_is_skipped(self, dashcam: Path, weights: Path, tmp_path: Path) -> None:
         (dashcam / "a.mp4").unlink()
         (dashcam / "monday" / "c.mkv").unlink()
         (tmp_path / "dry").mkdir()
@@ -56,7 +56,7 @@ class TestDashcamFolder:
         again = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
         assert (again.exit_code, again.stdout) == (0, "0 restored, 1 skipped, 0 failed\n")
 
-    def test_a_target_inside_the_source_is_refused(self, dashcam: Path) -> None:
+    def test_target_inside_the_source_is_refused(self, dashcam: Path) -> None:
         done = recipe("dashcam_folder.py", dashcam, dashcam / "dry")
         assert done.exit_code == 2
         assert "choose a folder outside" in done.stderr
@@ -69,9 +69,9 @@ class TestDashcamFolder:
         )
 
 
-def test_gopro_is_trained_on_and_measured(tmp_path: Path) -> None:
+def test_gopro_recipe_trains_and_evaluates(tmp_path: Path) -> None:
     for part in ("train", "test"):
-        pictures.gopro(tmp_path / "GOPRO" / part)
+        datasets.make_gopro(tmp_path / "GOPRO" / part)
     words = ("-o", tmp_path / "run", "--steps", "2", "--width", "4")
     done = recipe("train_gopro.py", tmp_path / "GOPRO", *words)
     assert done.exit_code == 0, done.stderr
@@ -79,8 +79,8 @@ def test_gopro_is_trained_on_and_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["derain", "deblur"])
-def test_every_ablation_is_trained_once_and_tabled(tmp_path: Path, task: str) -> None:
-    pairs = pictures.rain100(tmp_path / "pairs")
+def test_every_ablation_is_trained_once_and_listed(tmp_path: Path, task: str) -> None:
+    pairs = datasets.make_rain100(tmp_path / "pairs")
     sets = ("--data", f"rain100={pairs}", "--test", f"rain100={pairs}")
     budget = ("--steps", "1", "--patch-px", "16", "--batch", "1")
     words = ("--task", task, *sets, *budget, "-o", tmp_path / "runs")

@@ -25,7 +25,7 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """103 tiny grey frames, as many as the scripts skip and three more."""
+    """A clip of 103 tiny grey frames, as many as the scripts skip and three more."""
     path = tmp_path / "source.mkv"
     with av.open(path, "w") as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -44,40 +44,40 @@ def times_s(name: str) -> list[float]:
         return [float(frame.pts * reader.info.time_base) for frame in reader.frames()]
 
 
-def test_the_readme_lists_them_all() -> None:
+def test_readme_lists_every_clip() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert [name for name in CLIPS if f"`{name}`" not in text] == []
 
 
-def test_together_they_are_small() -> None:
+def test_clips_are_small_in_total() -> None:
     assert sum((FOLDER / name).stat().st_size for name in CLIPS) < SIZE_LIMIT_BYTES
 
 
-def test_the_rainy_clip_has_sound() -> None:
+def test_rainy_clip_has_audio() -> None:
     with open_reader(FOLDER / "rainy_dashcam.mp4") as reader:
         assert [stream.type for stream in reader.info.streams] == ["video", "audio"]
     assert len(times_s("rainy_dashcam.mp4")) == 85
 
 
-def test_the_variable_rate_varies() -> None:
+def test_variable_rate_clip_has_uneven_steps() -> None:
     steps = np.diff(times_s("variable_rate.mp4"))
     assert len(steps) == 59
     assert steps.max() > 10 * steps.min()
 
 
-def test_the_odd_clip_is_odd() -> None:
+def test_odd_size_clip_has_odd_sides_and_10_bits() -> None:
     with open_reader(FOLDER / "odd_size_10bit.mkv") as reader:
         info = reader.info
     assert (info.width % 2, info.height % 2, info.format.name) == (1, 1, "yuv420p10le")
 
 
-def test_the_rotated_clip_is_turned_clockwise() -> None:
+def test_rotated_clip_is_rotated_clockwise() -> None:
     with open_reader(FOLDER / "rotated.mp4") as reader:
         assert (reader.info.rotation, reader.info.flip) == (90, False)
         assert reader.info.width > reader.info.height
 
 
-def test_the_many_streams_are_many() -> None:
+def test_clip_of_many_streams_has_one_of_each_type() -> None:
     with open_reader(FOLDER / "many_streams.mkv") as reader:
         info = reader.info
     kinds = [stream.type for stream in info.streams]
@@ -85,7 +85,7 @@ def test_the_many_streams_are_many() -> None:
     assert [chapter.title for chapter in info.chapters] == ["Empty", "A car comes"]
 
 
-def test_the_truncated_clip_cannot_be_opened() -> None:
+def test_truncated_clip_cannot_be_opened() -> None:
     with (
         pytest.raises(InputError, match=r"truncated\.mp4: "),
         open_reader(FOLDER / "truncated.mp4"),
@@ -93,17 +93,19 @@ def test_the_truncated_clip_cannot_be_opened() -> None:
         pass
 
 
-def test_the_clip_that_is_cut_short_plays_its_beginning() -> None:
+def test_clip_cut_short_plays_its_beginning() -> None:
     assert 10 < len(times_s("cut_short.mp4")) < 85
 
 
-def test_the_rotated_clip_can_be_made(script: ModuleType, source: Path, tmp_path: Path) -> None:
+def test_script_makes_the_rotated_clip(script: ModuleType, source: Path, tmp_path: Path) -> None:
     script.make_rotated(tmp_path / "rotated.mp4", source)
     with open_reader(tmp_path / "rotated.mp4") as reader:
         assert reader.info.rotation == 90
 
 
-def test_the_many_streams_can_be_made(script: ModuleType, source: Path, tmp_path: Path) -> None:
+def test_script_makes_the_clip_of_many_streams(
+    script: ModuleType, source: Path, tmp_path: Path
+) -> None:
     script.make_many_streams(tmp_path / "many.mkv", source)
     with open_reader(tmp_path / "many.mkv") as reader:
         assert len(reader.info.streams) == 6

@@ -7,12 +7,12 @@ FRAME_TICKS = 40  # 25 frames per second in a time base of 1/1000 s
 
 
 def test_counter_counts_jumps_back() -> None:
-    counter = DiscontinuityCounter(least=100)
+    counter = DiscontinuityCounter(min_jump=100)
     assert [counter.observe(time) for time in (0, 500, 0, 400, 300)] == [0, 0, 1, 1, 2]
 
 
 def test_counter_ignores_reordering() -> None:
-    counter = DiscontinuityCounter(least=100)
+    counter = DiscontinuityCounter(min_jump=100)
     assert [counter.observe(time) for time in (0, 120, 40, 80, 400)] == [0, 0, 0, 0, 0]
 
 

@@ -16,7 +16,8 @@ from lfdn_video.trace import Trace
 from tests.support.clips import Clip
 from tests.support.fakes import FakeRunner, NetworkFailureError, fail_after
 
-FRAMES, NETWORK_S = 12, 0.03
+FRAMES = 12
+NETWORK_S = 0.03
 ROUNDING_US = 1.0
 
 

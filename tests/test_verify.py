@@ -129,9 +129,9 @@ def test_verify_command_exits_with_1_on_a_failed_check(tmp_path: Path) -> None:
     other = Clip(pts=range(5)).make(tmp_path / "other.mkv")
     result = run("verify", source, other, "--json")
     assert result.exit_code == 1
-    told = json.loads(result.stdout)
-    assert told["ok"] is False
-    assert {"name": "frames", "state": "failed"}.items() <= told["checks"][0].items()
+    report = json.loads(result.stdout)
+    assert report["ok"] is False
+    assert {"name": "frames", "state": "failed"}.items() <= report["checks"][0].items()
 
 
 def test_verify_command_reports_a_file_that_is_no_video_in_one_line(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def degrade(
 ) -> None:
     """Write pairs of images, degraded as in training, for use as pairs=TARGET.
 
-    Reads clean images, and writes TARGET/input and TARGET/target as PNG. For a degraded video, see
-    `lfdn-video degrade`.
+    Reads clean images and writes PNG files to TARGET/input and TARGET/target. To degrade a video,
+    see `lfdn-video degrade`.
     """
     from rich.progress import track
 

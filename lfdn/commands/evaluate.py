@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Measure PSNR and SSIM of a network.")
 @add_options(WEIGHTS, DATA, EXCLUDE, DEVICE)
-@click.option("--int8", is_flag=True, help="Use the int8 form of the weights; needs OpenVINO.")
+@click.option("--int8", is_flag=True, help="Use the 8-bit form of the weights; needs OpenVINO.")
 @click.option(
-    "--feed-clean", is_flag=True, help="Feed the clean images, to measure how they change."
+    "--feed-clean", is_flag=True, help="Feed the clean images, to measure how much they change."
 )
 @click.option(
     "--set",
@@ -110,7 +110,7 @@ def _show_progress(rows: Iterator[EvaluationRow], total: int) -> list[Evaluation
 
 
 def _describe_weights(weights: str) -> dict[str, str]:
-    """Name, SHA-256 and task of a weights file, or of a task's packaged weights."""
+    """Collect name, SHA-256 and task of a weights file, or of a task's packaged weights."""
     from lfdn.weights import available, file_sha256, find_packaged, read_header
 
     path = find_packaged(weights)[0] if weights in available() else Path(weights)

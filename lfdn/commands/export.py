@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def export(source: Path, target: Path, register: bool) -> None:
     """Export weights as a float16 file for `--weights`, and print its SHA-256.
 
-    SOURCE is the folder of a training run, whose best weights are taken, or a weights file.
+    SOURCE is a weights file, or a run folder, whose best weights are exported.
     """
     from lfdn import weights
 

@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and what they name."""
+"""Options that several subcommands share, and functions that read what they name."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command]
     """Add options to a command; `--help` lists them in this order."""
 
     def decorate(command: _Command) -> _Command:
+        # Decorators apply from the innermost outwards, and `--help` lists the outermost first.
         for option in reversed(options):
             command = option(command)
         return command
@@ -65,8 +66,8 @@ def read_samples(sets: Sequence[str], exclude: Sequence[str]) -> list[Sample]:
     """Find the samples that `--data` names, without those that `--exclude` names.
 
     Raises:
-        click.UsageError: a set is not LAYOUT=PATH, or its layout is unknown.
-        lfdn.datasets.images.DataError: a folder is missing or not laid out as expected.
+        click.UsageError: A set is not LAYOUT=PATH, or its layout is unknown.
+        lfdn.datasets.images.DataError: A folder is missing or not laid out as expected.
     """
     from lfdn.datasets import layouts, samples
 

@@ -1,4 +1,4 @@
-"""What `lfdn train` shows while it runs: a progress line, validation results, TensorBoard."""
+"""Output of `lfdn train` while it runs: a progress line, validation results, TensorBoard."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ class ProgressLine:
 
     def show(self, progress: TrainingState) -> None:
         """Show the progress; call it after every step."""
+        # Speed counts from the first step of this session: earlier ones ran at another time, and
+        # the first one includes the start of the workers.
         if self._first is None:
             self._first = (progress.step, progress.seconds)
             self._bar.update(self._task, completed=progress.step)
@@ -76,6 +78,9 @@ class ProgressLine:
 
 class TensorBoard:
     """Writes every column of a report as a scalar. A context manager.
+
+    Args:
+        run: The run folder; the events go to `tensorboard/` in it.
 
     Raises:
         click.ClickException: TensorBoard is not installed.

@@ -27,7 +27,7 @@ from lfdn.commands.options import (
     type=int,
     default=120,
     show_default=True,
-    help="Largest number of images to calibrate with.",
+    help="Number of images to calibrate with, at most.",
 )
 @add_options(SEED, REGISTER)
 def quantize(
@@ -41,7 +41,7 @@ def quantize(
 ) -> None:
     """Quantize weights to int8, for `--precision int8`; the file is written beside them.
 
-    Calibrates with training images: name no test set. Needs NNCF and OpenVINO (the dev extra).
+    Calibrates with training images: do not name a test set. Needs NNCF and OpenVINO (`[dev]`).
     """
     from lfdn.datasets import layouts
     from lfdn.datasets.calibration import draw_calibration_images
@@ -51,7 +51,7 @@ def quantize(
         from lfdn import calibrate
     except ImportError as error:
         raise click.ClickException(f"{error}; pip install 'lfdn-video[dev]'") from error
-    from lfdn.int8 import quantized_path
+    from lfdn.int8 import get_int8_path
 
     try:
         path = find_packaged(weights)[0] if weights in available() else Path(weights)
@@ -66,7 +66,7 @@ def quantize(
         if not images:
             raise click.ClickException("--data: no image is large enough")
         model = calibrate.quantize(network, images)
-        calibrate.save_quantized(model, target := quantized_path(path), digest=about["digest"])
+        calibrate.save_quantized(model, target := get_int8_path(path), digest=about["digest"])
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if register:

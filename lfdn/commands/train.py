@@ -116,7 +116,7 @@ PRESET = (
         "--margin-px",
         type=click.IntRange(min=0),
         show_default=BY_PRESET,
-        help="Margin around a crop while it is degraded, cut off afterwards.",
+        help="Margin around a crop while it is degraded; cropped off afterwards.",
     ),
     click.option(
         "--easing",
@@ -170,7 +170,7 @@ EXECUTION = (
         help="Steps between checkpoints.",
     ),
 )
-"""Options of how a run is computed."""
+"""Options that say how a run is computed."""
 
 
 class TrainValues(TypedDict):
@@ -212,7 +212,7 @@ class TrainValues(TypedDict):
 )
 @add_options(DATA, EXCLUDE, STREAKS)
 @click.option(
-    "-o", "--output", "run", type=PATH, required=True, help="Run folder; a run in it continues."
+    "-o", "--output", "run", type=PATH, required=True, help="Run folder; an unfinished run resumes."
 )
 @add_options(*PRESET, *EXECUTION)
 @click.option("--tensorboard", is_flag=True, help="Also write the metrics for TensorBoard.")
@@ -228,7 +228,7 @@ def train(
     tensorboard: bool,
     **values: Unpack[TrainValues],
 ) -> None:
-    """Train a network. To continue an interrupted run, repeat its command: on a CPU, the result is
+    """Train a network. To resume an interrupted run, repeat its command: on a CPU, the result is
     the same bit for bit.
 
     Several GPUs: torchrun --nproc-per-node N -m lfdn train ... --device cuda
@@ -240,7 +240,7 @@ def train(
 
     try:
         parsed_stages = None if stages is None else _parse_stages(stages)
-        options = recipe.options_from_preset(preset, task, stages=parsed_stages, **values)
+        options = recipe.build_options(preset, task, stages=parsed_stages, **values)
         with ExitStack() as stack:
             board = stack.enter_context(TensorBoard(run)) if tensorboard else None
             training.train(
@@ -258,7 +258,7 @@ def train(
         message = f"{run}: {error}; check free space and permissions"
         raise click.ClickException(message) from error
     except KeyboardInterrupt:
-        click.echo("interrupted; repeat the command to continue", err=True)
+        click.echo("interrupted; repeat the command to resume", err=True)
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""Degraded crops that show a network's range of activations, for `lfdn quantize`."""
+"""Degraded crops for `lfdn quantize`, which measures the ranges of activations on them."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,11 +16,11 @@ CALIBRATION_PX = 320
 def draw_calibration_images(
     samples: Iterable[Sample], *, task: str, seed: int, bank: Tensor | None = None
 ) -> Iterator[Tensor]:
-    """Cut the degraded centre out of each sample; degrade the clean ones that have no pair.
+    """Crop the centre of each degraded image; degrade the clean ones that have no pair.
 
     Args:
         samples: Training samples; those with a side shorter than 320 px are left out.
-        task: `derain` adds rain, any other task blur.
+        task: `derain` adds rain to clean images, any other task blur.
         seed: Makes the degradation repeatable.
         bank: Streak layers for rain, uint8 `[K, h, w]`.
 
@@ -33,7 +33,7 @@ def draw_calibration_images(
     generator = torch.Generator().manual_seed(seed)
     for sample in samples:
         source = sample.degraded or sample.clean
-        image = _crop_centre(to_tensor(source.read()))
+        image = _crop_square(to_tensor(source.read()))
         if image is None:
             continue
         if sample.degraded is None:
@@ -43,7 +43,7 @@ def draw_calibration_images(
         yield image
 
 
-def _crop_centre(image: Tensor) -> Tensor | None:
+def _crop_square(image: Tensor) -> Tensor | None:
     height, width = image.shape[-2:]
     if min(height, width) < CALIBRATION_PX:
         return None

@@ -1,7 +1,8 @@
-"""Samples to the batch of every training step.
+"""From samples to the batch of every training step.
 
 A batch is a pure function of (seed, step): any step can be drawn again, on any machine, without
-drawing those before it. That is what makes resuming exact.
+drawing those before it. This makes resuming exact, and the result independent of the number of
+workers.
 """
 
 from collections.abc import Sequence
@@ -24,12 +25,12 @@ Flow = npt.NDArray[np.float16]
 SMALLEST_SIDE_PX = 380
 """Larger clean images are shrunk by a random factor, down to this, so that scales vary."""
 MAX_DRAWS = 4
-"""A crop is drawn so often until one shows enough detail; the last is taken as it is."""
+"""A crop without enough detail is drawn again, up to this number of draws; the last one stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class CropStage:
-    """A part of the training with crops of one size."""
+    """A part of a training run, with crops of one size."""
 
     until: float
     """End of the stage, as a fraction of all steps."""
@@ -44,11 +45,11 @@ class CropBatch:
     """The crops of one step, before synthetic degradation."""
 
     degraded: Tensor
-    """uint8 `[B, 3, P, P]`. Equal to `clean` where `paired` is false: still to be degraded."""
+    """uint8 `[B, 3, P, P]`. Where `paired` is false it equals `clean`, and is degraded later."""
     clean: Tensor
     """uint8 `[B, 3, P, P]`."""
     paired: Tensor
-    """bool `[B]`: the crop is of a sample with a degraded counterpart."""
+    """bool `[B]`: true for crops of samples with a degraded counterpart."""
     flow: Tensor
     """float32 `[B, 2, P, P]`: motion to the next frame in px, x then y; zero where unknown."""
 
@@ -60,7 +61,7 @@ class CropBatch:
 
 
 class CropDataset(Dataset[CropBatch]):
-    """The batches of a whole training: item `step` is a `CropBatch`. Keeps all images in memory."""
+    """The batches of a whole run: item `step` is a `CropBatch`. Holds all images in memory."""
 
     def __init__(
         self,
@@ -79,12 +80,12 @@ class CropDataset(Dataset[CropBatch]):
         Args:
             samples: Pairs, clean images, or both.
             stages: In the order of `until`.
-            steps: Length of the training.
+            steps: Number of steps of the run.
             seed: Makes the crops repeatable.
             paired_share: Share (0…1) of each batch from samples with a degraded counterpart.
             smallest_side_px: Larger clean images are shrunk by a random factor, down to this.
-            least_detail: Mean difference of neighbouring pixels, in 8-bit codes, below which a
-                crop without a pair is drawn again; an empty sky teaches nothing.
+            least_detail: Mean difference between neighbouring pixels, in 8-bit codes, below which
+                a crop without a pair is drawn again; an empty sky teaches nothing.
             motion: Estimate the flow to the following frame, where a sample has one.
 
         Raises:
@@ -102,19 +103,22 @@ class CropDataset(Dataset[CropBatch]):
         self._seed = seed
         self._smallest_side_px = smallest_side_px
         self._least_detail = least_detail
+        # With only one kind of samples, every crop is of that kind, whatever the share.
         self._paired_share = 1.0 if not self._clean else paired_share if self._pairs else 0.0
 
     def __len__(self) -> int:
         return self._steps
 
-    def stage(self, step: int) -> CropStage:
-        """Look up the stage of `step`, from 0."""
+    def get_stage(self, step: int) -> CropStage:
+        """Return the stage of `step`, counted from 0."""
         done = step / self._steps
         return next((stage for stage in self._stages if done < stage.until), self._stages[-1])
 
     def __getitem__(self, step: int) -> CropBatch:
+        # Seeded by the step, not carried over from the one before: see the top of this file.
         rng = np.random.default_rng((self._seed, step))
-        stage = self.stage(step)
+        stage = self.get_stage(step)
+        # A fraction of a crop is a crop with that probability: the share holds on average.
         wanted = stage.batch * self._paired_share
         pairs = int(wanted) + (rng.random() < wanted % 1)
         crops = [self._draw(rng, stage.patch_px, paired=i < pairs) for i in range(stage.batch)]
@@ -164,10 +168,10 @@ def _load(sample: Sample, *, motion: bool) -> _LoadedSample:
 def _crop(
     sample: _LoadedSample, patch_px: int, smallest_side_px: int, rng: np.random.Generator
 ) -> _LoadedSample:
-    """Cut the same random square out of all parts, at random mirrored.
+    """Crop the same random square from all parts, and mirror it in half of the cases.
 
-    Clean images without a pair are also shrunk, where there is room: a pair's rain or blur would
-    shrink with it and no longer be what the data set shows.
+    Clean images without a pair are also shrunk, if they are large enough. A pair is not: its rain
+    or blur would shrink with it, and no longer be that of the data set.
     """
     height, width = sample.clean.shape[:2]
     room = min(height, width) / max(smallest_side_px, patch_px)
@@ -193,13 +197,13 @@ def _crop(
 
 
 def _measure_detail(pixels: Pixels) -> float:
-    """Mean difference of neighbouring pixels in green, in 8-bit codes."""
+    """Compute the mean difference between neighbouring pixels in green, in 8-bit codes."""
     green = pixels[..., 1].astype(np.int16)
     return float(np.mean([np.abs(np.diff(green, axis=axis)).mean() for axis in (0, 1)]))
 
 
 def _resize_flow(square: Flow, patch_px: int, *, mirror: bool) -> Flow:
-    """Resample a square of flow; its vectors shrink with it, and x changes sign if mirrored."""
+    """Resample a square of flow. Its vectors scale with it, and x changes sign if mirrored."""
     side = square.shape[0]
     nearest = np.minimum(((np.arange(patch_px) + 0.5) * side / patch_px).astype(int), side - 1)
     flow: Flow = square[nearest][:, nearest] * np.float16(patch_px / side)

@@ -1,4 +1,4 @@
-"""One image of a data set: where it is stored, reading it, writing it. Knows no samples."""
+"""One image of a data set: its location, reading it, writing it. Knows no samples."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,11 +20,11 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".
 
 
 class DataError(ValueError):
-    """A data folder, or a file in it, is not what its layout promises."""
+    """A data set's folder, or a file in it, is not what its layout requires."""
 
 
 class ImagePart(StrEnum):
-    """The part of an image file that is meant, where two images are side by side in it."""
+    """A part of an image file. Some data sets put two images side by side into one file."""
 
     ALL = "all"
     LEFT = "left"
@@ -33,7 +33,7 @@ class ImagePart(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """The place of one image: a file, the left or right half of one, or a frame of a video."""
+    """The location of one image: a file, the left or right half of one, or a frame of a video."""
 
     path: Path
     part: ImagePart = ImagePart.ALL
@@ -66,7 +66,7 @@ class ImageSource:
         return pixels
 
     def read_bytes(self) -> bytes:
-        """Read the encoded file, whole, whatever `part` is.
+        """Read the whole encoded file, even if `part` is one half of it.
 
         Raises:
             DataError: The file, or the member of the archive, cannot be read.
@@ -89,7 +89,7 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
 
     Args:
         folder: The folder to look in.
-        recursive: Look in the folders below it too.
+        recursive: Include the folders below it.
 
     Raises:
         DataError: There is no such folder, or no image in it.
@@ -104,7 +104,7 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 
 def count_video_frames(path: Path) -> int:
-    """Count the frames of a video, as its container states them; 0 if it cannot be opened.
+    """Return a video's number of frames, as its container states it; 0 if it cannot be opened.
 
     Raises:
         DataError: There is no such file.
@@ -123,7 +123,7 @@ def to_tensor(pixels: Pixels) -> Tensor:
 
 
 def write_image(image: Tensor, path: Path) -> None:
-    """Write an image as an 8-bit file, and create its folder if need be.
+    """Write an image as an 8-bit file; create its folder if there is none.
 
     Args:
         image: `[1, 3, H, W]`, RGB; clamped to 0…1 and rounded.

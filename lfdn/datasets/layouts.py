@@ -1,7 +1,7 @@
 """Published data sets, from the folders in which they are distributed to a list of `Sample`.
 
-`LAYOUTS` lists them; docs/data.md says what each set is and where it comes from. A layout that
-comes in a training and a test half wants one of both named, so that none slips into the other.
+`LAYOUTS` lists them; docs/data.md describes each set and its source. Of a set with a training and a
+test half one must be named, so that test images never get into training.
 """
 
 import re
@@ -24,19 +24,26 @@ CLEAN = ("target", "clean", "norain", "sharp", "gt", "GT", "hq")
 HALVES = ("train", "training", "val", "test", "testing")
 HIDE_PARTS = ("test-close-ups", "test-long-shot")
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v"})
-VIDEO_STEP_FRAMES = 10  # neighbouring frames of a video teach next to nothing more
+VIDEO_STEP_FRAMES = 10  # frames in between are so similar that they add little to training
 
-NUMBER = re.compile(r"(\d+)(?:x\d+)?$")  # of an image; "x2" behind it is the scale of the rain
+NUMBER = re.compile(r"(\d+)(?:x\d+)?$")  # of an image; "x2" after it is the scale of the rain
 KOHLER_BLURRY = re.compile(r"Blurry(\d+_\d+)$")
 KOHLER_REFERENCE = re.compile(r"GroundTruth(\d+_\d+)(?:_\d+)?$")
 
 
 class UnknownLayoutError(DataError):
-    """A data set was not named as LAYOUT=PATH with a layout that is known."""
+    """A data set is not named as LAYOUT=PATH, or the layout is unknown."""
 
 
 def pair_folders(degraded: Path, clean: Path) -> list[Sample]:
-    """Pair the files of two folders by name or, if no name is in both, by number.
+    """Pair the files of two folders by name or, if they share no name, by number.
+
+    Args:
+        degraded: Folder of degraded images.
+        clean: Folder of their clean counterparts.
+
+    Returns:
+        A sample for each degraded image, sorted by name.
 
     Raises:
         DataError: A folder is missing or has no images, or an image has no counterpart.
@@ -49,7 +56,7 @@ def pair_folders(degraded: Path, clean: Path) -> list[Sample]:
 
 
 def read_side_by_side(folder: Path) -> list[Sample]:
-    """Rain800 (ID-CGAN's authors): two images side by side in each file, the clean one left."""
+    """Read Rain800 (by ID-CGAN's authors): two images side by side, the clean one on the left."""
     return [
         Sample(path.stem, ImageSource(path, ImagePart.LEFT), ImageSource(path, ImagePart.RIGHT))
         for path in list_images(folder)
@@ -57,13 +64,14 @@ def read_side_by_side(folder: Path) -> list[Sample]:
 
 
 def read_rain800_test(folder: Path) -> list[Sample]:
-    """Test100: Rain800's test half, side by side, or cut into `input/` and `target/`."""
+    """Read Test100: Rain800's test half, side by side or split into `input/` and `target/`."""
     return read_pairs(folder) if _has_folder(folder, DEGRADED) else read_side_by_side(folder)
 
 
 def read_rain100(folder: Path) -> list[Sample]:
-    """Rain100L/H and RainTrainL/H (Yang et al. 2017): two folders, or `rain-N`, `norain-N` in one.
+    """Read Rain100L/H or RainTrainL/H (Yang et al. 2017): two folders, or one with all images.
 
+    In one folder they are called `rain-N` and `norain-N`.
     The rainy images of RainTrainH are called `norain-Nx2`.
     """
     if _has_folder(folder, DEGRADED) or _has_folder(folder, CLEAN):
@@ -75,7 +83,7 @@ def read_rain100(folder: Path) -> list[Sample]:
 
 
 def read_rain14000(folder: Path) -> list[Sample]:
-    """Rain14000, or Rain1400 (Fu et al. 2017): 14 rainy images `N_K` for each clean `N`."""
+    """Read Rain14000 or Rain1400 (Fu et al. 2017): 14 rainy images `N_K` for each clean `N`."""
     clean = list_images(_find_folder(folder, "ground_truth"))
     rainy = list_images(_find_folder(folder, "rainy_image"))
     return _pair_by_key(
@@ -84,7 +92,7 @@ def read_rain14000(folder: Path) -> list[Sample]:
 
 
 def read_gopro(folder: Path, *, blur: str = "blur") -> list[Sample]:
-    """GoPro (Nah et al. 2017): sequences below `train/` or `test/`, which `folder` names."""
+    """Read GoPro (Nah et al. 2017): the sequences in `folder`, its `train/` or `test/`."""
     return [
         Sample(f"{sequence.name}/{sample.name}", sample.clean, sample.degraded)
         for sequence in _list_folders(folder)
@@ -93,7 +101,7 @@ def read_gopro(folder: Path, *, blur: str = "blur") -> list[Sample]:
 
 
 def read_hide(folder: Path) -> list[Sample]:
-    """HIDE (Shen et al. 2019): a half, or a part of the test half. Sharp images: `GT/` above."""
+    """Read HIDE (Shen et al. 2019): a half, or a part of the test half. `GT/` is above both."""
     above = (folder.parent / "GT", folder.parent.parent / "GT")
     sharp = next((path for path in above if path.is_dir()), None)
     if sharp is None:
@@ -104,7 +112,7 @@ def read_hide(folder: Path) -> list[Sample]:
 
 
 def read_kohler(folder: Path) -> list[Sample]:
-    """Köhler et al. 2012: each blurry image, with every frame of its trajectory as a reference."""
+    """Read Köhler et al. 2012: each blurry image; every frame of its trajectory is a reference."""
     references: dict[str, list[ImageSource]] = {}
     blurry: dict[str, Path] = {}
     for path in list_images(folder, recursive=True):
@@ -124,7 +132,7 @@ def read_kohler(folder: Path) -> list[Sample]:
 
 
 def read_reds(folder: Path) -> list[Sample]:
-    """REDS (Nah et al. 2019): `HALF_blur/` and `HALF_sharp/`, or clips of `blur/` and `sharp/`."""
+    """Read REDS (Nah et al. 2019): `HALF_{blur,sharp}/`, or `blur/` and `sharp/` in each clip."""
     half = next((name for name in HALVES if (folder / f"{name}_sharp").is_dir()), None)
     if half is None:
         return read_gopro(folder)
@@ -138,7 +146,7 @@ def read_reds(folder: Path) -> list[Sample]:
 
 
 def read_pairs(folder: Path) -> list[Sample]:
-    """Any two folders: inside `folder` under a usual name, or given as `DEGRADED,CLEAN`."""
+    """Read any two folders: subfolders of `folder` with usual names, or `DEGRADED,CLEAN`."""
     if not folder.is_dir() and "," in str(folder):
         degraded, _, clean = str(folder).partition(",")
         return pair_folders(Path(degraded), Path(clean))
@@ -146,12 +154,12 @@ def read_pairs(folder: Path) -> list[Sample]:
 
 
 def read_clean(folder: Path) -> list[Sample]:
-    """Every image below `folder`, without counterparts."""
+    """Read every image below `folder`, without counterparts."""
     return [Sample(path.stem, ImageSource(path)) for path in list_images(folder, recursive=True)]
 
 
 def read_sequences(folder: Path) -> list[Sample]:
-    """Folders of consecutive sharp frames, or one such folder; each frame with the next one."""
+    """Read one or several folders of consecutive sharp frames; each frame with the next one."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     return [
         Sample(f"{sequence.name}/{path.stem}", ImageSource(path), following=ImageSource(following))
@@ -161,7 +169,7 @@ def read_sequences(folder: Path) -> list[Sample]:
 
 
 def read_videos(path: Path) -> list[Sample]:
-    """Every tenth frame of a video, or of all videos in a folder, each with the next frame."""
+    """Read every tenth frame of a video, or of all videos in a folder, each with the next one."""
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
@@ -186,7 +194,7 @@ def _read_video(path: Path) -> list[Sample]:
 
 @dataclass(frozen=True, slots=True)
 class DatasetLayout:
-    """The reader of a layout, and what it expects below the path it is given."""
+    """The reader of a layout, and the files it expects below its path."""
 
     read: Callable[[Path], list[Sample]]
     expected: str
@@ -228,7 +236,7 @@ def read_sets(sets: Sequence[str]) -> list[Sample]:
 
     Raises:
         UnknownLayoutError: A layout is not in `LAYOUTS`.
-        DataError: A folder is not what its layout promises.
+        DataError: A folder is not what its layout requires.
     """
     samples: list[Sample] = []
     for text in sets:
@@ -245,6 +253,9 @@ def read_sets(sets: Sequence[str]) -> list[Sample]:
 
 def read_streak_bank(path: Path) -> Tensor:
     """Read the streak layers of a folder or of a pack.
+
+    Args:
+        path: A folder of images, or a file that `lfdn pack --streaks` wrote.
 
     Returns:
         uint8 `[K, h, w]`, white streaks on black, all cropped to the size of the smallest.

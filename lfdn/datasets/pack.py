@@ -1,7 +1,7 @@
 """A data set in one compact file, for a machine with little disk space.
 
-The file is a ZIP without compression: `index.json` names the samples and the streak layers, all
-other members are image files. They are read from the ZIP directly, never unpacked.
+The file is a ZIP without compression: `index.json` lists the samples and the streak layers; all
+other members are image files, which are read from the ZIP without unpacking it.
 """
 
 import json
@@ -16,8 +16,8 @@ from PIL import Image
 from lfdn.datasets.images import DataError, ImagePart, ImageSource
 from lfdn.datasets.samples import Sample
 
-FORMAT = "lfdn pack 1"
-INDEX = "index.json"
+PACK_FORMAT = "lfdn pack 1"
+PACK_INDEX = "index.json"
 
 
 def write_pack(
@@ -28,20 +28,21 @@ def write_pack(
     quality: int | None = None,
     max_side_px: int | None = None,
 ) -> None:
-    """Write samples and streak layers as one file, by way of a temporary file beside it.
+    """Write samples and streak layers to a temporary file, and rename it to `target`.
 
-    Frames of videos become WebP in any case, lossless unless `quality` is given.
+    Frames of videos always become WebP, lossless unless `quality` is given.
 
     Args:
         samples: At least one.
-        target: The file; replaced if it exists.
+        target: The file to write; replaced if it exists.
         streaks: Streak layers, which are stored as they are.
         quality: Encode all images but the streaks as WebP of this quality, 1 to 100. By default
             the files are stored as they are.
-        max_side_px: Shrink clean images without a degraded counterpart to this.
+        max_side_px: Longest side of clean images without a degraded counterpart; larger ones are
+            shrunk.
 
     Raises:
-        DataError: There are no samples, or an image cannot be read. Nothing is left behind then.
+        DataError: There are no samples, or an image cannot be read. `target` is then unchanged.
     """
     if not samples:
         raise DataError(f"{target}: no samples to pack; name a data set")
@@ -51,11 +52,11 @@ def write_pack(
         with ZipFile(partial, "w", ZIP_STORED) as archive:
             writer = _PackWriter(archive, quality)
             index = {
-                "format": FORMAT,
+                "format": PACK_FORMAT,
                 "samples": [_add_sample(sample, writer, max_side_px) for sample in samples],
                 "streaks": [writer.add_image(layer, verbatim=True) for layer in streaks],
             }
-            archive.writestr(INDEX, json.dumps(index, indent=1))
+            archive.writestr(PACK_INDEX, json.dumps(index, indent=1))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -75,7 +76,7 @@ def read_pack(path: Path) -> list[Sample]:
             _locate_member(path, entry["following"]) if "following" in entry else None,
             tuple(_locate_member(path, other) for other in entry.get("alternatives", ())),
         )
-        for entry in _read_index(path)["samples"]
+        for entry in _read_pack_index(path)["samples"]
     ]
 
 
@@ -85,14 +86,14 @@ def read_packed_streaks(path: Path) -> list[ImageSource]:
     Raises:
         DataError: The file is not a pack, or holds no streak layers.
     """
-    layers = [_locate_member(path, entry) for entry in _read_index(path)["streaks"]]
+    layers = [_locate_member(path, entry) for entry in _read_pack_index(path)["streaks"]]
     if not layers:
         raise DataError(f"{path}: holds no streak layers; pack it again with --streaks")
     return layers
 
 
 class _PackWriter:
-    """Adds each image file once, however often it is used."""
+    """Adds each image file once, even if several samples use it."""
 
     def __init__(self, archive: ZipFile, quality: int | None) -> None:
         self._archive = archive
@@ -126,7 +127,8 @@ class _PackWriter:
 
 
 def _add_sample(sample: Sample, writer: _PackWriter, max_side_px: int | None) -> dict[str, Any]:
-    """Store the images of a sample; returns its entry in the index."""
+    """Store the images of a sample; return its entry in the index."""
+    # A pair keeps its size: its rain or blur would shrink with it.
     side = None if sample.degraded is not None else max_side_px
     entry: dict[str, Any] = {"name": sample.name}
     entry["clean"] = writer.add_image(sample.clean, max_side_px=side)
@@ -143,16 +145,16 @@ def _locate_member(archive: Path, entry: dict[str, str]) -> ImageSource:
     return ImageSource(Path(entry["file"]), part=ImagePart(entry["part"]), archive=archive)
 
 
-def _read_index(path: Path) -> dict[str, Any]:
+def _read_pack_index(path: Path) -> dict[str, Any]:
     """Read the index of a pack and check its structure."""
     try:
         with ZipFile(path) as archive:
-            index = json.loads(archive.read(INDEX))
+            index = json.loads(archive.read(PACK_INDEX))
             members = set(archive.namelist())
     except (OSError, KeyError, BadZipFile, ValueError) as error:
         raise DataError(f"{path}: not a pack ({error})") from error
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise DataError(f"{path}: its index is not that of {FORMAT!r}; pack it again")
+    if not isinstance(index, dict) or index.get("format") != PACK_FORMAT:
+        raise DataError(f"{path}: its index is not that of {PACK_FORMAT!r}; pack it again")
     try:
         missing = {entry["file"] for entry in _list_members(index) if entry["file"] not in members}
         for entry in _list_members(index):

@@ -25,9 +25,9 @@ def write_pairs(
     seed: int,
     bank: Tensor | None = None,
 ) -> Iterator[Path]:
-    """Degrade the clean image of each sample, whole, and write both.
+    """Degrade the whole clean image of each sample, and write both.
 
-    Image i is a function of (seed, i). `degrade.json` is written last: a folder that has it is
+    Image i is a function of (seed, i). `degrade.json` is written last: a folder with it is
     complete.
 
     Args:
@@ -38,10 +38,10 @@ def write_pairs(
         bank: Streak layers for rain, uint8 `[K, h, w]`.
 
     Yields:
-        The file in `target/input` of each sample, after it is written.
+        The path in `target/input` of each sample, once it is written.
 
     Raises:
-        DataError: `target` exists, two samples have one name, or an image cannot be read.
+        DataError: `target` exists, two samples have the same name, or an image cannot be read.
     """
     if target.exists():
         raise DataError(f"{target}: exists; name a new folder")
@@ -49,6 +49,7 @@ def write_pairs(
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
         raise DataError(f"{target / 'input' / twice}: two images have this name; degrade apart")
     for index, (sample, name) in enumerate(zip(samples, names, strict=True)):
+        # A prime factor keeps the sequences of neighbouring seeds apart, up to a million images.
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         original = to_tensor(sample.clean.read())
         if kind == "rain":
@@ -64,7 +65,7 @@ def write_pairs(
 
 
 def _estimate_flow(sample: Sample) -> Tensor | None:
-    """Motion to the next frame in px, `[1, 2, H, W]`; None without a next frame."""
+    """Estimate the motion to the next frame in px, `[1, 2, H, W]`; None without a next frame."""
     if sample.following is None:
         return None
     flow = optical_flow(sample.clean.read(), sample.following.read())

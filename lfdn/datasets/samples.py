@@ -1,4 +1,4 @@
-"""A data set is a list of `Sample`. Reading the published ones: `lfdn.datasets.layouts`."""
+"""A data set is a list of `Sample`. `lfdn.datasets.layouts` reads the published ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from lfdn.datasets.images import DataError, ImageSource
 
 VALIDATION_EVERY = 20
-"""Every 20th sample of a training set is kept for validation."""
+"""Every 20th sample of a training set is in the validation split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,24 @@ class Sample:
 
 
 def split_samples(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Split a training set into (training, validation); every 20th sample validates."""
+    """Split a training set.
+
+    Returns:
+        (training, validation): every 20th sample, from the first on, is in the validation split.
+    """
     training = [s for i, s in enumerate(samples) if i % VALIDATION_EVERY]
     return training, list(samples[::VALIDATION_EVERY])
 
 
 def exclude_samples(samples: Sequence[Sample], patterns: Sequence[str]) -> list[Sample]:
-    """Leave out the samples whose name matches one of the shell patterns, such as `dog/*`.
+    """Leave out samples by name.
+
+    Args:
+        samples: A data set.
+        patterns: Shell patterns, such as `dog/*`.
+
+    Returns:
+        The samples whose name matches no pattern, in order.
 
     Raises:
         DataError: A pattern matches no sample.

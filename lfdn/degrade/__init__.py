@@ -1,11 +1,12 @@
-"""Synthetic rain and motion blur, to train on and to measure on.
+"""Synthetic rain and motion blur, for training and for evaluation.
 
-`rain` and `blur` degrade a batch of unrelated images, on the batch's device, and return it with
-what the network is expected to restore. `FallingRain` and `ShakenCamera` degrade the frames of a
-video in their order. Data sets are in `lfdn.datasets`.
+`rain` and `blur` degrade a batch of unrelated images, on the batch's device, and return the
+degraded images with their targets. `FallingRain` and `ShakenCamera` degrade consecutive frames of a
+video. Data sets are in `lfdn.datasets`.
 
 Other effects of weather and camera (veil, darkness, sensor noise, compression) are applied to the
-degraded and the clean image alike: the network is to remove streaks or blur and to leave the rest.
+degraded image and the target alike: the network learns to remove streaks or blur and to leave
+everything else.
 """
 
 from lfdn.degrade.blur import BlurMix, average_along, blur, optical_flow

@@ -1,19 +1,18 @@
 """Synthetic motion blur on a batch of sharp images, on the batch's device.
 
-The blur is made as that of the GoPro data set was (Nah et al. 2017): sharp sub-frames of one
-exposure are averaged. Here the sub-frames are warps of one sharp image along two motions at once:
+As in the GoPro data set (Nah et al. 2017), sharp sub-frames of one exposure are averaged. Here the
+sub-frames are warps of one sharp image along two motions at once:
 
-    camera    a smooth random path of shift, turn and zoom: hand-held shake, whose shift moves near
-              objects more than far ones (a smooth random relief)
+    camera    a smooth random path of shift, rotation and zoom: hand-held shake, whose shift moves
+              near objects more than far ones (a smooth random relief)
     scene     a displacement per pixel: optical flow of a real sequence, or a smooth random field
               and soft-edged regions that each move on their own
 
-They are averaged in linear light, as a sensor does, or in some images in the camera's own gamma,
-as those in the `blur` folder of GoPro were.
+They are averaged in linear light, as a sensor does, or for some images in the camera's gamma, as in
+GoPro's `blur` folders.
 
-Content that enters an image from outside during the exposure is unknown here; the image is mirrored
-at its edges instead. For blur that is correct up to the edge, blur a larger image and crop a
-margin.
+Content that enters an image from outside during the exposure is unknown, so the image is mirrored
+at its edges. For blur that is correct up to the edge, blur a larger image and crop off a margin.
 """
 
 import math
@@ -29,14 +28,14 @@ from torch import Tensor
 from lfdn.degrade.draw import BatchRandom, compress_pairs
 
 GAMMA = 2.2  # of the camera response, as GoPro's authors assumed it
-SUBFRAMES = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated more in between
-LARGEST_STEP_PX = 3.0  # between sub-frames; with larger steps an edge shows several times
+SUBFRAME_COUNTS = (7, 9, 11, 13, 17, 25)  # GoPro averaged 7 to 13; REDS interpolated more
+LARGEST_STEP_PX = 3.0  # between sub-frames; with larger steps an edge appears several times
 ENLARGEMENT = 3
-"""Sub-frames are sampled from an image enlarged by this factor. Sampled bilinearly from the image
-itself they would be soft in every direction, and the network would learn to sharpen whatever moves.
-The factor is odd, so that the centre of a pixel stays the centre of one."""
-EASY_LENGTH_PX = 8.0  # of the one blur that training starts with
-LONGEST_SHARE = 1 / 6  # of the shorter side: a crop must show much more than its blur
+"""Sub-frames are sampled from an image enlarged by this factor. Bilinear samples of the image
+itself would be soft in every direction, and the network would learn to sharpen everything that
+moves. The factor is odd so that the centre of a pixel stays the centre of one."""
+EASY_LENGTH_PX = 8.0  # of the single blur that training starts with
+LONGEST_SHARE = 1 / 6  # of the shorter side: a crop must be much larger than its blur
 PATH_KNOTS = 4
 WALKING_SHAKE = 0.3  # of the usual camera shake, while the camera moves forward or back
 REGIONS = 3
@@ -46,33 +45,34 @@ REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlurMix:
-    """The frequency and the strength of each ingredient of `blur`.
+    """Frequency and strength of each ingredient of `blur`.
 
-    Shares are probabilities, drawn for each image on its own. Lengths are in px along the whole
-    exposure and drawn log-uniformly: every octave is equally frequent. No length is more than 1/6
-    of the image's shorter side.
+    Shares are probabilities in 0…1, drawn independently for each image. Lengths are in px over the
+    whole exposure and drawn log-uniformly: every octave is equally frequent. No length is more than
+    1/6 of the image's shorter side.
 
     Args:
         sharp: Share without any motion. The network must learn to leave sharp images alone.
         still: Share with the camera on a tripod: only the scene moves.
         shift_px: Shortest and longest shift of the camera.
-        directions: Share of all directions in which the camera shifts, about the horizontal.
+        directions: Share of all directions in which the camera may shift, centred on the
+            horizontal: 1 allows all, 0 only the horizontal.
         wobble: Deviation of the camera from a straight line, as a share of its shift.
-        turn_deg: Largest turn of the camera about its axis, in degrees.
-        zoom: Largest change of scale.
-        walking: Share with the camera moving forward or back: the image flows from one point,
-            which stays sharp.
-        walking_px: Shortest and longest flow at a distance of one side from that point.
-        relief: Up to this share, the camera's shift is larger or smaller from place to place.
+        turn_deg: Largest rotation of the camera about its axis, in degrees.
+        zoom: Largest relative change of scale.
+        walking: Share with the camera moving forward or back: the image flows from or to one
+            point, which stays sharp.
+        walking_px: Shortest and longest flow at a distance of one shorter side from that point.
+        relief: Largest share by which the camera's shift varies from place to place.
         varying: Share in which the motion changes its length and direction from place to place, as
             it does where objects are near and far, turn or deform. Without such images the network
             learns to find one blur for the whole image.
         varying_px: Shortest and longest such motion.
-        exposure: Shortest and longest share of the time between two frames during which the shutter
-            is open; it scales a given flow.
+        exposure: Shortest and longest share of the frame interval during which the shutter is open;
+            it scales a given flow.
         regions: Share in which each of three regions moves on its own.
         region_shift_px: Shortest and longest shift of a region.
-        gamma: Smallest and largest gamma of the camera, undone before averaging.
+        gamma: Smallest and largest gamma of the camera, which is undone before averaging.
         as_recorded: Share that is averaged without undoing the gamma.
         noise: Share with Gaussian sensor noise, the same on blurred image and target.
         jpeg: Share with JPEG compression, of the same quality on blurred image and target.
@@ -101,14 +101,16 @@ class BlurMix:
     def eased(self, hardness: float) -> "BlurMix":
         """Derive an easier mix, for the first steps of a training.
 
-        Undoing one known blur is learnt in a hundred steps. Undoing any blur, from the start, is
-        not learnt in thousands: the average of all their inverses does nothing (`docs/log.md`).
+        A network learns to undo one known blur in a hundred steps. Starting with all blurs it
+        learns nothing in thousands: the average of all their inverses is the identity
+        (`docs/log.md`).
 
         Args:
-            hardness: 0: a single blur, 8 px long and horizontal. 1: this mix. In between: between.
+            hardness: 0 for a single blur, horizontal and 8 px long; 1 for this mix; interpolated in
+                between.
 
         Returns:
-            The mix of that hardness; this one from 1 on.
+            The mix of that hardness; this one for 1 or more.
         """
         if hardness >= 1:
             return self
@@ -145,25 +147,27 @@ def blur(
 ) -> tuple[Tensor, Tensor]:
     """Put synthetic motion blur on a batch of sharp images.
 
-    The middle of the exposure is `sharp` itself, so blurred image and target are aligned.
+    `sharp` is the middle of the exposure, so blurred image and target are aligned.
 
     Args:
         sharp: RGB, float32 `[B, 3, H, W]` in 0…1.
         generator: Source of all randomness, on the device of `sharp`. The same state gives the
             same blur.
-        flow: Motion to the next frame in px, `[B, 2, H, W]`, x then y. Random motion takes its
-            place in images whose flow is zero everywhere.
+        flow: Motion to the next frame in px, `[B, 2, H, W]`, x then y. Images whose flow is zero
+            everywhere get random motion.
         mix: Frequency and strength of each ingredient; by default `BlurMix()`.
 
     Returns:
-        `(blurred, target)`, both like `sharp`. `target` is what the network is expected to restore:
-        `sharp` with the noise and the compression of `blurred`.
+        `(blurred, target)`, both like `sharp`. `target` is `sharp` with the noise and the
+        compression of `blurred`, which the network leaves alone.
     """
     mix = mix or BlurMix()
     batch, _, height, width = sharp.shape
     draw = BatchRandom(batch, generator, sharp.device)
     moving = ~draw.happens(mix.sharp)
     longest = LONGEST_SHARE * min(height, width)
+    # Both are drawn for all images even where `flow` replaces them: the random numbers that follow,
+    # and so what a seed gives, must not depend on which images have a flow.
     scene = _draw_moving_regions(batch, height, width, draw, mix, longest)
     scene = scene + _draw_varying_motion(batch, height, width, draw, mix, longest)
     if flow is not None:
@@ -216,10 +220,10 @@ def average_along(
 
     Args:
         sharp: RGB, float32 `[B, 3, H, W]` in 0…1.
-        path: `[B, T, 4]`, the camera in each of T >= 2 sub-frames: shift in x and y (px), turn
+        path: `[B, T, 4]`, the camera in each of T >= 2 sub-frames: shift in x and y (px), rotation
             (radians), zoom minus one.
         scene: Motion of each pixel over the whole exposure in px, `[B, 2, H, W]`, x then y. It is
-            steady, and zero in mid-exposure.
+            steady, and zero in the middle of the exposure.
         relief: Factor on the camera's shift, from place to place: `[B, 1, H, W]`, or one for all.
         gamma: Gamma that is undone before averaging: `[B, 1, 1, 1]`, or one for all.
         enlarge: Factor by which the image is enlarged before sampling. An odd number; its square
@@ -244,15 +248,22 @@ def average_along(
         from_x = across * x - along * y + shift_x * near + when * scene[:, 0]
         from_y = along * x + across * y + shift_y * near + when * scene[:, 1]
         grid = torch.stack([from_x * (2 / width), from_y * (2 / height)], dim=-1)
+        # `source` is larger, but grid_sample's coordinates are relative: -1…1 is the whole image.
         total += F.grid_sample(source, grid, padding_mode="reflection", align_corners=False)
     return (total / count).clamp(0, 1).pow(1 / gamma)
 
 
 def _draw_camera_path(draw: BatchRandom, mix: BlurMix, side: int) -> Tensor:
-    """Draw smooth paths `[B, T, 4]`, zero in mid-exposure: a steady motion and a wobble on it."""
+    """Draw smooth paths `[B, T, 4]`: a steady motion and a wobble on it.
+
+    They are zero in the middle of the exposure, where the sharp image is.
+    """
     longest = LONGEST_SHARE * side
     shortest, furthest = _limit_range(longest, mix.shift_px)
-    counts = [count for count in SUBFRAMES if count * LARGEST_STEP_PX >= furthest] or SUBFRAMES[-1:]
+    counts = [
+        count for count in SUBFRAME_COUNTS if count * LARGEST_STEP_PX >= furthest
+    ] or SUBFRAME_COUNTS[-1:]
+    # One count for the batch: the sub-frames of all images are warped together.
     count = counts[draw.index(len(counts))]
     length = draw.log_uniform(shortest, furthest).view(-1, 1)
     angle = math.pi * mix.directions * draw.signed(1)
@@ -265,6 +276,7 @@ def _draw_camera_path(draw: BatchRandom, mix: BlurMix, side: int) -> Tensor:
     flow = draw.log_uniform(*_limit_range(longest, mix.walking_px)).view(-1, 1) / side
     forward = torch.where(draw.happens(0.5).view(-1, 1), flow, -flow)
     zoom = torch.where(walking, forward * (when + 0.25 * wobble[3]), zoom)
+    # Zoom about a random point: the shift moves its centre there.
     centre_x, centre_y = (0.5 * side * draw.signed(1) for _ in range(2))
     x = length * (when * angle.cos() + mix.wobble * wobble[0]) - zoom * centre_x
     y = length * (when * angle.sin() + mix.wobble * wobble[1]) - zoom * centre_y
@@ -275,7 +287,7 @@ def _draw_camera_path(draw: BatchRandom, mix: BlurMix, side: int) -> Tensor:
 def _draw_moving_regions(
     batch: int, height: int, width: int, draw: BatchRandom, mix: BlurMix, longest: float
 ) -> Tensor:
-    """Draw soft-edged regions with a motion of their own, `[B, 2, H, W]` in px, zero elsewhere."""
+    """Draw soft-edged regions that move on their own, `[B, 2, H, W]` in px, zero elsewhere."""
     motion = torch.zeros((batch, 2, height, width), device=draw.device)
     for _ in range(REGIONS):
         field = _draw_field(batch, height, width, draw)
@@ -303,7 +315,7 @@ def _limit_range(longest: float, lengths: tuple[float, float]) -> tuple[float, f
 
 
 def _draw_field(batch: int, height: int, width: int, draw: BatchRandom) -> Tensor:
-    """Draw a smooth random field `[B, 1, H, W]`, about -1…1."""
+    """Draw a smooth random field `[B, 1, H, W]`, roughly in -1…1."""
     knots = draw.signed(FIELD_KNOTS**2).view(batch, 1, FIELD_KNOTS, FIELD_KNOTS)
     return F.interpolate(knots, (height, width), mode="bicubic", align_corners=False)
 

@@ -1,4 +1,4 @@
-"""Shared by rain and blur: random numbers for a batch, and JPEG compression of a pair."""
+"""Random numbers for a batch and JPEG compression of pairs, for rain and blur alike."""
 
 import math
 
@@ -12,10 +12,15 @@ JPEG_QUALITY = (35.0, 95.0)
 
 
 class BatchRandom:
-    """Random numbers for a batch. Unless stated otherwise one per image, `[B, 1, 1, 1]`.
+    """Random numbers for a batch: one per image, `[B, 1, 1, 1]`, unless stated otherwise.
 
-    All come from one generator, in the order of the calls: an additional call changes all random
-    numbers after it, and with them what a seed gives.
+    All come from one generator, in the order of the calls: an additional call changes every random
+    number after it, and so the result for a seed.
+
+    Args:
+        batch: B, the number of images.
+        generator: Source of all randomness, on `device`.
+        device: Device of the results.
     """
 
     def __init__(self, batch: int, generator: torch.Generator, device: torch.device) -> None:
@@ -24,29 +29,32 @@ class BatchRandom:
         self.device = device
 
     def uniform(self, low: float, high: float) -> Tensor:
+        """Draw from low…high."""
         shape = (self._batch, 1, 1, 1)
         value = torch.rand(shape, generator=self._generator, device=self.device)
         return low + (high - low) * value
 
     def signed(self, count: int) -> Tensor:
-        """`[B, count]`, uniform in -1…1."""
+        """Draw `[B, count]`, uniform in -1…1."""
         value = torch.rand((self._batch, count), generator=self._generator, device=self.device)
         return 2 * value - 1
 
     def log_uniform(self, low: float, high: float) -> Tensor:
+        """Draw from low…high; the logarithm is uniform. Both are positive."""
         return self.uniform(math.log(low), math.log(high)).exp()
 
     def normal(self, std: float) -> Tensor:
+        """Draw from a normal distribution with mean 0."""
         shape = (self._batch, 1, 1, 1)
         return std * torch.randn(shape, generator=self._generator, device=self.device)
 
     def index(self, count: int) -> int:
-        """One index below `count` for the whole batch."""
+        """Draw one index below `count`, for the whole batch."""
         drawn = torch.randint(count, (1,), generator=self._generator, device=self.device)
         return int(drawn.item())
 
     def happens(self, probability: float) -> Tensor:
-        """bool `[B, 1, 1, 1]`."""
+        """Draw bool `[B, 1, 1, 1]`, true with this probability."""
         return self.uniform(0, 1) < probability
 
 
@@ -58,8 +66,8 @@ def compress_pairs(
     Args:
         degraded: `[B, 3, H, W]` in 0…1.
         target: Like `degraded`.
-        draw: Chooses the pairs and their quality.
-        probability: Share of the pairs that is compressed.
+        draw: Selects the pairs and their quality.
+        probability: Share of the pairs to compress, 0…1.
 
     Returns:
         `(degraded, target)`, like the arguments.

@@ -1,7 +1,7 @@
-"""Rain and motion blur that continue from frame to frame, for a video's frames in their order.
+"""Rain and motion blur that continue from frame to frame, for consecutive frames of a video.
 
-`FallingRain` differs from the rain that networks are trained on (`lfdn.degrade.rain`): its drops
-fall through the frames and are drawn as lines. `ShakenCamera` blurs along the scene's real motion.
+`FallingRain` is not the rain of training (`lfdn.degrade.rain`): its drops fall from frame to frame
+and are drawn as lines. `ShakenCamera` blurs along the scene's real motion.
 """
 
 import math
@@ -20,7 +20,7 @@ FloatPixels = npt.NDArray[np.float32]
 
 SUPERSAMPLING = 2
 REFERENCE_HEIGHT_PX = 360
-"""Height of the frame for which the lengths of the drops are given; they grow with the frame."""
+"""Height of the frame for which lengths of drops are given; they scale with the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +29,31 @@ class RainLayer:
 
     drops_per_mpx: float
     fall_px: float
-    """Distance fallen in one frame."""
+    """Distance that a drop falls in one frame interval."""
     shutter: float
-    """Share of a frame's time that the shutter is open: the streak's length over `fall_px`."""
+    """Share of the frame interval that the shutter is open: the streak's length over `fall_px`."""
     width_px: float
     opacity: float
     blur_px: float
 
 
-LAYERS = (
+RAIN_LAYERS = (
     RainLayer(2600, 21, 0.60, 0.6, 0.34, 0.4),
     RainLayer(1300, 34, 0.62, 0.9, 0.44, 0.5),
     RainLayer(480, 52, 0.62, 1.3, 0.50, 0.7),
     RainLayer(90, 80, 0.60, 2.2, 0.42, 1.5),
 )
 SLANT = 0.14  # horizontal over vertical motion: wind from the left
-GOLDEN = 0.6180339887  # each return of a drop shifts it by this share: an even spread
+GOLDEN = 0.6180339887  # share of the width by which a drop moves on each return: an even spread
 
-SUBFRAMES = 13  # the most that the GoPro data set averaged
+SUBFRAMES = 13  # the largest number that the GoPro data set averaged
 SHAKE_SHARE = 1 / 60  # of the frame's shorter side: the largest shift in one exposure
 SHAKE_TURN = math.radians(0.3)
-SHAKE_FREQUENCIES = (0.043, 0.097, 0.171, 0.293)  # per frame: hand-held, 1 to 9 Hz at 30 fps
+SHAKE_FREQUENCIES = (0.043, 0.097, 0.171, 0.293)  # cycles per frame: 1 to 9 Hz at 30 fps
 
 
 class FallingRain:
-    """Moving rain for frames of one size, which may be rained on in any order.
+    """Moving rain for frames of one size, in any order.
 
     Args:
         height: Height of the frames in px.
@@ -70,21 +70,21 @@ class FallingRain:
         generator = np.random.default_rng(seed)
         self._layers = [
             (layer, generator.random((round(layer.drops_per_mpx * density * megapixels), 5)))
-            for layer in LAYERS
+            for layer in RAIN_LAYERS
         ]
 
     def fall(self, picture: FloatPixels, index: int) -> FloatPixels:
-        """Draw the rain of one moment over a frame.
+        """Draw the rain over a frame, as it is at the time of that frame.
 
         Args:
             picture: The frame, RGB, float32 `[H, W, 3]` in 0…1, of the constructor's size.
-            index: Number of the frame in the video, from 0. The rain is a function of it.
+            index: Number of the frame in the video, counted from 0.
 
         Returns:
             The rainy frame, like `picture`.
         """
         rainy = picture
-        # A drop shows the light of its surroundings, and is brighter than most of them.
+        # A drop refracts light from all around it, so it is brighter than most backgrounds.
         light = cv2.GaussianBlur(picture, (0, 0), self.height / 12) * 0.45 + 0.52
         for layer, drops in self._layers:
             cover = self._draw_streaks(layer, drops, index)[..., None]
@@ -94,11 +94,16 @@ class FallingRain:
     def _draw_streaks(
         self, layer: RainLayer, drops: npt.NDArray[np.float64], index: int
     ) -> FloatPixels:
-        """Draw the drops of one layer: the covered share of each pixel, `[H, W]`, 0…1."""
+        """Draw the drops of one layer.
+
+        Returns:
+            The covered share of each pixel, `[H, W]` in 0…1.
+        """
         across, start, pace, lean, strength = drops.T
         fall = layer.fall_px * self._scale * (0.85 + 0.3 * pace)
         length = fall * layer.shutter
-        period = self.height + 2 * layer.fall_px * self._scale  # enters above, leaves below
+        # A drop enters above the frame, leaves below it, and returns at another place.
+        period = self.height + 2 * layer.fall_px * self._scale
         fallen = start * period + fall * index
         bottom = fallen % period
         slant = SLANT + 0.05 * (lean - 0.5)
@@ -106,7 +111,7 @@ class FallingRain:
         head = (across + GOLDEN * (fallen // period)) % 1 * spread - SLANT * period + slant * bottom
         canvas = np.zeros((self.height * SUPERSAMPLING, self.width * SUPERSAMPLING), np.uint8)
         ends = np.stack([head - slant * length, bottom - length, head, bottom], 1)
-        fixed = np.round(ends * SUPERSAMPLING * 16).astype(int)
+        fixed = np.round(ends * SUPERSAMPLING * 16).astype(int)  # cv2.line's 4 fractional bits
         thickness = max(1, round(layer.width_px * SUPERSAMPLING * self._scale))
         for (x0, y0, x1, y1), part in zip(fixed.tolist(), strength, strict=True):
             value = round(255 * layer.opacity * (0.45 + 0.55 * part))
@@ -117,12 +122,12 @@ class FallingRain:
 
 
 class ShakenCamera:
-    """A hand-held camera with a long exposure. Frames pass through it in their order.
+    """A hand-held camera with a long exposure, for consecutive frames.
 
     Args:
         seed: Makes the shake repeatable.
-        exposure: Share of a frame's time (0…1) during which the shutter is open.
-        gamma: Gamma of the camera; light is averaged after undoing it.
+        exposure: Share of the frame interval during which the shutter is open, above 0 and up to 1.
+        gamma: Gamma of the camera; it is undone before averaging.
         shake: Strength of the shake: 0 is a tripod, 1 moves the frame by up to 1/60 of its shorter
             side during an exposure.
     """
@@ -141,8 +146,8 @@ class ShakenCamera:
     def expose(self, picture: Tensor) -> Tensor:
         """Blur the next frame along the motion of the camera and of the scene.
 
-        The motion of the scene is estimated by optical flow from the previous frame; the first
-        frame, and one of another size, has none.
+        The motion of the scene is the optical flow from the previous frame. The first frame, and
+        one of another size than the previous one, is blurred by the camera alone.
 
         Args:
             picture: The frame, RGB, float32 `[1, 3, H, W]` in 0…1, on the CPU.
@@ -154,6 +159,8 @@ class ShakenCamera:
         pixels = (picture[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
         scene = torch.zeros(1, 2, height, width)
         if self._previous is not None and self._previous.shape == pixels.shape:
+            # From this frame to the previous one, and negated: the flow must be that of this
+            # frame's pixels, which `average_along` moves.
             back = optical_flow(pixels, self._previous)
             scene = torch.from_numpy(-back * np.float32(self._exposure)).permute(2, 0, 1)[None]
         path = self._compute_path(SHAKE_SHARE * min(height, width))
@@ -162,7 +169,7 @@ class ShakenCamera:
         return average_along(picture, path, scene, gamma=self._gamma)
 
     def _compute_path(self, longest_px: float) -> Tensor:
-        """`[1, SUBFRAMES, 4]`: the shake during this exposure, zero in its middle."""
+        """Compute the shake during this exposure, `[1, SUBFRAMES, 4]`, zero in its middle."""
         when = self._index + self._exposure * np.linspace(-0.5, 0.5, SUBFRAMES)
         angles = 2 * math.pi * np.outer(when, SHAKE_FREQUENCIES)
         # All frequencies reach the same speed, and their sum at most `longest_px` per frame.

@@ -2,12 +2,11 @@
 
 There are two kinds of streaks:
 
-    drawn     sparse drops, convolved with a slanted, soft-ended line: every length, width, slant
-    and
-              density, in up to three layers of depth
+    drawn     sparse drops, convolved with a slanted, soft-ended line, of any length, width, slant
+              and density, in up to three layers of depth
     rendered  layers of a streak bank (Garg and Nayar's renderings), cropped, zoomed and rotated
 
-They cover an image in one of three ways: added, screened, or as a half-transparent grey.
+They are added to an image, screened over it, or laid over it as a translucent grey.
 """
 
 import math
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from lfdn.degrade.draw import BatchRandom, compress_pairs
 
-LAYERS = 3
+DEPTH_LAYERS = 3
 STREAK_LENGTH_PX = (6.0, 70.0)
 STREAK_SIGMA_PX = (0.45, 2.2)
 STREAK_COVERAGE = (0.008, 0.40)
@@ -30,12 +29,12 @@ BANK_ZOOM = (0.6, 1.8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RainMix:
-    """The frequency of each ingredient of `rain`: probabilities, drawn for each image on its own.
+    """Frequency of each ingredient of `rain`: probabilities in 0…1, independent for each image.
 
     Args:
         dry: No streaks at all. The network must learn to leave dry images alone.
         rendered: Streaks from the bank instead of drawn ones. Ignored without a bank.
-        both: Drawn streaks on top of rendered ones, where those are used.
+        both: Drawn streaks in addition, on images with rendered ones.
         veil: A flat grey veil of distant rain, on rainy image and target.
         dark: Dusk: a gain below one and a gamma, on rainy image and target.
         noise: Gaussian sensor noise, the same on rainy image and target.
@@ -65,12 +64,12 @@ def rain(
         generator: Source of all randomness, on the device of `clean`. The same state gives the
             same rain.
         bank: Streak layers, uint8 `[K, h, w]` on the device of `clean`: white on black, falling
-            downwards. Without them all streaks are drawn.
+            downwards. Without a bank all streaks are drawn.
         mix: Frequency of each ingredient; by default `RainMix()`.
 
     Returns:
-        `(rainy, target)`, both like `clean`. `target` is what the network is expected to restore:
-        `clean` under the same veil, light, noise and compression as `rainy`.
+        `(rainy, target)`, both like `clean`. `target` is `clean` under the same veil, light, noise
+        and compression as `rainy`, which the network leaves alone.
     """
     mix = mix or RainMix()
     batch, _, height, width = clean.shape
@@ -79,6 +78,7 @@ def rain(
     target = torch.where(draw.happens(mix.dark), _darken(clean, draw), clean)
     target = torch.where(draw.happens(mix.veil), _add_veil(target, draw), target)
 
+    # Drawn for every image, used or not: the random numbers that follow stay the same for a seed.
     streaks = drawn_streaks(batch, height, width, generator=generator, device=clean.device)
     if bank is not None:
         rendered = rendered_streaks(bank, batch, height, width, generator=generator)
@@ -99,44 +99,50 @@ def drawn_streaks(
 ) -> Tensor:
     """Draw rain streaks from scratch: three layers of drops, each drop drawn as a line.
 
-    The convolution runs in the frequency domain, so its cost does not depend on the streaks'
-    length. It wraps around: a streak that leaves the image on one side enters on the other, which
-    is invisible in rain.
+    Drops are convolved with a line by FFT, so the cost does not depend on the length of the
+    streaks. The convolution wraps around: a streak that leaves the image on one side enters on the
+    other, which nobody notices in rain.
 
     Args:
         batch: B, the number of images.
         height: H in px.
         width: W in px.
         generator: Source of all randomness, on `device`.
-        device: Where the streaks are made.
+        device: Device of the result.
 
     Returns:
         Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1.
     """
-    count = batch * LAYERS
+    count = batch * DEPTH_LAYERS
     draw = BatchRandom(count, generator, device)
     base = BatchRandom(batch, generator, device)
-    slant = base.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT).repeat_interleave(LAYERS, 0)
+    # The wind is the same for all layers of an image, but for two degrees.
+    slant = (
+        base.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT).repeat_interleave(DEPTH_LAYERS, 0)
+    )
     slant = slant + draw.normal(math.radians(2))
     length = draw.log_uniform(*STREAK_LENGTH_PX)
     sigma = draw.log_uniform(*STREAK_SIGMA_PX)
     coverage = draw.log_uniform(*STREAK_COVERAGE) * draw.happens(0.6)
 
     kernel = _draw_line_kernel(height, width, slant, length, sigma)
+    # Coverage is density times the area of a streak, whose profile is a Gaussian across it.
     density = coverage / (length * sigma * math.sqrt(2 * math.pi))
     spots = torch.rand((count, 1, height, width), generator=generator, device=device)
     brightness = torch.rand((count, 1, height, width), generator=generator, device=device)
     drops = (spots < density) * (0.25 + 0.75 * brightness)
     layers = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
     layers = layers * draw.uniform(0.3, 1.0)
-    streaks: Tensor = layers.view(batch, LAYERS, height, width).sum(1, keepdim=True).clamp(0, 1)
+    streaks: Tensor = (
+        layers.view(batch, DEPTH_LAYERS, height, width).sum(1, keepdim=True).clamp(0, 1)
+    )
     return streaks
 
 
 def rendered_streaks(
     bank: Tensor, batch: int, height: int, width: int, *, generator: torch.Generator
 ) -> Tensor:
-    """Take random views of the layers of a streak bank: cropped, mirrored, zoomed and rotated.
+    """Draw random crops of the layers of a streak bank, mirrored, zoomed and rotated.
 
     Args:
         bank: Streak layers, uint8 `[K, h, w]`: white on black, falling downwards.
@@ -177,14 +183,14 @@ def rendered_streaks(
 
 
 def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Lay streaks over clean images, in one of three ways chosen at random for each image.
+    """Composite streaks over clean images, in one of three random ways for each image.
 
     Added: c + s. Screened: c + s - c·s. Grey: c + (g - c)·s, where g is a grey brightened by the
-    mean of the image, since a drop shows the light of the whole scene.
+    mean of the image, since a drop refracts the light of the whole scene.
 
     Args:
         clean: RGB, float32 `[B, 3, H, W]` in 0…1.
-        streaks: Intensity of the streaks, `[B, 1, H, W]` in 0…1.
+        streaks: Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1.
         generator: Source of all randomness, on the device of `clean`.
 
     Returns:
@@ -218,7 +224,7 @@ def _draw_line_kernel(
 
 
 def _darken(clean: Tensor, draw: BatchRandom) -> Tensor:
-    """Imitate dusk: a gain below one and a gamma."""
+    """Darken images as at dusk: a gain below one and a gamma."""
     return clean.clamp(min=1e-4).pow(draw.uniform(0.8, 1.6)) * draw.uniform(0.35, 1.0)
 
 

@@ -1,12 +1,12 @@
-"""The folder of a training run: its manifest, its checkpoint, its metrics.
+"""The run folder of a training run: its manifest, checkpoint and metrics.
 
     run.json          run manifest: options, network and data; resuming needs the same
-    last.pt           checkpoint: everything needed to go on, bit for bit
+    last.pt           checkpoint: everything needed to resume, bit for bit
     best.safetensors  the averaged weights with the best validation score
-    metrics.csv       a row for every validation
-    samples/          validation images, restored
+    metrics.csv       a row for each validation
+    samples/          restored validation images
 
-Every file is replaced by renaming a temporary one, so a kill leaves the old file or the new one.
+Files are replaced by renaming a temporary one: a killed run leaves the old file or the new one.
 """
 
 import csv
@@ -41,7 +41,7 @@ CORRUPTION_ERRORS = (
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the last good checkpoint is kept."""
+    """Training cannot continue; the last good checkpoint is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,11 @@ class TrainingState:
 
 
 class RunFolder:
-    """The files of one run."""
+    """The files of one run.
+
+    Args:
+        path: The run folder; `write_manifest` creates it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -91,11 +95,17 @@ class RunFolder:
     def write_manifest(
         self, options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample]
     ) -> None:
-        """Write the run manifest; first compare it with the one of a run that is to go on.
+        """Write the run manifest; if there is a checkpoint, compare with its manifest first.
+
+        Args:
+            options: Options of the run. Those in `MAY_CHANGE_ON_RESUME` may differ.
+            config: Shape of the network.
+            samples: The training set, by whose names it is recognized.
 
         Raises:
-            TrainingError: The folder is of another run: going on would mix the two.
+            TrainingError: The folder is of another run; resuming would mix the two.
         """
+        # Through JSON, as the previous manifest was: tuples become lists.
         manifest = json.loads(json.dumps(_build_manifest(options, config, samples)))
         if self._last.is_file():
             try:
@@ -107,7 +117,7 @@ class RunFolder:
                 if previous.get(key) != value and key not in MAY_CHANGE_ON_RESUME:
                     raise TrainingError(
                         f"{self.path}: was started with {key} {previous.get(key)}, not {value}; "
-                        "repeat the first command to go on, or name another folder"
+                        "repeat the first command to resume, or name another folder"
                     )
         self.path.mkdir(parents=True, exist_ok=True)
         partial = self._manifest.with_suffix(".partial")
@@ -119,7 +129,7 @@ class RunFolder:
 
         Args:
             state: Progress of the run.
-            **parts: Modules and optimizers, under the names that `load_checkpoint` is given.
+            **parts: Modules and optimizers, by the names under which `load_checkpoint` gets them.
         """
         states = {name: part.state_dict() for name, part in parts.items()}
         partial = self._last.with_suffix(".partial")
@@ -127,10 +137,10 @@ class RunFolder:
         partial.replace(self._last)
 
     def load_checkpoint(self, **parts: Any) -> TrainingState:
-        """Read `last.pt` into `parts`, and drop the rows of metrics written after it.
+        """Read `last.pt` into `parts`, and drop the rows of metrics that were written after it.
 
         Args:
-            **parts: As for `save_checkpoint`. They are left as they are if there is no checkpoint.
+            **parts: As for `save_checkpoint`. Not changed if there is no checkpoint.
 
         Returns:
             Progress of the run; the initial state if there is no checkpoint.
@@ -142,6 +152,7 @@ class RunFolder:
             self._metrics.unlink(missing_ok=True)
             return TrainingState()
         try:
+            # Tensors only, never code: a checkpoint may come from somewhere else.
             states = torch.load(self._last, weights_only=True, map_location="cpu")
             for name, part in parts.items():
                 part.load_state_dict(states[name])
@@ -152,11 +163,11 @@ class RunFolder:
                 "what was learnt)"
             ) from error
         self._drop_rows_after(state.step)
-        logger.info("%s: going on from step %d", self._last, state.step)
+        logger.info("%s: resuming from step %d", self._last, state.step)
         return state
 
     def append_metrics(self, row: MetricsRow) -> None:
-        """Append a row to `metrics.csv`, under a header if it is the first one."""
+        """Append a row to `metrics.csv`; the first one gets a header."""
         new = not self._metrics.exists()
         with self._metrics.open("a", newline="") as file:
             writer = csv.DictWriter(file, [column.name for column in fields(MetricsRow)])
@@ -165,7 +176,7 @@ class RunFolder:
             writer.writerow(asdict(row))
 
     def _drop_rows_after(self, step: int) -> None:
-        """Drop the rows written after the checkpoint: they will be written again."""
+        """Drop the rows that were written after the checkpoint; resuming writes them again."""
         if not self._metrics.exists():
             return
         head, *rows = self._metrics.read_text().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Synthetic degradation while training: rain or blur on the crops that have no pair."""
+"""Synthetic degradation during training: rain or blur on the crops that have no pair."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from lfdn.training.recipe import Task
 Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """(clean `[B, 3, H, W]`, flow `[B, 2, H, W]`, generator) to (degraded, target) like `clean`."""
 
-SYNTHESIS_SALT = 0x5EED  # keeps the random numbers of the synthesis apart from those of the crops
+SYNTHESIS_SALT = 0x5EED  # separates the random numbers of the synthesis from those of the crops
 
 
 def build_degradation(task: Task, bank: Tensor | None, hardness: float = 1.0) -> Degradation:
@@ -23,6 +23,9 @@ def build_degradation(task: Task, bank: Tensor | None, hardness: float = 1.0) ->
         task: `derain` or `deblur`.
         bank: Streak layers for rain, uint8 `[K, h, w]`, on the device of the batches.
         hardness: Hardness of the blur, 0…1: see `lfdn.degrade.BlurMix.eased`.
+
+    Returns:
+        The degradation, for any device.
     """
     if task == "deblur":
         mix = BlurMix().eased(hardness)
@@ -39,8 +42,8 @@ def degrade_batch(
         batch: On the CPU.
         degradation: For the crops without a pair.
         seed: Seed of the run. The result is a function of (seed, step).
-        step: Number of the step, from 0.
-        device: Where the result is.
+        step: Number of the step, counted from 0.
+        device: Device of the result.
 
     Returns:
         (network input, target), float32 `[B, 3, P, P]` in 0…1 each.
@@ -49,6 +52,8 @@ def degrade_batch(
     target = batch.clean.to(device, non_blocking=True).float() / 255
     synthetic = ~batch.paired
     if synthetic.any():
+        # A new generator for each step, instead of one whose state the checkpoint would have to
+        # hold: a resumed run draws the same rain or blur.
         generator = torch.Generator(device).manual_seed((seed * SYNTHESIS_SALT + step) % 2**63)
         flow = batch.flow[synthetic].to(device, non_blocking=True)
         pair = degradation(target[synthetic], flow, generator)

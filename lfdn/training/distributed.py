@@ -1,7 +1,7 @@
-"""One network trained by several processes, as `torchrun` starts them; or by one alone.
+"""Training one network in several processes, as `torchrun` starts them, or in a single one.
 
-Each process draws and degrades the whole batch of a step, so all have the same one, and keeps every
-n-th image of it: n processes compute what one would, except for the order of sums.
+Each process draws and degrades the whole batch of a step, which is therefore the same in all, and
+trains on every n-th image of it: n processes compute what one would, except for the order of sums.
 """
 
 import os
@@ -15,7 +15,7 @@ from torch import distributed
 
 @dataclass(frozen=True, slots=True)
 class ProcessRank:
-    """This process among the others, and the device it works on."""
+    """Rank of this process, and the device it trains on."""
 
     device: torch.device
     rank: int = 0
@@ -23,20 +23,20 @@ class ProcessRank:
 
     @property
     def is_leader(self) -> bool:
-        """True for the one process that validates, writes and reports."""
+        """True in the one process that validates, writes and reports."""
         return self.rank == 0
 
 
 @contextmanager
 def join_process_group(device: str) -> Iterator[ProcessRank]:
-    """Join the processes of `torchrun`: NCCL with a GPU each, or gloo on CPUs.
+    """Join the process group of `torchrun`: NCCL with a GPU each, or gloo on CPUs.
 
     Args:
         device: Such as `cpu` or `cuda`. Under torchrun each process takes its own GPU.
 
     Yields:
         The rank of this process; without torchrun the only one, on `device`. The process group
-        exists until the context is left.
+        exists until the context ends.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:

@@ -1,9 +1,9 @@
 """Evaluation of a network on test pairs: one row per image, and their mean. Prints nothing.
 
-Protocol: the network sees the whole image; its output is clamped and rounded to 8 bit, as in a
+Protocol: the network gets the whole image; its output is clamped and rounded to 8 bit, as in a
 saved PNG file. PSNR and SSIM are measured on RGB and on Y of MATLAB's rgb2ycbcr
-(`lfdn.metrics.luma`), for the degraded input as well as for the output, so that the gain is on the
-same scale. Validation during a training is simpler: `lfdn.training.validation`.
+(`lfdn.metrics.luma`), on the degraded input as well as on the output, so that both are comparable.
+Validation during training is simpler: `lfdn.training.validation`.
 """
 
 import csv
@@ -63,16 +63,16 @@ def evaluate(
         network: `[1, 3, H, W]` to the same, RGB in 0…1. Moved to `device`, in eval mode.
         samples: Pairs.
         device: Such as `cpu`, `cuda` or `cuda:1`.
-        feed_clean: Feed the clean image instead, to measure how well the network leaves it alone.
-            The input's scores are then those of equal images.
+        feed_clean: Feed the clean image instead, to measure how little the network changes it. The
+            input's scores are then those of equal images.
         save: Folder for the restored images, PNG.
 
     Yields:
         One row for each sample, in order.
 
     Raises:
-        DataError: A sample has no degraded counterpart, an image cannot be read, the images of a
-            pair differ in size or are too small for SSIM.
+        DataError: A sample has no degraded counterpart, an image cannot be read, or the images of
+            a pair differ in size or are too small for SSIM.
     """
     network = network.to(device).eval()
     for sample in samples:
@@ -84,7 +84,7 @@ def evaluate(
         _check_sizes(sample, image, references)
         began = time.perf_counter()
         with torch.inference_mode():
-            output = network(image.to(device)).cpu()
+            output = network(image.to(device)).cpu()  # which waits for a GPU
         seconds = time.perf_counter() - began
         output = round_to_8_bit(output)
         if save is not None:
@@ -94,14 +94,14 @@ def evaluate(
 
 
 def average_rows(rows: Sequence[EvaluationRow]) -> EvaluationRow:
-    """Compute the unweighted mean of one row or more, named by their count."""
+    """Compute the unweighted mean of one or more rows; its name states how many."""
     numbers = [field.name for field in fields(EvaluationRow) if field.name != "name"]
     averages = {name: sum(getattr(row, name) for row in rows) / len(rows) for name in numbers}
     return EvaluationRow(name=f"mean of {len(rows)}", **averages)
 
 
 def write_csv(rows: Sequence[EvaluationRow], path: Path) -> None:
-    """Write the rows under a header of their field names."""
+    """Write the rows as CSV, with a header of the field names."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(EvaluationRow)])
         writer.writeheader()
@@ -150,7 +150,7 @@ def _check_sizes(sample: Sample, image: Tensor, references: Sequence[Tensor]) ->
 
 
 def _score(prefix: str, image: Tensor, references: Sequence[Tensor]) -> dict[str, float]:
-    """Score an image against its best reference; the names are those of `SCORES`, prefixed."""
+    """Score an image against its best reference; the keys are `SCORES`, prefixed."""
     reference = max(references, key=lambda each: psnr(image, each).item())
     image_y, reference_y = luma(image), luma(reference)
     values = (

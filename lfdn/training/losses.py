@@ -1,12 +1,12 @@
-"""Training losses: prediction and target, `[B, C, H, W]` each, to a scalar."""
+"""Training losses: functions of prediction and target, `[B, C, H, W]` each, to a scalar."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
 CHARBONNIER_EPSILON = 1e-3
-LOG_MSE_EPSILON = 1e-3
-LOG_MSE_SCALE = 0.02  # gives gradients about as large as the Charbonnier loss does
+LOG_MSE_EPSILON = 1e-3  # an MSE of 30 dB; better images count less and less
+LOG_MSE_SCALE = 0.02  # for gradients about as large as those of the Charbonnier loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

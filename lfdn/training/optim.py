@@ -1,10 +1,10 @@
-"""Muon: momentum whose matrices are made orthogonal before each step.
+"""Muon: an optimizer that orthogonalizes the momentum of each matrix before a step.
 
 Keller Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": the weights of
 a convolution, as a matrix `[out, in · height · width]`, take steps whose singular values are all
-alike, so that no direction learns slower than the others. The size of a step is scaled to that of
-AdamW (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2), so learning rates and
-weight decay mean the same for both. Parameters that are not matrices (biases, scalars) use AdamW.
+about 1, so that no direction learns slower than the others. Steps are scaled to the size of AdamW's
+(Liu et al. 2025, "Muon is scalable for LLM training", section 2.2), so that learning rates and
+weight decay carry over. Parameters that are not matrices (biases, scalars) use AdamW.
 """
 
 from collections import defaultdict
@@ -16,17 +16,29 @@ from torch import Tensor, nn
 
 MOMENTUM = 0.95
 ITERATIONS = 5
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that pulls singular values to about 1
-ADAMW_RMS = 0.2  # of an update, before the learning rate
+COEFFICIENTS = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # of Jordan's quintic, which moves values in 0…1 to about 1
+ADAMW_RMS = 0.2  # root mean square of AdamW's typical update, before the learning rate
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for parameters of two dimensions or more, AdamW for the others."""
+    """Muon for parameters of two or more dimensions, AdamW for the others.
+
+    Args:
+        parameters: Parameters of the network.
+        lr: Learning rate; may be changed in `param_groups` before each step.
+        weight_decay: Decoupled weight decay, as in AdamW.
+    """
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float = 0.0
     ) -> None:
         every = list(parameters)
+        # Both groups are in `param_groups`, so that schedulers and the training loop see one
+        # optimizer; the AdamW inside gets its rate from the second one at every step.
         matrices = [parameter for parameter in every if parameter.ndim > 1]
         others = [parameter for parameter in every if parameter.ndim <= 1]
         super().__init__(
@@ -52,6 +64,7 @@ class Muon(torch.optim.Optimizer):
                 by_shape[parameter[0].numel(), len(parameter)].append(parameter)
         for (columns, rows), parameters in by_shape.items():
             updates = torch.stack([self._update_momentum(parameter) for parameter in parameters])
+            # An orthogonal update has a root mean square of 1 / sqrt(max(rows, columns)).
             rate = group["lr"] * ADAMW_RMS * max(rows, columns) ** 0.5
             for parameter, update in zip(parameters, orthogonalize(updates), strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -59,7 +72,7 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of both optimizers."""
+        """Return the state of both optimizers."""
         return {**super().state_dict(), "others": self._others.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -69,7 +82,7 @@ class Muon(torch.optim.Optimizer):
         super().load_state_dict(state)
 
     def _update_momentum(self, parameter: nn.Parameter) -> Tensor:
-        """Update the momentum; returns Nesterov's look-ahead, as a matrix."""
+        """Update the momentum of a parameter; return Nesterov's look-ahead, as a matrix."""
         gradient = parameter.grad
         assert gradient is not None
         state = self.state[parameter]
@@ -80,9 +93,17 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Pull the singular values of `[N, rows, columns]` to about 1, by Newton-Schulz iteration."""
+    """Move the singular values of matrices to about 1, by Newton-Schulz iteration.
+
+    Args:
+        matrices: `[N, rows, columns]`.
+
+    Returns:
+        Matrices with the same singular vectors, `[N, rows, columns]`.
+    """
     tall = matrices.shape[1] > matrices.shape[2]
-    result = matrices.mT if tall else matrices  # the products below are then of the shorter side
+    result = matrices.mT if tall else matrices  # the products below have the shorter side
+    # The Frobenius norm is at least the largest singular value: all are in 0…1 from here.
     result = result / (result.norm(dim=(1, 2), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):

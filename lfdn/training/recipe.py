@@ -1,4 +1,4 @@
-"""The recipe of a training run: its options, the presets, the learning rate. Knows no files."""
+"""The recipe of a training run: options, presets, learning rate. Knows no files."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PAPER_DECAY_STEPS = 500_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """The options of a run. The defaults are ours for rain; `options_from_preset` knows all tasks.
+    """The options of a run. The defaults are for rain; `build_options` knows all presets.
 
     Raises:
         ValueError: There is no such loss, or a count is below 1.
@@ -39,21 +39,21 @@ class TrainOptions:
     warmup_steps: int = 250
     weight_decay: float = 1e-4
     clip_norm: float = 0.2
-    """Largest 2-norm of the gradient, twice the usual one: one bad batch must not undo a thousand
+    """Largest 2-norm of the gradient, twice its usual value: one bad batch must not undo a thousand
     good ones."""
     ema_decay: float = 0.999
-    """Decay of the averaged weights, which are those validated and kept; less in the first
-    steps."""
+    """Decay of the averaged weights, which are the ones validated and saved. It is lower during the
+    first steps."""
     smallest_side_px: int = SMALLEST_SIDE_PX
     """Larger clean images are shrunk by a random factor, down to this."""
     least_detail: float = 0.0
-    """Mean difference of neighbouring pixels, in 8-bit codes, below which a crop without a pair is
-    drawn again."""
+    """Mean difference between neighbouring pixels, in 8-bit codes, below which a crop without a
+    pair is drawn again."""
     margin_px: int = 0
-    """Margin around each crop that is degraded with it and then cut off: content that enters the
-    crop during the exposure comes from there."""
+    """Margin around each crop, degraded with it and then cropped off: content that enters the crop
+    during the exposure comes from there."""
     easing: float = 0.0
-    """Share of the steps over which motion blur grows from a single simple kind to all."""
+    """Share of the steps over which motion blur grows from one simple kind to all kinds."""
     seed: int = 1
     precision: TrainPrecision = "auto"
     """`bfloat16`: autocast; the weights stay float32. `auto`: bfloat16 on CUDA only."""
@@ -68,7 +68,7 @@ class TrainOptions:
     validate_every: int = 1000
     """Steps between two validations."""
     checkpoint_every: int = 1000
-    """Steps between two checkpoints; there is one at every validation too."""
+    """Steps between two checkpoints; each validation writes one too."""
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -77,12 +77,12 @@ class TrainOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: at least 1 is needed, got {getattr(self, name)}")
 
-    def hardness(self, step: int) -> float:
-        """Hardness of the blur in `step`, 0…1: see `lfdn.degrade.BlurMix.eased`."""
+    def compute_hardness(self, step: int) -> float:
+        """Compute the hardness of the blur in `step`, 0…1: see `lfdn.degrade.BlurMix.eased`."""
         return min(1.0, step / (self.easing * self.steps)) if self.easing else 1.0
 
     def uses_autocast(self, device_type: str) -> bool:
-        """True if the forward pass runs in bfloat16 on a device such as `cpu` or `cuda`."""
+        """Return True if the forward pass runs in bfloat16 on a device such as `cpu` or `cuda`."""
         automatic = "bfloat16" if device_type == "cuda" else "float32"
         return (automatic if self.precision == "auto" else self.precision) == "bfloat16"
 
@@ -90,7 +90,7 @@ class TrainOptions:
 MAY_CHANGE_ON_RESUME = frozenset(
     {"device", "compile", "threads", "workers", "validate_every", "checkpoint_every"}
 )
-"""Options that do not affect the result: device, speed, and the times of looking at it."""
+"""Options that do not affect the trained weights: device, speed, intervals of looking at them."""
 
 PRESETS: dict[str, dict[Task, dict[str, Any]]] = {
     "default": {
@@ -122,16 +122,19 @@ _PAPER: dict[str, Any] = {
     "ema_decay": 0.0,
 }
 PRESETS["paper"] = {"derain": _PAPER, "deblur": _PAPER}
-"""Section 4.1 of the paper, which states neither crops nor steps: those are ours."""
+"""Section 4.1 of the paper. It states neither crops nor steps; those are ours."""
 
 
-def options_from_preset(preset: str, task: Task, **explicit: Any) -> TrainOptions:
+def build_options(preset: str, task: Task, **explicit: Any) -> TrainOptions:
     """Combine a preset with explicit options.
 
     Args:
         preset: A name in `PRESETS`.
         task: `derain` or `deblur`.
-        **explicit: Fields of `TrainOptions`. They override the preset, unless they are None.
+        **explicit: Fields of `TrainOptions`. They override the preset unless they are None.
+
+    Returns:
+        The options of a run.
 
     Raises:
         ValueError: As for `TrainOptions`.
@@ -141,7 +144,7 @@ def options_from_preset(preset: str, task: Task, **explicit: Any) -> TrainOption
 
 
 def compute_learning_rate(options: TrainOptions, step: int) -> float:
-    """Compute the learning rate of `step`, from 0: a linear warm-up times the schedule."""
+    """Compute the learning rate of `step`, counted from 0: a linear warm-up times the schedule."""
     warmup = min(1.0, (step + 1) / max(1, options.warmup_steps))
     if options.schedule == "step":
         factor = 0.1 ** (step // PAPER_DECAY_STEPS)

@@ -1,8 +1,8 @@
-"""The training loop. Prints nothing; `lfdn train` is its user.
+"""The training loop. It prints nothing; `lfdn train` is its user.
 
-One step, `_Trainer.run_step`, is all there is to training: crops from `lfdn.datasets.crops`,
-degraded by `lfdn.training.degradation`, the network, the loss, the optimizer. Around it are the
-checkpoint, the validation, and a clean end on SIGINT and SIGTERM.
+`_Trainer.run_step` is one step: crops from `lfdn.datasets.crops`, degraded by
+`lfdn.training.degradation`, pass the network, the loss and the optimizer. Around it are
+checkpoints, validation, and a clean end on SIGINT and SIGTERM.
 """
 
 import logging
@@ -56,30 +56,30 @@ def train(
     on_metrics: Callable[[MetricsRow], None] | None = None,
     on_step: Callable[[TrainingState], None] | None = None,
 ) -> LFDN:
-    """Train a network, or go on from the checkpoint in the run's folder.
+    """Train a network, or resume from the checkpoint in the run folder.
 
     SIGINT and SIGTERM end the training after the current step, with a checkpoint. Under `torchrun`
     the processes share each batch; rank 0 alone validates, writes and reports.
 
     Args:
-        samples: The training set; every 20th sample is kept back for validation.
-        run: Folder of the run; created if need be.
+        samples: The training set; every 20th sample is held back for validation.
+        run: The run folder; created if there is none.
         options: The recipe.
         config: Shape of the network; by default the paper's.
-        initial: Start from these weights, and their configuration, instead of from random ones.
+        initial: Network to start from, its configuration included, instead of random weights.
         bank: Streak layers for synthetic rain, uint8 `[K, h, w]`
             (`lfdn.datasets.layouts.read_streak_bank`).
         on_metrics: Called after each validation.
         on_step: Called after each step.
 
     Returns:
-        The averaged network, in eval mode, on the device of the training.
+        The averaged network, in eval mode, on the training device.
 
     Raises:
-        TrainingError: The loss or a gradient is not finite, the folder is of another run or its
-            checkpoint corrupt, the processes cannot share a batch, or a worker was killed.
+        TrainingError: The loss or a gradient is not finite, the run folder is of another run, its
+            checkpoint is corrupt, the processes cannot share a batch, or a worker was killed.
         DataError: The samples cannot be used.
-        KeyboardInterrupt: SIGINT or SIGTERM came; the checkpoint is written.
+        KeyboardInterrupt: SIGINT or SIGTERM was received; the checkpoint is written.
     """
     with ExitStack() as stack:
         rank = stack.enter_context(join_process_group(options.device))
@@ -88,12 +88,12 @@ def train(
         try:
             return trainer.fit(stop, on_metrics, on_step)
         except RuntimeError as error:
-            # PyTorch raises this in whatever line runs when it notices.
+            # PyTorch raises this from a signal handler, in whatever line is running.
             if "DataLoader worker" not in str(error):
                 raise
             raise TrainingError(
-                f"{run}: a process that prepares crops was killed, for lack of memory perhaps; "
-                "the same command goes on, with fewer --workers if need be"
+                f"{run}: a process that prepares crops was killed, perhaps for lack of memory; "
+                "the same command resumes, with fewer --workers if need be"
             ) from error
 
 
@@ -112,7 +112,7 @@ class _Trainer:
     ) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
-        torch.manual_seed(options.seed)
+        torch.manual_seed(options.seed)  # for the initial weights; crops have their own seeds
         self._options = options
         self._rank = rank
         self._device = rank.device
@@ -154,7 +154,7 @@ class _Trainer:
         on_metrics: Callable[[MetricsRow], None] | None,
         on_step: Callable[[TrainingState], None] | None,
     ) -> LFDN:
-        """Run the steps that are left."""
+        """Run the remaining steps, and return the averaged network."""
         options, state = self._options, self._state
         leads = self._rank.is_leader
         forward = self._wrap_network()
@@ -170,6 +170,7 @@ class _Trainer:
                 last = state.step == options.steps
                 due = last or state.step % options.validate_every == 0
                 row = self._validate() if leads and due else None
+                # Before `on_metrics`: a row that was reported is never reported again on resuming.
                 if leads and (due or stop.requested or state.step % options.checkpoint_every == 0):
                     self._folder.save_checkpoint(state, **self._parts)
                 if row is not None and on_metrics is not None:
@@ -182,11 +183,13 @@ class _Trainer:
         """Train on one batch.
 
         Args:
-            forward: The network as it is called: see `_wrap_network`.
-            step: Number of the step, from 0.
-            batch: Of all processes together; this one uses its share.
+            forward: The network, wrapped by `_wrap_network`.
+            step: Number of the step, counted from 0.
+            batch: The batch of all processes; this one trains on its share.
         """
         options = self._options
+        # A function of the step, like the crops and their degradation: there is no scheduler whose
+        # state a checkpoint would have to hold.
         rate = compute_learning_rate(options, step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -198,7 +201,7 @@ class _Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), options.clip_norm)
-        # Checked before the weights change, so that network and checkpoint stay good.
+        # Before the weights change, so that the network and later checkpoints stay good.
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise TrainingError(
                 f"{self._folder.path}: at step {step} the loss is {loss.item():.4g}, the norm of "
@@ -211,9 +214,9 @@ class _Trainer:
         self._state.gradient_norms.append(norm.item())
 
     def _prepare(self, step: int, batch: CropBatch) -> tuple[Tensor, Tensor]:
-        """Degrade the batch, and cut out this process's share without the margins."""
+        """Degrade the batch; return this process's share of it, without the margins."""
         options = self._options
-        degradation = build_degradation(options.task, self._bank, options.hardness(step))
+        degradation = build_degradation(options.task, self._bank, options.compute_hardness(step))
         degraded, target = degrade_batch(
             batch, degradation, seed=options.seed, step=step, device=self._device
         )
@@ -227,7 +230,7 @@ class _Trainer:
         )
 
     def _validate(self) -> MetricsRow:
-        """Score the averaged weights, keep them if they are the best, write the row of metrics."""
+        """Score the averaged weights, save them if they are the best, append a row of metrics."""
         options, state = self._options, self._state
         network = self._get_averaged()
         score = self._validation.score(network, self._device)
@@ -255,25 +258,25 @@ class _Trainer:
         return row
 
     def _wrap_network(self) -> nn.Module:
-        """Wrap the network for several processes, and compile it if wanted and possible."""
+        """Wrap the network for several processes; compile it if requested and possible."""
         network: nn.Module = self._network
         if self._rank.world_size > 1:
             network = DistributedDataParallel(network)
         if not self._options.compile:
             return network
         if missing := _find_missing_compiler(self._device.type):
-            logger.warning("--compile needs %s; going on without", missing)
+            logger.warning("--compile needs %s; continuing without it", missing)
             return network
         compiled: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
         return compiled
 
     def _iterate_batches(self) -> Generator[tuple[int, CropBatch]]:
-        """Yield (step, batch) for the steps that are left; worker processes prepare ahead."""
+        """Yield (step, batch) for the remaining steps; worker processes prepare batches ahead."""
         steps = range(self._state.step, self._options.steps)
         loader = DataLoader(
             self._crops,
-            batch_size=None,
-            sampler=steps,
+            batch_size=None,  # an item is a whole batch already
+            sampler=steps,  # in order, from the first step that is not done
             num_workers=self._options.workers,
             worker_init_fn=_ignore_signals,
             pin_memory=self._device.type == "cuda",
@@ -287,7 +290,7 @@ class _Trainer:
 
 
 class _StopSignals:
-    """Notes SIGINT and SIGTERM to the main thread; a second one has its usual effect."""
+    """Records the first SIGINT or SIGTERM; a second one has its usual effect."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -303,7 +306,7 @@ class _StopSignals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # as it was given
+            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal returned it
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.requested = True
@@ -311,9 +314,10 @@ class _StopSignals:
 
 
 def _ignore_signals(_: int) -> None:
-    """Leave SIGINT and SIGTERM to the parent, with which a worker ends.
+    """Ignore SIGINT and SIGTERM in a worker, which ends with its parent.
 
-    Terminals and service managers send them to every process.
+    Terminals and service managers send these signals to every process; a worker that died of one
+    would take the last step's checkpoint with it.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -336,7 +340,7 @@ def _build_optimizer(network: LFDN, options: TrainOptions) -> torch.optim.Optimi
 def _build_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Build an exponential average with a warm-up: the decay is at most (1 + n) / (10 + n).
 
-    Otherwise the random weights of the start would be in the average for thousands of steps.
+    Otherwise the random initial weights would stay in the average for thousands of steps.
     """
 
     def update(averages: Tensors, current: Tensors, count: Tensor | int) -> None:
@@ -356,7 +360,7 @@ def _check_batches(options: TrainOptions, world_size: int) -> None:
 
 
 def _find_missing_compiler(device_type: str) -> str | None:
-    """Name what `torch.compile` needs on this device and does not find, or None."""
+    """Name the compiler that `torch.compile` needs on this device and that is missing, or None."""
     if device_type == "cuda":
         return None if find_spec("triton") else "triton"
     known = (os.environ.get("CXX", "g++"), "g++", "clang++")

@@ -1,6 +1,6 @@
 """Fixed pairs of the validation split, and the score of a network on them.
 
-The split is `lfdn.datasets.samples.split_samples`: samples of the training sets that are kept back,
+`lfdn.datasets.samples.split_samples` makes the split: samples held back from the training sets,
 never a test set.
 """
 
@@ -21,17 +21,17 @@ from lfdn.metrics import luma, psnr, round_to_8_bit
 from lfdn.training.degradation import Degradation
 
 MAX_PAIRS = 24
-"""Of each kind: real pairs, and clean images degraded here."""
+"""Largest number of each kind: real pairs, and clean images degraded here."""
 CROP_PX = 256
 HIGHEST_DB = 40.0
-"""PSNR is capped: an image that was hardly degraded must not outweigh the rest."""
+"""Cap of the PSNR: an image that is hardly degraded must not outweigh the others."""
 SHEET_PAIRS = 4
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Mean PSNR in dB over the pairs, 8 bit, each capped at `HIGHEST_DB`; nan without pairs."""
+    """Mean PSNR in dB over 8-bit pairs, each capped at `HIGHEST_DB`; nan without pairs."""
 
     input_y: float
     output_y: float
@@ -40,7 +40,7 @@ class Score:
 
 
 class Validation:
-    """The centres of the samples kept back: real pairs, and clean images degraded by the seed."""
+    """Centre crops of the validation split: real pairs, and clean images degraded by seed."""
 
     def __init__(self, held_back: Sequence[Sample], *, seed: int, degrade: Degradation) -> None:
         """Read and degrade the samples.
@@ -48,7 +48,7 @@ class Validation:
         Args:
             held_back: The validation split; may be empty.
             seed: Makes the degradation repeatable.
-            degrade: For the samples without a pair, on the CPU.
+            degrade: Degradation of the samples without a pair, on the CPU.
 
         Raises:
             DataError: An image cannot be read.
@@ -57,19 +57,22 @@ class Validation:
         self._pairs: list[tuple[Tensor, Tensor]] = []
         for sample in _select_evenly([s for s in held_back if s.degraded is not None]):
             assert sample.degraded is not None
-            degraded = _crop_centre(sample.degraded.read())
-            self._pairs.append((degraded, _crop_centre(sample.clean.read())))
+            degraded = _crop_middle(sample.degraded.read())
+            self._pairs.append((degraded, _crop_middle(sample.clean.read())))
         for sample in _select_evenly([s for s in held_back if s.degraded is None]):
             clean = sample.clean.read()
             flow = _estimate_centre_flow(sample, clean)
-            self._pairs.append(degrade(_crop_centre(clean), flow, generator))
+            self._pairs.append(degrade(_crop_middle(clean), flow, generator))
 
     def score(self, network: nn.Module, device: torch.device) -> Score:
-        """Restore all pairs and score them. Puts the network into eval mode.
+        """Restore the degraded image of each pair and score it. Puts the network into eval mode.
 
         Args:
             network: `[1, 3, H, W]` to the same, on `device`.
-            device: Where the network is.
+            device: Device of the network.
+
+        Returns:
+            The mean scores of inputs and outputs; nan without pairs.
         """
         if not self._pairs:
             return Score(math.nan, math.nan, math.nan, math.nan)
@@ -87,7 +90,12 @@ class Validation:
     def write_sheet(self, network: nn.Module, device: torch.device, path: Path) -> None:
         """Write some pairs as one image: a row each of degraded, restored and clean.
 
-        Writes nothing without pairs. Puts the network into eval mode.
+        Without pairs it writes nothing. Puts the network into eval mode.
+
+        Args:
+            network: As for `score`.
+            device: As for `score`.
+            path: The image file to write.
         """
         columns = []
         network.eval()
@@ -103,7 +111,7 @@ class Validation:
 
 
 def _measure_psnr(image: Tensor, clean: Tensor) -> tuple[float, float]:
-    """PSNR on Y and on RGB, in dB, capped."""
+    """Measure PSNR on Y and on RGB, in dB, capped at `HIGHEST_DB`."""
     image, clean = round_to_8_bit(image), round_to_8_bit(clean)
     values = psnr(luma(image), luma(clean)), psnr(image, clean)
     on_y, on_rgb = (value.clamp(max=HIGHEST_DB).item() for value in values)
@@ -115,20 +123,20 @@ def _select_evenly(items: Sequence[T], count: int = MAX_PAIRS) -> Sequence[T]:
     return items[:: max(1, len(items) // count)][:count]
 
 
-def _crop_centre(pixels: Pixels) -> Tensor:
-    return to_tensor(pixels[_middle_slice(pixels.shape[0]), _middle_slice(pixels.shape[1])])
+def _crop_middle(pixels: Pixels) -> Tensor:
+    return to_tensor(pixels[_slice_middle(pixels.shape[0]), _slice_middle(pixels.shape[1])])
 
 
 def _estimate_centre_flow(sample: Sample, clean: Pixels) -> Tensor:
-    """Motion to the next frame in the centre, `[1, 2, H, W]`; zero without a next frame."""
-    rows, columns = _middle_slice(clean.shape[0]), _middle_slice(clean.shape[1])
+    """Estimate the centre's motion to the next frame, `[1, 2, H, W]`; zero without one."""
+    rows, columns = _slice_middle(clean.shape[0]), _slice_middle(clean.shape[1])
     if sample.following is None:
         return torch.zeros((1, 2, rows.stop - rows.start, columns.stop - columns.start))
     flow = optical_flow(clean, sample.following.read())[rows, columns]
     return torch.from_numpy(flow.copy()).permute(2, 0, 1)[None]
 
 
-def _middle_slice(length: int) -> slice:
+def _slice_middle(length: int) -> slice:
     side = min(length, CROP_PX)
     start = (length - side) // 2
     return slice(start, start + side)

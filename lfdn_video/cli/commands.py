@@ -19,11 +19,11 @@ from lfdn_video.cli.options import (
     NETWORK,
     QUIET,
     SPAN,
-    TARGET,
     VERBOSE,
     ReportOptions,
     add_options,
     pass_options,
+    target_options,
 )
 from lfdn_video.cli.program import Program, check_is_file
 from lfdn_video.errors import OptionError
@@ -38,7 +38,7 @@ TARGET_SUFFIXES = {
     "rain": "rainy",
     "blur": "blurred",
 }
-"""What a task adds to the name of its source."""
+"""Suffix of a target's default name, by task."""
 
 TRACE = click.option(
     "--trace",
@@ -75,38 +75,46 @@ DEGRADATION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a source becomes a target, whatever is done to its frames."""
+    """Options of every run from a source to a target."""
 
     output: str | None = None
     """The target; None: `default_target` names it."""
     deinterlace: bool = False
+    """Deinterlace the source first."""
     span: SpanOptions = field(default_factory=SpanOptions)
+    """Part of the source to process."""
     encode: EncodeOptions = field(default_factory=EncodeOptions)
+    """Encoding of the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions(RunOptions):
-    """How a source is restored."""
+    """Options of a restoration."""
 
     weights: Path | None = None
     """Weights file; None: the packaged weights of the task."""
     inference: InferenceOptions = field(default_factory=InferenceOptions)
+    """Device, precision, tiles and batch."""
     trace: Path | None = None
-    """Where to write a timeline; None: nowhere."""
+    """File for a timeline; None: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradationOptions:
-    """How rain or blur is drawn; see `lfdn_video.inference.degradation.degrading_engine`."""
+    """Options of rain and blur; see `inference.degradation.make_degrading_engine`."""
 
     seed: int = 1
+    """Seed of the random draws."""
     density: float = 1.0
+    """Rain: number of drops, relative to heavy rain."""
     exposure: float = 0.8
+    """Blur: exposure time as a share of the frame interval, above 0, up to 1."""
     shake: float = 1.0
+    """Blur: strength of the camera shake; 0 is a tripod."""
 
 
 _add_restore_options = add_options(
-    *TARGET, *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, TRACE, JSON, QUIET, VERBOSE
+    *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, TRACE, JSON, QUIET, VERBOSE
 )
 
 
@@ -121,6 +129,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("source", metavar="INPUT")
+@add_options(*target_options("NAME.derained.EXT"))
 @_add_restore_options
 @pass_options
 def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
@@ -128,11 +137,12 @@ def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore("derain", source, options, reporter)
+    _restore_file("derain", source, options, reporter)
 
 
 @main.command()
 @click.argument("source", metavar="INPUT")
+@add_options(*target_options("NAME.deblurred.EXT"))
 @_add_restore_options
 @pass_options
 def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
@@ -140,13 +150,14 @@ def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore("deblur", source, options, reporter)
+    _restore_file("deblur", source, options, reporter)
 
 
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
 @click.argument("source", metavar="INPUT")
-@add_options(*TARGET, *SPAN, DEINTERLACE, *DEGRADATION, *ENCODER, FRAME_RATE, JSON, QUIET, VERBOSE)
+@add_options(*target_options("NAME.rainy.EXT or NAME.blurred.EXT"))
+@add_options(*SPAN, DEINTERLACE, *DEGRADATION, *ENCODER, FRAME_RATE, JSON, QUIET, VERBOSE)
 @pass_options
 def degrade(
     kind: Literal["rain", "blur"],
@@ -158,14 +169,14 @@ def degrade(
 ) -> None:
     """Add synthetic rain or motion blur to INPUT, to test a restoration.
 
-    Drops fall consistently from frame to frame. Blur follows the motion in the video and the shake
-    of a hand-held camera. INPUT is a video or a folder of consecutive frames.
+    Drops fall consistently from frame to frame. Blur follows the motion in the video and a
+    simulated hand-held camera. INPUT is a video or a folder of consecutive frames.
     """
     target = _start_run(kind, source, options, reporter)
-    from lfdn_video.inference.degradation import WHOLE_FRAMES, degrading_engine
+    from lfdn_video.inference.degradation import WHOLE_FRAMES, make_degrading_engine
     from lfdn_video.pipeline import restore
 
-    with degrading_engine(
+    with make_degrading_engine(
         kind,
         seed=degradation.seed,
         density=degradation.density,
@@ -242,16 +253,21 @@ main.add_command(live)
 
 
 def default_target(source: str, task: str) -> str:
-    """Name the target of a source for which no `--output` was given.
+    """Choose the target's name if no `--output` was given.
 
-    `clip.mp4` becomes `clip.derained.mp4`, a folder `frames` becomes `frames-derained`.
+    Args:
+        source: the source's name.
+        task: a key of `TARGET_SUFFIXES`.
+
+    Returns:
+        `clip.derained.mp4` for `clip.mp4`, `frames-derained` for a folder `frames`.
 
     Raises:
         OptionError: the source is a pattern of file names.
     """
     path = Path(source)
     if re.search(r"%\d*d|[*?\[]", path.name) and not path.exists():
-        raise OptionError(f"{source}: a pattern gives no name for the target; use --output")
+        raise OptionError(f"{source}: the target cannot be named after a pattern; use --output")
     if path.is_dir():
         path = path.resolve()
         return str(path.with_name(f"{path.name}-{TARGET_SUFFIXES[task]}"))
@@ -266,7 +282,7 @@ def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter"
     return target
 
 
-def _restore(task: str, source: str, options: RestoreOptions, reporter: "Reporter") -> None:
+def _restore_file(task: str, source: str, options: RestoreOptions, reporter: "Reporter") -> None:
     target = _start_run(task, source, options, reporter)
     from lfdn_video.pipeline import restore
 

@@ -1,6 +1,6 @@
 """`lfdn-video doctor`: checks of this installation, the last of which restores a clip.
 
-Checks are yielded one by one, so that a slow one does not hold back the others, and do not raise.
+Checks are yielded one by one, so that a slow one does not delay the others. They do not raise.
 `tables.py` prints them.
 """
 
@@ -19,7 +19,7 @@ import lfdn
 from lfdn.weights import file_sha256, find_packaged
 from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
-from lfdn_video.inference.devices import DeviceInfo, available_devices
+from lfdn_video.inference.devices import DeviceInfo, list_devices
 from lfdn_video.input.open import open_reader
 from lfdn_video.pipeline import restore
 
@@ -35,9 +35,9 @@ CLIP_TIMES = (0, 40, 80, 120, 200, 240, 250, 290)
 
 
 def examine() -> Generator[Check]:
-    """Yield every check; each relies on those before it."""
+    """Yield every check; later ones rely on earlier ones."""
     yield _check_versions()
-    devices = available_devices()
+    devices = list_devices()
     yield from _check_devices(devices)
     yield _check_encoders(cuda=devices[0].name.startswith("cuda"))
     for task in TASKS:
@@ -54,7 +54,7 @@ def _check_versions() -> Check:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # a source tree, or installed by other means
+    except PackageNotFoundError:  # a source tree, or installed without metadata
         return "(unknown)"
 
 
@@ -97,7 +97,7 @@ def _check_weights(task: str) -> Check:
 
 
 def _restore_clip() -> Check:
-    """Restore a generated clip; every frame must come out with its timestamp."""
+    """Restore a generated clip and check that every frame keeps its timestamp."""
     tasks = [task for task in TASKS if task in lfdn.available()]
     if not tasks:
         return Check("self-test", "failed", "no weights to restore a clip with")

@@ -1,4 +1,4 @@
-"""Numbers, progress and summaries as text, and values as JSON has them. Prints nothing."""
+"""Formats numbers, progress and summaries as text, and values for JSON. Prints nothing."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -14,8 +14,8 @@ STAGE_NAMES = {"decode": "decoder", "model": "model", "encode": "encoder"}
 
 
 def format_progress(progress: "pipeline.Progress") -> str:
-    """`45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`; unknown parts are left out."""
-    total = progress.frames_total
+    """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`."""
+    total = progress.frames_total  # unknown parts are left out
     of = f"/{max(total, progress.frames_done)}" if total else ""
     parts = [f"{progress.frames_done}{of} frames"]
     if progress.fps > 0:
@@ -27,7 +27,7 @@ def format_progress(progress: "pipeline.Progress") -> str:
 
 
 def format_summary(summary: "pipeline.Summary") -> str:
-    """One line after a run: the target, the speed, the bottleneck, and what was lost."""
+    """Summarize a run in one line: target, speed, bottleneck, losses."""
     fps = summary.frames / summary.seconds if summary.seconds > 0 else 0.0
     busy = ", ".join(
         f"{name} {100 * times.busy_s / max(summary.seconds, 1e-9):.0f}%"
@@ -48,7 +48,7 @@ def format_summary(summary: "pipeline.Summary") -> str:
 
 
 def format_status(status: "Status") -> str:
-    """`live, 25.0 fps in, 4.2 fps out, latency 0.31 s, 208 frames dropped, scale 0.5`."""
+    """Format a live status like `live, 25.0 fps in, 4.2 fps out, latency 0.31 s, scale 0.5`."""
     if status.state != "live":
         message = status.message.removeprefix(f"{status.source}: ")
         return f"{status.state}: {message}" if message else status.state
@@ -63,7 +63,7 @@ def format_status(status: "Status") -> str:
 
 
 def format_live_summary(status: "Status") -> str:
-    """One line after a live stream: frames, reconnects, duration."""
+    """Summarize a live stream in one line: frames, reconnects, duration."""
     duration = format_duration(max(0.0, status.changed_at - status.started_at))
     frames = f"{_count(status.frames_out, 'frame')} restored, {status.frames_dropped} dropped"
     reconnects = _count(status.reconnects, "reconnect")
@@ -71,18 +71,18 @@ def format_live_summary(status: "Status") -> str:
 
 
 def format_speed(fps: float) -> str:
-    """`12.3 fps`, `0.25 fps`: a measured speed."""
+    """Format a measured speed: `12.3 fps`, `0.25 fps`."""
     return f"{fps:.1f} fps" if fps >= 1 else f"{fps:.2f} fps"
 
 
 def format_frame_rate(fps: Fraction) -> str:
-    """`25 fps`, `29.97 fps`: a nominal frame rate."""
+    """Format a nominal frame rate: `25 fps`, `29.97 fps`."""
     return f"{float(fps):.3f}".rstrip("0").rstrip(".") + " fps"
 
 
 def format_duration(seconds: float) -> str:
-    """`3.2 s` below ten seconds, then `0:12`, `12:45`, `1:02:03`."""
-    if seconds < 9.95:
+    """Format a duration: `3.2 s` below ten seconds, then `0:12`, `12:45`, `1:02:03`."""
+    if seconds < 9.95:  # above, it would be rounded to 10.0
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -92,10 +92,10 @@ def format_duration(seconds: float) -> str:
 def escape_unprintable(text: str, keep: str = "") -> str:
     r"""Escape characters that could control a terminal, as Python does (`\x1b`).
 
-    File names and tags come from outside and may hold anything.
+    File names and tags come from outside and may contain anything.
 
     Args:
-        text: what is to be shown.
+        text: the text to show.
         keep: characters to leave as they are, such as the newlines of a traceback.
     """
     return "".join(
@@ -105,7 +105,7 @@ def escape_unprintable(text: str, keep: str = "") -> str:
 
 
 def to_jsonable(value: object) -> object:
-    """Turn a value into what `json` can write.
+    """Convert a value to one that `json` can write.
 
     Dataclasses become objects, tuples lists, fractions and paths text; floats have six decimals,
     and those that are not finite become null.

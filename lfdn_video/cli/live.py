@@ -1,8 +1,7 @@
-"""`lfdn-video live`: restore a camera or a stream in real time; watch, record, push it.
+"""`lfdn-video live`: restores a camera or a stream in real time; shows, records and pushes it.
 
-The session runs in a thread of its own. The main thread stays free for signals: one that asks to
-stop ends the session, which then completes what is being written. The session itself is in
-`lfdn_video.stream.session`.
+The session (`lfdn_video.stream.session`) runs in a thread of its own. The main thread stays free
+for signals: a stop signal ends the session, which then completes its recordings.
 """
 
 import sys
@@ -28,13 +27,13 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.options import SMALLEST_SCALE, EncodeOptions, InferenceOptions, LiveOptions
+from lfdn_video.options import MIN_SCALE, EncodeOptions, InferenceOptions, LiveOptions
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
     from lfdn_video.stream.addresses import Source
     from lfdn_video.stream.board import Board
-    from lfdn_video.stream.session import Session, Sink
+    from lfdn_video.stream.session import LiveSink, Session
 
 REPORT_INTERVAL_S = 0.25
 DEFAULT_WEB_ADDRESS = "127.0.0.1:8080"
@@ -89,7 +88,7 @@ LATENCY = (
     click.option(
         "--scale",
         type=AutoOrNumber(),
-        metavar=f"auto|{SMALLEST_SCALE}..1",
+        metavar=f"auto|{MIN_SCALE}..1",
         help="Scale of the network's input; the output has full size.  [default: auto]",
     ),
 )
@@ -139,31 +138,34 @@ SINKS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchOptions:
-    """Where the live view is shown."""
+    """Options of the live view."""
 
     web: str | None = None
     """Address of the web page, `HOST:PORT`; None: no page."""
     token: str | None = None
     """Access token of the page; None: generated where one is needed."""
     no_window: bool = False
+    """Do not open a window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkOptions:
-    """What restored frames are written to. OptionError for what does not go together."""
+    """Targets of the restored frames. Raises OptionError for an impossible combination."""
 
     record: str | None = None
     """Name of a recording, or a pattern of names with a date."""
     rotate_s: float | None = None
+    """Interval in seconds after which a new file starts; None: one file."""
     out: str | None = None
     """Address to push to, or `-` for stdout."""
     out_format: Literal["y4m", "raw"] | None = None
+    """Format on stdout; None: y4m."""
 
     def __post_init__(self) -> None:
         if self.rotate_s is not None and self.record is None:
-            raise OptionError("rotate: is for recordings; give --record too")
+            raise OptionError("rotate: applies to recordings only; add --record")
         if self.out_format is not None and self.out != STDOUT:
-            raise OptionError("format: is for --out -; a stream has the format of its address")
+            raise OptionError("format: applies to --out - only; an address implies the format")
 
     def describe(self) -> str:
         """Name the targets without credentials, as docs/json.md documents it for `start`."""
@@ -174,7 +176,7 @@ class SinkOptions:
 
 
 class LiveCommand(click.Command):
-    """`live`, of which `--list` is a command of its own: it needs none of the other options."""
+    """`live`, where `--list` runs instead of the command and ignores all other options."""
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.pop("lists_cameras"):
@@ -217,7 +219,7 @@ def live(
     fails or stalls is reopened. Without --web, --record and --out, the result is shown in a window.
     """
     if report.as_json and sinks.out == STDOUT:
-        raise OptionError("out: stdout has the stream, and cannot have --json too")
+        raise OptionError("out: stdout has the stream; leave out --json")
     live_source = _parse_source(source, camera)
     from lfdn_video.stream.board import Board, Status
     from lfdn_video.stream.live import live_engine
@@ -258,7 +260,7 @@ def _parse_source(text: str | None, camera: int | None) -> "Source":
     from lfdn_video.stream.addresses import parse_source
 
     if text is not None and camera is not None:
-        raise OptionError("camera: SOURCE is given already; give one of them")
+        raise OptionError("camera: SOURCE is given too; give one of them")
     source = parse_source(text if text is not None else str(camera or 0))
     if source.kind == "file" and not Path(source.address).exists():
         raise InputError(f"{source}: no such file; check the name")
@@ -266,7 +268,7 @@ def _parse_source(text: str | None, camera: int | None) -> "Source":
 
 
 def _load_window() -> Callable[["Board"], None]:
-    """Load the window. OptionError, from `screen`, where there is no screen."""
+    """Load the window. Raises LfdnVideoError if there is no screen."""
     from lfdn_video.stream.watch import preview, screen
 
     screen.check_screen()
@@ -276,7 +278,7 @@ def _load_window() -> Callable[["Board"], None]:
 def _serve_page(stack: ExitStack, board: "Board", address: str, token: str | None) -> str:
     """Serve the page until the stack is closed. Returns the URL to show.
 
-    It contains a token that was generated, which the user has to learn, but not one that was given.
+    It contains the token if it was generated, since the user does not know it yet.
     """
     from lfdn_video.stream.watch import web
 
@@ -290,9 +292,9 @@ def _open_sinks(
     encode: EncodeOptions,
     board: "Board",
     stopped: Callable[[], bool],
-) -> list["Sink"]:
+) -> list["LiveSink"]:
     """Open the recording and the output; the stack closes them."""
-    sinks: list[Sink] = []
+    sinks: list[LiveSink] = []
     if options.record is not None:
         from lfdn_video.stream.sinks.recording import Recording
 
@@ -339,7 +341,7 @@ def _run_until_stopped(
             show_window(board)
     finally:
         session.stop()
-        worker.result()
+        worker.result()  # waits, so that recordings are complete, and raises the session's error
 
 
 @contextmanager

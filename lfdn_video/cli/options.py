@@ -1,4 +1,4 @@
-"""The options that commands share, and how a command receives them: as typed values.
+"""Options that commands share, and the decorators that pass them to commands as typed values.
 
     @add_options(*SPAN, *ENCODER)
     @pass_options
@@ -37,19 +37,6 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _INFERENCE = InferenceOptions()
 
-TARGET = (
-    click.option(
-        "-o",
-        "--output",
-        metavar="TARGET",
-        help="Video, image, folder or pattern to write.  "
-        "[default: beside INPUT, such as NAME.derained.EXT]",
-    ),
-    click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
-    click.option(
-        "--resume", is_flag=True, help="Continue an interrupted run with the same TARGET."
-    ),
-)
 SPAN = (
     click.option(
         "--start", "start_s", type=Seconds(), help="Start time, as seconds or [HH:]MM:SS[.ms]."
@@ -143,19 +130,38 @@ VERBOSE = click.option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
-    """What a command prints while it runs."""
+    """Options of a command's own output."""
 
     as_json: bool = False
     """JSON on stdout: events if the command reports progress, else one document."""
     quiet: bool = False
+    """Errors only."""
     verbose: bool = False
+    """Details, and tracebacks of errors."""
+
+
+def target_options(default: str) -> tuple[Callable[[_Command], _Command], ...]:
+    """Make the options of a command that writes a target; `default` says what it is called."""
+    return (
+        click.option(
+            "-o",
+            "--output",
+            metavar="TARGET",
+            help="Video, image, folder or pattern to write.  "
+            f"[default: beside INPUT, such as {default}]",
+        ),
+        click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists."),
+        click.option(
+            "--resume", is_flag=True, help="Continue an interrupted run with the same TARGET."
+        ),
+    )
 
 
 def add_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Add options to a command; `--help` lists them in this order."""
+    """Return a decorator that adds options to a command; `--help` keeps their order."""
 
     def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
+        for option in reversed(options):  # decorators apply from the bottom up
             command = option(command)
         return command
 
@@ -166,8 +172,14 @@ def pass_options(command: Callable[..., None]) -> Callable[..., None]:
     """Pass a command its options as the types in its signature.
 
     A parameter whose type is a dataclass receives one made from the options (`options_from`). A
-    parameter `reporter` receives the open reporter of the command. Any other parameter receives
-    the value of the option or argument of its name. An option without a parameter is a TypeError.
+    parameter `reporter` receives the open reporter of the command. Any other parameter receives the
+    value of the option or argument of its name. An option without a parameter is a TypeError.
+
+    Args:
+        command: the function that runs the command.
+
+    Returns:
+        A function for `click.command` that takes the values of all options by name.
     """
     parameters = inspect.signature(command).parameters
     kinds = {
@@ -194,14 +206,18 @@ def options_from(kind: "type[_Options]", values: Mapping[str, Any]) -> "_Options
     """Make a dataclass from the options that are named like its fields.
 
     Args:
-        kind: a dataclass, all of whose fields have defaults. Fields that are dataclasses
-            themselves are made in the same way.
+        kind: a dataclass whose fields all have defaults. Nested dataclasses are made in the
+            same way.
         values: the parameters of a command, by name. Where one is None or missing, the field
             keeps its default.
+
+    Returns:
+        An instance of `kind`.
 
     Raises:
         OptionError: the dataclass refuses a value.
     """
+    # None counts as "not given": the default of an option belongs to the dataclass alone.
     given: dict[str, Any] = {}
     for each in fields(kind):
         if _is_group(each.type):
@@ -212,7 +228,7 @@ def options_from(kind: "type[_Options]", values: Mapping[str, Any]) -> "_Options
 
 
 def option_names(kind: "type[DataclassInstance]") -> set[str]:
-    """The names of all options that `options_from` reads for a dataclass."""
+    """Return the names of all options that `options_from` reads for a dataclass."""
     names: set[str] = set()
     for each in fields(kind):
         if _is_group(each.type):
@@ -226,13 +242,16 @@ def option_names(kind: "type[DataclassInstance]") -> set[str]:
 def open_reporter(
     ctx: click.Context, report: ReportOptions, *, events: bool
 ) -> Generator["Reporter"]:
-    """Open the reporter of a command, and keep it where the handler of errors finds it.
+    """Open the reporter of a command, and store it in the context for the error handler.
 
     Args:
         ctx: the context of the command.
-        report: what the user asked for.
-        events: whether `--json` means events; otherwise it means a document, which the command
-            prints by itself, and the reporter prints text.
+        report: options of the output.
+        events: True if `--json` means events. Otherwise it means a document, which the command
+            prints itself, and the reporter prints text.
+
+    Yields:
+        The reporter.
     """
     from lfdn_video.cli.reporters import choose_reporter
 

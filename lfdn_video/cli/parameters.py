@@ -1,6 +1,6 @@
 """Types of single command line values: times, intervals, frame rates, NAME=VALUE.
 
-The options that have these types are in `options.py` and `live.py`.
+`options.py` and `live.py` use them.
 """
 
 import re
@@ -98,6 +98,9 @@ def parse_key_values(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
     """Parse the NAME=VALUE words of an option that may be repeated. A callback for click.
+
+    Returns:
+        Values by name; of a repeated name, the last one.
 
     Raises:
         click.BadParameter: a word has no name or no equals sign.

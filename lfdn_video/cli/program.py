@@ -1,7 +1,7 @@
-"""The group of commands: turns errors into one line and an exit code, and signals into errors.
+"""The group of commands. It turns errors into one line and an exit code, and signals into errors.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
-Unless it is 0, there is no target; what a long run had finished is kept for `--resume`.
+If it is not 0, no target is written; a long run keeps its finished segments for `--resume`.
 """
 
 import re
@@ -19,16 +19,16 @@ import click
 
 from lfdn_video.errors import InputError, LfdnVideoError
 
-STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # names, as not every system has all of them
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # names, since not every system has all
 REPEAT_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
 
 OPTION_FOR = {
-    "allow to overwrite it": "--overwrite",
-    "go on by resuming": "--resume",
+    "allow overwriting": "--overwrite",
+    "resume the run": "--resume",
     "pass a file": "--weights",
     "use smaller tiles or a smaller batch": "--tile or --batch",
 }
-"""The advice that ends an error message of the library, and the option that follows it here."""
+"""Options by the library's advice at the end of a message, appended here as `with --option`."""
 
 
 class StopRequested(KeyboardInterrupt):
@@ -85,7 +85,7 @@ def _add_option(message: str) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """The notes that a run added to the error that ended it."""
+    """Return the notes that a run added to the error that ended it."""
     return [_add_option(note) for note in getattr(error, "__notes__", [])]
 
 
@@ -97,7 +97,7 @@ def _exit_with_error(
     reporter = ctx.find_root().obj or Reporter()
     if reporter.verbose and not isinstance(error, KeyboardInterrupt):
         reporter.report_detail("".join(traceback.format_exception(error)).rstrip())
-    reporter.report_error(" ".join(message.split()), exit_code)
+    reporter.report_error(" ".join(message.split()), exit_code)  # one line, whatever FFmpeg says
     ctx.exit(exit_code)
 
 
@@ -105,9 +105,9 @@ def _exit_with_error(
 def _raise_on_stop_signals() -> Generator[None]:
     """Raise `StopRequested` in the block when a signal asks the program to stop.
 
-    Repeats within a second are the same request: raising again would disturb the clean-up. A signal
-    that is ignored from the start, as under nohup, stays ignored, except SIGINT: shells ignore it
-    for every command that a script puts in the background, where it still means "stop" when sent.
+    A repeat within a second counts as the same request: raising again would disturb the clean-up.
+    Signals that were ignored at the start, as under nohup, stay ignored. SIGINT is the exception:
+    shells ignore it for background commands of a script, where it still means "stop" when sent.
     """
     last_s = float("-inf")
 

@@ -79,16 +79,16 @@ class Reporter:
         """Report a finished run; the target is complete."""
 
     def report_note(self, message: str) -> None:
-        """Report what the user needs to know to go on, such as the address of a page."""
+        """Report something that the user needs, such as the address of the page."""
 
     def report_status(self, status: "Status") -> None:
-        """Report how a live stream goes. Call it often: a reporter limits its own rate."""
+        """Report the status of a live stream. Call it often: a reporter limits its own rate."""
 
     def report_live_summary(self, status: "Status") -> None:
         """Report the regular end of a live stream."""
 
     def warn(self, message: str) -> None:
-        """Report what was not kept or not done as asked, once for each message."""
+        """Report a loss or a deviation from the request, once for each message."""
         if message not in self._warnings:
             self._warnings.add(message)
             self._show_warning(message)
@@ -115,7 +115,7 @@ class LineReporter(Reporter):
         self._throttle = _Throttle()
 
     def report_start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
-        # Printed with the first frame, so that an error before it stays a single line.
+        # Printed with the first frame, so that an earlier error stays a single line.
         self._heading = f"{source} -> {target}"
 
     def report_progress(self, progress: "pipeline.Progress") -> None:
@@ -148,7 +148,7 @@ class LineReporter(Reporter):
 
 
 class BarReporter(LineReporter):
-    """Draws a progress bar on the terminal, and replaces it by `LineReporter`'s summary."""
+    """Draws a progress bar on the terminal, replaced by `LineReporter`'s summary at the end."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
@@ -198,7 +198,7 @@ class BarReporter(LineReporter):
 
 
 class EventReporter(Reporter):
-    """Prints JSON events on stdout, one a line; errors as text on stderr too."""
+    """Prints JSON events on stdout, one per line, and errors as text on stderr too."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
@@ -237,7 +237,16 @@ class EventReporter(Reporter):
 
 
 def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
-    """Make the reporter for the options given and for the terminal on stderr."""
+    """Choose a reporter by the options, and by the terminal on stderr.
+
+    Args:
+        as_json: print JSON events.
+        quiet: print errors only.
+        verbose: print details, and tracebacks of errors.
+
+    Returns:
+        A reporter; enter it as a context manager.
+    """
     if as_json:
         return EventReporter(verbose=verbose)
     if quiet:
@@ -247,7 +256,7 @@ def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
 
 
 class _Throttle:
-    """Limits reports to one an interval, except when the state changes."""
+    """Limits reports to one per interval, except when the state changes."""
 
     def __init__(self) -> None:
         self._next_s = 0.0
@@ -263,7 +272,7 @@ class _Throttle:
 
 
 class _NarrowProgress(Progress):
-    """Keeps a few columns free at the right: the terminal echoes "^C" there, which would wrap."""
+    """Leaves a few columns free at the right, where the terminal echoes "^C", which would wrap."""
 
     def get_renderable(self) -> RenderableType:
         return _Narrow(super().get_renderable())
@@ -294,7 +303,7 @@ def _field_values(value: "pipeline.Progress | pipeline.Summary | Status") -> dic
 
 def _print_event(name: str, **values: object) -> None:
     event = {"event": name, **{key: to_jsonable(value) for key, value in values.items()}}
-    # ASCII only: neither the names and tags in an event nor the pipe need be UTF-8.
+    # ASCII only, since neither names and tags nor the pipe need be UTF-8.
     sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
     sys.stdout.flush()
 

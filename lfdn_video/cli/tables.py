@@ -1,6 +1,6 @@
-"""What `probe`, `doctor`, `verify` and `live --list` print on stdout: tables, or JSON documents.
+"""Prints the output of `probe`, `doctor`, `verify` and `live --list`: tables, or JSON documents.
 
-Takes the values to print, and reads no files itself.
+Receives the values to print, and reads no files itself.
 """
 
 import json
@@ -36,13 +36,13 @@ STATES = {
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document. `to_jsonable` says what becomes of the value."""
+    """Print a value as one JSON document; `to_jsonable` converts it."""
     json.dump(to_jsonable(value), sys.stdout, ensure_ascii=False, allow_nan=False, indent=2)
     sys.stdout.write("\n")
 
 
 def print_info(info: "VideoInfo") -> None:
-    """Print what a source contains: its video, then every stream, chapter and tag."""
+    """Print the contents of a source: its video, then every stream, chapter and tag."""
     console = Console(highlight=False)
     console.print(_text(str(info.path), "bold"))
     console.print(_video_table(info))
@@ -58,7 +58,11 @@ def print_info(info: "VideoInfo") -> None:
 
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:
-    """Print each check as it is made, or all of them as one JSON document.
+    """Print each check when it is done, or all of them as one JSON document.
+
+    Args:
+        checks: the checks, which may be made while they are printed.
+        as_json: print JSON.
 
     Returns:
         True if none failed.
@@ -75,7 +79,7 @@ def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:
 
 
 def _print_check(check: "Check") -> None:
-    """Wrap it for a terminal; print one line for a file or a pipe."""
+    """Print a check, wrapped on a terminal, in one line to a file or a pipe."""
     console = Console(highlight=False)
     word, style = STATES[check.state]
     if not console.is_terminal:
@@ -104,7 +108,7 @@ def _video_properties(info: "VideoInfo") -> Iterable[tuple[str, str]]:
     if info.sample_aspect_ratio not in (0, 1):
         aspect = info.sample_aspect_ratio
         yield "pixel aspect", f"{aspect.numerator}:{aspect.denominator}"
-    yield "colour", _colour(info)
+    yield "colour", _format_colour(info)
     if info.average_rate:
         yield "frame rate", f"{format_frame_rate(info.average_rate)} on average"
     if info.frame_count is not None:
@@ -117,7 +121,7 @@ def _video_properties(info: "VideoInfo") -> Iterable[tuple[str, str]]:
         yield "HDR", ", ".join(info.hdr_metadata)
 
 
-def _colour(info: "VideoInfo") -> str:
+def _format_colour(info: "VideoInfo") -> str:
     if info.format.family != "yuv":
         return f"{info.format.family}, {info.format.depth} bit"
     resolved = info.colour.resolved_matrix(info.height, info.width)
@@ -128,7 +132,7 @@ def _colour(info: "VideoInfo") -> str:
 
 
 def print_cameras(cameras: "list[Camera]", *, as_json: bool) -> None:
-    """Print the cameras of this machine, or a line saying that there is none."""
+    """Print the cameras of this machine, or that there are none."""
     if as_json:
         print_json({"cameras": cameras})
         return
@@ -170,5 +174,5 @@ def _stream_details(stream: "StreamInfo") -> str:
 
 
 def _text(text: str, style: str = "") -> Text:
-    """Escape text: names and tags come from the source and may hold anything."""
+    """Escape text: names and tags come from the source and may contain anything."""
     return Text(escape_unprintable(text), style)

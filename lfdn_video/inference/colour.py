@@ -25,16 +25,16 @@ from lfdn_video.media import FrameFormat, Image, PixelFormat, Plane
 
 
 class PlaneConverter:
-    """Converts the planes of one stream. Holds numbers only, so one serves any thread or device.
+    """Converts the planes of one stream. It holds only numbers: one serves all threads and devices.
 
-    Chroma is interpolated linearly. Its samples are taken to lie on the left luma sample of their
+    Chroma is interpolated linearly. Its samples are assumed to lie on the left luma sample of their
     group horizontally and in the middle vertically, as MPEG-2 and H.264 do by default; in the
     middle both ways for the full-range formats of JPEG. The way back averages around the same
     places, so that a residual's colour lands where the network put it.
 
     Args:
         info: how the stream's frames are stored. Pixel format, matrix, range, rotation and flip
-            are used; width and height only to guess a matrix that is not tagged.
+            are used; width and height only to guess an untagged matrix.
     """
 
     def __init__(self, info: FrameFormat) -> None:
@@ -87,7 +87,7 @@ class PlaneConverter:
             RGB `[H, W, 3]`, uint8, owned by the caller.
         """
         with torch.inference_mode():
-            # Nothing is written to, but a tensor is not made of an array that forbids it.
+            # Nothing writes to them, but PyTorch makes no tensor of a read-only array.
             arrays = (np.require(plane, requirements="W") for plane in planes)
             rgb = self.to_rgb([torch.from_numpy(array) for array in arrays])[0]
             image: Image = rgb.mul(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
@@ -101,9 +101,9 @@ class PlaneConverter:
             residual: restored minus input, upright RGB `[1, 3, H, W]`, in -1…1.
 
         Returns:
-            The restored planes, of the same types and sizes. Samples are clamped to what the depth
-            can hold, not to the limited range: what was brighter than white may stay so. Alpha is
-            passed on as it is.
+            The restored planes, of the same types and sizes. Samples are clamped to the bit
+            depth, not to the limited range: highlights above white are kept. Alpha is passed on
+            unchanged.
         """
         stored = self._undo_upright(residual.float())[0]
         if self._format.family == "rgb":
@@ -130,6 +130,7 @@ class PlaneConverter:
         pb, pr = self._upsample_chroma(chroma)[:, :height, :width]
         to_red = 2 * (1 - self._kr)
         to_blue = 2 * (1 - self._kb)
+        # In place, without temporary planes.
         rgb = luma.new_empty(3, height, width)
         torch.add(luma, pr, alpha=to_red, out=rgb[0])
         torch.add(luma, pr, alpha=-self._kr * to_red / self._kg, out=rgb[1])
@@ -187,20 +188,20 @@ class PlaneConverter:
         return total
 
     def _make_upright(self, stored: Tensor) -> Tensor:
-        """Rotate `[1, 3, H, W]` clockwise, then mirror it, as the display matrix asks."""
-        turns = self._quarter_turns
-        upright = torch.rot90(stored, -turns, (2, 3)) if turns else stored
+        """Rotate `[1, 3, H, W]` clockwise, then mirror it, by the display matrix."""
+        quarters = self._quarter_turns
+        upright = torch.rot90(stored, -quarters, (2, 3)) if quarters else stored
         return upright.flip(3) if self._flip else upright
 
     def _undo_upright(self, upright: Tensor) -> Tensor:
         """Invert `_make_upright`."""
         rotated = upright.flip(3) if self._flip else upright
-        turns = self._quarter_turns
-        return torch.rot90(rotated, turns, (2, 3)) if turns else rotated
+        quarters = self._quarter_turns
+        return torch.rot90(rotated, quarters, (2, 3)) if quarters else rotated
 
 
 def _average_groups(image: Tensor, dim: int, size: int) -> Tensor:
-    """Average groups of `size` along `dim`, the last one over the samples it has."""
+    """Average groups of `size` along `dim`; the last group may be smaller."""
     if size == 1:
         return image
     lines = image.movedim(dim, 0)

@@ -1,6 +1,7 @@
 """The network on a CPU: several frames at once, each in a lane with its share of the cores.
 
-One frame's work is not parallel everywhere. What it leaves idle, the frames in other lanes use.
+Parts of a frame's work run on one core only. While one lane does such a part, the others keep the
+rest of the cores busy, so several narrow lanes restore more frames per second than one wide one.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TypeVar
 import torch
 
 from lfdn_video.inference.device_runner import DeviceRunner, Model
-from lfdn_video.inference.runner import Job, Pending
+from lfdn_video.inference.runner import Future, Job
 from lfdn_video.inference.transfers import SharedMemory
 from lfdn_video.options import ResolvedPrecision
 
@@ -21,11 +22,11 @@ class CpuRunner(DeviceRunner):
     """Runs a network on the CPU.
 
     Args:
-        model: a function or a module; with several lanes, threads call it at the same time.
-        precision: float32, bfloat16, or int8, which only tells how much memory the model takes.
+        model: a function or a module; with several lanes, threads call it concurrently.
+        precision: float32, bfloat16 or int8; int8 only affects the memory estimate.
         model_id: the digest of the weights, part of `identity`.
-        lanes: how many frames to run at a time, at most. With 1 the caller's thread runs the model
-            on all cores, which gives each frame the shortest latency.
+        lanes: the largest number of frames to run at a time. With 1 the caller's thread runs the
+            model on all cores, which gives each frame the shortest latency.
     """
 
     def __init__(
@@ -44,21 +45,24 @@ class CpuRunner(DeviceRunner):
 
     @property
     def max_batches_in_flight(self) -> int:
-        """As many as there are lanes, besides the one waited for, so that no lane waits for work.
+        """The number of lanes: while the caller waits for one more batch, no lane is idle.
 
-        0 without lanes, and before the first batch has told how many there are.
+        0 without lanes, and before the first batch, which sets their number.
         """
         return self._lanes.count if self._lanes is not None else 0
 
-    def submit(self, job: Job[T]) -> Pending[T]:
+    def submit(self, job: Job[T]) -> Future[T]:
         if self._lanes is None:
-            return self._start(job)
+            return self._submit_batch(job)
         self._lanes.resize(self._count_affordable_lanes(job.height, job.width))
-        return self._lanes.submit(lambda: self._start(job).result())
+        # `result()` in the lane too: the last step, planes and all, stays in the thread whose
+        # caches hold the frame.
+        return self._lanes.submit(lambda: self._submit_batch(job).result())
 
     def step_down(self) -> str | None:
         if self._lanes is None or self._lanes.limit == 1:
             return None
+        # Every lane holds a frame's activations, so a single one needs the least.
         self._lanes.limit = 1
         return "one at a time"
 
@@ -68,7 +72,8 @@ class CpuRunner(DeviceRunner):
             self._lanes.close()
 
     def _count_affordable_lanes(self, height: int, width: int) -> int:
-        # Asked once per size: later the running lanes' own memory would no longer count as free.
+        # Asked once per size: later, the running lanes' own memory would count as used, the number
+        # of lanes would drop, and with free memory again rise, draining the lanes each time.
         if (height, width) != self._last_size:
             self._last_size = (height, width)
             self._affordable_lanes = self._affordable_px() // (height * width)
@@ -78,8 +83,8 @@ class CpuRunner(DeviceRunner):
 class Lanes:
     """Threads that share the cores equally, each with a frame of its own.
 
-    Together they have PyTorch's own number of threads, one per core unless OMP_NUM_THREADS or
-    `torch.set_num_threads` say otherwise; more would only take turns on them.
+    Together they use PyTorch's number of threads: one per core, unless OMP_NUM_THREADS or
+    `torch.set_num_threads` set it. More threads would only compete for the cores.
 
     Args:
         limit: the largest number of lanes; may be lowered later.
@@ -88,15 +93,15 @@ class Lanes:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
-        """How many lanes there are now; 0 before the first `resize` and after `close`."""
+        """Current number of lanes; 0 before the first `resize` and after `close`."""
         self._cores = torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
 
     def resize(self, affordable: int) -> None:
-        """Have as many lanes as memory affords, from 1 to the limit and the number of cores.
+        """Set the number of lanes to what memory affords, from 1 up to the limit and the cores.
 
-        Where that changes their number, batches in flight are finished first: each lane's share of
-        the cores is fixed when its thread starts.
+        A change finishes the batches in flight first: a lane's share of the cores is fixed when its
+        thread starts.
         """
         count = max(1, min(self.limit, self._cores, affordable))
         if count == self.count:
@@ -107,22 +112,23 @@ class Lanes:
         self._pool = ThreadPoolExecutor(
             count,
             thread_name_prefix="network",
-            # An initializer, since the number of OpenMP's threads belongs to the thread that sets
-            # it: set anywhere else it would not hold in the lanes.
+            # An initializer, since OpenMP's number of threads is a setting of the calling thread:
+            # set anywhere else, it would not apply in the lanes.
             initializer=torch.set_num_threads,
+            # Rounded down: a core left over costs less than two threads that share one.
             initargs=(max(1, self._cores // count),),
         )
 
-    def submit(self, work: Callable[[], T]) -> Pending[T]:
+    def submit(self, work: Callable[[], T]) -> Future[T]:
         """Run `work` in the next free lane. Only after `resize`."""
         assert self._pool is not None
         return self._pool.submit(work)
 
     def close(self) -> None:
-        """Wait for the batches that run; those that have not begun are dropped."""
+        """Wait for running batches and cancel those that have not started."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
             self.count = 0
-            # A lane's setting also became the default of threads that are started later.
+            # A lane's setting also became the default for threads started later; undo that.
             torch.set_num_threads(self._cores)

@@ -10,14 +10,14 @@ from lfdn_video.inference.devices import free_cuda_bytes
 from lfdn_video.inference.transfers import PinnedCopies
 from lfdn_video.options import ResolvedPrecision
 
-LARGEST_AUTO_BATCH = 8
+MAX_AUTO_BATCH = 8
 
 
 class CudaRunner(DeviceRunner):
     """Runs a network on a CUDA device.
 
-    One batch and one download are in flight while the next are prepared; that is enough to keep
-    the GPU busy, and more would only hold memory.
+    One batch and one download are in flight while the next are prepared. That keeps the GPU busy;
+    more would only take memory.
 
     Args:
         model: a function, or a module, which is moved to the device.
@@ -49,7 +49,7 @@ class CudaRunner(DeviceRunner):
         return 1
 
     def choose_batch(self, height: int, width: int) -> int:
-        return max(1, min(LARGEST_AUTO_BATCH, self._affordable_px() // (height * width)))
+        return max(1, min(MAX_AUTO_BATCH, self._affordable_px() // (height * width)))
 
     def step_down(self) -> str | None:
         if self.precision != "float32":

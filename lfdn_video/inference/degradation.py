@@ -1,7 +1,7 @@
 """Engines that add rain or blur: `lfdn-video degrade` puts them in place of the network.
 
-The model of such an engine counts the frames it is given, so frames go through it whole, one at a
-time, in order. Everything else is a run like any other.
+The model of such an engine counts frames, so it must get whole frames, one at a time, in order.
+Otherwise such a run is like any other.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ WHOLE_FRAMES = InferenceOptions(device="cpu", tile="off", batch=1)
 """The inference options that a run with a degrading engine needs."""
 
 
-def degrading_engine(
+def make_degrading_engine(
     kind: DegradationKind,
     *,
     seed: int = 1,
@@ -32,15 +32,14 @@ def degrading_engine(
 
     Args:
         kind: `rain` or `blur`.
-        seed: makes the random draws repeatable.
-        density: of rain, a factor on the number of drops, 0 or more.
-        exposure: of blur, the share of a frame's time during which the shutter is open; above 0,
-            up to 1.
-        shake: of blur, a factor on the camera's shake: 0 is a tripod, 1 moves the frame by up to
+        seed: seed of the random draws.
+        density: for rain, a factor on the number of drops, 0 or more.
+        exposure: for blur, exposure time as a share of the frame interval, above 0 and up to 1.
+        shake: for blur, a factor on the camera's shake: 0 is a tripod, 1 moves the frame by up to
             1/60 of its shorter side during an exposure.
 
     Returns:
-        An engine to give to `restore` together with `WHOLE_FRAMES`. The caller closes it.
+        An engine to pass to `restore` together with `WHOLE_FRAMES`. The caller closes it.
     """
     model: Callable[[Tensor], Tensor]
     if kind == "rain":
@@ -51,7 +50,7 @@ def degrading_engine(
 
 
 class _RainModel:
-    """Lets rain fall in front of frames `[1, 3, H, W]`, made for their size."""
+    """Adds falling rain to frames `[1, 3, H, W]`; the rain is generated for their size."""
 
     def __init__(self, seed: int, density: float) -> None:
         self._seed = seed

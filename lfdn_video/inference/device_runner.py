@@ -1,8 +1,9 @@
 """The part of a runner that is the same on every device.
 
-One batch is: make it, run the network, take the residual, check that it is finite, hand it on. Half
-precision can overflow; a batch whose output is not finite is done again in float32. What devices
-have of their own is in the subclasses: `cpu.CpuRunner`, `cuda.CudaRunner`, `mps.MpsRunner`.
+A batch takes five steps: build the input, run the network, compute the residual, check that it is
+finite, pass it on. Half precision can overflow; a batch whose output is not finite is run again in
+float32. What differs by device is in the subclasses: `cpu.CpuRunner`, `cuda.CudaRunner`,
+`mps.MpsRunner`.
 """
 
 import logging
@@ -17,7 +18,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lfdn_video.errors import WeightsError
 from lfdn_video.inference.devices import explain_out_of_memory, free_system_bytes
-from lfdn_video.inference.runner import Deferred, Job, Pending
+from lfdn_video.inference.runner import DeferredFuture, Future, Job
 from lfdn_video.inference.transfers import Array, Transfers
 from lfdn_video.options import ResolvedPrecision
 
@@ -27,7 +28,7 @@ Model = Callable[[Tensor], Tensor]
 T = TypeVar("T")
 
 # Peak of one forward pass per input pixel, measured at 1280×720 and 1920×1088 on the CPU
-# (411 and 364 in float32, 258 in bfloat16), with something to spare.
+# (411 and 364 in float32, 258 in bfloat16), with a margin.
 NETWORK_BYTES_PER_PX: dict[ResolvedPrecision, int] = {
     "float32": 450,
     "bfloat16": 300,
@@ -35,9 +36,9 @@ NETWORK_BYTES_PER_PX: dict[ResolvedPrecision, int] = {
     "int8": 450,
 }
 MEMORY_SHARE = 0.5
-"""The share of the free memory that the network may use."""
+"""Share of the free memory that the network may use."""
 
-SMALLEST_AUTO_TILE_PX = 256
+MIN_AUTO_TILE_PX = 256
 
 _HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class DeviceRunner:
-    """Base class of the runners. Has the defaults; a subclass sets `_transfers`.
+    """Base class of the runners, with their defaults. A subclass sets `_transfers`.
 
     Args:
         model: a function, or a module, which is moved to the device and put in eval mode.
@@ -60,7 +61,7 @@ class DeviceRunner:
     max_whole_frame_px: ClassVar[int | None] = 1920 * 1088
     """Frames with more pixels are split into tiles; None: only those that do not fit in memory."""
     max_auto_tile_px: ClassVar[int] = 1024
-    """Side of the largest tile that is chosen automatically."""
+    """Largest side of a tile that is chosen automatically."""
 
     _transfers: Transfers
 
@@ -75,11 +76,12 @@ class DeviceRunner:
         self.device = device
         self.precision = precision
         self.redone_batches = 0
-        """Number of batches that overflowed in half precision and were done again in float32."""
+        """Number of batches that overflowed in half precision and were run again in float32."""
         self._model_id = model_id
         if isinstance(model, torch.nn.Module):
             with explain_out_of_memory(device):
                 model = model.eval().to(device=device)
+            # Convolutions in channels-last are faster on CPUs and on tensor cores.
             convert_conv2d_weight_memory_format(model, torch.channels_last)
         self._model = model
 
@@ -99,7 +101,7 @@ class DeviceRunner:
         with explain_out_of_memory(self.device):
             return self._transfers.upload(planes)
 
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]:
+    def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Array, ...]]:
         with explain_out_of_memory(self.device):
             return self._transfers.download(planes)
 
@@ -108,8 +110,8 @@ class DeviceRunner:
         with explain_out_of_memory(self.device), self._transfers.compute_context():
             yield
 
-    def submit(self, job: Job[T]) -> Pending[T]:
-        return self._start(job)
+    def submit(self, job: Job[T]) -> Future[T]:
+        return self._submit_batch(job)
 
     def choose_tile_px(self, height: int, width: int) -> int | None:
         affordable_px = self._affordable_px()
@@ -117,7 +119,7 @@ class DeviceRunner:
             affordable_px = min(affordable_px, self.max_whole_frame_px)
         if height * width <= affordable_px:
             return None
-        return max(SMALLEST_AUTO_TILE_PX, min(self.max_auto_tile_px, math.isqrt(affordable_px)))
+        return max(MIN_AUTO_TILE_PX, min(self.max_auto_tile_px, math.isqrt(affordable_px)))
 
     def choose_batch(self, height: int, width: int) -> int:  # noqa: ARG002
         return 1
@@ -132,21 +134,21 @@ class DeviceRunner:
         return free_system_bytes()
 
     def _affordable_px(self) -> int:
-        """Return how many pixels there is memory for, of all tiles that run at the same time."""
+        """Return the number of pixels that fit in memory, over all tiles running at once."""
         share_bytes = MEMORY_SHARE * self._free_bytes()
         return int(share_bytes / NETWORK_BYTES_PER_PX[self.precision])
 
-    def _start(self, job: Job[T]) -> Pending[T]:
-        """Submit the work of a batch to the device. The result waits for it and hands it on."""
+    def _submit_batch(self, job: Job[T]) -> Future[T]:
+        """Submit a batch to the device; `result()` waits for it and passes it to the job."""
         with self.compute_context():
             batch = job.make_batch()
         residual, finite = self._compute_residual(batch, self.precision)
-        # The check travels like a frame: reading it here would wait for the network.
+        # Downloaded like a frame: reading the flag here would block until the network is done.
         is_finite = self.download((finite,))
-        return Deferred(lambda: self._finish(job, batch, residual, is_finite))
+        return DeferredFuture(lambda: self._finish_batch(job, batch, residual, is_finite))
 
-    def _finish(
-        self, job: Job[T], batch: Tensor, residual: Tensor, is_finite: Pending[tuple[Array, ...]]
+    def _finish_batch(
+        self, job: Job[T], batch: Tensor, residual: Tensor, is_finite: Future[tuple[Array, ...]]
     ) -> T:
         if not is_finite.result()[0]:
             residual = self._redo_in_float32(batch)
@@ -157,7 +159,7 @@ class DeviceRunner:
         if self.precision in _HALF_TYPES:
             self.redone_batches += 1
             level = logging.WARNING if self.redone_batches == 1 else logging.DEBUG
-            logger.log(level, "not finite in %s; done again in float32", self.precision)
+            logger.log(level, "not finite in %s; run again in float32", self.precision)
             residual, finite = self._compute_residual(batch, "float32")
             if self.download((finite,)).result()[0]:
                 return residual
@@ -168,7 +170,7 @@ class DeviceRunner:
     def _compute_residual(
         self, batch: Tensor, precision: ResolvedPrecision
     ) -> tuple[Tensor, Tensor]:
-        """Return the residual, and a bool `[]` on the device: whether all of it is finite.
+        """Return the residual, and a bool `[]` on the device that is True if all of it is finite.
 
         The restored frame is clamped to 0…1 before the input is subtracted.
         """

@@ -1,6 +1,6 @@
-"""Devices: which ones there are, which one and which precision to use, and how much memory is free.
+"""Devices: lists them, chooses a device and a precision, and measures free memory.
 
-Knows nothing of networks. What is done with a device is in `cpu.py`, `cuda.py` and `mps.py`.
+Knows nothing of networks; the runners in `cpu.py`, `cuda.py` and `mps.py` use the devices.
 """
 
 import os
@@ -16,7 +16,7 @@ from lfdn_video.errors import DeviceError, DeviceMemoryError, OptionError
 from lfdn_video.options import ResolvedPrecision
 
 FALLBACK_FREE_BYTES = 4 << 30
-"""Assumed where the system does not say how much memory is free."""
+"""Assumed free memory where the system does not report it."""
 
 NO_LIMIT_BYTES = 1 << 62
 
@@ -26,12 +26,12 @@ class DeviceInfo:
     """A device of this machine."""
 
     name: str
-    """What `choose_device` takes, such as `cuda:0`."""
+    """Name for `choose_device`, such as `cuda:0`."""
     description: str
-    """For people, such as `NVIDIA H100, 80 GiB`."""
+    """Text for display, such as `NVIDIA H100, 80 GiB`."""
 
 
-def available_devices() -> tuple[DeviceInfo, ...]:
+def list_devices() -> tuple[DeviceInfo, ...]:
     """Return this machine's devices, the preferred one first and the CPU last."""
     devices = []
     if torch.cuda.is_available():
@@ -49,14 +49,17 @@ def choose_device(name: str) -> torch.device:
     """Find a device by its name.
 
     Args:
-        name: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto`, the first of `available_devices`.
+        name: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto`, the first of `list_devices`.
+
+    Returns:
+        The device; for `cuda`, the first one.
 
     Raises:
         DeviceError: this machine has no such device.
-        OptionError: there are no devices of that name anywhere.
+        OptionError: the name is not that of any device.
     """
     if name == "auto":
-        return torch.device(available_devices()[0].name)
+        return torch.device(list_devices()[0].name)
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdecimal()):
         raise OptionError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N, mps")
@@ -72,10 +75,13 @@ def choose_precision(name: str, device: torch.device) -> ResolvedPrecision:
 
     Args:
         name: a `ResolvedPrecision`, or `auto`: float16 on CUDA, float32 elsewhere.
-        device: the device that is to compute in it.
+        device: the device to compute on.
+
+    Returns:
+        The precision, with `auto` resolved.
 
     Raises:
-        OptionError: there is no such precision, or not on that device.
+        OptionError: there is no such precision, or the device does not support it.
     """
     if name == "auto":
         return "float16" if device.type == "cuda" else "float32"
@@ -93,21 +99,21 @@ def choose_precision(name: str, device: torch.device) -> ResolvedPrecision:
 
 
 def free_cuda_bytes(device: torch.device) -> int:
-    """Return how much memory of a CUDA device can still be allocated."""
+    """Return the bytes that can still be allocated on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
-    # PyTorch keeps what was freed for its next allocations; to the driver that is in use.
+    # PyTorch caches freed memory for its next allocations; the driver counts it as used.
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(free + cached)
 
 
 def free_system_bytes() -> int:
-    """Return how much of the machine's memory, or of this container's, is still free."""
+    """Return the free memory of the machine or of this container, in bytes, whichever is less."""
     return min(_free_machine_bytes(), _free_cgroup_bytes())
 
 
 @contextmanager
 def explain_out_of_memory(device: torch.device) -> Generator[None]:
-    """Turn PyTorch's errors for too little memory into one that says what helps.
+    """Turn PyTorch's out-of-memory errors into one that says what helps.
 
     Raises:
         DeviceMemoryError: an allocation failed within the block.
@@ -135,7 +141,7 @@ def _cuda_device(index: int) -> torch.device:
 def _free_machine_bytes() -> int:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
-            # Unlike SC_AVPHYS_PAGES it counts caches, which the kernel gives up on demand.
+            # Unlike SC_AVPHYS_PAGES, this includes caches, which the kernel frees on demand.
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) << 10
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -144,7 +150,7 @@ def _free_machine_bytes() -> int:
 
 
 def _free_cgroup_bytes() -> int:
-    """Return what the container's own limit (cgroup 2) leaves, if it has one."""
+    """Return the bytes left below the container's own limit (cgroup 2), if it has one."""
     group = Path("/sys/fs/cgroup")
     try:
         limit = int((group / "memory.max").read_text())

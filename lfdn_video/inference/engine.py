@@ -2,8 +2,8 @@
 
     Engine ──▶ cpu.CpuRunner, cuda.CudaRunner or mps.MpsRunner
 
-Runs `lfdn`. Knows tensors and planes, nothing of tiles, frames or files; what to run when is up to
-`scheduler.py`, which knows an engine only as a `runner.Runner`.
+Runs `lfdn`. Knows tensors and planes, nothing of tiles, frames or files. `scheduler.py` decides
+what to run when; it knows an engine only as a `runner.Runner`.
 """
 
 import logging
@@ -24,17 +24,17 @@ from lfdn_video.inference.cuda import CudaRunner
 from lfdn_video.inference.device_runner import DeviceRunner, Model
 from lfdn_video.inference.devices import choose_device, choose_precision
 from lfdn_video.inference.mps import MpsRunner
-from lfdn_video.inference.runner import Pending, RunnerWrapper
+from lfdn_video.inference.runner import Future, RunnerWrapper
 from lfdn_video.options import InferenceOptions, ResolvedPrecision
 
-MOST_LANES = 4
-"""How many frames to run at a time on a CPU, at most, unless asked otherwise."""
+MAX_LANES = 4
+"""Default limit on the frames that run at a time on a CPU."""
 
 logger = logging.getLogger(__name__)
 
 
 class Engine(RunnerWrapper):
-    """One network on one device, which moves to the CPU where a GPU's memory does not suffice.
+    """One network on one device; falls back to the CPU if a GPU's memory does not suffice.
 
     A `Runner`, and a context manager that closes it. Used by one thread at a time.
 
@@ -43,8 +43,8 @@ class Engine(RunnerWrapper):
             device and put in eval mode.
         device: the device to run it on; None: the CPU.
         precision: the precision to run it in.
-        model_id: tells one model from another, such as the digest of its weights.
-        lanes: on a CPU, how many frames to run at a time, at most; see `CpuRunner`.
+        model_id: identifies the model, such as the digest of its weights.
+        lanes: on a CPU, the largest number of frames to run at a time; see `CpuRunner`.
 
     Raises:
         DeviceMemoryError: there is too little memory for the weights.
@@ -91,17 +91,18 @@ class Engine(RunnerWrapper):
 
     @property
     def redone_batches(self) -> int:
-        """Number of batches that overflowed in half precision and were done again in float32."""
+        """Number of batches that overflowed in half precision and were run again in float32."""
         return self._runner.redone_batches
 
-    def compute_residual(self, batch: Tensor) -> Pending[Tensor]:
+    def compute_residual(self, batch: Tensor) -> Future[Tensor]:
         """Run the network on a batch that is on the device already.
 
         Args:
             batch: RGB `[B, 3, H, W]`, float32, in 0…1.
 
         Returns:
-            A pending residual, restored minus input: same shape, float32, in -1…1, on the device.
+            A future of the residual, restored minus input: same shape, float32, in -1…1, on the
+            device.
 
         Raises:
             DeviceMemoryError: the device ran out of memory. Raised here or by `result()`.
@@ -110,11 +111,12 @@ class Engine(RunnerWrapper):
         return self.submit(_ResidualJob(batch))
 
     def step_down(self) -> str | None:
-        """Use less memory: what the device's runner has to offer first, then the CPU in float32."""
+        """Use less memory: by the device's own step first, then on the CPU in float32."""
         if (how := self._runner.step_down()) is not None:
             return how
         if isinstance(self._runner, CpuRunner):
             return None
+        # Closed first: the buffers have to be free before more memory is asked for.
         redone_batches = self._runner.redone_batches
         self._runner.close()
         self._runner = CpuRunner(self._model, model_id=self._model_id)
@@ -127,19 +129,19 @@ def load_engine(
     *,
     weights: Path | None = None,
     options: InferenceOptions | None = None,
-    lanes: int = MOST_LANES,
+    lanes: int = MAX_LANES,
 ) -> Engine:
     """Load a network onto a device.
 
     Args:
-        task: `derain` or `deblur`; which of the packaged weights to use.
+        task: `derain` or `deblur`; chooses the packaged weights.
         weights: a file of weights to use instead of the packaged ones.
-        options: the device and the precision; other fields are not looked at. None: the defaults.
-        lanes: on a CPU, how many frames to run at a time, at most, from 1 up. More restore more
-            frames per second; 1 restores each frame soonest, for live streams and single images.
+        options: device and precision; other fields are ignored. None: the defaults.
+        lanes: on a CPU, the largest number of frames to run at a time, 1 or more. More lanes have a
+            higher throughput; 1 has the shortest latency, for live streams and single images.
 
     Returns:
-        An engine, to be closed, or used as a context manager, by the caller.
+        An engine; the caller closes it or uses it as a context manager.
 
     Raises:
         DeviceError: this machine has no such device, or its memory is too small for the weights.
@@ -157,9 +159,9 @@ def load_engine(
     except OpenVinoMissingError as error:
         raise OptionError(f"precision: {error}") from error
     if about["task"] != task:
-        logger.warning("%s: was trained to %s, and is used to %s", weights, about["task"], task)
+        logger.warning("%s: was trained to %s but is used to %s", weights, about["task"], task)
     logger.info("the network runs on %s in %s", device, precision)
-    if precision == "int8":  # OpenVINO has threads of its own
+    if precision == "int8":  # OpenVINO parallelizes by itself; lanes would compete with it
         lanes = 1
     return Engine(model, device=device, precision=precision, model_id=about["digest"], lanes=lanes)
 
@@ -176,7 +178,7 @@ def _load_network(
 
 @dataclass(frozen=True, slots=True)
 class _ResidualJob:
-    """A `Job` whose batch is there, and whose result is the residual itself."""
+    """A `Job` with a ready batch, whose result is the residual itself."""
 
     batch: Tensor
 

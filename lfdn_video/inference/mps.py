@@ -1,4 +1,4 @@
-"""The network on an Apple GPU (MPS). It shares the machine's memory; nothing is in flight."""
+"""The network on an Apple GPU (MPS). It shares the machine's memory; copies are synchronous."""
 
 import torch
 

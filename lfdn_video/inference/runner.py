@@ -1,8 +1,8 @@
-"""The seam between scheduling and devices: what a scheduler asks of whatever runs the network.
+"""The seam between scheduling and devices: the interface of whatever runs the network.
 
-    Runner     runs batches on a device: `engine.Engine`, or something around one
-    Job        one batch: makes the network's input, and takes its residual
-    Pending    a result that may not be there yet, like a future
+    Runner    runs batches on a device: `engine.Engine`, or a wrapper around one
+    Job       one batch: makes the network's input and consumes its residual
+    Future    a result that may not be there yet
 
 Knows tensors and planes, and no device.
 """
@@ -19,15 +19,15 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Pending(Protocol[T_co]):
-    """A result that may not be there yet. `concurrent.futures.Future` is one, too."""
+class Future(Protocol[T_co]):
+    """A result that may not be there yet; `concurrent.futures.Future` has the same interface."""
 
     def result(self) -> T_co:
-        """Wait for the result and return it, or raise what went wrong. Call it once."""
+        """Wait for the result and return it, or raise its error. Call it once."""
 
 
-class Completed(Generic[T]):
-    """A `Pending` whose result is there from the beginning."""
+class CompletedFuture(Generic[T]):
+    """A `Future` whose result is there from the start."""
 
     def __init__(self, value: T) -> None:
         self._value = value
@@ -36,8 +36,8 @@ class Completed(Generic[T]):
         return self._value
 
 
-class Deferred(Generic[T]):
-    """A `Pending` whose last step runs in the thread that asks for the result."""
+class DeferredFuture(Generic[T]):
+    """A `Future` whose last step runs in the thread that calls `result()`."""
 
     def __init__(self, finish: Callable[[], T]) -> None:
         self._finish = finish
@@ -56,7 +56,7 @@ class Job(Protocol[T_co]):
         CPU, lanes    in the lane's thread    right after the network, in the same thread
         elsewhere     within `submit`         within `result()`, in the thread that calls it
 
-    So in a lane a frame stays in one thread, whose caches hold it, from its planes to its planes;
+    So in a lane a frame stays in one thread, whose caches hold it, from planes to restored planes;
     on a GPU `submit` returns while the network still runs.
     """
 
@@ -72,7 +72,7 @@ class Job(Protocol[T_co]):
         """Return the network's input: RGB `[B, 3, height, width]`, float32, in 0…1."""
 
     def consume(self, residual: Tensor, /) -> T_co:
-        """Take the residual: restored minus input, `[B, 3, height, width]`, float32, in -1…1."""
+        """Use the residual: restored minus input, `[B, 3, height, width]`, float32, in -1…1."""
 
 
 class Runner(Protocol):
@@ -84,56 +84,56 @@ class Runner(Protocol):
 
     @property
     def max_batches_in_flight(self) -> int:
-        """Number of batches left in flight; with one more the oldest is waited for. 0: none."""
+        """Batches that may stay in flight; beyond it, the caller waits for the oldest. 0: none."""
 
     @property
     def max_downloads_in_flight(self) -> int:
-        """Number of frames left on their way back; with one more the oldest is waited for."""
+        """Downloads that may stay in flight; beyond it, the caller waits for the oldest."""
 
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         """Copy planes to the device.
 
         Args:
             planes: integer arrays `[h, w]`, uint8 or uint16. On a CPU the tensors share their
-                memory, so leave them unchanged until the frame is done; elsewhere they may be
+                memory, so leave it unchanged until the frame is done; elsewhere it may be
                 overwritten as soon as this returns.
 
         Returns:
-            Tensors of the same sizes, to be used within `compute_context()`.
+            Tensors of the same sizes; use them within `compute_context()`.
 
         Raises:
             DeviceMemoryError: the device ran out of memory.
         """
 
-    def submit(self, job: Job[T]) -> Pending[T]:
+    def submit(self, job: Job[T]) -> Future[T]:
         """Run one batch; see `Job` for which thread calls its steps when.
 
         Args:
-            job: makes the batch and takes the residual.
+            job: makes the batch and consumes the residual.
 
         Returns:
-            A pending whose `result()` is what `job.consume` returned.
+            A future whose `result()` is what `job.consume` returned.
 
         Raises:
             DeviceMemoryError: the device ran out of memory. Raised here or by `result()`.
             WeightsError: the network's output is not finite, even in float32. By `result()` only.
         """
 
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
+    def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Plane, ...]]:
         """Start copying tensors back from the device.
 
         Args:
             planes: tensors that were computed within `compute_context()`.
 
         Returns:
-            A pending whose result are arrays of the same shapes and types, owned by the caller.
+            A future of arrays of the same shapes and types, owned by the caller.
 
         Raises:
             DeviceMemoryError: the device ran out of memory.
         """
 
     def compute_context(self) -> AbstractContextManager[None]:
-        """Return the context for work on the device's tensors: its stream, and no gradients.
+        """Return the context for work on the device's tensors: its stream, without gradients.
 
         Never hold it across a `yield`: stream and inference mode are settings of the thread, and
         would stay on in the code that runs while the generator is suspended.
@@ -143,11 +143,11 @@ class Runner(Protocol):
         """
 
     def choose_tile_px(self, height: int, width: int) -> int | None:
-        """Choose the tiles for frames of one size.
+        """Choose the tile size for frames of one size.
 
         Args:
-            height: of a frame, upright, in px.
-            width: of a frame, upright, in px.
+            height: height of an upright frame in px.
+            width: width of an upright frame in px.
 
         Returns:
             The largest side of a tile in px; None: do not split the frame.
@@ -157,8 +157,8 @@ class Runner(Protocol):
         """Choose the batch for tiles of one size.
 
         Args:
-            height: of a tile, in px.
-            width: of a tile, in px.
+            height: height of a tile in px.
+            width: width of a tile in px.
 
         Returns:
             The number of tiles to run at a time, 1 or more.
@@ -168,13 +168,14 @@ class Runner(Protocol):
         """Use less memory from now on, at a price.
 
         Returns:
-            How, to be read after "going on", as in "on the CPU"; None if nothing is left to try.
+            How, in words that follow "continuing", such as "on the CPU"; None if nothing is left to
+            try.
         """
 
     def close(self) -> None:
-        """Wait for what is in flight and release the buffers; safe to call again.
+        """Wait for everything in flight and release the buffers; safe to call again.
 
-        Only the maker of a runner closes it.
+        Only the code that created a runner closes it.
         """
 
 
@@ -199,10 +200,10 @@ class RunnerWrapper:
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         return self._runner.upload(planes)
 
-    def submit(self, job: Job[T]) -> Pending[T]:
+    def submit(self, job: Job[T]) -> Future[T]:
         return self._runner.submit(job)
 
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Plane, ...]]:
+    def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Plane, ...]]:
         return self._runner.download(planes)
 
     def compute_context(self) -> AbstractContextManager[None]:

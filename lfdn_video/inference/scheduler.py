@@ -1,16 +1,17 @@
-"""Frames to full batches of tiles, and back to frames in order.
+"""Turns frames into full batches of tiles, and the results back into frames, in order.
 
     frames ─ upload ─▶ RGB ─▶ tiles ─▶ batches, across frames ─▶ network ─▶ residual tiles ─ merge
-    frames, as many, in the same order, with the same pts ◀─ download ─ planes + residual ◀───┘
+    the same number of frames, in order, with their pts ◀─ download ─ planes + residual ◀───┘
 
-Everything between upload and download happens on the device. Where frames are not split, a lane of
-a CPU takes one from planes to planes. Knows the device only as a `Runner`; tiles are in `tiles.py`,
+Everything between upload and download happens on the device. If frames are not split, a CPU
+lane does all of a frame's work. Knows the device only as a `Runner`; tiles are in `tiles.py`,
 planes and RGB in `colour.py`.
 
-Memory fallback: a device that runs out of memory costs no frame. Frames that are not finished are
-kept as they were decoded. Whatever was made of them is dropped, something is reduced, and they are
-restored again. In this order: half as many tiles in a batch, down to one; tiles half as large, down
-to 128 px; then what the runner offers (`Runner.step_down`): half precision, and the CPU.
+Memory fallback: a device that runs out of memory costs no frame. Unfinished
+frames are kept as decoded. On a shortage, all that was computed of them is dropped, something is
+reduced, and they are restored again. Reduced are, in this order: the batch, by half, down to one
+tile; the tiles, by half, down to 128 px; then what the runner offers (`Runner.step_down`): half
+precision, and the CPU.
 """
 
 import logging
@@ -25,13 +26,13 @@ from torch import Tensor
 
 from lfdn_video.errors import DeviceMemoryError, OptionError
 from lfdn_video.inference.colour import PlaneConverter
-from lfdn_video.inference.runner import Pending, Runner
+from lfdn_video.inference.runner import Future, Runner
 from lfdn_video.inference.tiles import ALIGNMENT_PX, Grid
 from lfdn_video.media import Frame, Plane
-from lfdn_video.options import InferenceOptions, smallest_tile_px
+from lfdn_video.options import InferenceOptions, min_tile_px
 
-SMALLEST_FALLBACK_TILE_PX = 128
-"""Tiles are not halved below this to save memory; it would save next to nothing."""
+MIN_FALLBACK_TILE_PX = 128
+"""Smallest tile of the memory fallback; halving it again would save next to nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,28 +48,28 @@ def restore_frames(
     Args:
         frames: the frames, in order. Their planes must not change until they are restored. A
             generator is closed at the end, or when this one is closed.
-        converter: the stream's. A frame with an `info` of its own, an image, gets one of its own.
-        runner: runs the network; it stays open. Not used by anybody else meanwhile.
-        options: how frames are split and batched; device and precision are the runner's affair.
+        converter: the stream's. Frames with an `info` of their own are converted by that instead.
+        runner: runs the network; it stays open and must not be used elsewhere meanwhile.
+        options: tiles and batch; device and precision are ignored here. None: the defaults.
 
     Yields:
-        Each frame restored, in the same order, with its pts, duration, name, format and size. Its
-        planes are the receiver's own.
+        Restored frames in the same order, each with its pts, duration, name, format and size. The
+        receiver owns the planes.
 
     Raises:
-        DeviceMemoryError: the device's memory does not suffice, whatever was reduced.
+        DeviceMemoryError: the device's memory does not suffice, even after all reductions.
         OptionError: the tiles asked for are too small for their overlap.
         WeightsError: the network's output is not finite.
     """
     scheduler = _Scheduler(converter, runner, options or InferenceOptions())
     with closing(frames) if isinstance(frames, Generator) else nullcontext():
         for frame in frames:
-            scheduler.add(frame)
-            yield from scheduler.finished_frames(
+            scheduler.submit_frame(frame)
+            yield from scheduler.pop_finished(
                 runner.max_batches_in_flight, runner.max_downloads_in_flight
             )
         scheduler.flush()
-        yield from scheduler.finished_frames(0, 0)
+        yield from scheduler.pop_finished(0, 0)
 
 
 def choose_grid(
@@ -82,11 +83,14 @@ def choose_grid(
     """Choose how frames of one size are split into tiles.
 
     Args:
-        height: of a frame, upright, in px.
-        width: of a frame, upright, in px.
-        runner: knows what fits the device, for `tile="auto"`.
-        options: the tile and the overlap asked for.
-        max_tile_px: no tile is to be larger, whatever the options say; None: no such limit.
+        height: height of an upright frame in px.
+        width: width of an upright frame in px.
+        runner: chooses what fits the device, for `tile="auto"`.
+        options: tile and overlap.
+        max_tile_px: limit on the tile size that overrides the options; None: no limit.
+
+    Returns:
+        The grid; of a single tile where frames are not split.
 
     Raises:
         OptionError: the tiles would be too small for their overlap.
@@ -97,7 +101,7 @@ def choose_grid(
     if max_tile_px is not None:
         tile_px = min(tile_px or max_tile_px, max_tile_px)
     if tile_px is None:
-        return Grid.whole(height, width)
+        return Grid.single_tile(height, width)
     try:
         return Grid(height, width, tile_px=tile_px, overlap_px=options.overlap_px)
     except ValueError as error:
@@ -105,14 +109,14 @@ def choose_grid(
 
 
 class _FrameInFlight:
-    """A frame on the device: its planes, its tiles, and the residuals that have come so far."""
+    """A frame on the device: its planes, its tiles, and the residuals so far."""
 
     def __init__(
         self, frame: Frame, converter: PlaneConverter, planes: tuple[Tensor, ...], grid: Grid
     ) -> None:
         self.frame = frame
         self.restored: tuple[Tensor, ...] | None = None
-        """The restored planes on the device, once all tiles are there."""
+        """The restored planes on the device; None until all tiles are done."""
         self._converter = converter
         self._planes = planes
         self._grid = grid
@@ -120,19 +124,19 @@ class _FrameInFlight:
         self._residuals: dict[int, Tensor] = {}
         self._outstanding = list(range(len(grid)))
 
-    def split(self) -> None:
-        """Make all tiles now, in this thread."""
+    def make_tiles(self) -> None:
+        """Make all tiles now, in the caller's thread."""
         self._tiles = self._grid.split(self._converter.to_rgb(self._planes))
 
-    def tile(self, number: int) -> Tensor:
+    def get_tile(self, number: int) -> Tensor:
         """Return a tile, upright RGB `[1, 3, H, W]`; the whole frame if it is not split."""
         return self._tiles[number] if self._tiles else self._converter.to_rgb(self._planes)
 
-    def add_residual(self, number: int, residual: Tensor) -> None:
+    def store_residual(self, number: int, residual: Tensor) -> None:
         """Keep a tile's residual; with the last one, merge them and restore the planes."""
         self._residuals[number] = residual
-        # Lanes bring tiles in any order and at the same time. Popping is atomic, so exactly one of
-        # them gets the 0, and by then each has stored its residual: no lock is needed.
+        # Lanes finish tiles in any order and concurrently. `pop` is atomic, so exactly one of them
+        # gets the 0, and by then each has stored its residual: no lock is needed.
         if self._outstanding.pop() == 0:
             residuals = [self._residuals[each] for each in range(len(self._grid))]
             merged = self._grid.merge(residuals)
@@ -157,19 +161,19 @@ class _TileBatch:
     width: int
 
     def make_batch(self) -> Tensor:
-        tiles = [tile.frame.tile(tile.number) for tile in self.tiles]
+        tiles = [tile.frame.get_tile(tile.number) for tile in self.tiles]
         return tiles[0] if len(tiles) == 1 else torch.cat(tiles)
 
     def consume(self, residual: Tensor, /) -> None:
         for row, tile in enumerate(self.tiles):
-            tile.frame.add_residual(tile.number, residual[row : row + 1])
+            tile.frame.store_residual(tile.number, residual[row : row + 1])
 
 
 class _Scheduler:
-    """Three queues: tiles that wait for a full batch, batches in flight, downloads in flight.
+    """Three queues: tiles waiting for a full batch, batches in flight, downloads in flight.
 
     All are first in, first out, and a frame's tiles stay together, so frames leave in order. Until
-    its download begins, a frame is also kept as it was decoded, for the memory fallback.
+    its download starts, a frame is also kept as decoded, for the memory fallback.
     """
 
     def __init__(
@@ -185,20 +189,20 @@ class _Scheduler:
         self._unfinished: deque[Frame] = deque()
         self._frames: deque[_FrameInFlight] = deque()
         self._tiles: deque[_Tile] = deque()
-        self._batches: deque[Pending[None]] = deque()
-        self._downloads: deque[tuple[Frame, Pending[tuple[Plane, ...]]]] = deque()
+        self._batches: deque[Future[None]] = deque()
+        self._downloads: deque[tuple[Frame, Future[tuple[Plane, ...]]]] = deque()
 
-    def add(self, frame: Frame) -> None:
-        """Upload a frame, and submit the batches that are full with it."""
+    def submit_frame(self, frame: Frame) -> None:
+        """Upload a frame and submit the batches that it fills."""
         self._unfinished.append(frame)
         self._with_memory_fallback(lambda: self._upload(frame))
 
     def flush(self) -> None:
-        """Submit the tiles that still wait, as a smaller batch."""
+        """Submit the waiting tiles as a smaller batch."""
         self._with_memory_fallback(self._submit_waiting)
 
-    def finished_frames(self, max_batches: int, max_downloads: int) -> Iterator[Frame]:
-        """Yield restored frames until so many batches and downloads are left in flight."""
+    def pop_finished(self, max_batches: int, max_downloads: int) -> Iterator[Frame]:
+        """Yield restored frames until at most these numbers of each are left in flight."""
         self._with_memory_fallback(lambda: self._finish_batches(max_batches))
         while len(self._downloads) > max_downloads:
             frame, planes = self._downloads.popleft()
@@ -207,21 +211,21 @@ class _Scheduler:
     def _upload(self, frame: Frame) -> None:
         converter = self._converter if frame.info is None else PlaneConverter(frame.info)
         planes = self._runner.upload(_without_alpha(frame))
-        grid = self._grid_for(*converter.upright_size(planes))
+        grid = self._choose_grid(*converter.upright_size(planes))
         in_flight = _FrameInFlight(frame, converter, planes, grid)
         self._frames.append(in_flight)
         if len(grid) > 1:
             with self._runner.compute_context():
-                in_flight.split()
+                in_flight.make_tiles()
         self._tiles.extend(_Tile(in_flight, number) for number in range(len(grid)))
         while len(self._tiles) >= self._batch_size:
             self._submit(self._batch_size)
 
-    def _grid_for(self, height: int, width: int) -> Grid:
+    def _choose_grid(self, height: int, width: int) -> Grid:
         """Return the grid for frames of this size, and choose the batch with a new one."""
         grid = self._grid
         if grid is None or (grid.height, grid.width) != (height, width):
-            self._submit_waiting()  # a batch has tiles of one size
+            self._submit_waiting()  # all tiles of a batch have one size
             self._grid = grid = choose_grid(
                 height, width, self._runner, self._options, max_tile_px=self._max_tile_px
             )
@@ -263,20 +267,21 @@ class _Scheduler:
             self._unfinished.popleft()
 
     def _with_memory_fallback(self, work: Callable[[], None]) -> None:
-        """Do the work; while memory does not suffice, reduce something and restore again."""
+        """Run `work`; while memory does not suffice, reduce something and restore again."""
         shortage = _run_and_catch_shortage(work)
         while shortage is not None:
-            # Dropping these frees what they hold on the device. Downloads are left: they are done.
+            # Frees what they hold on the device. Downloads stay: their frames are restored.
             self._frames.clear()
             self._tiles.clear()
             self._batches.clear()
             how = self._reduce_memory(shortage)
-            logger.warning("%s; going on %s", shortage, how)
+            logger.warning("%s; continuing %s", shortage, how)
             shortage = _run_and_catch_shortage(self._restore_unfinished)
 
     def _restore_unfinished(self) -> None:
         """Restore one frame at a time; those that are finished leave `_unfinished`."""
         for frame in tuple(self._unfinished):
+            # One at a time: the frames that were in flight together did not fit.
             self._upload(frame)
             self._finish_batches(0)
         self._submit_waiting()
@@ -286,7 +291,7 @@ class _Scheduler:
         """Reduce the batch, the tiles, or what the runner uses.
 
         Returns:
-            How, to be read after "going on".
+            How, in words that follow "continuing".
 
         Raises:
             DeviceMemoryError: nothing is left to reduce.
@@ -299,11 +304,11 @@ class _Scheduler:
         if grid is not None:
             half_px = max(grid.tile_height, grid.tile_width) // 2
             half_px -= half_px % -ALIGNMENT_PX  # up to the next multiple
-            least_px = smallest_tile_px(self._options.overlap_px)
-            if half_px >= max(SMALLEST_FALLBACK_TILE_PX, least_px):
+            least_px = min_tile_px(self._options.overlap_px)
+            if half_px >= max(MIN_FALLBACK_TILE_PX, least_px):
                 self._max_tile_px = half_px
                 return f"in tiles of at most {half_px} px"
-        # The runner's step makes room, so batches and tiles begin again at what suits it.
+        # The runner's step frees memory, so batch and tiles are chosen anew.
         self._max_tile_px = None
         self._max_batch_size = None
         if (how := self._runner.step_down()) is None:
@@ -312,11 +317,11 @@ class _Scheduler:
 
 
 def _run_and_catch_shortage(work: Callable[[], None]) -> str | None:
-    """Do the work; return what there was too little memory for, or None."""
+    """Run `work`; return the message of an out-of-memory error, or None."""
     try:
         work()
     except DeviceMemoryError as error:
-        return error.what  # the error's traceback would keep all that was on the device
+        return error.what  # not the error: its traceback would keep everything on the device alive
     return None
 
 

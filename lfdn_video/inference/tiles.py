@@ -1,6 +1,6 @@
 """Tiles of a frame, and the frame merged from them: geometry and blending, on any device.
 
-Knows nothing of video, of the network, or of how large a tile may be; the runner says that.
+Knows nothing of video or networks; the runner decides how large a tile may be.
 
     |----------------- frame -----------------|    All tiles are equal, and neighbours overlap by
     [----- tile 0 ----]                            at least `overlap_px`. They are spread evenly,
@@ -11,9 +11,9 @@ Knows nothing of video, of the network, or of how large a tile may be; the runne
                             0013579############    frame's own edge. Everywhere they sum to 1.
 
 Columns are treated like rows, and a tile's weights are the product of the two. Tiles begin at
-multiples of 16, but for the last, so that the network's strides fall where they fall in the whole
-frame. Merge residuals rather than restored tiles: then a tile adds nothing where the network
-changes nothing.
+multiples of 16, except for the last, so that the network's strides are placed as in a whole frame.
+Merge residuals rather than restored tiles: then a tile adds nothing where the network changes
+nothing.
 """
 
 import math
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lfdn_video.options import smallest_tile_px
+from lfdn_video.options import min_tile_px
 
 ALIGNMENT_PX = 16  # the network halves its input four times
 
@@ -45,20 +45,20 @@ class Grid:
     not larger.
 
     Args:
-        height: of the frame, in px.
-        width: of the frame, in px.
-        tile_px: the largest side of a tile, at least `smallest_tile_px(overlap_px)`.
-        overlap_px: how far neighbouring tiles overlap at least, 0 or more.
+        height: height of the frame in px.
+        width: width of the frame in px.
+        tile_px: the largest side of a tile, at least `min_tile_px(overlap_px)`.
+        overlap_px: least overlap of neighbouring tiles in px, 0 or more.
 
     Raises:
         ValueError: the tile is too small for the overlap, or the overlap is negative.
     """
 
     def __init__(self, height: int, width: int, *, tile_px: int, overlap_px: int) -> None:
-        if overlap_px < 0 or tile_px < smallest_tile_px(overlap_px):
+        if overlap_px < 0 or tile_px < min_tile_px(overlap_px):
             raise ValueError(
                 f"tile_px: {tile_px} px is too small for an overlap of {overlap_px} px; "
-                f"at least {smallest_tile_px(overlap_px)} px are needed"
+                f"at least {min_tile_px(overlap_px)} px are needed"
             )
         self.height = height
         self.width = width
@@ -71,9 +71,9 @@ class Grid:
         )
 
     @classmethod
-    def whole(cls, height: int, width: int) -> "Grid":
-        """Return the grid whose one tile is the frame itself, whatever its size in px."""
-        side_px = max(height, width, smallest_tile_px(0))
+    def single_tile(cls, height: int, width: int) -> "Grid":
+        """Return the grid whose only tile is the frame itself, whatever its size in px."""
+        side_px = max(height, width, min_tile_px(0))
         return cls(height, width, tile_px=side_px, overlap_px=0)
 
     def __len__(self) -> int:
@@ -143,6 +143,7 @@ def _round_up(length: int) -> int:
 def _blend_weights(positions: tuple[int, ...], size: int) -> tuple[Tensor, ...]:
     """Return weights along one axis, `[size]` for each tile, float64."""
     ramps = [torch.ones(size, dtype=torch.float64) for _ in positions]
+    # Squared sine and cosine: smooth at both ends, and they sum to 1 across an overlap.
     for index in range(len(positions) - 1):
         shared = positions[index] + size - positions[index + 1]
         if shared > 0:

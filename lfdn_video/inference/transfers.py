@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lfdn_video.inference.runner import Completed, Deferred, Pending
+from lfdn_video.inference.runner import CompletedFuture, DeferredFuture, Future
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,10 +36,10 @@ _PLANE_TYPES = {"uint8": torch.uint8, "uint16": torch.uint16}
 
 
 class Transfers(Protocol):
-    """A way for planes to a device and back. See `runner.Runner` for the methods."""
+    """Copies planes to a device and back. See `runner.Runner` for the methods."""
 
     def upload(self, planes: Sequence[Array]) -> tuple[Tensor, ...]: ...
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]: ...
+    def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Array, ...]]: ...
     def compute_context(self) -> AbstractContextManager[None]: ...
     def close(self) -> None: ...
 
@@ -50,8 +50,8 @@ class SharedMemory:
     def upload(self, planes: Sequence[Array]) -> tuple[Tensor, ...]:
         return _as_tensors(planes)
 
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]:
-        return Completed(tuple(plane.numpy() for plane in planes))
+    def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Array, ...]]:
+        return CompletedFuture(tuple(plane.numpy() for plane in planes))
 
     def compute_context(self) -> AbstractContextManager[None]:
         return torch.inference_mode()
@@ -72,9 +72,11 @@ class PlainCopies:
             for plane in _as_tensors(planes)
         )
 
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]:
+    def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Array, ...]]:
         arrays = [plane.cpu().numpy() for plane in planes]
-        return Completed(tuple(a.astype(np.uint16) if a.dtype == np.int32 else a for a in arrays))
+        return CompletedFuture(
+            tuple(a.astype(np.uint16) if a.dtype == np.int32 else a for a in arrays)
+        )
 
     def compute_context(self) -> AbstractContextManager[None]:
         return torch.inference_mode()
@@ -86,9 +88,9 @@ class PlainCopies:
 class PinnedCopies:
     """Transfers for CUDA: three streams and two rings of pinned slots, owned until `close`.
 
-    Nothing here blocks the CPU but filling a slot that a copy still reads, and `result()` of a
-    download. Both wait for the event of that one copy: `torch.cuda.synchronize`, or waiting for
-    a whole stream, would also wait for the batches submitted meanwhile, and the GPU would run dry.
+    Only two things block the CPU: filling a slot that a copy still reads, and `result()` of a
+    download. Both wait for the event of that one copy. `torch.cuda.synchronize`, or waiting for a
+    whole stream, would also wait for batches submitted meanwhile and leave the GPU without work.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -99,29 +101,33 @@ class PinnedCopies:
         self._compute_stream = _new_stream(device)
         self._download_stream = _new_stream(device)
         self._upload_slots = SlotRing(UPLOAD_SLOTS, allocate=_allocate_pinned, new_event=_new_event)
-        # One to begin with: a slot is in use until its result is asked for, so the ring grows to
-        # as many as are in flight at once.
+        # One to start with: a slot is in use until its result is fetched, so the ring grows to the
+        # number of downloads in flight.
         self._download_slots = SlotRing(1, allocate=_allocate_pinned, new_event=_new_event)
 
     def upload(self, planes: Sequence[Array]) -> tuple[Tensor, ...]:
-        layout = PackedLayout.of([_PLANE_TYPES[plane.dtype.name] for plane in planes], planes)
+        layout = PackedLayout.for_planes(
+            [_PLANE_TYPES[plane.dtype.name] for plane in planes], planes
+        )
         slot = self._upload_slots.acquire(layout.size_bytes)
         for view, plane in zip(layout.views(slot.buffer), planes, strict=True):
             np.copyto(view.numpy(), plane)
         with torch.cuda.stream(self._upload_stream):
+            # All planes in one copy: each copy costs a launch, and small ones waste bandwidth.
             filled = slot.buffer[: layout.size_bytes]
             packed = filled.to(self._device, non_blocking=True, copy=True)
             slot.event.record(self._upload_stream)
         self._upload_slots.release(slot)
-        slot.event.wait(self._compute_stream)  # the stream waits, not this thread
+        slot.event.wait(self._compute_stream)  # the GPU's stream waits, not this thread
         # PyTorch's allocator knows `packed` on the upload stream only. Without this it would hand
         # the memory to the next upload once the tensor is dropped, while the network still reads.
         packed.record_stream(self._compute_stream)
         return layout.views(packed)
 
-    def download(self, planes: tuple[Tensor, ...]) -> Pending[tuple[Array, ...]]:
-        layout = PackedLayout.of([plane.dtype for plane in planes], planes)
+    def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Array, ...]]:
+        layout = PackedLayout.for_planes([plane.dtype for plane in planes], planes)
         slot = self._download_slots.acquire(layout.size_bytes)
+        # On the GPU, and only for the work submitted so far, not for later batches.
         self._download_stream.wait_stream(self._compute_stream)
         with torch.cuda.stream(self._download_stream), torch.inference_mode():
             for view, plane in zip(layout.views(slot.buffer), planes, strict=True):
@@ -129,7 +135,7 @@ class PinnedCopies:
                 # As above, the other way round: these belong to the compute stream.
                 plane.record_stream(self._download_stream)
             slot.event.record(self._download_stream)
-        return Deferred(lambda: self._copy_out(slot, layout))
+        return DeferredFuture(lambda: self._copy_out(slot, layout))
 
     @contextmanager
     def compute_context(self) -> Generator[None]:
@@ -144,15 +150,15 @@ class PinnedCopies:
         self._download_slots.clear()
 
     def _copy_out(self, slot: "Slot", layout: "PackedLayout") -> tuple[Array, ...]:
-        """Return arrays of the caller's own, since the slot is used again."""
-        slot.event.synchronize()  # or the CPU would read what the copy has not written yet
+        """Return copies that the caller owns, since the slot is reused."""
+        slot.event.synchronize()  # else the CPU would read before the copy has written
         arrays = tuple(view.numpy().copy() for view in layout.views(slot.buffer))
         self._download_slots.release(slot)
         return arrays
 
 
 class Event(Protocol):
-    """What is used of `torch.cuda.Event`. Waiting for one never recorded returns at once."""
+    """The part of `torch.cuda.Event` used here. Waiting for a new event returns at once."""
 
     def record(self, stream: Any, /) -> None: ...
     def wait(self, stream: Any, /) -> None: ...
@@ -161,14 +167,16 @@ class Event(Protocol):
 
 @dataclass(slots=True)
 class Slot:
-    """Host memory for one copy, uint8 `[n]`, and the event that is recorded after the copy."""
+    """Host memory for one copy."""
 
     buffer: Tensor
+    """uint8 `[n]`."""
     event: Event
+    """Recorded after the copy."""
 
 
 class SlotRing:
-    """Slots that are used in turn, so that one is filled while the copies of others still run.
+    """Slots used in rotation, so that one is filled while copies from others still run.
 
     Pinning memory is slow and may stop the device meanwhile, so slots are allocated once and kept.
     A released slot may still be read or written by its copy: it goes to the end of the queue, and
@@ -176,8 +184,8 @@ class SlotRing:
     slots, so no slot is touched before its copy is done.
 
     Args:
-        count: slots to allocate before one is used again. With a single one, every upload would
-            wait for the copy just submitted; with `count`, only for the one `count` uploads ago.
+        count: slots to allocate before one is reused. With a single slot, every upload would wait
+            for the previous copy; with `count`, only for the one `count` uploads ago.
         allocate: returns a uint8 tensor `[n]` for n bytes.
         new_event: returns an event for a new slot.
     """
@@ -197,8 +205,8 @@ class SlotRing:
     def acquire(self, size_bytes: int) -> Slot:
         """Return a slot of at least `size_bytes` that no copy uses. `release` it.
 
-        If all are in use the ring grows. It cannot wait instead: the thread that would release
-        one is the one that asks.
+        If all are in use, the ring grows. Waiting instead would deadlock: the thread that would
+        release a slot is the one that calls this.
         """
         if not self._released or len(self._owned) < self._count:
             slot = Slot(self._allocate(size_bytes), self._new_event())
@@ -211,7 +219,7 @@ class SlotRing:
         return slot
 
     def release(self, slot: Slot) -> None:
-        """Take a slot back; the copy recorded in its event may still be running."""
+        """Return a slot to the ring; the copy recorded in its event may still be running."""
         self._released.append(slot)
 
     def clear(self) -> None:
@@ -230,12 +238,18 @@ class PackedLayout:
     """Offsets of several planes in one buffer, aligned, so that one copy moves them all."""
 
     dtypes: tuple[torch.dtype, ...]
+    """Type of each plane's samples."""
     shapes: tuple[tuple[int, ...], ...]
+    """`(h, w)` of each plane, in px."""
     offsets_bytes: tuple[int, ...]
+    """Start of each plane in the buffer."""
     size_bytes: int
+    """Size of the buffer."""
 
     @classmethod
-    def of(cls, dtypes: Sequence[torch.dtype], planes: Sequence[_HasShape]) -> "PackedLayout":
+    def for_planes(
+        cls, dtypes: Sequence[torch.dtype], planes: Sequence[_HasShape]
+    ) -> "PackedLayout":
         """Lay out planes of these types and these planes' shapes, in order."""
         shapes = tuple(tuple(plane.shape) for plane in planes)
         offsets = []
@@ -257,7 +271,8 @@ class PackedLayout:
 
 
 def _as_tensors(planes: Sequence[Array]) -> tuple[Tensor, ...]:
-    # A tensor can always be written to, so PyTorch makes none of a read-only array; copy that one.
+    # PyTorch makes no tensor of a read-only array, as tensors are always writable; `require`
+    # copies.
     arrays = [np.require(plane, requirements=["C", "W"]) for plane in planes]
     return tuple(torch.from_numpy(array) for array in arrays)
 
@@ -267,7 +282,7 @@ def _allocate_pinned(size_bytes: int) -> Tensor:
 
 
 def _new_event() -> Event:
-    # Blocking: a thread that waits sleeps, and leaves its core to the decoder and the encoder.
+    # Blocking: a waiting thread sleeps instead of spinning, which leaves its core to the codecs.
     return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch.cuda has none
 
 

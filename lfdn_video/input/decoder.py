@@ -1,4 +1,4 @@
-"""FFmpeg's decoder of one video stream, with an account of the packets it cannot decode."""
+"""FFmpeg's decoder of one video stream, which keeps track of the packets it cannot decode."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from av.video.stream import VideoStream
 from lfdn_video.timestamps import DiscontinuityCounter
 
 Position: TypeAlias = tuple[int, int]
-"""Discontinuities before a frame, and its pts: sorts frames by presentation, even where recordings
-were joined and the same pts comes again."""
+"""Number of discontinuities before a frame, and its pts. Sorts frames by presentation even where
+recordings were joined and pts repeat."""
 
 
 class CorruptionError(Exception):
@@ -27,26 +27,27 @@ class Decoder:
 
     Args:
         stream: the stream to decode; its container stays the caller's.
-        careful: count packets that cannot be decoded, instead of raising CorruptionError. The
-            account is exact only if the stream does not decode several frames at once.
-        least_jump: ticks by which timestamps jump back at a discontinuity, at least.
+        careful: count packets that cannot be decoded instead of raising CorruptionError. The counts
+            are exact only if the stream does not decode several frames at once.
+        min_jump: smallest jump back of timestamps, in ticks, that is a discontinuity.
     """
 
-    def __init__(self, stream: VideoStream, *, careful: bool, least_jump: int) -> None:
+    def __init__(self, stream: VideoStream, *, careful: bool, min_jump: int) -> None:
         self._stream = stream
         self._careful = careful
         self._lost: list[Position] = []
-        self._sent = DiscontinuityCounter(least_jump)
-        self._shown = DiscontinuityCounter(least_jump)
+        # Counted on both sides of the decoder, since frames leave it some packets later.
+        self._sent = DiscontinuityCounter(min_jump)
+        self._shown = DiscontinuityCounter(min_jump)
         self._newest_sent: Position | None = None
         self._newest_shown: Position | None = None
         self.corrupt_packets = 0
         self.corrupt_without_pts = 0
-        """The corrupt packets without a pts: no frame can be repeated in their place."""
+        """Corrupt packets without a pts; no frame can be repeated in their place."""
 
     @property
     def met_discontinuity(self) -> bool:
-        """The packets sent so far contain a discontinuity."""
+        """True if the packets sent so far contain a discontinuity."""
         return self._sent.count > 0
 
     def decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
@@ -58,10 +59,12 @@ class Decoder:
         Raises:
             CorruptionError: the packet cannot be decoded, and the decoder is not careful.
         """
-        position = self._note_sent(packet) if packet is not None else None
+        position = self._record_sent(packet) if packet is not None else None
         try:
             return self._stream.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
+            # With frames in flight, the error may be about any of them: only the careful pass can
+            # tell which packet is corrupt.
             if not self._careful:
                 raise CorruptionError from error
         self.corrupt_packets += 1
@@ -104,11 +107,11 @@ class Decoder:
         with suppress(FFmpegError):
             self._stream.decode(None)
 
-    def _note_sent(self, packet: Packet[Stream]) -> Position | None:
+    def _record_sent(self, packet: Packet[Stream]) -> Position | None:
         """Return the position of the packet's frame; None if it has no pts or is not shown."""
         ticks = packet.dts if packet.dts is not None else packet.pts
         if ticks is not None:
-            self._sent.observe(ticks)  # dts: they increase in the order in which packets come
+            self._sent.observe(ticks)  # dts, since pts are out of order between B-frames
         if packet.pts is None or packet.is_discard:
             return None
         position = (self._sent.count, packet.pts)

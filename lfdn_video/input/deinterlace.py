@@ -18,9 +18,9 @@ class Deinterlacer(Generic[T]):
     Each frame travels with a value of the caller's, such as its timestamps.
 
     Args:
-        time_base: any, in seconds; the filter asks for one and does not use it.
-        only_marked: leave frames alone that are not marked as interlaced. Without it all frames
-            are deinterlaced, for sources that lack the marks.
+        time_base: any, in seconds; the filter requires one but does not use it.
+        only_marked: deinterlace only frames that are marked as interlaced; otherwise all, for
+            sources without the marks.
     """
 
     def __init__(self, time_base: Fraction, *, only_marked: bool) -> None:
@@ -30,21 +30,25 @@ class Deinterlacer(Generic[T]):
         self._pending: deque[T] = deque()
 
     def push(self, frame: VideoFrame, value: T) -> list[tuple[VideoFrame, T]]:
-        """Take in the next frame; all have one size and pixel format.
+        """Push the next frame; all must have the same size and pixel format.
+
+        Args:
+            frame: a decoded frame; its pts and time base are overwritten.
+            value: returned together with the frame.
 
         Returns:
             The frames that are ready, each with its value.
         """
         if self._graph is None:
             self._graph = self._build_graph(frame)
-        frame.pts = len(self._pending)  # the filter needs a pts, any will do
+        frame.pts = len(self._pending)  # any will do: the value carries the real timestamps
         frame.time_base = self._time_base
         self._pending.append(value)
         self._graph.push(frame)
         return self._pull_ready(self._graph)
 
     def flush(self) -> list[tuple[VideoFrame, T]]:
-        """Return the frames still held; frames pushed later start afresh."""
+        """Return the frames still held; the next push starts a new filter."""
         if self._graph is None:
             return []
         graph = self._graph

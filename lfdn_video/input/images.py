@@ -1,7 +1,7 @@
 """Reads images: one file, a folder, or a pattern like `frame_%05d.png` or `*.jpg`.
 
-Samples stay in the file's own pixel format. Each image may have a size, format and orientation of
-its own; `Frame.info` describes it. `output/images.py` writes images.
+Samples stay in the file's own pixel format. Size, format and orientation may differ from image
+to image; `Frame.info` states them. `output/images.py` writes images.
 """
 
 import re
@@ -35,7 +35,7 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 def is_image_source(source: str | Path) -> bool:
-    """Tell whether `source` is for `ImageReader`: a folder, or a name with an image's suffix."""
+    """Tell whether `ImageReader` reads `source`: a folder, or a name with an image's suffix."""
     path = Path(source)
     return path.is_dir() or path.suffix.lower() in ENCODERS
 
@@ -67,13 +67,14 @@ class ImageReader(FrameReader):
         )
 
     def frames(self) -> Generator[Frame]:
-        """Yield the images in the order of their numbers; pts count the files from 0."""
+        """Yield the images in natural order; the pts is the file's index, from 0."""
         for pts, file in enumerate(self._files):
             try:
                 info, planes = _read_image(file)
             except InputError as error:
                 if len(self._files) == 1:
                     raise
+                # Its pts is left out too, so that numbered targets keep the source's numbers.
                 self.corrupt_packets += 1
                 self.dropped_frames["cannot be decoded"] += 1
                 problem = str(error).removeprefix(f"{file}: ")
@@ -82,7 +83,7 @@ class ImageReader(FrameReader):
             yield Frame(planes, info.format, pts, 1, file.name, info)
 
     def close(self) -> None:
-        """Nothing is open between two images."""
+        """Do nothing: no file is open between two images."""
 
 
 def _find_images(source: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""`open_reader`: the choice between a reader of videos and one of images."""
+"""`open_reader`: chooses between the reader of videos and the one of images."""
 
 from pathlib import Path
 

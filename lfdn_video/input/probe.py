@@ -46,7 +46,7 @@ from lfdn_video.media import (
 from lfdn_video.planes import read_colour, working_format
 
 MAX_PROBE_ERRORS = 100
-"""Packets that may fail to decode before the search for a first frame ends."""
+"""Packets that may fail to decode before the search for the first frame is given up."""
 
 # Side data that frames may carry and that PyAV cannot pass to an encoder, by FFmpeg's names.
 HDR_METADATA = {
@@ -61,8 +61,6 @@ SIDE_DATA = {
     "STEREO3D": "3D arrangement",
 }
 
-QUARTER_TURN_DEG = 90
-
 
 def find_main_stream(container: InputContainer, path: Path) -> VideoStream:
     """Choose the video stream to restore: FFmpeg's best one, cover images aside.
@@ -70,6 +68,9 @@ def find_main_stream(container: InputContainer, path: Path) -> VideoStream:
     Args:
         container: an open file.
         path: its name, for messages.
+
+    Returns:
+        A stream of `container` with a decoder.
 
     Raises:
         InputError: there is no video stream, or no decoder for it.
@@ -93,7 +94,7 @@ def probe_video(path: Path) -> VideoInfo:
         path: a local file.
 
     Returns:
-        The description; `frame_count` and `duration_s` are the file's own claims.
+        The description; `frame_count` and `duration_s` are as the file states them.
 
     Raises:
         InputError: the file cannot be read, holds no video, or its first frame cannot be decoded.
@@ -123,8 +124,8 @@ def probe_video(path: Path) -> VideoInfo:
             video_index=stream.index,
             chapters=chapters,
             metadata=dict(container.metadata),
-            hdr_metadata=_named_side_data(first, HDR_METADATA),
-            side_data=(*_named_side_data(first, SIDE_DATA), *_hidden_transparency(stream, first)),
+            hdr_metadata=_name_side_data(first, HDR_METADATA),
+            side_data=(*_name_side_data(first, SIDE_DATA), *_find_ignored_alpha(stream, first)),
         )
 
 
@@ -144,7 +145,7 @@ def probe_frame(frame: VideoFrame, stream: VideoStream | None, path: Path) -> Fr
         InputError: the frame's colour matrix is not supported.
     """
     rotation, flip, matrix = _orientation(frame)
-    colour = _colour(frame, stream)
+    colour = _merge_colour_tags(frame, stream)
     _check_colour(colour, frame, path)
     rate = stream.average_rate or stream.guessed_rate if stream is not None else None
     return FrameFormat(
@@ -186,7 +187,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
         if frames:
             return frames[0]
     raise InputError(
-        f"{path}: no frame can be decoded: {message}; it may be corrupt, cut short, or of more "
+        f"{path}: no frame can be decoded: {message}; it may be corrupt, truncated, or of more "
         f"than {MAX_PIXELS / 1e6:g} million pixels"
     )
 
@@ -198,13 +199,16 @@ def _first_not_none(*values: int | None) -> int:
 def _duration_s(
     container: InputContainer, stream: VideoStream, time_base: Fraction
 ) -> float | None:
+    # The stream's own length comes first: the container's includes longer audio.
     if stream.duration:
         return float(stream.duration * time_base)
     length_s = _parse_duration_s(stream.metadata.get("DURATION", ""))
     if length_s is None and container.duration:
         length_s = container.duration / MICROSECONDS
     if length_s is not None and "matroska" in container.format.name:
-        length_s -= float((stream.start_time or 0) * time_base)  # counted from zero there
+        length_s -= float(
+            (stream.start_time or 0) * time_base
+        )  # Matroska counts it from 0, not from the start
     return length_s
 
 
@@ -217,13 +221,13 @@ def _parse_duration_s(text: str) -> float | None:
         return None
 
 
-def _colour(frame: VideoFrame, stream: VideoStream | None) -> Colour:
+def _merge_colour_tags(frame: VideoFrame, stream: VideoStream | None) -> Colour:
     """Return the frame's tags; the stream's where the decoder left one untagged."""
     colour = read_colour(frame)
     if stream is None:
         return colour
     untagged = Colour()
-    context = stream.codec_context
+    context = stream.codec_context  # FFmpeg puts the container's tags there
     return Colour(
         colour.matrix if colour.matrix != untagged.matrix else context.colorspace,
         colour.range or context.color_range,
@@ -246,12 +250,12 @@ def _side_data(frame: VideoFrame) -> dict[str, bytes]:
         return {}  # PyAV refuses all of it if one kind is newer than it knows
 
 
-def _named_side_data(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
+def _name_side_data(frame: VideoFrame, kinds: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(kinds[kind] for kind in _side_data(frame) if kind in kinds)
 
 
-def _hidden_transparency(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
-    """VP8 and VP9 store alpha beside the frames, where FFmpeg's own decoders ignore it."""
+def _find_ignored_alpha(stream: VideoStream, first: VideoFrame) -> tuple[str, ...]:
+    """Name the alpha that VP8 and VP9 store beside the frames: FFmpeg's decoders ignore it."""
     marked = stream.metadata.get("alpha_mode") == "1"
     return ("transparency",) if marked and not working_format(first.format.name).alpha else ()
 
@@ -265,15 +269,15 @@ def _orientation(
         return _nearest_quarter(-frame.rotation), False, None  # PyAV counts counter-clockwise
     matrix = tuple(int(value) for value in np.frombuffer(raw, "<i4"))
     # The stored frame's step to the right maps to (across, down). A negative determinant mirrors.
-    across, down = matrix[0], matrix[1]
+    across, down = matrix[:2]
     flip = across * matrix[4] - down * matrix[3] < 0
-    turn = math.degrees(math.atan2(down, -across if flip else across))
-    return _nearest_quarter(turn), flip, matrix
+    degrees = math.degrees(math.atan2(down, -across if flip else across))
+    return _nearest_quarter(degrees), flip, matrix
 
 
 def _nearest_quarter(degrees: float) -> Literal[0, 90, 180, 270]:
-    turns: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
-    return turns[round(degrees / QUARTER_TURN_DEG) % len(turns)]
+    quarters: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
+    return quarters[round(degrees / 90) % len(quarters)]
 
 
 def _chapters(container: InputContainer) -> list[Chapter]:

@@ -2,8 +2,8 @@
 
 `Reader` decodes to the last frame whatever happens on the way. It counts corrupt packets and
 repeats the last good frame in their place, so that audio and video stay in sync. `probe.py`
-describes the file, `decoder.py` decodes packets, `timing.py` repairs timestamps, `images.py` reads
-images.
+describes the file, `decoder.py` decodes packets, `lfdn_video/timestamps.py` repairs timestamps,
+`images.py` reads images.
 
 There are two passes. The fast one has several frames in flight in FFmpeg's threads. After a corrupt
 packet it cannot tell which packet was the bad one, and it may lose the frames in flight. So at the
@@ -46,11 +46,12 @@ from lfdn_video.planes import FormatUnifier, extract_planes, is_lossless
 from lfdn_video.timestamps import REORDER_FRAMES, PtsRepairer
 
 MAX_HELD_PACKETS = 1000
-"""Packets held while looking for a keyframe; a stream without keyframes is decoded from there."""
+"""Packets to hold while looking for a keyframe; without one, decoding starts at the first of them.
+"""
 
-SHORT_S = 0.25
-SHORT_SHARE = 0.02
-"""A file whose frames end earlier than its stated length by more than both was cut short."""
+LENGTH_TOLERANCE_S = 0.25
+LENGTH_TOLERANCE_SHARE = 0.02
+"""A file is truncated if its frames end earlier than its stated length by more than both."""
 
 INTERLACED = "is interlaced but restored as if it were progressive; deinterlace it first"
 NONE_BEFORE = "cannot be decoded, and none before it to repeat"
@@ -67,7 +68,7 @@ class Reader(FrameReader):
 
     Raises:
         InputError: the source is not a video that can be decoded.
-        OptionError: the span starts behind the source's end.
+        OptionError: the span starts after the source's end.
     """
 
     def __init__(
@@ -91,11 +92,11 @@ class Reader(FrameReader):
         Raises:
             InputError: no frame of the span can be decoded.
         """
-        with closing(_SpanReader(self).read()) as frames:
+        with closing(_SpanReader(self).read_frames()) as frames:
             yield from frames
 
     def close(self) -> None:
-        """Nothing is open outside `frames`, which closes what it opens."""
+        """Do nothing: `frames` closes the file that it opens."""
 
     def warn(self, note: str) -> None:
         """Add a warning about this file, once."""
@@ -113,7 +114,7 @@ class Reader(FrameReader):
 class _SpanReader:
     """Reads the span once, by the fast pass and, after corruption, by the careful one.
 
-    It holds what the careful pass needs to know of the fast one, to continue without a gap.
+    Its state outlives the fast pass, so that the careful pass continues without a gap or a repeat.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -130,17 +131,19 @@ class _SpanReader:
         self._last: Frame | None = None
         self._last_raw_pts: int | None = None
         self._ambiguous_pts = False
-        """One pts may belong to several frames, as in joined recordings."""
+        """True if one pts may belong to several frames, as in joined recordings."""
         self._in_span = False
         self._frames_done = 0
-        """Decoded frames of the span that were handled."""
+        """Decoded frames of the span that were handled so far."""
         self._frames_to_skip = 0
-        """The first frames of the careful pass, which the fast one handled already."""
+        """Frames of the careful pass that the fast one handled already."""
 
-    def read(self) -> Generator[Frame]:
+    def read_frames(self) -> Generator[Frame]:
         try:
             yield from self._decode_pass(careful=False)
         except CorruptionError:
+            # The deinterlacer is one frame behind. That frame was decoded well, and the careful
+            # pass starts after it, so it has to be yielded now.
             yield from self._flush_deinterlacer()
             self._resume_after_last()
             yield from self._decode_pass(careful=True)
@@ -150,31 +153,35 @@ class _SpanReader:
     def _resume_after_last(self) -> None:
         """Let the careful pass start at the first frame that the fast one did not yield.
 
-        Its pts tells which one that is, and seeking goes to the keyframe before it. Where
-        timestamps start again inside a file, a pts does not tell: there the careful pass starts
-        over and skips as many frames as were done.
+        Its pts identifies it, and seeking goes to the keyframe before it. Where timestamps restart
+        inside a file, a pts is ambiguous: there the careful pass starts over and skips as many
+        frames as were done.
         """
         if self._ambiguous_pts or self._last_raw_pts is None:
             self._frames_to_skip = self._frames_done
         else:
+            # The file's pts, not the repaired one: seeking and decoding know only the file's.
             self._start_pts = self._last_raw_pts + 1
 
     def _decode_pass(self, *, careful: bool) -> Generator[Frame]:
         with closing(open_source(self._info.path)) as container:
-            stream = self._prepare_stream(container, careful=careful)
+            stream = _prepare_stream(container, self._info, careful=careful)
             self._seek(container, stream)
             self._in_span = self._start_pts is None
-            least_jump = REORDER_FRAMES * self._timing.frame_ticks
-            decoder = Decoder(stream, careful=careful, least_jump=least_jump)
+            min_jump = REORDER_FRAMES * self._timing.frame_ticks
+            # A new decoder, since the fast one lost the frames it had in flight when it failed.
+            decoder = Decoder(stream, careful=careful, min_jump=min_jump)
             try:
-                for packet in self._packets(container, stream):
+                for packet in self._demux_packets(container, stream):
                     for video in decoder.decode(packet):
                         yield from self._handle_decoded(video, decoder)
                         if self._is_past_end():
                             return
+                # Errors at the very end raise nothing; only missing frames reveal them.
                 decoder.check_complete()
                 yield from self._repeat_for_lost(decoder.pop_lost(None))
             finally:
+                # Before the careful pass starts, which has to know how to find its first frame.
                 self._ambiguous_pts |= decoder.met_discontinuity
                 # On every way out, also when the caller leaves early: FFmpeg's threads may hang
                 # when the container is closed while they have frames in flight.
@@ -183,31 +190,24 @@ class _SpanReader:
                 if decoder.corrupt_without_pts:
                     self._reader.dropped_frames[NO_PTS] += decoder.corrupt_without_pts
 
-    def _prepare_stream(self, container: InputContainer, *, careful: bool) -> VideoStream:
-        videos = container.streams.video
-        stream = next(each for each in videos if each.index == self._info.video_index)
-        stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
-        stream.codec_context.options = decoding_limits()
-        discard_other_streams(container, stream)
-        return stream
-
     def _seek(self, container: InputContainer, stream: VideoStream) -> None:
         """Go to a keyframe from which the span can be decoded, or stay at the start."""
-        seek_pts = self._seek_pts()
+        seek_pts = self._find_seek_pts()
         if allows_discontinuities(container):
             self._ambiguous_pts = True  # FFmpeg seeks by bisection, as if pts were in order
         elif seek_pts is not None:
-            with suppress(FFmpegError):  # not every format can seek; then all before is decoded
+            with suppress(FFmpegError):  # a format that cannot seek is decoded from its start
                 container.seek(seek_pts, stream=stream)
 
-    def _seek_pts(self) -> int | None:
-        """Return the pts before which decoding must begin, at a keyframe; None: at the start."""
+    def _find_seek_pts(self) -> int | None:
+        """Return a pts behind the keyframe to start decoding at; None: the start of the file."""
         if self._start_pts is None:
             return None
+        # Many demuxers seek by dts, which lag behind the pts by the reordering depth.
         seek_pts = self._start_pts - REORDER_FRAMES * self._timing.frame_ticks
         return seek_pts if seek_pts > self._info.start_pts else None
 
-    def _packets(
+    def _demux_packets(
         self, container: InputContainer, stream: VideoStream
     ) -> Iterator[Packet[Stream] | None]:
         """Yield the packets to decode, then None, which flushes the decoder."""
@@ -216,7 +216,7 @@ class _SpanReader:
             self._reader.warn(f"is corrupt: {message}; it is read as far as possible")
 
         packets = demux_packets(container, [stream], warn_unreadable)
-        seek_pts = self._seek_pts()
+        seek_pts = self._find_seek_pts()
         if seek_pts is not None and allows_discontinuities(container):
             yield from _skip_to_keyframe(packets, seek_pts)
         yield from packets
@@ -229,17 +229,19 @@ class _SpanReader:
         if not self._has_reached_span(raw_pts):
             return
         if self._frames_to_skip:
+            # The fast pass handled this frame, and whatever came before it.
             self._frames_to_skip -= 1
             return
         yield from self._repeat_for_lost(lost)
         self._frames_done += 1
         self._last_raw_pts = raw_pts
+        # Repaired even behind the end: `_is_past_end` asks for the last repaired pts.
         pts = self._timing.repair(raw_pts, video.duration)
         if self._end_pts is None or pts < self._end_pts:
             yield from self._deinterlace(self._unifier.unify(video), pts, video.duration)
 
     def _has_reached_span(self, raw_pts: int | None) -> bool:
-        # Once reached, the span goes on: behind a discontinuity, pts are small again.
+        # Once reached, never left by this test: after a discontinuity, pts are small again.
         if raw_pts is None or self._start_pts is None or raw_pts >= self._start_pts:
             self._in_span = True
         return self._in_span
@@ -267,8 +269,10 @@ class _SpanReader:
     def _repeat_for_lost(self, lost: list[Position]) -> Iterator[Frame]:
         """Yield the last good frame once for each lost one, at its pts."""
         if lost:
+            # The deinterlacer must not take the frames on both sides of a gap for neighbours.
             yield from self._flush_deinterlacer()
         for discontinuities, raw_pts in lost:
+            # After a discontinuity a small pts is not before the span, it is just small again.
             before_span = self._start_pts is not None and raw_pts < self._start_pts
             if before_span and discontinuities == 0:
                 continue
@@ -280,6 +284,7 @@ class _SpanReader:
                 return
             self._reader.warn("has corrupt packets; the last good frame is repeated for each")
             self._reader.repeated_frames += 1
+            # A copy, since the receiver owns a frame's planes and may write to them.
             planes = tuple(plane.copy() for plane in self._last.planes)
             yield Frame(planes, self._info.format, pts, self._last.duration)
 
@@ -296,18 +301,30 @@ class _SpanReader:
             return
         end_pts = last_pts + self._timing.frame_ticks
         found_s = float((end_pts - info.start_pts) * info.time_base)
-        if info.duration_s - found_s > max(SHORT_S, SHORT_SHARE * info.duration_s):
+        if info.duration_s - found_s > max(
+            LENGTH_TOLERANCE_S, LENGTH_TOLERANCE_SHARE * info.duration_s
+        ):
             self._reader.warn(
                 f"its frames end at {found_s:.1f} s, not at {info.duration_s:.1f} s; "
-                "was it cut short?"
+                "is it truncated?"
             )
+
+
+def _prepare_stream(container: InputContainer, info: VideoInfo, *, careful: bool) -> VideoStream:
+    videos = container.streams.video
+    stream = next(each for each in videos if each.index == info.video_index)
+    # Slice threads work on one frame at a time, so an error belongs to the packet just sent.
+    stream.thread_type = ThreadType.SLICE if careful else ThreadType.AUTO
+    stream.codec_context.options = decoding_limits()
+    discard_other_streams(container, stream)
+    return stream
 
 
 def _skip_to_keyframe(packets: Iterator[Packet[Stream]], pts: int) -> list[Packet[Stream]]:
     """Consume packets up to the first of this pts; return those from the last keyframe before it.
 
-    This stands in for seeking where timestamps may start again. Whether a keyframe was the last one
-    is known only when the pts is reached, so the packets since the latest keyframe are held.
+    This replaces seeking where timestamps may restart. Only when the pts is reached is it known
+    which keyframe was the last one, so the packets since the latest keyframe are held.
     """
     held: list[Packet[Stream]] = []
     for packet in packets:
@@ -322,7 +339,7 @@ def _skip_to_keyframe(packets: Iterator[Packet[Stream]], pts: int) -> list[Packe
 
 
 def _span_pts(info: VideoInfo, span: SpanOptions) -> tuple[int | None, int | None]:
-    """Return the first pts of the span and the first pts after it; None where it is open."""
+    """Return the first pts of the span and the first pts after it; None for an open end."""
 
     def to_pts(time_s: Fraction | None) -> int | None:
         return None if time_s is None else info.start_pts + ceil(time_s / info.time_base)

@@ -1,10 +1,10 @@
-"""FFmpeg's video encoders: set up for a run's frames, which they get in a pixel format they take.
+"""FFmpeg's video encoders: set up for a run's frames, which are converted to a format they accept.
 
-Everything that can be wrong with a request is found before the first frame, and reported in
-FFmpeg's words where they are FFmpeg's. A frame keeps its format if the encoder takes it; otherwise
-it is converted to the closest one, with explicit matrix and range, and a warning names the change.
-`encoder_options.py` resolves the options. `writer.py` uses this for videos, `images.py` for images,
-and live streams for what they record and send.
+A request that cannot work is refused before the first frame, in FFmpeg's words if FFmpeg refuses
+it. A frame keeps its format if the encoder takes it; otherwise it is converted to the closest one,
+with explicit matrix and range, and a warning names the change. `encoder_options.py` resolves the
+options. `writer.py` uses this for videos, `images.py` for images, and live streams for what they
+record and send.
 """
 
 from collections.abc import Sequence
@@ -39,10 +39,10 @@ BT601_MATRICES = (5, 6)
 """AVCOL_SPC of BT.601, the only matrix of these codecs: no tag in their files can name another."""
 
 RATE_TOLERANCE = Fraction(999, 1000)
-"""A rate is often measured, and then falls a little short of 30000/1001."""
+"""Rates are often measured, and then fall slightly below the nominal one, such as 30000/1001."""
 
 MPEG4_TICKS = 65_535
-"""Ticks per second that MPEG-4 part 2 can write: 16 bits."""
+"""Largest number of ticks per second in MPEG-4 part 2, which stores it in 16 bits."""
 
 LOSSES = {
     PixFmtLoss.ALPHA: "transparency",
@@ -54,9 +54,9 @@ LOSSES = {
 
 
 class Encoder:
-    """An encoder with its options, and the pixel format in which it gets a run's frames.
+    """An encoder with its options, and the pixel format in which it receives a run's frames.
 
-    `configure` sets up FFmpeg's context, `prepare` brings a frame to what that context takes.
+    `configure` sets up FFmpeg's context, `prepare` converts a frame for that context.
     """
 
     def __init__(
@@ -76,40 +76,40 @@ class Encoder:
             codec: FFmpeg's name of the encoder; None: `options.codec`, or the default.
 
         Raises:
-            OptionError: there is no such encoder, or it does not take an option or pixel format.
+            OptionError: there is no such encoder, or it refuses an option or pixel format.
         """
         self.codec = find_codec(codec or options.codec or DEFAULT_CODEC)
         self.options = resolve_options(self.codec, options)
         self.warnings: list[str] = []
-        """What the encoding cannot keep of the frames."""
+        """Losses of the encoding, as messages without a subject."""
         self.time_base = time_base
-        """Seconds per tick of the pts that the encoder takes; `keep_rate` changes it."""
+        """Seconds per tick of the encoder's pts; `keep_rate` changes it."""
         self._frames = frames
-        self._source = PixelEncoding.of(frames)
-        self._target = self._choose_coding(options.pixel_format)
+        self._source = PixelEncoding.from_format(frames)
+        self._target = self._choose_pixel_encoding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
-        self._colour = self._choose_tags()
+        self._colour = _choose_tags(frames, self._source, self._target)
 
     @property
     def needs_rate(self) -> bool:
-        """True if the encoder cannot express the source's timestamps, only a constant rate."""
+        """True if the encoder supports only a constant rate, not the source's timestamps."""
         too_fine = self.codec.name == "mpeg4" and self.time_base.denominator > MPEG4_TICKS
         return bool(self.codec.frame_rates) or too_fine
 
     def keep_rate(self, rate: Fraction) -> Fraction:
-        """Number the frames at a constant rate instead of timing them.
+        """Switch to a constant rate: one tick of the encoder becomes one frame.
 
         Args:
             rate: frames per second.
 
         Returns:
-            The closest rate that the encoder has; `time_base` is now its inverse.
+            The closest rate that the encoder supports; `time_base` is now its inverse.
         """
         possible = [
             Fraction(known.num, known.den) for known in self.codec.frame_rates or () if known
         ]
-        if possible:  # one that is not too low, unless all are: frames must not queue up
+        if possible:  # not a lower one if avoidable: frames would be moved later and later
             rate = min(
                 possible, key=lambda known: (known < rate * RATE_TOLERANCE, abs(known - rate))
             )
@@ -124,8 +124,8 @@ class Encoder:
         Args:
             context: a new context of `codec`.
             rate: frames per second; a hint to the encoder's rate control.
-            frames_in_flight: another codec has frames in its threads; the error is terse then,
-                for the reason that `ffmpeg_errors` gives.
+            frames_in_flight: another codec has frames in its threads, so FFmpeg's log cannot be
+                captured (see `ffmpeg_errors`), and errors are terse.
 
         Raises:
             OptionError: the encoder does not accept an option.
@@ -142,7 +142,7 @@ class Encoder:
         context.color_primaries = self._colour.primaries
         context.color_trc = self._colour.transfer
         context.flags |= Flags.frame_duration
-        # x264 takes slice threading as an order to cut frames into slices, which costs quality.
+        # With slice threading, x264 splits frames into slices, which costs quality.
         is_x264 = self.codec.name.startswith("libx264")
         context.thread_type = ThreadType.FRAME if is_x264 else ThreadType.AUTO
         context.options = dict(self.options)
@@ -154,15 +154,15 @@ class Encoder:
                 f"{self.codec.name}: cannot be used like this: {ffmpeg_message(error)}; "
                 f"change its options, or the codec"
             ) from error
-        if context.options:  # FFmpeg leaves the options that nobody understood
+        if context.options:  # FFmpeg leaves the options it did not recognize
             raise OptionError(f"{self.codec.name}: no such option: {', '.join(context.options)}")
 
     def prepare(self, frame: Frame) -> VideoFrame:
         """Convert a frame to FFmpeg's type and the encoder's pixel format.
 
         Returns:
-            A frame of its own samples. Its pts and duration are those of `frame`, which are ticks
-            of the source's time base: after `keep_rate` the caller has to convert them.
+            A new frame. Its pts and duration are copied from `frame`, in ticks of the source's time
+            base: after `keep_rate` the caller has to convert them.
         """
         video = build_video_frame(frame)
         if self._converter is not None:
@@ -176,10 +176,10 @@ class Encoder:
         video.color_trc = self._colour.transfer
         return video
 
-    def _choose_coding(self, wanted: str | None) -> PixelEncoding:
+    def _choose_pixel_encoding(self, wanted: str | None) -> PixelEncoding:
         source = self._frames.format
         loss = PixFmtLoss.NONE
-        accepted = self._accepted_formats()
+        accepted = self._list_accepted_formats()
         if wanted is not None:
             _check_format(wanted, accepted, self.codec.name)
             name = wanted
@@ -187,26 +187,28 @@ class Encoder:
             same = _find_same_samples(source, accepted, full_range=self._source.full_range)
             best, loss = find_best_pix_fmt_of_list(accepted, source.name, source.alpha)
             name = same or (best.name if best is not None else accepted[0])
-        coding = self._coding_in(name)
+        coding = self._choose_encoding(name)
         self._warn_of_change(coding, loss)
         return coding
 
-    def _accepted_formats(self) -> list[str]:
-        """List FFmpeg's names of the pixel formats that the encoder may get."""
+    def _list_accepted_formats(self) -> list[str]:
+        """List the pixel formats that the encoder may be given, by FFmpeg's names."""
         names = [known.name for known in self.codec.video_formats or ()]
-        if self.codec.canonical_name == "mjpeg":  # JPEG is full range; the others are a hack
+        if (
+            self.codec.canonical_name == "mjpeg"
+        ):  # JPEG is full range; FFmpeg's other formats are not standard
             names = [name for name in names if name.startswith("yuvj")]
         if self.codec.canonical_name == "tiff":  # few programs read a TIFF of YUV correctly
             names = [name for name in names if not name.startswith("yuv")]
         if self.codec.canonical_name in ("h264", "hevc"):  # they crop by whole chroma samples
-            names = [name for name in names if self._has_whole_chroma_samples(working_format(name))]
+            names = [
+                name
+                for name in names
+                if _has_whole_chroma_samples(self._frames, working_format(name))
+            ]
         return names or [self._frames.format.name]
 
-    def _has_whole_chroma_samples(self, pixel_format: PixelFormat) -> bool:
-        across, down = (1 << shift for shift in pixel_format.chroma_shift)
-        return self._frames.width % across == 0 and self._frames.height % down == 0
-
-    def _coding_in(self, name: str) -> PixelEncoding:
+    def _choose_encoding(self, name: str) -> PixelEncoding:
         """Choose matrix and range for frames in the pixel format `name`."""
         target = working_format(name)
         if target.family == "rgb" or target.full_range_name:
@@ -230,36 +232,31 @@ class Encoder:
             losing = " and ".join(name for flag, name in LOSSES.items() if loss & flag)
             note = f", losing {losing}" if losing else ""
             self.warnings.append(
-                f"{self.codec.name} gets {coding.name} made from {before.name}{note}"
+                f"frames are converted from {before.name} to {coding.name} for {self.codec.name}"
+                f"{note}"
             )
         elif coding.full_range != before.full_range:
             range_name = "full" if coding.full_range else "limited"
             self.warnings.append(
-                f"{self.codec.name} gets {coding.name}, converted to {range_name} range"
+                f"frames are converted to {coding.name} of {range_name} range for {self.codec.name}"
             )
         if coding.matrix != before.matrix and self._frames.format.family == after.family == "yuv":
             self.warnings.append(
-                f"{self.codec.name} gets {coding.name}, converted to the BT.601 matrix"
+                f"frames are converted to the BT.601 matrix in {coding.name} for {self.codec.name}"
             )
-
-    def _choose_tags(self) -> Colour:
-        """Choose the colour tags of the encoded stream: the source's as far as they still hold."""
-        colour = self._frames.colour
-        if self._converter is None:
-            return _valid_tags(colour)
-        explicit = self._target.tagged(colour)
-        matrix_kept = self._target.matrix == self._source.matrix and colour.matrix != MATRIX_RGB
-        is_rgb = VideoFormat(self._target.name).is_rgb
-        if matrix_kept and is_rgb == (self._frames.format.family == "rgb"):
-            return _valid_tags(replace(explicit, matrix=colour.matrix))
-        return _valid_tags(explicit)
 
 
 def find_codec(name: str) -> Codec:
-    """Find FFmpeg's video encoder of this name.
+    """Find a video encoder.
+
+    Args:
+        name: FFmpeg's name of it.
+
+    Returns:
+        The encoder's codec.
 
     Raises:
-        OptionError: there is none.
+        OptionError: this FFmpeg has no such encoder.
     """
     try:
         codec = Codec(name, "w")
@@ -278,13 +275,20 @@ def _check_format(name: str, accepted: Sequence[str], codec: str) -> None:
         hint = suggest_name(name, accepted)
         raise OptionError(f"pixel format: FFmpeg knows no {name!r}{hint}") from error
     if name not in accepted:
-        raise OptionError(f"pixel format: {codec} does not take {name}, only {', '.join(accepted)}")
+        raise OptionError(
+            f"pixel format: {codec} does not support {name}, only {', '.join(accepted)}"
+        )
+
+
+def _has_whole_chroma_samples(frames: FrameFormat, pixel_format: PixelFormat) -> bool:
+    across, down = (1 << shift for shift in pixel_format.chroma_shift)
+    return frames.width % across == 0 and frames.height % down == 0
 
 
 def _find_same_samples(
     source: PixelFormat, accepted: Sequence[str], *, full_range: bool
 ) -> str | None:
-    """Find an accepted format that holds the source's samples unchanged, in whatever order."""
+    """Find an accepted format that holds the source's samples unchanged, in any order."""
     if source.name in accepted:
         return source.name
     for name in accepted:
@@ -300,6 +304,21 @@ def _find_same_samples(
 def _planes_name(name: str) -> str:
     """Drop the range from a format's name: `yuvj420p` has the planes of `yuv420p`."""
     return name.replace("yuvj", "yuv")
+
+
+def _choose_tags(frames: FrameFormat, source: PixelEncoding, target: PixelEncoding) -> Colour:
+    """Choose the colour tags of the encoded stream: the source's, where still correct."""
+    colour = frames.colour
+    if target == source:
+        return _valid_tags(colour)
+    # Converted samples are tagged explicitly: what a player guesses for the source's untagged ones
+    # may differ from the encoding that was converted to.
+    explicit = target.retag_colour(colour)
+    matrix_kept = target.matrix == source.matrix and colour.matrix != MATRIX_RGB
+    is_rgb = VideoFormat(target.name).is_rgb
+    if matrix_kept and is_rgb == (frames.format.family == "rgb"):
+        return _valid_tags(replace(explicit, matrix=colour.matrix))
+    return _valid_tags(explicit)
 
 
 def _valid_tags(colour: Colour) -> Colour:

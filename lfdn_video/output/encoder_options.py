@@ -1,6 +1,6 @@
-"""Options of FFmpeg's video encoders: our defaults, the user's choice, and what an encoder accepts.
+"""Options of FFmpeg's video encoders: our defaults, merged with the user's and checked.
 
-Every wrong option is found here, before the first frame, and named with the closest right one.
+Wrong options are refused here, before the first frame, with the closest valid name.
 """
 
 import os
@@ -16,10 +16,10 @@ from lfdn_video.errors import OptionError
 from lfdn_video.options import CODEC_DEFAULTS, EncodeOptions
 
 QUALITY_OPTIONS = frozenset({"crf", "cq", "qp", "b", "rc", "global_quality", "lossless", "quality"})
-"""If the user sets one of these by name, our default quality is left out."""
+"""If the user sets one of these by name, our default quality is dropped."""
 
 PRINTING_CODECS = frozenset({"libx264", "libx264rgb", "libx265"})
-"""They print to stderr by themselves when a preset is wrong, so it is checked beforehand."""
+"""Encoders that print to stderr on a wrong preset, so presets are checked beforehand."""
 
 PRESETS: tuple[str, ...] = (
     "ultrafast",
@@ -34,18 +34,19 @@ PRESETS: tuple[str, ...] = (
     "placebo",
 )
 
-WORST_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
-WORST_CRF_ELSEWHERE = 63  # VP8, VP9, AV1
-"""Upper ends of the scales. FFmpeg passes on more, and each encoder treats that in its own way."""
+MAX_CRF = {"libx264": 51, "libx264rgb": 51, "libx265": 51, "h264_nvenc": 51, "hevc_nvenc": 51}
+DEFAULT_MAX_CRF = 63  # VP8, VP9, AV1
+"""Upper ends of the CRF scales. FFmpeg passes on larger values, which encoders handle differently.
+"""
 
 X264_REPEATABLE = {"x264-params": "asm=avx2"}
-"""x264's AVX-512 code for `mbtree` reads memory that nothing was written to, in small frames at
-least: now and then the same frames give another file, so that a resumed run differs from one that
-went through. Up to AVX2 it repeats itself, and is no slower (`benchmarks/repeatable.py`)."""
+"""x264's AVX-512 code for `mbtree` reads uninitialized memory, at least in small frames: now and
+then the same frames encode differently, so a resumed run would differ from an uninterrupted one. Up
+to AVX2 its output is reproducible, and it is no slower (`docs/log.md`, 2026-11-25)."""
 
-CPU_AVX_512F = 13  # OpenCV's number (`CpuFeatures`), for which its Python module has no name
+CPU_AVX_512F = 13  # OpenCV's `CpuFeatures` value, which its Python module does not export
 
-# SVT-AV1 prints to stderr by itself, whatever FFmpeg's log level; 1 is "errors only".
+# SVT-AV1 prints to stderr regardless of FFmpeg's log level; 1 is "errors only".
 os.environ.setdefault("SVT_LOG", "1")
 
 
@@ -54,10 +55,10 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
 
     Args:
         codec: the encoder.
-        options: `codec_options` win over `crf` and `preset`, these over `CODEC_DEFAULTS`.
+        options: `codec_options` override `crf` and `preset`, which override `CODEC_DEFAULTS`.
 
     Returns:
-        Values by FFmpeg's option names. The encoder knows every name.
+        Values by FFmpeg's option names; the encoder supports every name.
 
     Raises:
         OptionError: the encoder has no such option, or a value is out of range.
@@ -71,7 +72,7 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
         resolved.pop("flags", None)  # "+qscale", which belongs to the default quality
     if options.crf is not None:
         name = _find_quality_option(codec, private)
-        worst = WORST_CRF.get(codec.name, WORST_CRF_ELSEWHERE)
+        worst = MAX_CRF.get(codec.name, DEFAULT_MAX_CRF)
         if not 0 <= options.crf <= worst:
             raise OptionError(f"crf: {codec.name} takes 0 (best) to {worst}, not {options.crf:g}")
         resolved[name] = f"{options.crf:g}"
@@ -82,14 +83,14 @@ def resolve_options(codec: Codec, options: EncodeOptions) -> dict[str, str]:
         if name not in private and name not in generic:
             hint = suggest_name(name, [*private, *generic])
             raise OptionError(f"{codec.name}: no such option: {name!r}{hint}")
-        # Parameters for the library behind an encoder add to ours, of which the later one wins.
+        # Parameters of the encoder's library are appended to ours; later ones override earlier.
         joins = name.endswith("-params") and name in resolved
         resolved[name] = f"{resolved[name]}:{value}" if joins else value
     return resolved
 
 
 def suggest_name(name: str, known: Sequence[str]) -> str:
-    """Name the closest of the `known` names, as the end of an error message; "" if none is."""
+    """Suggest the closest of `known`, as the end of an error message; "" if none is close."""
     close = get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -114,8 +115,8 @@ def _find_repeatable_options(codec: Codec) -> dict[str, str]:
 
 @cache
 def _has_avx512() -> bool:
-    # OpenCV is the portable way to ask the CPU here. PyTorch knows it too, but takes seconds to
-    # load, and a target is checked before that; NumPy's table of CPU features is private.
+    # OpenCV is a portable way to query the CPU. PyTorch knows it too but takes seconds to load,
+    # and a target is checked before that; NumPy's table of CPU features is private.
     return cv2.checkHardwareSupport(CPU_AVX_512F)
 
 

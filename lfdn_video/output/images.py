@@ -1,10 +1,9 @@
-"""Images out: one file, a folder, or a pattern like `frame_%05d.png`.
+"""Writes images: one file, a folder, or a pattern like `frame_%05d.png`.
 
-The promises are those for videos: samples stay in the file's own format (a JPEG's planes become a
-JPEG's planes again), what cannot be kept is named, and nothing unfinished is left behind. Each
-image may have a size, format and orientation of its own: `Frame.info` says which. `image_tags.py`
-copies EXIF and the like if source and target are of one kind; otherwise the image is rotated
-upright.
+As for videos, samples keep their format (a JPEG's planes are encoded as a JPEG's planes), losses
+are named, and nothing unfinished is left behind. Size, format and orientation may differ from image
+to image; `Frame.info` states them. `image_tags.py` copies EXIF and other tags if source and target
+have the same format; otherwise the image is rotated upright.
 """
 
 import os
@@ -42,45 +41,45 @@ from lfdn_video.output.target import (
 )
 
 TAGGED_ENCODERS = frozenset({"png", "mjpeg"})
-"""Encoders of the kinds of image between which `image_tags.py` copies tags."""
+"""Encoders of the image formats whose tags `image_tags.py` copies."""
 
 ENCODER_OF_DECODER = {name.removeprefix("lib"): name for name in ENCODERS.values()}
 
-ENCODING_TAGS = frozenset(
+AUTOMATIC_TAGS = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time"}
 )
-"""Tags that nearly every video has and that no user gave it."""
+"""Tags that nearly every video has, written by muxers rather than by a user."""
 
-FOLDER_ENDINGS = tuple({"/", os.sep})
+FOLDER_SUFFIXES = tuple({"/", os.sep})
 
 ROTATED_CHROMA = {"422": "440", "440": "422"}
-"""The chroma subsampling of an image that was rotated by a quarter, by the one before."""
+"""Chroma subsampling after a rotation by 90 degrees, by that before it."""
 
 
 def is_folder_target(target: str | Path) -> bool:
-    """Return True for an existing folder, or a name with a slash at its end, as folders have."""
-    return str(target).endswith(FOLDER_ENDINGS) or Path(target).is_dir()
+    """Return True for an existing folder, or a name with a trailing slash."""
+    return str(target).endswith(FOLDER_SUFFIXES) or Path(target).is_dir()
 
 
 class ImageWriter(FrameWriter):
-    """Writes an image for each frame. All of them get their names at the end.
+    """Writes an image for each frame; all are renamed into place at the end.
 
-    In a folder, images keep their own names. In a pattern, frames (of a video, too) are numbered
-    from 1; an image that could not be read leaves its number out. Runs are not resumed.
+    In a folder, images keep their names. In a pattern, frames are numbered from 1, and the number
+    of an image that could not be read is skipped. Runs are not resumed.
     """
 
     def __init__(
         self, target: str | Path, info: VideoInfo, options: EncodeOptions | None = None
     ) -> None:
-        """Check the request; no file is made yet.
+        """Check the request; no file is created yet.
 
         Args:
             target: an image file, a folder, or a pattern.
             info: the source.
-            options: how to encode; None: the defaults. The target's ending tells the codec.
+            options: how to encode; None: the defaults. The target's extension chooses the codec.
 
         Raises:
-            OutputError: the target cannot be made, or exists and may not be overwritten.
+            OutputError: the target cannot be created, or exists and may not be overwritten.
             OptionError: the frames do not fit the target: a video in a folder, many in one image.
         """
         super().__init__()
@@ -88,7 +87,7 @@ class ImageWriter(FrameWriter):
         self._info = info
         self._options = options or EncodeOptions()
         self._temporaries: dict[Path, Path] = {}
-        """Of each target that is encoded: its temporary file."""
+        """Temporary file of each encoded image, by its final name."""
         self._made_folder = False
         self._into_folder = is_folder_target(target) or self._target.suffix.lower() not in ENCODERS
         if self._into_folder:
@@ -98,15 +97,15 @@ class ImageWriter(FrameWriter):
 
     @property
     def target(self) -> Path:
-        """The file, the folder, or the pattern that is written."""
+        """The file, folder or pattern to write."""
         return self._target
 
     def open(self) -> None:
-        """Try the encoder, and make the folder.
+        """Try the encoder, and create the folder.
 
         Raises:
             OptionError: the encoder refuses its options.
-            OutputError: the folder cannot be made.
+            OutputError: the folder cannot be created.
         """
         self._try_encoder()
         self._warn_of_losses()
@@ -115,7 +114,7 @@ class ImageWriter(FrameWriter):
                 self._target.mkdir()
             except OSError as error:
                 raise OutputError(
-                    f"{self._target}: cannot be made: {error.strerror}; choose another folder"
+                    f"{self._target}: cannot be created: {error.strerror}; choose another folder"
                 ) from error
             self._made_folder = True
 
@@ -123,7 +122,7 @@ class ImageWriter(FrameWriter):
         """Encode the next image into a temporary file.
 
         Args:
-            frame: of any size and format if it comes from an image; `Frame.info` says which.
+            frame: may have its own size and format (`Frame.info`) if it comes from an image.
 
         Raises:
             OutputError: its name is taken, or it cannot be encoded or written.
@@ -145,17 +144,17 @@ class ImageWriter(FrameWriter):
         self.frames_written += 1
 
     def complete(self) -> None:
-        """Give all images their names.
+        """Rename all images into place.
 
         Raises:
-            OutputError: there is none, or one of them cannot be renamed.
+            OutputError: there are none, or one of them cannot be renamed.
         """
         if not self._temporaries:
             raise OutputError(f"{self._target}: there was no image to write")
         rename_into_place(self._temporaries, overwrite=self._options.overwrite)
 
-    def abandon(self) -> None:
-        """Remove temporary files, and the folder if it was made here and is empty."""
+    def clean_up(self) -> None:
+        """Remove temporary files, and the folder if this run created it and it is empty."""
         for temporary in self._temporaries.values():
             remove_temporary(temporary)
         if self._made_folder and not any(self._target.iterdir()):
@@ -194,7 +193,7 @@ class ImageWriter(FrameWriter):
             refuse_existing(min(files), "another target")
 
     def _refuse_other_sources(self, file: Path, source: Path) -> None:
-        """Refuse to overwrite another image of the source, which may not have been read yet."""
+        """Refuse to overwrite another image of the source, which may not be read yet."""
         has_others = self._info.from_images and self._info.frame_count != 1
         if has_others and file.exists() and file.parent.samefile(source.parent):
             raise OutputError(f"{file}: is in the source's folder; choose another folder")
@@ -203,12 +202,13 @@ class ImageWriter(FrameWriter):
         if self._into_folder:
             assert frame.name is not None, "an image has a name"
             return self._target / frame.name
+        # For images, pts count the source's files, so a corrupt one leaves a gap in the numbers.
         number = 1 + (frame.pts if self._info.from_images else self.frames_written)
         name = FRAME_NUMBER.sub(lambda match: f"{number:{match[1] or 1}d}", self._target.name)
         return self._target.with_name(name)
 
     def _encode(self, frame: Frame, file: Path) -> bytes:
-        """Encode a frame as an image file, with the tags of its source where they fit."""
+        """Encode a frame as an image file, with its source's tags if the format is the same."""
         frame_format: FrameFormat = frame.info or self._info
         codec = ENCODERS[file.suffix.lower()]
         source = frame.info.path.read_bytes() if isinstance(frame.info, VideoInfo) else b""
@@ -229,19 +229,19 @@ class ImageWriter(FrameWriter):
     def _make_encoder(self, frame_format: FrameFormat, codec: str) -> Encoder:
         options = self._options
         if codec == "libwebp" and frame_format.format.family != "yuv":
-            # Lossy WebP is YUV 4:2:0; samples of another kind have not had such a loss yet.
+            # Lossy WebP is YUV 4:2:0. RGB sources had no such loss yet, so it is not added here.
             options = replace(options, codec_options={"lossless": "1", **options.codec_options})
         return Encoder(frame_format, options, time_base=self._info.time_base, codec=codec)
 
     def _try_encoder(self) -> None:
-        """Open an encoder once: while frames are in flight, FFmpeg's errors are terse."""
+        """Open an encoder once, as long as FFmpeg's errors can still be captured in full."""
         suffix = self._target.suffix.lower()
         codec = ENCODER_OF_DECODER[self._info.codec] if self._into_folder else ENCODERS[suffix]
         encoder = self._make_encoder(self._info, codec)
         encoder.configure(_new_context(encoder), rate=IMAGE_RATE)
 
     def _warn_of_losses(self) -> None:
-        """Name what a video has beside its frames."""
+        """Warn of everything in a video that images cannot hold."""
         info = self._info
         if info.from_images:
             return
@@ -252,13 +252,13 @@ class ImageWriter(FrameWriter):
 
 
 def _list_contents(info: VideoInfo) -> Iterator[str]:
-    """Name what a video has beside its frames."""
+    """Name the contents of a video other than its frames."""
     others = (stream.type for stream in info.streams if stream.index != info.video_index)
     for kind, count in Counter(others).items():
         yield f"{count} {kind} stream{'s' if count > 1 else ''}"
     if info.chapters:
         yield "chapters"
-    if {tag.lower() for tag in info.metadata} - ENCODING_TAGS:
+    if {tag.lower() for tag in info.metadata} - AUTOMATIC_TAGS:
         yield "tags"
 
 
@@ -282,7 +282,7 @@ def _encode_frame(encoder: Encoder, frame: Frame) -> bytes:
 
 
 def _rotate_upright(frame: Frame, shown: FrameFormat) -> tuple[Frame, FrameFormat]:
-    """Rotate and flip the samples, where no tag of the target can tell to do so."""
+    """Rotate and flip the samples, for targets without an orientation tag."""
     if shown.rotation == 0 and not shown.flip:
         return frame, shown
     quarters = shown.rotation // 90
@@ -309,7 +309,7 @@ def _rotate_plane(plane: Plane, quarters: int, *, flip: bool) -> Plane:
 
 
 def _rotate_format(pixel_format: PixelFormat) -> PixelFormat:
-    """Find the format of planes that were rotated by a quarter: their subsampling is, too."""
+    """Find the format of planes rotated by 90 degrees: chroma subsampling is rotated too."""
     if pixel_format.chroma_shift[0] == pixel_format.chroma_shift[1]:
         return pixel_format
     for before, after in ROTATED_CHROMA.items():

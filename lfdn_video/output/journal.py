@@ -1,15 +1,15 @@
 """The journal of a long run: its finished segments on the disk, so that it can be resumed.
 
-A work folder lies beside the target while the run is not complete:
+While a run is incomplete, a work folder is kept beside the target:
 
     .NAME.unfinished-DIGEST/
         journal.json      the run manifest and the finished segments; replaced as a whole
         00000.packets     a segment's encoded frames (`packets.py`)
         lock              locked by the process that works here
 
-The run manifest holds all that the encoded frames depend on: source, encoding, span and network.
-Only a run with the same manifest is resumed, for half a video of each of two runs is neither. This
-module knows files and plain values; `segments.py` knows what a segment is made of.
+The run manifest holds everything that the encoded frames depend on: source, encoding, span and
+network. Only a run with the same manifest is resumed, so that a target never mixes two settings.
+This module knows files and plain values; `segments.py` encodes the segments.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from lfdn_video.errors import OutputError
 from lfdn_video.output.packets import file_sha256
 from lfdn_video.output.target import STEM_CHARACTERS
 
-if sys.platform != "win32":  # on Windows, two runs with one target are not told apart
+if sys.platform != "win32":  # on Windows, a second run with the same target is not detected
     import fcntl
 
 FORMAT = 1
@@ -38,13 +38,16 @@ LOCK_NAME = "lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A finished segment: frames that were encoded on their own. Pts are the encoder's ticks."""
+    """A finished segment: frames that were encoded on their own."""
 
     frames: int
+    """Number of frames."""
     first_pts: int
+    """Pts of the first frame, in ticks of the encoder."""
     last_pts: int
+    """Pts of the last frame, in ticks of the encoder."""
     sha256: str
-    """Of its file of packets."""
+    """SHA-256 of its packet file, in hexadecimal."""
 
 
 class Journal:
@@ -54,6 +57,7 @@ class Journal:
     """
 
     def __init__(self, target: Path) -> None:
+        # The digest keeps long names apart that share their first characters.
         digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
         name = f".{target.stem[:STEM_CHARACTERS]}.unfinished-{digest}"
         self.folder = target.with_name(name)
@@ -69,15 +73,15 @@ class Journal:
         return sum(segment.frames for segment in self.segments)
 
     def open(self, manifest: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-        """Make the work folder, or adopt what an interrupted run left in it.
+        """Create the work folder, or adopt the segments that an interrupted run left in it.
 
         Args:
-            manifest: this run's manifest as far as it is known, as JSON values.
+            manifest: the entries of this run's manifest known so far, as JSON values.
             resume: adopt the finished segments of an interrupted run.
             overwrite: without `resume`, delete them.
 
         Raises:
-            OutputError: an interrupted run left segments and neither is allowed, its manifest
+            OutputError: an interrupted run left segments and neither option is set, its manifest
                 differs, another process works in the folder, or the folder cannot be written.
         """
         try:
@@ -100,7 +104,7 @@ class Journal:
             raise
 
     def extend_manifest(self, entries: Mapping[str, Any]) -> None:
-        """Add entries to the manifest that are known only now, as JSON values.
+        """Add entries to the manifest that became known later, as JSON values.
 
         Raises:
             OutputError: a run is being resumed and its entries differ.
@@ -112,14 +116,14 @@ class Journal:
         self._save()
 
     def segment_path(self, number: int) -> Path:
-        """Path of a segment's packets. Numbers count from 0."""
+        """Return the path of a segment's packet file. Numbers count from 0."""
         return self.folder / f"{number:05}.packets"
 
     def append_segment(self, segment: Segment) -> None:
-        """Enter the next segment. Its file must be on the disk.
+        """Append a segment, whose file must be on the disk.
 
         Raises:
-            OSError: the journal cannot be written; it is as it was before.
+            OSError: the journal cannot be written; it is unchanged.
         """
         self.segments.append(segment)
         try:
@@ -136,7 +140,7 @@ class Journal:
             for path in self.folder.iterdir():
                 if path not in kept:
                     _remove(path)
-        if not self.segments:
+        if not self.segments:  # nothing to resume
             self.remove()
         self._unlock_folder()
 
@@ -151,7 +155,7 @@ class Journal:
             frames = sum(segment["frames"] for segment in found["segments"])
             raise OutputError(
                 f"{self._target}: an interrupted run left {frames} finished frames beside it; "
-                f"go on by resuming, or allow to overwrite it"
+                f"resume the run, or allow overwriting"
             )
         self.manifest = found["told"]
         self._check_manifest(manifest)
@@ -160,7 +164,9 @@ class Journal:
         for number, segment in enumerate(segments):
             path = self.segment_path(number)
             if not path.is_file() or file_sha256(path) != segment.sha256:
-                self.segments = segments[:number]  # a corrupt one and all after it are made again
+                self.segments = segments[
+                    :number
+                ]  # a corrupt one and all after it are encoded again
                 break
 
     def _check_manifest(self, entries: Mapping[str, Any]) -> None:
@@ -170,11 +176,11 @@ class Journal:
                 raise OutputError(
                     f"{self._target}: the interrupted run had another {name} "
                     f"({_abbreviate(before)}, not {_abbreviate(value)}); repeat its command, "
-                    f"or allow to overwrite it"
+                    f"or allow overwriting"
                 )
 
     def _load(self) -> dict[str, Any] | None:
-        """Read the journal; None if there is none, or none of this format."""
+        """Read the journal; None if it is missing, corrupt, or of another format version."""
         try:
             found = json.loads((self.folder / JOURNAL_NAME).read_bytes())
         except (FileNotFoundError, ValueError):
@@ -182,7 +188,7 @@ class Journal:
         return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 
     def _save(self) -> None:
-        """Replace the journal in one step: a kill leaves the old one or the new one."""
+        """Replace the journal atomically: a kill leaves the old one or the new one."""
         segments = [asdict(segment) for segment in self.segments]
         # "told" is format 1's name of the manifest.
         content = {"format": FORMAT, "told": self.manifest, "segments": segments}
@@ -199,6 +205,7 @@ class Journal:
                 _remove(path)
 
     def _lock_folder(self) -> None:
+        # The lock file stays when the folder is emptied: a new one would have another lock.
         self._lock = (self.folder / LOCK_NAME).open("wb")
         if sys.platform == "win32":
             return
@@ -206,7 +213,7 @@ class Journal:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(
-                f"{self._target}: another run is writing it; wait for that, or choose another name"
+                f"{self._target}: another run is writing it; wait for it, or choose another name"
             ) from error
 
     def _unlock_folder(self) -> None:
@@ -219,7 +226,7 @@ def fingerprint_file(path: Path) -> dict[str, Any]:
     """Identify a source without reading all of it.
 
     Returns:
-        Its size and the SHA-256 of its first and last MiB, as JSON values.
+        Size in bytes and SHA-256 of the first and last MiB, as JSON values.
 
     Raises:
         OSError: it cannot be read.

@@ -1,7 +1,7 @@
-"""The open target file: encoded video, and between its packets all else of the source.
+"""The open target file: encoded video, interleaved with the copied streams of the source.
 
 Knows containers and packets. The owner of a `Muxer` encodes the frames (`sinks.py`); packets may
-also come from segments that were encoded long before.
+also come from segments that were encoded earlier.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ CONTAINER_OPTIONS = {
     "mp4": {"movflags": "+faststart"},
     "mov": {"movflags": "+faststart"},
     "ipod": {"movflags": "+faststart"},
-    # AAC starts a little before zero; by default FFmpeg would move all the video to allow for that.
+    # AAC starts slightly before zero; by default FFmpeg would shift the video to compensate.
     "avi": {"avoid_negative_ts": "disabled"},
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
 }
 
-NO_START = {"avi"}
-"""Containers in which no stream can begin later than the others: FFmpeg's muxer would put the pause
-behind the first frame."""
+COMMON_START_CONTAINERS = {"avi"}
+"""Containers in which all streams start together. With a later start, FFmpeg's muxer would put the
+gap behind the first frame."""
 
 
 class Muxer:
@@ -61,16 +61,16 @@ class Muxer:
         span: SpanOptions,
         warnings: Warnings,
     ) -> None:
-        """Prepare; nothing is opened yet.
+        """Prepare a file; `open` creates it.
 
         Args:
             target: named in messages.
             container_name: FFmpeg's name of the muxer.
             info: the source.
             encoder: sets up the stream of the video.
-            rate: frames per second, for containers and codecs that want to know one.
-            span: which part of the source the target holds.
-            warnings: gets what of the source is not in the target unchanged.
+            rate: frames per second, for containers and codecs that require one.
+            span: the part of the source that the target holds.
+            warnings: receives a message for everything that does not reach the target unchanged.
         """
         self._target = target
         self._container_name = container_name
@@ -79,15 +79,15 @@ class Muxer:
         self._rate = rate
         self._span = span
         self._warnings = warnings
-        self.from_first_frame = not span.whole or container_name in NO_START
-        """True if time zero of the target is the first frame's; otherwise it is the source's."""
+        self.from_first_frame = not span.whole or container_name in COMMON_START_CONTAINERS
+        """True if the target's time starts at the first frame; otherwise it is the source's."""
         self._path = target
         self._container: OutputContainer | None = None
         self._passthrough: Passthrough | None = None
         self._recent_ticks: deque[int] = deque(maxlen=REORDER_FRAMES)
         self.muxed_frames = 0
         self.stream: VideoStream
-        """The video's, from `open` on; its encoder is open and has not been used."""
+        """The video stream, set by `open`; its encoder is open and unused."""
 
     def open(self, path: Path) -> None:
         """Create a file and write its header.
@@ -116,10 +116,10 @@ class Muxer:
         self._collect_warnings()
 
     def set_first_pts(self, first_pts: int) -> None:
-        """Say where the video really starts: the copied streams of a span start there too.
+        """Set the actual start of the video; the copied streams of a span start there too.
 
         Args:
-            first_pts: the first frame's, in the source's time base.
+            first_pts: pts of the first frame, in ticks of the source's time base.
         """
         if self._passthrough is not None:
             origin_s = first_pts * self._info.time_base if self.from_first_frame else Fraction(0)
@@ -127,7 +127,7 @@ class Muxer:
             self._passthrough.set_span(origin_s=origin_s, end_s=end_s, trim=not self._span.whole)
 
     def mux(self, packets: Iterable[Packet[Stream]]) -> None:
-        """Write packets of the video, and before each the copied packets that belong before it.
+        """Write packets of the video, each after the copied packets with earlier times.
 
         Raises:
             FFmpegError, OSError: the file cannot be written.
@@ -135,6 +135,7 @@ class Muxer:
         assert self._container is not None
         for packet in packets:
             if self._passthrough is not None:
+                # By decoding time, the order in which players read: no stream runs ahead.
                 ticks = packet.dts if packet.dts is not None else packet.pts or 0
                 self._copy(self._passthrough.packets_before(ticks * packet.time_base))
             self._check_ticks((packet.pts or 0) * packet.time_base)
@@ -142,7 +143,7 @@ class Muxer:
             self.muxed_frames += 1
 
     def finish(self) -> None:
-        """Write what is left of the source, close the file, and check what it kept.
+        """Write the remaining copied packets, close the file, and check what it kept.
 
         Raises:
             OutputError: the file does not hold every frame.
@@ -159,12 +160,12 @@ class Muxer:
         try:
             for note in self._passthrough.find_losses(self._path):
                 self._warn(note)
-        except FFmpegError as error:  # every frame is there, so this is no reason to throw it away
+        except FFmpegError as error:  # every frame is there, so the file is worth keeping
             words = ffmpeg_message(error)
             self._warn(f"is complete, but what it kept could not be checked: {words}")
 
     def close(self) -> None:
-        """Close what is open. Remove the file first, or FFmpeg may take minutes to complete it."""
+        """Close the file. Remove it first if it is not wanted: completing it may take minutes."""
         if self._passthrough is not None:
             self._passthrough.close()
         if self._container is not None:
@@ -179,7 +180,7 @@ class Muxer:
         except ValueError as error:
             raise OptionError(
                 f"{self._target}: {self._container_name} cannot hold {encoder.codec.name}; "
-                f"choose another codec, or another ending"
+                f"choose another codec, or another extension"
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
@@ -192,7 +193,7 @@ class Muxer:
         return stream
 
     def _span_s(self) -> tuple[Fraction, Fraction | None]:
-        """Find start and end of the span on the source's clock; None: the end of the source."""
+        """Return start and end of the span on the source's clock; None: the end of the source."""
         if self._span.whole:
             return Fraction(0), None
         first_s = self._info.start_pts * self._info.time_base
@@ -200,13 +201,13 @@ class Muxer:
         return first_s + (self._span.start or 0), end_s
 
     def _copy(self, packets: Iterable[Packet[Stream]]) -> None:
-        """Write copied packets. One that is too corrupt to be muxed is left out and counted."""
+        """Write copied packets. Those too corrupt to be muxed are skipped and counted."""
         assert self._container is not None
         assert self._passthrough is not None
         for packet in packets:
             try:
                 self._container.mux(packet)
-            except (InvalidDataError, ArgumentError, PatchWelcomeError):  # not: the disk is full
+            except (InvalidDataError, ArgumentError, PatchWelcomeError):  # a full disk must raise
                 self._passthrough.count_refused(packet)
 
     def _check_ticks(self, time_s: Fraction) -> None:
@@ -214,7 +215,7 @@ class Muxer:
         tick_s = self.stream.time_base or self._encoder.time_base
         ticks = round(time_s / tick_s)
         if ticks in self._recent_ticks:
-            self._warn("frames are closer to each other than its time base can tell; use .mp4")
+            self._warn("frames are closer together than its time base can express; use .mp4")
         elif ticks * tick_s != time_s:
             self._warn(
                 f"timestamps are rounded to {tick_s} s by {self._container_name}; "
@@ -224,6 +225,7 @@ class Muxer:
 
     def _check_frames(self) -> None:
         """Demux the file once more, without decoding, and count the frames."""
+        # Muxers drop packets silently, for instance with times that they cannot store.
         with av.open(f"file:{self._path}", metadata_errors=KEEP_BYTES) as container:
             stream = container.streams[self.stream.index]
             discard_other_streams(container, stream)
@@ -232,7 +234,7 @@ class Muxer:
             counts = f"{found} of {self.muxed_frames}"
             raise OutputError(
                 f"{self._target}: only {counts} frames were found when it was read again; "
-                "try another ending"
+                "try another extension"
             )
 
     def _collect_warnings(self) -> None:

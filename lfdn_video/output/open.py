@@ -1,4 +1,4 @@
-"""`open_writer`: the one place that chooses what writes a target."""
+"""`open_writer`: chooses between the writer of videos and the one of images."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def open_writer(
     """Choose a writer by the target's name: for a video, or for images.
 
     Args:
-        target: a video file; an image file or a pattern of them such as `frame_%05d.png`; or a
-            folder, in which images and videos keep their own names.
-        info: the source, as `open_reader(...).info` has it.
+        target: a video file, an image file, a pattern such as `frame_%05d.png`, or a folder, in
+            which images and videos keep their names.
+        info: the source: `open_reader(...).info`.
         options: how to encode; None: the defaults.
-        span: which part of the source the frames are; None: all of it.
+        span: the part of the source that the frames are from; None: all of it.
 
     Returns:
-        A writer that has checked the request but made no file. Enter it as a context manager to
+        A writer that has checked the request but created no file. Enter it as a context manager to
         open the target, `write` the frames in order, and leave it to complete the target.
 
     Raises:
-        OutputError: the target cannot be made, or exists and may not be overwritten.
+        OutputError: the target cannot be created, or exists and may not be overwritten.
         OptionError: the encoder does not accept the options.
     """
     if _is_image_target(target, info):
@@ -42,7 +42,7 @@ def open_writer(
 
 
 def _is_image_target(target: str | Path, info: VideoInfo) -> bool:
-    """Return True for the name of an image, and if the source is images, for that of a folder."""
+    """Return True for an image's name or, if the source is images, for a folder's."""
     if is_folder_target(target):
         return info.from_images
     suffix = Path(target).suffix.lower()

@@ -1,6 +1,6 @@
-"""Encoded packets on the disk, kept between their encoder and a target that is muxed later.
+"""Files of encoded packets, kept on disk until the target is muxed.
 
-This is a format of our own, since no container keeps every codec's packets unchanged: Matroska
+The format is our own, since no container keeps every codec's packets unchanged: Matroska
 rounds times to milliseconds, NUT drops decoding times, MP4 refuses codecs. A file is `MAGIC`
 followed by records: a `RECORD` header (pts, dts, duration, size in bytes, flags), then the packet's
 bytes. Times are ticks of the encoder's time base, which the file does not hold.
@@ -27,17 +27,17 @@ MAGIC = b"LFDNPKT1"
 # Little-endian and without padding, so that a run can be resumed on another machine.
 RECORD = struct.Struct("<qqqIB")
 
-KEYFRAME_FLAG = 1
+KEYFRAME_FLAG = 1  # bit 0 of the record's flags
 
 
 class PacketWriter:
-    """Writes one file of packets. A context manager; the file is complete once `close` returned."""
+    """Writes one packet file. A context manager; the file is complete once `close` has returned."""
 
     def __init__(self, path: Path) -> None:
         """Create `path`. Raises OSError."""
         self._file = path.open("wb")
-        # The digest is of what was meant to be written. Reading the file back at the end would
-        # cost time, and would vouch for whatever the disk had made of it.
+        # Hashed while writing, not read back at the end: that would take time, and would certify
+        # whatever the disk returned instead of what was encoded.
         self._sha256 = hashlib.sha256()
         self._append(MAGIC)
 
@@ -47,14 +47,15 @@ class PacketWriter:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def write(self, packet: Packet[Stream]) -> None:
-        """Append a packet. Its pts and dts must be set, as an encoder sets them.
+    def write_packet(self, packet: Packet[Stream]) -> None:
+        """Append a packet. Its pts and dts must be set, as encoders do.
 
         Raises:
-            OSError: the disk is full, or the like.
+            OSError: the packet cannot be written, for instance because the disk is full.
         """
         assert packet.pts is not None
         assert packet.dts is not None
+        # The only flag that muxers need: it goes into the container's index, for seeking.
         flags = KEYFRAME_FLAG if packet.is_keyframe else 0
         duration = packet.duration or 0
         self._append(RECORD.pack(packet.pts, packet.dts, duration, packet.size, flags))
@@ -67,10 +68,10 @@ class PacketWriter:
             The file's SHA-256, in hexadecimal.
 
         Raises:
-            OSError: the disk is full, or the like.
+            OSError: the file cannot be flushed, for instance because the disk is full.
         """
-        # The journal names this file next. It has to be on the disk before its entry is, or a
-        # power cut could leave an entry without its frames.
+        # The journal's entry comes next. The file has to reach the disk before it, or a power cut
+        # could leave an entry without its frames.
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -78,7 +79,7 @@ class PacketWriter:
 
     def discard(self) -> None:
         """Close the file without completing it. Safe to call again."""
-        # Closing flushes, which fails again on a full disk; the first failure was reported.
+        # Closing flushes, which fails again on a full disk; the first failure is the one reported.
         with suppress(OSError):
             self._file.close()
 
@@ -88,25 +89,26 @@ class PacketWriter:
 
 
 def read_packets(path: Path, time_base: Fraction) -> Generator[Packet[Stream]]:
-    """Read a file of packets.
+    """Read a packet file.
 
     Args:
         path: a file that `PacketWriter` completed.
-        time_base: the encoder's, in seconds per tick.
+        time_base: time base of the encoder, in seconds per tick.
 
     Yields:
-        The packets in the order they were written, which is decoding order. They belong to no
-        stream yet. Close the generator when leaving it early.
+        Packets in the order of writing, which is decoding order, without a stream. Close the
+        generator when leaving it early.
 
     Raises:
-        OutputError: the file is none of ours, or is cut short.
+        OutputError: the file is not a packet file, or is truncated.
     """
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise OutputError(f"{path}: is no file of packets; begin again")
+            raise OutputError(f"{path}: is not a packet file; start over")
         while header := file.read(RECORD.size):
             if len(header) < RECORD.size:
-                raise OutputError(f"{path}: is cut short; begin again")
+                raise OutputError(f"{path}: is truncated; start over")
+            # A packet's bytes need no check of their own: the journal's digest covers the file.
             pts, dts, duration, size, flags = RECORD.unpack(header)
             packet = Packet(file.read(size))
             packet.pts = pts

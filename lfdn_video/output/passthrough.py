@@ -1,8 +1,8 @@
 """Passthrough: audio, subtitles, attachments, chapters and tags, copied beside the restored video.
 
 They are copied packet by packet, unchanged, while the video is written, so that nothing piles up in
-memory. `stream_copy.py` copies one stream, and names it if the target's container cannot hold it.
-The finished file is compared with the source, for containers drop tags silently (`tags.py`). Where
+memory. `stream_copy.py` copies one stream, or names it if the target's container cannot hold it.
+The finished file is compared with the source, as containers drop tags silently (`tags.py`). Where
 the source's timestamps jump back, the copied streams follow the video (`joined_clock.py`).
 """
 
@@ -47,11 +47,11 @@ from lfdn_video.output.tags import (
 )
 
 SUBTITLE_S = 10
-"""A subtitle that began this long before a span, in seconds, may still be shown in it."""
+"""Seconds before a span at which a subtitle that is still shown in it may have begun."""
 
 
 class Passthrough:
-    """Copies all but the restored stream of a source into an open target.
+    """Copies everything but the restored stream from a source into an open target.
 
     Call `add_streams` before the header is written, `set_span` at the first frame, `packets_before`
     ahead of each packet of the video, `remaining_packets` after the last one, `find_losses` on the
@@ -65,7 +65,7 @@ class Passthrough:
             InputError: it cannot be read any more.
         """
         self.warnings: list[str] = []
-        """What does not get into the target unchanged, as far as it is known."""
+        """Messages about everything that is known not to reach the target unchanged."""
         self._info = info
         self._container = open_source(info.path, metadata_errors=KEEP_BYTES)
         self._copies: dict[int, StreamCopy] = {}
@@ -91,7 +91,7 @@ class Passthrough:
 
         Args:
             target: an open container without a header so far.
-            add_video: adds the stream that takes the place of the restored one.
+            add_video: adds the restored stream, in the place of the source's.
         """
         target.metadata.update(select_content_tags(self._container.metadata))
         follows_video = allows_discontinuities(self._container)
@@ -106,13 +106,14 @@ class Passthrough:
                 self._target_index[stream.index] = video.index
             elif not is_chapter_track:
                 self._add_copy(target, stream)
+            # The demuxer skips what is not copied; the video's times are needed for `JoinedClock`.
             if stream.index not in self._copies and not (is_restored and follows_video):
                 stream.discard = Discard.all
 
     def add_chapters(
         self, target: OutputContainer, start_s: Fraction, end_s: Fraction | None
     ) -> None:
-        """Add the chapters of a span, trimmed to it, and counted from its start.
+        """Add the chapters of a span, trimmed to it and relative to its start.
 
         Args:
             target: an open container without a header so far.
@@ -132,7 +133,7 @@ class Passthrough:
         target.set_chapters(cast("list[av.container.core.Chapter]", chapters))
 
     def set_span(self, *, origin_s: Fraction, end_s: Fraction | None, trim: bool) -> None:
-        """Say what is copied, and where the target's time begins.
+        """Set the span to copy and the target's time zero. Call it before `packets_before`.
 
         Args:
             origin_s: time zero of the target, on the source's clock.
@@ -141,14 +142,14 @@ class Passthrough:
         """
         self._origin_s = origin_s
         self._end_s = end_s
-        # Where recordings may be joined, times are in no order, so seeking may find a wrong place.
+        # Where recordings may be joined, times are not ordered, so seeking may find a wrong place.
         if trim and not allows_discontinuities(self._container):
             with suppress(FFmpegError):  # where seeking fails, the source is read from its start
                 self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
-        self._packets = self._converted_packets(trim=trim)
+        self._packets = self._convert_packets(trim=trim)
 
     def packets_before(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
-        """Yield the next packets up to a decoding time.
+        """Yield the next packets, up to a decoding time.
 
         Args:
             time_s: on the target's clock, in seconds; None: to the end.
@@ -169,11 +170,12 @@ class Passthrough:
             yield packet
 
     def remaining_packets(self) -> Iterator[Packet[Stream]]:
-        """Yield all packets that are left; see `packets_before`."""
+        """Yield all remaining packets; see `packets_before`."""
         return self.packets_before(None)
 
     def count_refused(self, packet: Packet[Stream]) -> None:
-        """Take note that the muxer did not take a packet; `find_losses` reports it."""
+        """Count a packet that the muxer refused; `find_losses` reports it."""
+        # The packet has its target's stream by now, so the copy is found by that.
         for copy in self._copies.values():
             if copy.target.index == packet.stream.index:
                 copy.packets_written -= 1
@@ -182,7 +184,7 @@ class Passthrough:
         """Compare a finished target with the source.
 
         Yields:
-            A sentence for each thing that the target lacks.
+            One sentence for each loss.
 
         Raises:
             FFmpegError: the target cannot be read.
@@ -212,9 +214,9 @@ class Passthrough:
             self._copies[stream.index] = copy
             self._target_index[stream.index] = copy.target.index
 
-    def _converted_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
-        """Yield the packets as they go into the target."""
-        for packet in self._demuxed_packets():
+    def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
+        """Yield the packets with the target's times, in the form that the muxer takes."""
+        for packet in self._demux_on_one_clock():
             if not trim:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
             elif not trim_packet(packet, self._origin_s, self._end_s):
@@ -223,8 +225,8 @@ class Passthrough:
             if prepared is not None:
                 yield prepared
 
-    def _demuxed_packets(self) -> Generator[Packet[Stream]]:
-        """Yield the packets of all copied streams on one clock."""
+    def _demux_on_one_clock(self) -> Generator[Packet[Stream]]:
+        """Demux the copied streams and yield their packets on one clock."""
         if not self._copies:
             return
         streams = [copy.source for copy in self._copies.values()]
@@ -232,9 +234,9 @@ class Passthrough:
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
             streams.append(self._container.streams[self._info.video_index])
-        demuxed = demux_packets(self._container, streams, self._warn_of_damage)
+        demuxed = demux_packets(self._container, streams, self._warn_of_corruption)
         for packet in clock.shift_packets(demuxed):
-            # Packets of different streams are not in order of time: read on a little.
+            # Packets are interleaved loosely: another stream's last ones may come a little later.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
                 break
             yield packet
@@ -244,7 +246,7 @@ class Passthrough:
                 f"s, as where recordings were joined; the copied streams follow the video"
             )
 
-    def _warn_of_damage(self, words: str) -> None:
-        note = f"a stream beside the video is corrupt: {words}; it is copied as far as it can be"
+    def _warn_of_corruption(self, message: str) -> None:
+        note = f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
         if note not in self.warnings:
             self.warnings.append(note)

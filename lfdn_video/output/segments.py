@@ -3,8 +3,8 @@
     frames ─ a fresh encoder every SEGMENT_FRAMES ─▶ 00000.packets, 00001.packets, ... ─▶ target
 
 Every segment begins with a keyframe, its packets carry their final times, and it is entered in the
-journal once it is on the disk. So whatever ends a run, the next one goes on after the last entry
-and produces the frames that a run without interruption produces.
+journal once it is on the disk. So however a run ends, the next one resumes after the last entry and
+produces the same frames as a run without interruption.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from lfdn_video.output.journal import Journal, Segment
 from lfdn_video.output.packets import PacketWriter, read_packets
 
 SEGMENT_FRAMES = 250
-"""x264's longest distance between two keyframes, so that segments cost no quality."""
+"""x264's maximum keyframe interval, so that segments cost no compression."""
 
 
 class SegmentEncoder:
-    """Encodes frames into the segments of a journal: `encode`, `finish`, then `join_packets`."""
+    """Encodes frames into the segments of a journal: `encode`, `finish_segment`, then
+    `join_packets`."""
 
     def __init__(self, journal: Journal, encoder: Encoder, *, rate: Fraction) -> None:
         self._journal = journal
@@ -38,8 +39,8 @@ class SegmentEncoder:
         self._rate = rate
         self._open: _OpenSegment | None = None
         self.flags = 0
-        """Flags of the target's encoder, to be set before the first frame: they tell whether codec
-        headers go into the packets or into the container."""
+        """Flags of the target's encoder; set them before the first frame. They decide whether codec
+        headers go into the packets or the container."""
 
     def encode(self, video: VideoFrame) -> None:
         """Encode the next frame.
@@ -52,9 +53,9 @@ class SegmentEncoder:
             self._open = _OpenSegment(writer, self._new_context())
         self._open.encode(video)
         if len(self._open.pts) == SEGMENT_FRAMES:
-            self.finish()
+            self.finish_segment()
 
-    def finish(self) -> None:
+    def finish_segment(self) -> None:
         """Complete the open segment, if there is one, and enter it in the journal.
 
         Raises:
@@ -62,11 +63,11 @@ class SegmentEncoder:
         """
         if self._open is not None:
             segment = self._open.finish()
-            self._open = None
+            self._open = None  # before the journal, so that a failing entry is not written twice
             self._journal.append_segment(segment)
 
-    def abandon(self) -> None:
-        """Give up the open segment, if there is one."""
+    def discard(self) -> None:
+        """Discard the open segment, if there is one."""
         if self._open is not None:
             self._open.writer.discard()
             self._open = None
@@ -75,7 +76,7 @@ class SegmentEncoder:
         """Read back all segments.
 
         Args:
-            stream: the target's stream that the packets are to belong to.
+            stream: the target's stream, which the packets are assigned to.
 
         Yields:
             All packets in decoding order. Close the generator when leaving it early.
@@ -89,9 +90,9 @@ class SegmentEncoder:
             with closing(read_packets(path, self._encoder.time_base)) as packets:
                 for packet in packets:
                     assert packet.dts is not None
-                    # An encoder finds a segment's first dts by counting back from its first pts, in
-                    # steps that it takes from its own frames. Where the frame rate varies, that may
-                    # fall a little before the last dts of the segment before.
+                    # An encoder extrapolates a segment's first dts backwards from its first pts.
+                    # With a variable frame rate, it may fall slightly before the last dts of the
+                    # previous segment.
                     if last_dts is not None:
                         packet.dts = max(packet.dts, last_dts + 1)
                     last_dts = packet.dts
@@ -116,12 +117,12 @@ class _OpenSegment:
     def encode(self, video: VideoFrame) -> None:
         assert video.pts is not None
         for packet in self._context.encode(video):
-            self.writer.write(packet)
+            self.writer.write_packet(packet)
         self.pts.append(video.pts)
 
     def finish(self) -> Segment:
         for packet in self._context.encode(None):
-            self.writer.write(packet)
+            self.writer.write_packet(packet)
         return Segment(
             frames=len(self.pts),
             first_pts=self.pts[0],

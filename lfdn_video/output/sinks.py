@@ -1,11 +1,11 @@
-"""Sinks: the two ways in which a run's frames become the target.
+"""Sinks: the two ways to write a run's frames to the target.
 
     DirectSink      frames ─ encoder ─▶ temporary file ─ rename ─▶ target
     SegmentedSink   frames ─ encoder ─▶ segments ─ mux ─▶ temporary file ─ rename ─▶ target
 
-A short run is encoded straight into the target's temporary file. A long one is encoded into
+A short run is encoded directly into the target's temporary file. A long one is encoded into
 segments (`segments.py`), which a journal keeps if the run is interrupted, so that the next run can
-resume it. `writer.py` chooses, and does not know which of the two it writes to.
+resume it. `writer.py` chooses one and uses both alike.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from lfdn_video.output.target import (
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Where an interrupted run stopped."""
+    """The state of an interrupted run."""
 
     frames: int
     """Frames in its finished segments."""
     first_pts: int
-    """Of its first frame, in the source's time base."""
+    """Pts of its first frame, in ticks of the source's time base."""
     last_pts: int
-    """Of the last finished frame, in ticks of the encoder."""
+    """Pts of the last finished frame, in ticks of the encoder."""
 
 
 class Sink(ABC):
     """Takes a run's frames: `claim`, `open`, `set_first_pts`, `encode`, `complete`.
 
-    `abandon` comes last in any case, after success too. Methods that write raise FFmpegError and
-    OSError as they come; the writer names the target in them.
+    `clean_up` comes last, after success too. Methods that write raise FFmpegError and OSError
+    unchanged; the writer adds the target's name.
     """
 
     def __init__(self, target: Path, muxer: Muxer, *, overwrite: bool) -> None:
@@ -61,29 +61,29 @@ class Sink(ABC):
 
     @property
     def kept_frames(self) -> int:
-        """Number of frames that outlast the run's failure and need not be made again."""
+        """Number of frames that are kept if the run fails, for the next one to resume."""
         return 0
 
     @abstractmethod
     def claim(self) -> None:
-        """Take the place beside the target where this run works.
+        """Create and lock the temporary file or the work folder beside the target.
 
         Raises:
-            OutputError: it cannot be written to, or belongs to another run.
+            OutputError: it cannot be written, or another run has locked it.
         """
 
     @abstractmethod
     def open(self) -> None:
-        """Find out whether container and encoder accept what is to be written."""
+        """Check that the container and the encoder accept the request."""
 
     def resume(self, network: Mapping[str, str]) -> Resumed | None:  # noqa: ARG002
-        """Take up an interrupted run.
+        """Resume an interrupted run, if there is one.
 
         Args:
             network: what the restored frames depend on (`Runner.identity`).
 
         Returns:
-            Where the interrupted run stopped; None if there is none.
+            The state of the interrupted run; None if there is none.
 
         Raises:
             OutputError: its frames were restored by another network.
@@ -92,7 +92,7 @@ class Sink(ABC):
 
     @abstractmethod
     def set_first_pts(self, first_pts: int) -> None:
-        """Say where the video starts, in the source's time base, before the first frame."""
+        """Set the pts of the first frame, in the source's time base, before encoding it."""
 
     @abstractmethod
     def encode(self, video: VideoFrame) -> None:
@@ -103,25 +103,25 @@ class Sink(ABC):
         """Complete the target and rename it into place.
 
         Args:
-            first_pts: as for `set_first_pts`; a resumed run may have no frame of its own.
+            first_pts: as in `set_first_pts`, which a resumed run without new frames never calls.
         """
 
     @abstractmethod
-    def abandon(self) -> None:
-        """Close everything, and remove all that is neither the target nor worth keeping."""
+    def clean_up(self) -> None:
+        """Close everything, and remove all but the target and the finished segments."""
 
     def _rename(self, temporary: Path) -> None:
         sync_to_disk(temporary, self._target)
         rename_into_place({self._target: temporary}, overwrite=self._overwrite)
 
     def _close_muxer(self, temporary: Path) -> None:
-        remove_temporary(temporary)  # first, or closing may take minutes to complete the file
+        remove_temporary(temporary)  # first: closing an unwanted file may take minutes
         self._muxer.close()
-        remove_temporary(temporary)  # again: where open files cannot be removed
+        remove_temporary(temporary)  # again, for systems where open files cannot be removed
 
 
 class DirectSink(Sink):
-    """Encodes into the target's temporary file. Nothing is kept of an interrupted run."""
+    """Encodes into the target's temporary file. An interrupted run leaves nothing."""
 
     def __init__(self, target: Path, muxer: Muxer, *, overwrite: bool) -> None:
         super().__init__(target, muxer, overwrite=overwrite)
@@ -129,7 +129,7 @@ class DirectSink(Sink):
         self._lock: IO[bytes] | None = None
 
     def claim(self) -> None:
-        remove_stale_temporaries(self._target)
+        remove_stale_temporaries(self._target)  # of runs that were killed
         self._temporary = create_temporary(self._target)
         self._lock = lock_temporary(self._temporary)
 
@@ -149,7 +149,7 @@ class DirectSink(Sink):
         self._muxer.finish()
         self._rename(self._temporary)
 
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         assert self._temporary is not None
         self._close_muxer(self._temporary)
         if self._lock is not None:
@@ -157,10 +157,9 @@ class DirectSink(Sink):
 
 
 class SegmentedSink(Sink):
-    """Encodes into segments, and makes the target of them at the end.
+    """Encodes into segments, and muxes the target from them at the end.
 
-    Finished segments are kept if the run is interrupted. While they are joined, they and the target
-    take twice the space.
+    Finished segments are kept if the run is interrupted. Muxing them needs twice the disk space.
     """
 
     def __init__(
@@ -173,13 +172,13 @@ class SegmentedSink(Sink):
         rate: Fraction,
         manifest: Mapping[str, Any],
     ) -> None:
-        """Prepare; nothing is opened yet.
+        """Prepare a run; `claim` creates its work folder.
 
         Args:
             target: the file to be written.
-            muxer: opened once to try, and once more to join the segments.
+            muxer: opened once as a trial, and again to join the segments.
             encoder: sets up a fresh encoder for each segment.
-            options: whether an interrupted run is resumed or overwritten.
+            options: `resume` and `overwrite` apply to an interrupted run.
             rate: frames per second, for the encoders.
             manifest: the run manifest, as JSON values.
         """
@@ -198,8 +197,10 @@ class SegmentedSink(Sink):
         self._journal.open(self._manifest, resume=self._resume, overwrite=self._overwrite)
 
     def open(self) -> None:
-        # The container is needed only at the end, but what it refuses is to be known now.
+        # The container is needed only at the end, but its refusals must be known before hours of
+        # work.
         self._muxer.open(self._temporary)
+        # Some containers want codec headers once, in their own header (`Flags.global_header`).
         self._segments.flags = self._muxer.stream.codec_context.flags
         self._muxer.close()
         remove_temporary(self._temporary)
@@ -221,7 +222,7 @@ class SegmentedSink(Sink):
         self._segments.encode(video)
 
     def complete(self, first_pts: int) -> None:
-        self._segments.finish()
+        self._segments.finish_segment()
         self._muxer.open(self._temporary)
         self._muxer.set_first_pts(first_pts)
         with closing(self._segments.join_packets(self._muxer.stream)) as packets:
@@ -230,7 +231,7 @@ class SegmentedSink(Sink):
         self._rename(self._temporary)
         self._journal.remove()
 
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         self._close_muxer(self._temporary)
-        self._segments.abandon()
+        self._segments.discard()
         self._journal.close()

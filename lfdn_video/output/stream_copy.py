@@ -1,7 +1,7 @@
-"""One stream copied from a source into a target: whether the container takes it, and its packets.
+"""Copies one stream from a source into a target, if the target's container can hold it.
 
-FFmpeg's muxers are asked in memory whether they hold a stream. Text subtitles are re-encoded if the
-container takes only another kind (`subtitles.py`).
+A trial file in memory shows whether a muxer accepts a stream. Text subtitles are re-encoded if the
+container needs another text format (`subtitles.py`).
 """
 
 from __future__ import annotations
@@ -44,24 +44,28 @@ class StreamCopy:
     """A stream of the source and its copy in the target."""
 
     source: Stream
+    """Stream of the source."""
     target: Stream
+    """Its copy in the target."""
     reencodes: bool = False
-    """A text subtitle of another kind than the source's."""
+    """True for text subtitles in another format than the source's."""
     strict: bool = False
-    """The muxer refuses packets of equal dts."""
+    """True if the muxer refuses packets of equal dts."""
     last_dts: int | None = None
+    """Dts of the last packet, in ticks of the source's stream; None before the first."""
     packets_read: int = 0
+    """Packets of the source, without those whose text is empty."""
     packets_written: int = 0
     """Fewer than were read if some could not be re-encoded or muxed."""
 
     def prepare_packet(self, packet: Packet[Stream]) -> Packet[Stream] | None:
-        """Bring a packet of the source into the form that the muxer takes.
+        """Convert a packet of the source to the form that the muxer takes.
 
         Args:
-            packet: a packet of `source`, already at its time in the target. It is changed.
+            packet: a packet of `source`, with the target's times. It is modified.
 
         Returns:
-            A packet of `target`; None if it is a text that is empty or cannot be re-encoded.
+            A packet of `target`; None if its text is empty or cannot be re-encoded.
         """
         self.packets_read += 1
         if self.reencodes:
@@ -82,7 +86,7 @@ class StreamCopy:
         """Yield a sentence if the target has fewer packets than were read.
 
         Args:
-            counted: packets in the finished target; 0 if it does not say.
+            counted: packets in the finished target; 0 if unknown.
         """
         kept = min(self.packets_written, counted) if counted else self.packets_written
         if kept < self.packets_read:
@@ -90,26 +94,26 @@ class StreamCopy:
             yield f"{describe_stream(self.source)}: {lost} packets are lost"
 
     def _keep_order(self, packet: Packet[Stream]) -> None:
-        """Raise the packet's dts to the least one that the muxer takes.
+        """Raise the packet's dts to the smallest one that the muxer takes.
 
-        Muxers refuse packets that go back in time, as those of broken files do, and those of audio
-        that overlaps where recordings were joined.
+        Muxers refuse timestamps that go back, as in broken files and in audio that overlaps where
+        recordings were joined.
         """
         if packet.dts is None:
             packet.dts = packet.pts
         if packet.dts is None:
             return
-        least = self._least_dts(packet.time_base)
-        if least is not None and packet.dts < least:
-            packet.dts = least
+        min_dts = self._min_dts(packet.time_base)
+        if min_dts is not None and packet.dts < min_dts:
+            packet.dts = min_dts
             packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
         self.last_dts = packet.dts
 
-    def _least_dts(self, time_base: Fraction) -> int | None:
-        """Find the next dts that the muxer takes, in ticks of the packets' time base."""
+    def _min_dts(self, time_base: Fraction) -> int | None:
+        """Return the smallest dts that the muxer takes next, in ticks of `time_base`."""
         if self.last_dts is None or not self.strict:
             return self.last_dts
-        # A tick later on the target's clock too, which may be coarser.
+        # At least one tick of the target's time base too, which may be coarser.
         return self.last_dts + max(1, ceil((self.target.time_base or time_base) / time_base))
 
 
@@ -121,10 +125,10 @@ def add_stream_copy(
     Args:
         target: an open container without a header so far.
         stream: a stream of the source.
-        warnings: gets a sentence if the stream is left out or re-encoded.
+        warnings: receives a sentence if the stream is left out or re-encoded.
 
     Returns:
-        The copy to be made; None if the container cannot hold the stream.
+        The stream and its copy; None if the container cannot hold it.
     """
     container = target.format.name
     label = describe_stream(stream)
@@ -147,12 +151,15 @@ def add_stream_copy(
 
 
 def attach_cover(target: OutputContainer, stream: Stream, source: Path) -> Stream:
-    """Add a cover as an attachment, which is how Matroska keeps it.
+    """Add a cover as an attachment, as Matroska stores it.
 
     Args:
         target: an open container without a header so far.
         stream: the cover, a stream of one image.
-        source: the file that it is in; it is opened once more to read that image.
+        source: the source file, which is opened again to read the image.
+
+    Returns:
+        The attachment's stream.
     """
     with closing(open_source(source)) as container:
         content = bytes(next(container.demux(container.streams[stream.index])))
@@ -162,15 +169,15 @@ def attach_cover(target: OutputContainer, stream: Stream, source: Path) -> Strea
 
 
 def trim_packet(packet: Packet[Stream], origin_s: Fraction, end_s: Fraction | None) -> bool:
-    """Move a packet to its time in a target made of a span.
+    """Move a packet to its time in the target of a span.
 
     Args:
-        packet: a packet of a copied stream, on the source's clock. It is changed.
+        packet: a packet of a copied stream, on the source's clock. It is modified.
         origin_s: time zero of the target, on the source's clock.
         end_s: end of the span on the same clock; None: the end of the source.
 
     Returns:
-        False if the packet lies outside the span and is to be left out.
+        False if the packet is outside the span and must be left out.
     """
     pts = packet.pts if packet.pts is not None else packet.dts
     if pts is None:
@@ -192,16 +199,16 @@ def trim_packet(packet: Packet[Stream], origin_s: Fraction, end_s: Fraction | No
 
 
 def set_origin(packet: Packet[Stream], origin: int) -> None:
-    """Count a packet's time from `origin`, in ticks of its time base."""
+    """Make a packet's times relative to `origin`, in ticks of its time base."""
     pts = packet.pts if packet.pts is not None else packet.dts
     packet.pts = None if pts is None else pts - origin
     packet.dts = None if packet.dts is None else packet.dts - origin
 
 
 def _find_refusal(stream: Stream, container: str) -> str | None:
-    """Find why a container cannot hold a stream, in FFmpeg's words; None if it can.
+    """Return FFmpeg's reason why a container cannot hold a stream; None if it can.
 
-    FFmpeg tells only when it writes a header, so one is written in memory.
+    FFmpeg decides only when it writes a header, so one is written in memory.
     """
     trial = av.open(io.BytesIO(), "w", format=container)
     try:
@@ -213,11 +220,11 @@ def _find_refusal(stream: Stream, container: str) -> str | None:
     except ValueError as error:  # PyAV's own check
         return str(error)
     finally:
-        with suppress(FFmpegError):  # closing may fail for want of packets, which does not matter
+        with suppress(FFmpegError):  # closing may fail without packets, which does not matter
             trial.close()
     return None
 
 
 def _add_from_template(target: OutputContainer, stream: Stream) -> Stream:
-    # "Opaque": from the decoder's parameters; there need not be an encoder.
+    # "Opaque": from the decoder's parameters, so no encoder is needed.
     return target.add_stream_from_template(stream, opaque=True)

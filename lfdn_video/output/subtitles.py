@@ -1,4 +1,4 @@
-"""Text subtitles re-encoded for a container that takes text, but not the source's kind of it."""
+"""Re-encodes text subtitles for containers that need another text format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT_SUBTITLES = {
     "matroska": "subrip",
     "webm": "webvtt",
 }
-"""FFmpeg's name of the text subtitles that a container takes, by FFmpeg's name of its muxer."""
+"""Text subtitle codec of each container, by FFmpeg's names of codec and muxer."""
 
 
 def is_text_subtitle(stream: Stream) -> bool:
@@ -36,6 +36,9 @@ def add_reencoded_subtitle(target: OutputContainer, source: Stream, codec: str) 
         target: an open container without a header so far.
         source: the source's stream; its decoder is opened.
         codec: FFmpeg's name of the encoder, one of `TEXT_SUBTITLES`.
+
+    Returns:
+        The target's stream.
     """
     decoder = cast("SubtitleCodecContext", source.codec_context)
     decoder.open(strict=False)
@@ -57,7 +60,7 @@ def reencode_subtitle(
         target: the stream that `add_reencoded_subtitle` made for it.
 
     Returns:
-        A packet with the same text and time, of no stream yet; None if there is no text in it.
+        A packet with the same text and time, without a stream; None if it has no text.
 
     Raises:
         FFmpegError: the text is corrupt.

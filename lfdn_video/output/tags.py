@@ -1,4 +1,4 @@
-"""Tags and dispositions: which ones are copied, and what a finished file lacks of its source.
+"""Tags and dispositions: selects those to copy, and finds those that a finished file lacks.
 
 Containers drop tags silently, so each finished file is compared with its source. Knows streams,
 not packets.
@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from lfdn_video.ffmpeg import codec_name, stream_title
 
-# Tags that tell how a file was made, not what is in it. The target gets its own.
+# Tags about how a file was made, not about its content. The muxer writes new ones.
 ENCODING_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps"}
     | {"vendor_id", "handler_name", "number_of_frames", "number_of_bytes"}
@@ -50,10 +50,10 @@ def find_lost_tags(
         subject: beginning of each sentence, such as `audio stream 1: `; empty for the container.
         before: the source's tags.
         after: the target's tags.
-        elsewhere: values of tags in other places of the target. FFmpeg renames and moves tags.
+        elsewhere: values of the target's other tags, since FFmpeg renames and moves tags.
 
     Yields:
-        A sentence for each tag of which neither the name nor the value is in the target.
+        One sentence for each tag whose name and value are both missing in the target.
     """
     names = {tag.lower() for tag in after}
     values = elsewhere | set(after.values())
@@ -64,15 +64,15 @@ def find_lost_tags(
 
 
 def find_stream_losses(before: Stream, after: Stream, elsewhere: set[str]) -> Iterator[str]:
-    """Find what a stream lost beside its packets.
+    """Find the losses of a stream other than packets.
 
     Args:
         before: the stream in the source.
-        after: the same in the finished target.
+        after: its copy in the finished target.
         elsewhere: as in `find_lost_tags`.
 
     Yields:
-        A sentence for each tag, each disposition and a sample aspect ratio that is lost.
+        One sentence for each lost tag, disposition or sample aspect ratio.
     """
     label = describe_stream(before)
     if before.type != after.type:

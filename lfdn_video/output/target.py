@@ -1,7 +1,7 @@
-"""Target files: checked before any work starts, and either complete or not there at all.
+"""Target files: checked before any work starts, and either complete or absent.
 
 A file is written under a temporary name in its target's folder and renamed when it is complete.
-This module knows names, folders and errors; `writer.py` and `images.py` know what is in a file.
+Knows names, folders and errors; `writer.py` and `images.py` know the content.
 """
 
 import errno
@@ -27,15 +27,15 @@ DATA_LOSS_ERRORS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
 """Errors of fsync that mean the data is not on the disk."""
 
 STEM_CHARACTERS = 40
-"""Characters of the target's stem in a temporary name: most file systems allow 255 bytes a name."""
+"""Longest stem in a temporary name; most file systems allow 255 bytes a name."""
 
 
 def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
-    """Check that a file can be made at `target`.
+    """Check that a file can be created at `target`.
 
     Args:
         target: the file to be written.
-        source: the file it is made from; writing over it is always refused.
+        source: the source file, which is never overwritten.
         overwrite: accept a target that exists.
 
     Raises:
@@ -58,7 +58,7 @@ def refuse_existing(target: Path, choose: str = "another name") -> NoReturn:
         target: the existing file.
         choose: what the user can choose instead.
     """
-    raise OutputError(f"{target}: exists already; choose {choose} or allow to overwrite it")
+    raise OutputError(f"{target}: exists already; choose {choose} or allow overwriting")
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def output_errors(target: Path) -> Generator[None]:
     """Turn FFmpeg's and the system's errors into an OutputError that names the target.
 
     Args:
-        target: the file that is being written, under whatever name.
+        target: the target's final name.
     """
     try:
         yield
@@ -77,7 +77,13 @@ def output_errors(target: Path) -> Generator[None]:
 
 
 def create_temporary(target: Path) -> Path:
-    """Create the empty temporary file, next to `target`, that will be renamed to it.
+    """Create an empty temporary file, which `rename_into_place` renames to its target.
+
+    Args:
+        target: the target; the temporary file is created in its folder.
+
+    Returns:
+        The path of the temporary file.
 
     Raises:
         OutputError: the file system refuses.
@@ -93,11 +99,12 @@ def create_temporary(target: Path) -> Path:
 
 
 def lock_temporary(temporary: Path) -> IO[bytes]:
-    """Lock a temporary file, so that no other run takes it for a stale one.
+    """Lock a temporary file, so that no other run removes it as stale.
 
     Returns:
         The open file. The lock ends when the caller closes it, or with the process.
     """
+    # On a handle of its own: the muxer opens and closes the file by name.
     file = temporary.open("rb")
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -108,6 +115,7 @@ def remove_stale_temporaries(target: Path) -> None:
     """Remove the target's temporary files that no process has locked: their runs were killed."""
     if sys.platform == "win32":
         return
+    # A lock ends with its process, however that ends, so an unlocked file has no owner.
     for stale in target.parent.glob(_temporary_name(Path(escape(str(target))), "*")):
         with suppress(OSError), stale.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +133,7 @@ def sync_to_disk(temporary: Path, target: Path) -> None:
 
     Args:
         temporary: the complete file.
-        target: the name that the error message is to show.
+        target: the name to show in an error message.
 
     Raises:
         OutputError: the data could not be written.
@@ -148,12 +156,12 @@ def rename_into_place(files: Mapping[Path, Path], *, overwrite: bool) -> None:
         overwrite: replace targets that exist.
 
     Raises:
-        OutputError: a target appeared in the meantime, or cannot be renamed to.
+        OutputError: a target was created in the meantime, or a file cannot be renamed.
     """
-    # An interruption between two renames would leave some targets and not others. Python raises
-    # KeyboardInterrupt in the main thread only, so another thread does the work and this one waits.
+    # An interruption between two renames would leave only some of the targets. Python raises
+    # KeyboardInterrupt in the main thread only, so another thread renames while this one waits.
     with ThreadPoolExecutor(max_workers=1) as other_thread:
-        other_thread.submit(bool).result()  # an interruption before the thread runs still counts
+        other_thread.submit(bool).result()  # an interruption up to here still cancels
         renaming = other_thread.submit(_rename_all, files, overwrite=overwrite)
         while not renaming.done():
             with suppress(KeyboardInterrupt):
@@ -172,22 +180,23 @@ def _rename_all(files: Mapping[Path, Path], *, overwrite: bool) -> None:
             _rename(temporary, target, overwrite=overwrite)
             renamed.append(target)
     except OutputError:
+        # With `overwrite`, the old files are gone already: removing the new ones would lose both.
         for target in renamed if not overwrite else ():
             remove_temporary(target)
         raise
 
 
 def _rename(temporary: Path, target: Path, *, overwrite: bool) -> None:
-    """Rename in one step; without `overwrite`, not over a file that appeared in the meantime."""
+    """Rename atomically; without `overwrite`, not over a file created in the meantime."""
     try:
         if overwrite:
             temporary.replace(target)
         else:
             _rename_unless_exists(temporary, target)
     except FileExistsError as error:
-        raise OutputError(f"{target}: appeared meanwhile; choose another name") from error
+        raise OutputError(f"{target}: was created meanwhile; choose another name") from error
     except OSError as error:
-        raise OutputError(f"{target}: cannot be put in place: {error.strerror}") from error
+        raise OutputError(f"{target}: cannot be renamed into place: {error.strerror}") from error
 
 
 def _rename_unless_exists(temporary: Path, target: Path) -> None:
@@ -204,7 +213,7 @@ def _rename_unless_exists(temporary: Path, target: Path) -> None:
 
 
 def _is_same_file(target: Path, source: Path) -> bool:
-    """Compare the files themselves: links of both kinds lead to the same one."""
+    """Compare the files themselves, following symbolic and hard links."""
     with suppress(OSError):
         return target.samefile(source)
     return False

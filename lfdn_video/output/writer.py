@@ -1,12 +1,12 @@
-"""Video out: restored frames encoded, with everything else of the source copied beside them.
+"""Writes videos: encodes restored frames and copies everything else of the source beside them.
 
-`Writer` refuses what cannot work before the first frame, finds each frame's timestamp, and hands it
-to a sink (`sinks.py`), which gives the target its name only when it is complete. `encoder.py` knows
-how frames are encoded, `muxer.py` what else is in the file; `images.py` writes images.
+`Writer` refuses impossible requests before the first frame, computes each frame's timestamp, and
+passes the frame to a sink (`sinks.py`), which renames the target into place when it is complete.
+`encoder.py` encodes frames, `muxer.py` writes the container; `images.py` writes images.
 
-Timestamps are the source's own, in the source's time base. Some containers have a time base of
-their own and round them, Matroska to milliseconds; MP4 takes any. Where a container or codec
-numbers frames instead of timing them, they are moved. Warnings name both.
+Timestamps are the source's, in the source's time base. Containers with a time base of their own
+round them, Matroska to milliseconds; MP4 takes any. Where a container or codec has a constant rate,
+frames are moved. Warnings name both.
 """
 
 from __future__ import annotations
@@ -40,24 +40,23 @@ CONTAINERS = frozenset(
     {"3g2", "3gp", "asf", "avi", "f4v", "flv", "ipod", "matroska", "mov", "mp4", "mpeg", "mpegts"}
     | {"mxf", "nut", "ogg", "ogv", "webm"}
 )
-"""FFmpeg's muxers that make one file and keep times in it. Others write a playlist and files beside
-it (it would name the temporary ones), or only the bare stream."""
+"""FFmpeg's muxers that write a single file with timestamps. Others write a playlist with files
+beside it (and would list the temporary names), or a bare stream."""
 
 CONSTANT_RATE_CONTAINERS = frozenset({"asf", "avi", "mxf", "ogg", "ogv"})
-"""These number their frames instead of timing them, or keep decoding times only."""
+"""Containers with a constant rate, or with decoding times only."""
 
-LONG_FRAMES = 2 * SEGMENT_FRAMES
-"""Runs of more frames are written in segments."""
+MAX_DIRECT_FRAMES = 2 * SEGMENT_FRAMES
+"""Runs with more frames than this are written in segments."""
 
 MAX_RATE = 240
-"""Frames per second above this are a wrong guess, and more than some encoders take."""
+"""Rates above this are a wrong guess, and more than some encoders accept."""
 
 
 class Writer(FrameWriter):
     """Writes one video. A context manager: entering opens the target, leaving completes it.
 
-    If the block is left by an exception, whichever, nothing remains of the target but the finished
-    segments of a long run.
+    If an exception leaves the block, only the finished segments of a long run remain.
     """
 
     def __init__(
@@ -67,16 +66,17 @@ class Writer(FrameWriter):
         options: EncodeOptions | None = None,
         span: SpanOptions | None = None,
     ) -> None:
-        """Check the request; no file is made yet.
+        """Check the request; no file is created yet.
 
         Args:
-            target: the file to be written; its ending tells the container.
-            info: the source: its frames are those to be written, the rest of it is copied.
+            target: the file to write; its extension chooses the container.
+            info: the source of the frames; everything else of it is copied.
             options: how to encode; None: the defaults.
-            span: which part of the source the frames are; None: all of it.
+            span: the part of the source that the frames are from; None: all of it.
 
         Raises:
-            OutputError: no file can be made at `target`, or no video of its ending.
+            OutputError: no file can be created at `target`, or FFmpeg has no video format for its
+                extension.
             OptionError: the encoder does not accept the options.
         """
         super().__init__()
@@ -85,9 +85,9 @@ class Writer(FrameWriter):
         self._options = options or EncodeOptions()
         self._span = span or SpanOptions()
         self._first_pts: int | None = None
-        """Of the first frame, in the source's time base."""
+        """Pts of the first frame, in ticks of the source's time base."""
         self._last_pts: int | None = None
-        """Of the last frame, in ticks of the encoder."""
+        """Pts of the last frame, in ticks of the encoder."""
         check_target(self._target, info.path, overwrite=self._options.overwrite)
         self._container_name = _find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
@@ -112,7 +112,7 @@ class Writer(FrameWriter):
 
     @property
     def target(self) -> Path:
-        """The file that is written."""
+        """The file to write."""
         return self._target
 
     @property
@@ -121,10 +121,11 @@ class Writer(FrameWriter):
         return self._sink.kept_frames
 
     def open(self) -> None:
-        """Make the temporary file or the journal, and try container and encoder.
+        """Create the temporary file or the journal, and try container and encoder.
 
         Raises:
-            OutputError: the target cannot be written, or an interrupted run stands in the way.
+            OutputError: the target cannot be written, or an interrupted run must be resumed or
+                overwritten first.
             OptionError: the encoder or the container refuses the request.
         """
         self._sink.claim()
@@ -132,7 +133,7 @@ class Writer(FrameWriter):
             with output_errors(self._target):
                 self._sink.open()
         except BaseException:
-            self._sink.abandon()
+            self._sink.clean_up()
             raise
         for warning in self._encoder.warnings:
             self._warn(warning)
@@ -140,16 +141,16 @@ class Writer(FrameWriter):
             self._warn(f"{metadata} is left out")
 
     def start(self, network: Mapping[str, str]) -> int:
-        """Take up what an interrupted run has left.
+        """Resume an interrupted run, if there is one to resume.
 
         Args:
             network: what the restored frames depend on (`Runner.identity`).
 
         Returns:
-            The number of frames that are there already. They are not to be written again.
+            The number of frames that are finished already and must not be written again.
 
         Raises:
-            OutputError: they were restored by another network.
+            OutputError: those frames were restored by another network.
         """
         with output_errors(self._target):
             resumed = self._sink.resume(network)
@@ -163,16 +164,18 @@ class Writer(FrameWriter):
         """Encode the next frame.
 
         Args:
-            frame: of the source's size, format and rotation, its pts above the last one's.
+            frame: a frame with the source's size, format and rotation, and a pts above the last
+                one's.
 
         Raises:
-            OutputError: it differs from the frames before, or cannot be written.
+            OutputError: its format differs from the first one's, or it cannot be written.
         """
         _check_like_first(frame, self._info)
         with output_errors(self._target):
             if self._first_pts is None:
                 self._first_pts = frame.pts
                 self._sink.set_first_pts(frame.pts)
+            # A span starts at zero in the target; otherwise the source's times are kept.
             origin_pts = self._first_pts if self._muxer.from_first_frame else 0
             video = self._encoder.prepare(frame)
             video.pts = self._next_pts(frame.pts - origin_pts)
@@ -181,7 +184,7 @@ class Writer(FrameWriter):
         self.frames_written += 1
 
     def complete(self) -> None:
-        """Complete the target and give it its name.
+        """Complete the target and rename it into place.
 
         Raises:
             OutputError: there was no frame, or the target cannot be completed.
@@ -192,14 +195,14 @@ class Writer(FrameWriter):
         with output_errors(self._target):
             self._sink.complete(self._first_pts)
 
-    def abandon(self) -> None:
+    def clean_up(self) -> None:
         """Close everything, and remove all but the target and the finished segments."""
-        self._sink.abandon()
+        self._sink.clean_up()
 
     def _choose_sink(self, rate: Fraction) -> Sink:
-        """Choose segments where it pays to be able to resume, or where a run is to be resumed."""
+        """Choose segments for long runs, and where an interrupted run left some."""
         expected = self._info.expected_frames(self._span)
-        is_long = expected is None or expected > LONG_FRAMES
+        is_long = expected is None or expected > MAX_DIRECT_FRAMES
         if is_long or Journal(self._target).folder.is_dir():
             manifest = _build_manifest(self._info, self._options, self._span)
             return SegmentedSink(
@@ -213,23 +216,24 @@ class Writer(FrameWriter):
         return DirectSink(self._target, self._muxer, overwrite=self._options.overwrite)
 
     def _choose_rate(self) -> Fraction:
-        """Choose the frame rate for containers and codecs that want to know one."""
+        """Choose the frame rate for containers and codecs that require one."""
         rate = self._options.frame_rate or self._info.average_rate or IMAGE_RATE
         if self._container_name in CONSTANT_RATE_CONTAINERS or self._encoder.needs_rate:
             return self._encoder.keep_rate(rate)
         return IMAGE_RATE if rate > MAX_RATE else rate
 
     def _next_pts(self, source_pts: int) -> int:
-        """Find the next frame's pts in the encoder's time base, which is the source's by default.
+        """Compute the next frame's pts in the encoder's time base, by default the source's.
 
-        At a constant rate, one tick of the encoder is one frame. A frame whose tick is taken gets
-        the next one, so that none is lost.
+        At a constant rate, one tick of the encoder is one frame. A frame whose tick is occupied
+        gets the next one, so that none is lost.
         """
         tick_s = self._encoder.time_base
         time_s = source_pts * self._source_time_base
         pts = round(time_s / tick_s)
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
+        # Rounding to ticks moves frames of a truly constant rate by far less than this.
         if abs(pts * tick_s - time_s) > tick_s / 4:
             self._warn_of_constant_rate()
         self._last_pts = pts
@@ -250,43 +254,43 @@ class Writer(FrameWriter):
 
 
 def _find_container(target: Path) -> str:
-    """Find FFmpeg's name of the muxer for the target's ending; OutputError if it has none."""
+    """Return FFmpeg's muxer for the target's extension. OutputError if there is none."""
     try:
         # Without a stream or header, FFmpeg only guesses the format; nothing is written.
         container = av.open(target.name, "w").format.name
     except ValueError as error:
         raise OutputError(
-            f"{target}: FFmpeg writes no video of this kind; end the name in .mp4 or .mkv"
+            f"{target}: FFmpeg has no video format for this extension; end the name in .mp4 or .mkv"
         ) from error
     if container not in CONTAINERS:
         raise OutputError(
-            f"{target}: {container} does not make one file that plays; end the name in .mp4 or .mkv"
+            f"{target}: {container} is not a single file that plays; end the name in .mp4 or .mkv"
         )
     return container
 
 
 def _check_like_first(frame: Frame, first: VideoInfo) -> None:
-    """Refuse a frame unlike the first: images may differ from each other, video frames may not."""
+    """Refuse a frame that differs from the first: images may differ, video frames must not."""
     own = frame.info or first
     found = (frame.width, frame.height, frame.format, own.rotation, own.flip)
     if found != (first.width, first.height, first.format, first.rotation, first.flip):
         raise OutputError(
             f"{frame.name or 'a frame'}: is {frame.width}x{frame.height} {frame.format.name} "
-            f"rotated by {own.rotation}, the first {first.width}x{first.height} "
+            f"rotated by {own.rotation}, but the first is {first.width}x{first.height} "
             f"{first.format.name} rotated by {first.rotation}; make them alike, or write to a "
             f"folder"
         )
 
 
 def _adapt_options(options: EncodeOptions, container: str) -> EncodeOptions:
-    """Leave out B-frames in AVI, which keeps neither times nor the order of presentation."""
+    """Disable B-frames in AVI, which stores neither timestamps nor presentation order."""
     if container != "avi":
         return options
     return replace(options, codec_options={"bf": "0", **options.codec_options})
 
 
 def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:
-    """Choose the time base of the frames' pts: the source's, or for images the rate asked for."""
+    """Return the time base of the frames' pts: the source's, or by the rate for images."""
     if options.frame_rate is None:
         return info.time_base
     if not info.from_images:
@@ -297,7 +301,8 @@ def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:
 
 
 def _build_manifest(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
-    """Describe a run by all that its encoded frames depend on, as JSON values."""
+    """Return everything that a run's encoded frames depend on, as JSON values."""
+    # `overwrite` and `resume` do not change the frames, so a resuming command may differ in them.
     encode = {name: str(value) for name, value in asdict(options).items() if value is not None}
     for name in ("overwrite", "resume"):
         encode.pop(name)

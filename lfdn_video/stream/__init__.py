@@ -1,4 +1,4 @@
-"""Live sources: a camera or a stream, restored as it comes, shown, recorded and passed on.
+"""Live sources: restores a camera or a stream in real time; shows, records and pushes it.
 
     live.py            `live()`, the Python API; the command is `cli/live.py`
     session.py         newest frame -> network -> board -> sinks
@@ -10,9 +10,9 @@
 
 Shared by all of them:
 
-    board.py           newest frame and status, from the session to its viewers
-    addresses.py       names of sources and targets, and the secrets in them
-    child.py wire.py   processes of this program, and the messages between them
+    board.py           newest view and status, from the session to its viewers
+    addresses.py       addresses of sources and targets, and the secrets in them
+    child.py wire.py   child processes, and the messages between them
 
 `capture`, `sinks` and `watch` do not import each other; `session.py` and the command compose them.
 """

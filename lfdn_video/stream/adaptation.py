@@ -1,54 +1,54 @@
 """The scale of live frames in the network: as large as the bound on latency allows.
 
-A controller with a low and a high watermark; arithmetic only, the clock is passed in. The network's
-time grows with the area of its input, so the cost at one scale predicts the cost at another:
+A controller with a low and a high watermark; arithmetic only, with the time passed in. The
+network's cost grows with the area of its input, so the cost at one scale predicts that at another:
 
     cost(scale) = fixed + whole · scale²
 
-- Down at once, and as far as needed. While the scale is too large, every frame is late; stepping
-  through the sizes would show several late frames in a row.
+- Down at once, and as far as needed. While the scale is too large, every frame is late; going down
+  step by step would show several late frames in a row.
 - Up by one step, after a hold, and only to a scale whose predicted latency is below the low
-  watermark. The gap between the watermarks keeps the scale from going up and down at one load.
-- The hold doubles whenever a step up had to be reverted soon after, since a load that depends on
-  the scale itself defeats the prediction. It halves when a step up lasted.
+  watermark. The gap between the watermarks prevents oscillation under constant load.
+- The hold doubles when a step up has to be reverted soon after, since a load that depends on the
+  scale itself defeats the prediction. It halves when a step up lasts.
 - The first scale comes from a trial (`start_from_trial`). Starting at full size would show a frame
-  that is seconds late on a slow device, starting at the smallest a coarse result on a fast one.
+  that is seconds late on a slow device; starting small, a coarse result on a fast one.
 
 Only the network's input is scaled; frames keep their size (`scaling.py`).
 """
 
 from collections.abc import Mapping
 
-from lfdn_video.options import SMALLEST_SCALE
+from lfdn_video.options import MIN_SCALE
 
-SCALES = (SMALLEST_SCALE, 0.375, 0.5, 0.75, 1.0)
-"""Shares of a frame's sides to choose from, in ascending order."""
+SCALES = (MIN_SCALE, 0.375, 0.5, 0.75, 1.0)
+"""Scales to choose from, ascending: sides of the network's input over those of the frame."""
 
 HIGH_WATERMARK = 0.75
-"""Share of the latency bound. Two frames above it in a row: the scale goes down."""
+"""Share of the latency bound; after two consecutive frames above it, the scale goes down."""
 LOW_WATERMARK = 0.5
-"""Share of the latency bound. A new scale, larger or smaller, must promise to stay below it."""
+"""Share of the latency bound; the predicted latency at a new scale must be below it."""
 
 MIN_FRAMES_UP = 5
-"""Frames to see at a scale before it may go up."""
+"""Frames to observe at a scale before it may go up."""
 FIRST_HOLD_S = 5.0
-LONGEST_HOLD_S = 600.0
-"""Bounds of the time from a change of scale until it may go up."""
+MAX_HOLD_S = 600.0
+"""Bounds of the hold: the time from a change of scale until it may go up."""
 REVERTED_WITHIN_S = 60.0
-"""A step down this soon after a step up means that the step up was wrong."""
+"""A step down within this time after a step up reverts it."""
 EMA_WEIGHT = 0.3
 """Weight of the newest cost in the moving average."""
 
 
 class Adaptation:
-    """Chooses `scale` from the costs and latencies of frames. With `fixed`, it stays at that."""
+    """Chooses `scale` from the costs and latencies of frames, unless it is fixed."""
 
     def __init__(self, max_latency_s: float, *, fixed: float | None = None) -> None:
         """Start at full size, or at `fixed`.
 
         Args:
             max_latency_s: the bound on a frame's latency, in seconds, above 0.
-            fixed: a scale in `SMALLEST_SCALE`…1 that is kept; None: adapt.
+            fixed: a constant scale in `MIN_SCALE`…1; None: adapt.
         """
         self._max_latency_s = max_latency_s
         self._fixed = fixed
@@ -56,10 +56,10 @@ class Adaptation:
         self.saturated = False
         """True if even the smallest scale is too slow."""
         self._average_cost_s = 0.0
-        """Moving average at this scale; 0: none yet."""
+        """Moving average of the cost at this scale; 0: none yet."""
         self._frames_above_high = 0
         self._frames = 0
-        """Seen at this scale."""
+        """Frames observed at this scale."""
         self._hold_s = FIRST_HOLD_S
         self._changed_s = float("-inf")
         self._went_up_s = float("-inf")
@@ -70,7 +70,7 @@ class Adaptation:
         return self._fixed is None
 
     def start_from_trial(self, costs_s: Mapping[float, float], now_s: float) -> None:
-        """Choose the scale for frames of a new size.
+        """Choose the scale for frames of a new size from measured costs.
 
         Args:
             costs_s: seconds in the network by scale, of one frame at one or more of `SCALES`.
@@ -80,40 +80,45 @@ class Adaptation:
             limit_s = LOW_WATERMARK * self._max_latency_s
             self._set_scale(_largest_scale_within(limit_s, *_fit_cost(costs_s)), now_s)
 
-    def add_frame(self, latency_s: float, cost_s: float, now_s: float) -> None:
-        """Take a finished frame into account; `scale` may change.
+    def observe_frame(self, latency_s: float, cost_s: float, now_s: float) -> None:
+        """Observe a finished frame; `scale` may change.
 
         Args:
-            latency_s: seconds from its capture until it was shown.
-            cost_s: the part of them spent in the network.
+            latency_s: seconds from its capture to its display.
+            cost_s: seconds of these spent in the network.
             now_s: the time by `time.monotonic`.
         """
         if not self.adapts:
             return
-        # The first frame at a scale pays for preparations: its cost says nothing of the next ones.
+        # The first frame at a scale pays for warming up, so its cost says nothing about the next
+        # ones. It is ignored, unless it breaks the bound: then waiting for another would be worse.
         if self._frames == 0 and latency_s <= self._max_latency_s:
             self._frames = 1
             return
         self._frames += 1
+        # The first observed cost is the average; starting from 0 would predict too little for long.
         weight = EMA_WEIGHT if self._average_cost_s else 1.0
         self._average_cost_s += weight * (cost_s - self._average_cost_s)
         is_above = latency_s > HIGH_WATERMARK * self._max_latency_s
         self._frames_above_high = self._frames_above_high + 1 if is_above else 0
-        # One frame above the watermark may be chance; one above the bound is a promise broken.
+        # One frame above the watermark may be an outlier; one above the bound breaks the promise.
         if self._frames_above_high >= 2 or latency_s > self._max_latency_s:
+            # The larger of both: the average lags behind a load that rises.
             self._go_down(max(cost_s, self._average_cost_s), now_s)
         elif self._frames >= MIN_FRAMES_UP and now_s - self._changed_s >= self._hold_s:
             self._try_to_go_up(latency_s, now_s)
 
     def _go_down(self, cost_s: float, now_s: float) -> None:
-        """Go down as far as needed: below the low watermark, so that the next frame is in time."""
+        """Go down to a scale predicted to be below the low watermark, at least by one step."""
         smaller = [scale for scale in SCALES if scale < self.scale]
         if not smaller:
             self.saturated = True
             return
         if now_s - self._went_up_s < REVERTED_WITHIN_S:
-            self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
+            self._hold_s = min(2 * self._hold_s, MAX_HOLD_S)
         limit_s = LOW_WATERMARK * self._max_latency_s
+        # Without the fixed part, which is unknown under the new load. If it is large, this predicts
+        # too little, and the scale goes down again after the next frames.
         predicted = _largest_scale_within(limit_s, 0.0, cost_s / self.scale**2)
         self._set_scale(min(predicted, smaller[-1]), now_s)
 
@@ -122,6 +127,7 @@ class Adaptation:
         larger = next((scale for scale in SCALES if scale > self.scale), None)
         if larger is None:
             return
+        # As if all of the cost grew with the area: too pessimistic rather than too late.
         more_s = self._average_cost_s * ((larger / self.scale) ** 2 - 1)
         if latency_s + more_s <= LOW_WATERMARK * self._max_latency_s:
             if now_s - self._went_up_s > 2 * REVERTED_WITHIN_S:  # the last step up lasted
@@ -133,24 +139,24 @@ class Adaptation:
         self.scale = scale
         self.saturated = False
         self._changed_s = now_s
-        # What was seen at another scale does not count at this one.
+        # Observations at another scale do not apply to this one.
         self._average_cost_s = 0.0
         self._frames_above_high = 0
         self._frames = 0
 
 
 def _fit_cost(costs_s: Mapping[float, float]) -> tuple[float, float]:
-    """`fixed` and `whole` in seconds of the law above, from the smallest and the largest scale."""
+    """Fit `fixed` and `whole` of the law above, in seconds, to the two outermost scales."""
     small, small_cost_s = min(costs_s.items())
     large, large_cost_s = max(costs_s.items())
     if small == large:
         return 0.0, small_cost_s / small**2
-    # Noise may make the larger one cheaper; a negative cost would promise any scale.
+    # Noise may make the larger scale cheaper; with a negative `whole`, every scale would fit.
     whole_s = max(0.0, (large_cost_s - small_cost_s) / (large**2 - small**2))
     return max(0.0, small_cost_s - whole_s * small**2), whole_s
 
 
 def _largest_scale_within(limit_s: float, fixed_s: float, whole_s: float) -> float:
-    """The largest scale that costs `limit_s` at most; the smallest one if none does."""
+    """Return the largest scale that costs at most `limit_s`; the smallest one if none does."""
     fitting = [scale for scale in SCALES if fixed_s + whole_s * scale**2 <= limit_s]
     return fitting[-1] if fitting else SCALES[0]

@@ -1,8 +1,8 @@
-"""Names of live sources and targets (cameras, addresses, test sources, files), and their secrets.
+"""Addresses of live sources and targets (cameras, URLs, test sources, files), and their secrets.
 
-An address may hold a password. `Source` alone keeps it whole, to open it with; everything that is
-shown, logged or served passes `mask_secrets` or `redact` first. Values only: `capture/sources.py`
-opens sources, `sinks/push.py` pushes to targets.
+An address may contain a password. Only `Source` keeps it in full, for opening; everything that is
+shown, logged or served passes through `mask_secrets` or `redact` first. Values only:
+`capture/sources.py` opens sources, `sinks/push.py` pushes to targets.
 """
 
 import re
@@ -32,11 +32,12 @@ PROTOCOLS: Mapping[str, str] = MappingProxyType(
         "udp": "udp",
     }
 )
-"""FFmpeg's protocol whitelist by scheme. `file` is in none: an address opens no local file."""
+"""FFmpeg's protocol whitelist by scheme. None contains `file`: an address must not open local
+files."""
 
-HIDDEN = "***"
+MASK = "***"
 
-SHORTEST_SECRET = 3
+MIN_SECRET_CHARACTERS = 3
 """In characters. Shorter secrets are not searched for in text: they would match inside words."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -50,11 +51,12 @@ _SECRET_FIELD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A live source. `str()` and `repr()` leave out what is secret in its address."""
+    """A live source. `str()` and `repr()` omit the secrets in its address."""
 
     kind: SourceKind
+    """Decides how it is opened."""
     address: str = field(repr=False)
-    """As given, credentials included. A camera's is its number or its device."""
+    """The address as given, credentials included; for a camera, its number or its device."""
 
     def __str__(self) -> str:
         return f"camera {self.address}" if self.kind == "camera" else mask_secrets(self.address)
@@ -66,7 +68,7 @@ class Source:
 
     @property
     def endless(self) -> bool:
-        """True for cameras and networks: their end is a failure."""
+        """True for cameras and addresses: for them, an end is a failure."""
         return self.kind in ("camera", "network")
 
     def redact(self, text: str) -> str:
@@ -75,14 +77,14 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """Find out what kind of source `text` names.
+    """Determine the kind of source that `text` names.
 
     Args:
         text: a camera's number or its `/dev/…`, an address with a scheme, `lavfi:` and a filter
             graph of FFmpeg, or a file's name.
 
     Returns:
-        The source; whether it exists is not looked at.
+        The source; it need not exist.
 
     Raises:
         OptionError: the scheme of the address is not in `PROTOCOLS`.
@@ -95,8 +97,8 @@ def parse_source(text: str) -> Source:
         return Source("file", text)
     if scheme not in PROTOCOLS:
         raise OptionError(
-            f"{mask_secrets(text)}: {scheme}:// is no stream that can be opened; "
-            f"give one of {', '.join(f'{name}://' for name in PROTOCOLS)}"
+            f"{mask_secrets(text)}: {scheme}:// cannot be opened as a stream; "
+            f"use one of {', '.join(f'{name}://' for name in PROTOCOLS)}"
         )
     return Source("network", text)
 
@@ -117,11 +119,11 @@ def mask_secrets(address: str) -> str:
 
     The last part of an RTMP path is a stream key, so it is masked too.
     """
-    shown = _CREDENTIALS.sub(f"{HIDDEN}@", address)
-    shown = _SECRET_FIELD.sub(rf"\1{HIDDEN}", shown)
+    shown = _CREDENTIALS.sub(f"{MASK}@", address)
+    shown = _SECRET_FIELD.sub(rf"\1{MASK}", shown)
     if scheme_of(address) in ("rtmp", "rtmps"):
         head, slash, key = shown.rpartition("/")
-        shown = f"{head}{slash}{HIDDEN}" if key and head.count("/") > 2 else shown
+        shown = f"{head}{slash}{MASK}" if key and head.count("/") > 2 else shown
     return shown
 
 
@@ -129,17 +131,21 @@ def redact(text: str, address: str) -> str:
     """Mask every secret of `address` in `text`, and credentials of any other address there.
 
     Args:
-        text: a message, of FFmpeg for instance, that may quote the address or a part of it.
-        address: the address it is about, credentials included.
+        text: a message, for instance FFmpeg's, that may quote the address or a part of it.
+        address: the address, credentials included.
+
+    Returns:
+        The text with `***` in place of each secret.
     """
     text = text.replace(address, mask_secrets(address))
+    # Longest first: masking a secret inside another one would leave the rest of that legible.
     for secret in sorted(_find_secrets(address), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return _SECRET_FIELD.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", text))
+        text = text.replace(secret, MASK)
+    return _SECRET_FIELD.sub(rf"\1{MASK}", _CREDENTIALS.sub(f"{MASK}@", text))
 
 
 def _find_secrets(address: str) -> set[str]:
-    """Passwords and tokens of the address, percent-encoded as given and decoded."""
+    """Find the address's passwords and tokens, both percent-encoded and decoded."""
     found = {match[0].partition("=")[2] for match in _SECRET_FIELD.finditer(address)}
     if credentials := _CREDENTIALS.search(address):
         login = credentials[0][:-1]
@@ -147,4 +153,4 @@ def _find_secrets(address: str) -> set[str]:
     if scheme_of(address) in ("rtmp", "rtmps") and address.count("/") > 3:
         found.add(address.rpartition("/")[2])
     found |= {unquote(secret) for secret in found}
-    return {secret for secret in found if len(secret) >= SHORTEST_SECRET}
+    return {secret for secret in found if len(secret) >= MIN_SECRET_CHARACTERS}

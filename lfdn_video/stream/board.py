@@ -1,8 +1,8 @@
-"""What a live session shows: its newest frames and its statistics.
+"""The board of a live session: its newest view and its status, for viewers.
 
-The session (`session.py`) publishes to a board; the window (`watch/preview.py`) and the web page
-(`watch/web.py`) read from it, each at its own pace and without waiting for each other. Slow viewers
-skip frames. Values and one lock; no FFmpeg, no network, no window.
+The session (`session.py`) publishes to it; the window (`watch/preview.py`) and the web page
+(`watch/web.py`) read from it, each at its own pace. Slow viewers skip frames. Values and one lock;
+no FFmpeg, no network, no window.
 """
 
 import threading
@@ -25,16 +25,18 @@ class View:
     number: int
     """Number of the captured frame, from 1. Gaps are dropped frames."""
     raw: Image
+    """The frame as captured."""
     restored: Image
+    """The frame as restored."""
     captured_at: float
     """When the frame left the source, in seconds since the epoch (`time.time`)."""
     latency_s: float
-    """Seconds from capture until it was shown here."""
+    """Seconds from capture to publication here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """StreamState and statistics of a live session.
+    """State and statistics of a live session.
 
     Counts are totals since the start: frames_in = frames_out + frames_dropped + frames in flight.
     """
@@ -42,7 +44,9 @@ class Status:
     source: str
     """The source's address, without credentials."""
     task: str
+    """`derain` or `deblur`."""
     state: StreamState = "connecting"
+    """State of the source, as far as the session knows."""
     message: str = ""
     """The last error in one line, without credentials; empty while there is none."""
     started_at: float = 0.0
@@ -54,8 +58,11 @@ class Status:
     inference_scale: float = 1.0
     """Sides of the network's input over those of the frame, up to 1."""
     frames_in: int = 0
+    """Frames captured."""
     frames_out: int = 0
+    """Frames restored and shown."""
     frames_dropped: int = 0
+    """Frames dropped for newer ones."""
     reconnects: int = 0
     """Number of times a source that had been live was opened again."""
     fps_in: float = 0.0
@@ -63,16 +70,17 @@ class Status:
     fps_out: float = 0.0
     """Restored frames per second, over the last few seconds."""
     latency_s: float = 0.0
-    """Latency of the newest frame."""
+    """Latency of the newest frame, in seconds."""
     max_latency_s: float = 0.0
-    """Bound that the session keeps the latency under; 0 before the start."""
+    """Bound on the latency, in seconds; 0 before the start."""
     latency_counts: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_S) + 1)
     """Latency histogram: frames per bucket of `LATENCY_BOUNDS_S`, not cumulative."""
     latency_sum_s: float = 0.0
+    """Sum of the latencies of all frames, in seconds."""
     stage_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds of work by stage: decode, model, encode."""
     recording: str | None = None
-    """The file being written."""
+    """The file being recorded; None: none."""
 
 
 class Board:
@@ -106,7 +114,7 @@ class Board:
     def show(self, view: View) -> None:
         """Publish a view. Its images must not be written to afterwards."""
         with self._changed:
-            self._view = view
+            self._view = view  # replaced, never queued: a slow viewer skips
             self._changed.notify_all()
 
     def update(self, **changes: Any) -> None:
@@ -123,7 +131,7 @@ class Board:
             timeout_s: longest wait in seconds; 0 does not wait.
 
         Returns:
-            The newest view if its number is above `after`; None if there was none in time, or the
+            The newest view if its number is above `after`; None at the timeout, or if the
             board was closed without one.
         """
         with self._changed:
@@ -131,7 +139,7 @@ class Board:
             return self._view if self._is_newer(after) else None
 
     def close(self) -> None:
-        """Declare that nothing more comes, and wake everybody who waits."""
+        """Declare the end of the session, and wake all waiting viewers."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,8 +1,8 @@
 """Child processes that run a part of this program, with pipes for the messages of `wire.py`.
 
-A child can be killed whatever it hangs in. It receives its orders over stdin rather than as
-arguments, which every user of the machine can read: orders may hold passwords. It exits when its
-parent is gone. It runs in a process group of its own, so Ctrl-C reaches the parent alone.
+A child can be killed wherever it hangs. It receives its request over stdin rather than as
+arguments, which every user of the machine can read: requests may contain passwords. It exits when
+its parent is gone. It runs in a process group of its own, so Ctrl-C reaches only the parent.
 """
 
 import logging
@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 from lfdn_video.stream import wire
 
 EXIT_TIMEOUT_S = 5.0
-"""For a killed process to be gone."""
+"""Time for a killed process to exit."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Child:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
+            # -P: a file in the current folder must not shadow a module.
             [sys.executable, "-P", "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -50,7 +51,7 @@ class Child:
         self.kill()
         try:
             self._process.wait(EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:  # stuck in a driver
+        except subprocess.TimeoutExpired:  # stuck in a device driver
             logger.warning("a process cannot be ended: %s (%d)", self._module, self._process.pid)
         self.close_input()
         self._out.close()
@@ -64,8 +65,8 @@ class Child:
         return wire.receive(self._out)
 
     def close_input(self) -> None:
-        """Let the child's `receive` raise EOFError after what was sent."""
-        with suppress(BrokenPipeError):  # what was not sent yet is not wanted any more
+        """Make the child's `receive` raise EOFError after the messages sent so far."""
+        with suppress(BrokenPipeError):  # the rest of the buffer is no longer wanted
             self._in.close()
 
     def wait(self, timeout_s: float) -> bool:
@@ -95,7 +96,7 @@ class Parent:
         return wire.receive(self._in)
 
     def exit_with_parent(self) -> None:
-        """End this process when the parent is gone, whatever the main thread hangs in.
+        """Terminate this process when the parent is gone, even if the main thread hangs.
 
         Call it after the last `receive`: a thread reads stdin from now on.
         """
@@ -105,6 +106,7 @@ class Parent:
         with suppress(OSError, ValueError):
             while self._in.read(1):
                 pass
+        # A signal, not `sys.exit`, which would end only this thread.
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -112,17 +114,17 @@ class Parent:
 def connect_to_parent() -> Generator[Parent]:
     """Take over stdin and stdout for messages, in a process that `Child` started.
 
-    What libraries print to stdout afterwards goes to the null device: it would break the messages.
+    Output of libraries to stdout is redirected to the null device, as it would corrupt messages.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent may have ignored it
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
         yield Parent(sys.stdin.buffer, out)
 
 
 def _environment() -> dict[str, str]:
-    """The environment, with PYTHONPATH leading to this very package from any folder."""
-    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(place for place in places if place)}
+    """Return the environment with a PYTHONPATH that finds this package from any folder."""
+    folders = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}

@@ -1,4 +1,4 @@
-"""`live()`: the restored frames of a live source, for programs. The command is `cli/live.py`."""
+"""`live()`: yields the restored frames of a live source. The command is in `cli/live.py`."""
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -24,29 +24,30 @@ def live(
     engine: "Runner | None" = None,
     board: Board | None = None,
 ) -> Generator[LiveFrame]:
-    """Restore a live source as it comes; it is opened again when it fails.
+    """Restore a live source in real time; it is reopened when it fails.
 
-    The newest frame is restored whenever the network is free; the others are dropped. Close the
-    generator when leaving it early. The source is opened, and all errors are raised, from the first
-    `next` on.
+    Whenever the network is free, it takes the newest frame; the others are dropped. Close the
+    generator when leaving it early. The source is opened, and errors are raised, only once the
+    first frame is requested.
 
     Args:
         source: a camera's number or its device, an address (`rtsp://`, `http://`, …), a file,
             which is played in real time, or `lavfi:` and a filter graph of FFmpeg.
         task: `derain` or `deblur`; chooses the weights that ship with the package.
-        weights: a safetensors file to use instead.
-        inference: device, precision and tiling of the network.
-        options: the bound on latency in seconds, timeouts, and how the source is read.
-        engine: a network to use instead of loading one; it stays open. Make it by
+        weights: a safetensors file to use instead of the packaged weights.
+        inference: device, precision and tiles of the network; None: the defaults.
+        options: bound on latency, timeouts and reading of the source; None: the defaults.
+        engine: an engine to use instead of loading one; it stays open. Create it with
             `load_engine(..., lanes=1)`, which gives each frame all cores of the CPU.
-        board: gets status and images too, for viewers such as the web page; closed at the end.
+        board: also receives status and images, for viewers such as the web page; it is closed at
+            the end.
 
     Yields:
-        Frames in the order of their capture, each as soon as it is restored.
+        Frames in the order of capture, each as soon as it is restored.
 
     Raises:
         OptionError: the source's scheme is unknown.
-        InputError: the source cannot be opened, or failed and is not tried again.
+        InputError: the source cannot be opened, or failed and is not retried.
         DeviceError: the network cannot run on the device asked for.
         WeightsError: there are no weights for the task, or the file is not valid.
     """
@@ -72,13 +73,13 @@ def live_engine(
     inference: InferenceOptions | None = None,
     engine: "Runner | None" = None,
 ) -> Generator["Runner"]:
-    """Load the network for a live session, with all cores for each frame; closed at the end.
+    """Load the network for a live session, with all cores for each frame; close it at the end.
 
     Args:
         task: `derain` or `deblur`; chooses the weights that ship with the package.
-        weights: a safetensors file to use instead.
-        inference: device and precision.
-        engine: yielded instead of loading one, and left open.
+        weights: a safetensors file to use instead of the packaged weights.
+        inference: device and precision; None: the defaults.
+        engine: an engine to yield instead of loading one; it stays open.
 
     Yields:
         The network.

@@ -1,4 +1,4 @@
-"""Counts and rates of a live session, as the fields of its `Status`."""
+"""Counts and rates of a live session, as fields of its `Status`."""
 
 import time
 from bisect import bisect_left
@@ -12,15 +12,15 @@ RATE_WINDOW_S = 4.0
 
 
 class Meter:
-    """Totals since the start of a session, and rates of its last seconds."""
+    """Counts the totals of a session, and the rates of its last seconds."""
 
     def __init__(self) -> None:
         self.frames_out = 0
         self.dropped = 0
-        """Frames that left the capture and were not shown."""
+        """Frames that were fetched from the capture but not shown."""
         self._model_s = 0.0
         self.encode_s = 0.0
-        """Spent in sinks. Added to by the session."""
+        """Seconds spent in sinks; the session adds to it."""
         self._latency_sum_s = 0.0
         self._latency_counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
         """Frames by latency, one bucket for each of `LATENCY_BOUNDS_S` and one above."""
@@ -29,18 +29,18 @@ class Meter:
         self._samples: deque[tuple[float, int, int]] = deque()
         """Time, frames in and frames out, over the window."""
 
-    def add_frame(self, latency_s: float, model_s: float) -> None:
-        """Count a frame that was shown, and the seconds it took in all and in the network."""
+    def count_frame(self, latency_s: float, model_s: float) -> None:
+        """Count a shown frame, with its latency and its time in the network, in seconds."""
         self.frames_out += 1
         self._model_s += model_s
         self._latency_sum_s += latency_s
         self._latency_counts[bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
 
-    def read(self, captured: Counts) -> dict[str, object]:
-        """Sum up what happened so far, and measure the rates of the last seconds.
+    def summarize(self, captured: Counts) -> dict[str, object]:
+        """Sum up the totals, and measure the rates of the last seconds.
 
         Args:
-            captured: the counts of the capture.
+            captured: counts of the capture.
 
         Returns:
             Fields of `Status`, by name. Always: frames_in = frames_out + frames_dropped + those
@@ -66,6 +66,7 @@ class Meter:
     def _update_rates(self, frames_in: int) -> None:
         now_s = time.monotonic()
         self._samples.append((now_s, frames_in, self.frames_out))
+        # At least the newest sample stays, so the deque is never empty.
         while now_s - self._samples[0][0] > RATE_WINDOW_S:
             self._samples.popleft()
         then_s, then_in, then_out = self._samples[0]

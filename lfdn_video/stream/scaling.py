@@ -1,8 +1,8 @@
-"""The network on a smaller frame: it works less, and the whole frame keeps its detail.
+"""Runs the network on a smaller frame, at a lower cost, while the frame keeps its detail.
 
-The network's input is shrunk, and its residual is enlarged again and added to the decoded frame at
-full size. So a smaller scale costs the finest of the restoration, and nothing of the frame.
-`adaptation.py` decides on the scale.
+The network's input is scaled down; its residual is scaled up again and added to the decoded frame
+at full size. A smaller scale costs fine detail of the restoration, but none of the frame.
+`adaptation.py` chooses the scale.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from typing import Generic, TypeVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from lfdn_video.inference.runner import Job, Pending, Runner, RunnerWrapper
+from lfdn_video.inference.runner import Future, Job, Runner, RunnerWrapper
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-SMALLEST_PX = 16
+MIN_SIDE_PX = 16
 """The smallest side of the network's input."""
 
 
 class ScaledRunner(RunnerWrapper):
-    """Another runner at `scale`, which may change from frame to frame; one frame at a time.
+    """Wraps a runner and runs it at `scale`, which may change between frames; one frame at a time.
 
     Args:
         runner: runs the network on the smaller frames.
@@ -34,7 +34,7 @@ class ScaledRunner(RunnerWrapper):
 
     @property
     def max_batches_in_flight(self) -> int:
-        """0, as a frame left in flight would be shown only when the next one comes."""
+        """0: a frame left in flight would be shown only when the next one arrives."""
         return 0
 
     @property
@@ -42,9 +42,9 @@ class ScaledRunner(RunnerWrapper):
         """0, for the same reason."""
         return 0
 
-    def submit(self, job: Job[T]) -> Pending[T]:
-        height = max(SMALLEST_PX, round(job.height * self.scale))
-        width = max(SMALLEST_PX, round(job.width * self.scale))
+    def submit(self, job: Job[T]) -> Future[T]:
+        height = max(MIN_SIDE_PX, round(job.height * self.scale))
+        width = max(MIN_SIDE_PX, round(job.width * self.scale))
         if self.scale >= 1 or [height, width] >= [job.height, job.width]:
             return self._runner.submit(job)
         return self._runner.submit(_ScaledJob(job, height, width))
@@ -52,7 +52,7 @@ class ScaledRunner(RunnerWrapper):
 
 @dataclass(frozen=True, slots=True)
 class _ScaledJob(Generic[T_co]):
-    """A `Job` whose batch is shrunk to `height` × `width` px, and its residual enlarged again."""
+    """A `Job` whose batch is scaled down to `height` × `width` px, and its residual up again."""
 
     job: Job[T_co]
     height: int

@@ -1,12 +1,12 @@
-"""A live session: takes the newest frame of a source, restores it, shows and writes the result.
+"""A live session: fetches a source's newest frame, restores it, shows and writes the result.
 
     grabber process     demux, decode                               capture/grabber.py
     thread "capture"    keeps the newest frame, drops the others    capture/capture.py
     caller's thread     network, then board, then sinks             here
 
-A live stream never falls behind. The network takes the newest frame whenever it is free, so what is
-shown is about as old as one pass of the network and one frame interval; when that is too old, the
-network gets a smaller input (`scaling.py`, `adaptation.py`). Every frame is accounted for: frames
+A live stream never falls behind. The network takes the newest frame whenever it is free, so the
+latency is about one pass of the network and one frame interval; if that is above the bound, the
+network's input is scaled down (`scaling.py`, `adaptation.py`). Every frame is accounted for: frames
 in = frames out + frames dropped. Status and newest frame go to a `Board`.
 """
 
@@ -32,35 +32,35 @@ if TYPE_CHECKING:
     from lfdn_video.stream.scaling import ScaledRunner
 
 STATUS_INTERVAL_S = 0.5
-"""Seconds between two updates of the status while no frame comes."""
+"""Seconds between updates of the status while no frame arrives."""
 
 TRIAL_SCALES = (SCALES[0], SCALES[0], SCALES[2])
-"""The passes of a trial. The first one pays for preparations and is measured again."""
+"""The passes of a trial. The first one includes warming up, so it is measured again."""
 
 logger = logging.getLogger(__name__)
 
 
-class Sink(Protocol):
-    """A target of restored frames beside the board. Calls come from two threads."""
+class LiveSink(Protocol):
+    """A target of restored frames other than the board. It is called from two threads."""
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """Write a restored frame, called from the session's thread.
 
         Args:
-            frame: as its source stores it; its `info` is set.
+            frame: a restored frame, as its source stores it; its `info` is set.
             stamp_s: its time of capture by `time.monotonic`; strictly increasing.
             captured_at: the same in seconds since the epoch.
         """
 
     def add_audio(self, message: AudioHeader | AudioPacket) -> None:
-        """Take audio of the source, called from the capture's thread, ahead of its frames."""
+        """Receive audio of the source, from the capture's thread, ahead of its frames."""
 
 
 class LiveFrame:
     """A restored frame of a live source. Images are converted on first access.
 
     Attributes:
-        latency_s: seconds from its capture until it was restored and shown.
+        latency_s: seconds from its capture until it was restored and, with a board, shown.
     """
 
     def __init__(self, captured: CapturedFrame, restored: Frame) -> None:
@@ -70,7 +70,7 @@ class LiveFrame:
 
     @property
     def number(self) -> int:
-        """Its number among the captured frames, from 1. Numbers in between were dropped."""
+        """Number of the captured frame, from 1. Gaps are dropped frames."""
         return self._captured.number
 
     @property
@@ -90,7 +90,7 @@ class LiveFrame:
 
 
 class Session:
-    """One live source from its opening to its end. Iterate once over `frames`."""
+    """One live source, from opening to end. Iterate over `frames` once."""
 
     def __init__(
         self,
@@ -98,17 +98,17 @@ class Session:
         board: Board,
         options: LiveOptions | None = None,
         *,
-        sinks: Sequence[Sink] = (),
+        sinks: Sequence[LiveSink] = (),
         shows: bool = False,
     ) -> None:
         """Prepare a session; iterating over `frames` opens the source.
 
         Args:
             source: the source to restore.
-            board: gets the status, and is closed at the end.
-            options: how it is read, and the bound on latency.
-            sinks: get every restored frame and the audio. The caller closes them.
-            shows: whether the board gets images too, for viewers.
+            board: receives the status, and is closed at the end.
+            options: reading of the source, and the bound on latency; None: the defaults.
+            sinks: receive every restored frame and the audio. The caller closes them.
+            shows: True if the board also receives images, for viewers.
         """
         self._source = source
         self._board = board
@@ -133,7 +133,7 @@ class Session:
         self._meter = Meter()
         self._in_flight: CapturedFrame | None = None
         self._submitted_s = 0.0
-        """Time when the frame in flight was given to the network, by `time.monotonic`."""
+        """Time when the frame in flight was submitted to the network, by `time.monotonic`."""
 
     def stop(self) -> None:
         """Let `frames` end after the frame in flight. Safe from any thread."""
@@ -153,7 +153,7 @@ class Session:
 
         Args:
             runner: the network, which stays open.
-            inference: how frames are tiled.
+            inference: tiles and batch; None: the defaults.
 
         Yields:
             Frames as they are restored. A slow consumer gets newer frames, not a queue of old ones.
@@ -186,26 +186,28 @@ class Session:
         captured = self._fetch_frames(runner, inference)
         if (first := next(captured, None)) is None:
             return
-        with closing(_restore(_chain(first, captured), first, runner, inference)) as restored:
+        with closing(
+            _restore_stream(_chain(first, captured), first, runner, inference)
+        ) as restored:
             for frame in restored:
                 yield self._deliver(frame)
 
     def _fetch_frames(
         self, runner: "ScaledRunner", inference: InferenceOptions | None
     ) -> Generator[Frame]:
-        """Yield the newest frame each time: one is asked for when the last one was delivered."""
+        """Yield the newest frame each time; the next is fetched after the last was delivered."""
         end_s = time.monotonic() + (self._options.duration_s or float("inf"))
         size: tuple[int, int] | None = None
         while not self._capture.ended and (left_s := end_s - time.monotonic()) > 0:
             captured = self._capture.wait_for_frame(min(STATUS_INTERVAL_S, left_s))
-            self._publish()
+            self._publish()  # also without a frame, so that rates fall while a source is silent
             if captured is None:
                 continue
             frame = captured.frame
             self._in_flight = captured
             if size != (size := (frame.width, frame.height)) and self._adaptation.adapts:
-                # A frame of a new size is a trial: it is too old to be shown when that is over.
-                costs_s = _measure(frame, runner, inference, self._options.max_latency_s)
+                # A frame of a new size is used for a trial, and is too old to be shown afterwards.
+                costs_s = _measure_costs(frame, runner, inference, self._options.max_latency_s)
                 self._adaptation.start_from_trial(costs_s, time.monotonic())
                 self._drop_in_flight()
                 continue
@@ -226,25 +228,29 @@ class Session:
             self._board.show(
                 View(captured.number, raw, image, captured.captured_at, result.latency_s)
             )
+        # Sinks come after the board: a slow disk must not add to the latency of what is shown.
         shown_s = time.monotonic()
-        self._meter.add_frame(result.latency_s, model_s)
+        self._meter.count_frame(result.latency_s, model_s)
         self._in_flight = None
         self._adapt(result.latency_s, model_s)
         for sink in self._sinks:
-            sink.write(frame, captured.stamp_s, captured.captured_at)
+            sink.write_frame(frame, captured.stamp_s, captured.captured_at)
         self._meter.encode_s += time.monotonic() - shown_s
         self._publish(latency_s=result.latency_s, size=_upright_size(frame))
         return result
 
     def _adapt(self, latency_s: float, cost_s: float) -> None:
-        """Let the scale follow, and log what changes."""
+        """Let the scale adapt, and log changes."""
         scale_before = self._adaptation.scale
         was_saturated = self._adaptation.saturated
-        self._adaptation.add_frame(latency_s, cost_s, time.monotonic())
+        self._adaptation.observe_frame(latency_s, cost_s, time.monotonic())
         scale = self._adaptation.scale
         if scale != scale_before:
             logger.info(
-                "scale in the network: %g, was %g (latency %.2f s)", scale, scale_before, latency_s
+                "scale of the network's input: %g, was %g (latency %.2f s)",
+                scale,
+                scale_before,
+                latency_s,
             )
         if self._adaptation.saturated and not was_saturated:
             logger.warning(
@@ -256,7 +262,7 @@ class Session:
 
     def _publish(self, **changes: object) -> None:
         """Update the board's status with all counts, and with `changes`."""
-        counts = self._meter.read(self._capture.counts)
+        counts = self._meter.summarize(self._capture.counts)
         self._board.update(inference_scale=self._adaptation.scale, **counts, **changes)
 
     def _set_state(self, state: StreamState, message: str = "") -> None:
@@ -280,10 +286,10 @@ class Session:
             sink.add_audio(message)
 
 
-def _restore(
+def _restore_stream(
     frames: Generator[Frame], first: Frame, runner: "Runner", inference: InferenceOptions | None
 ) -> Generator[Frame]:
-    """Restore `frames`; `first` only tells their format."""
+    """Restore `frames`, whose format is that of `first`."""
     from lfdn_video.inference.colour import PlaneConverter
     from lfdn_video.inference.scheduler import restore_frames
 
@@ -291,17 +297,17 @@ def _restore(
     return restore_frames(frames, PlaneConverter(first.info), runner, inference)
 
 
-def _measure(
+def _measure_costs(
     frame: Frame,
     runner: "ScaledRunner",
     inference: InferenceOptions | None,
     max_latency_s: float,
 ) -> dict[float, float]:
-    """Measure seconds in the network by scale; one above the bound ends the trial."""
+    """Measure seconds in the network by scale; a cost above the bound ends the trial."""
     costs_s: dict[float, float] = {}
     for runner.scale in TRIAL_SCALES:
         began_s = time.monotonic()
-        for _ in _restore((each for each in (frame,)), frame, runner, inference):
+        for _ in _restore_stream((each for each in (frame,)), frame, runner, inference):
             pass
         costs_s[runner.scale] = time.monotonic() - began_s
         if costs_s[runner.scale] > max_latency_s:
@@ -312,15 +318,15 @@ def _measure(
 def _chain(first: Frame, others: Generator[Frame]) -> Generator[Frame]:
     with closing(others):
         yield first
-        del first  # or it would live as long as the session
+        del first  # else it would live as long as the session
         yield from others
 
 
 def _upright_size(frame: Frame) -> tuple[int, int]:
-    """Width and height after rotation."""
+    """Return width and height after rotation, in px."""
     assert frame.info is not None
-    is_turned = frame.info.rotation in (90, 270)
-    return (frame.height, frame.width) if is_turned else (frame.width, frame.height)
+    is_sideways = frame.info.rotation in (90, 270)
+    return (frame.height, frame.width) if is_sideways else (frame.width, frame.height)
 
 
 def _to_image(frame: Frame) -> Image:

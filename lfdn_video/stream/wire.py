@@ -21,13 +21,14 @@ _SIZE = struct.Struct("<Q")  # bytes of a buffer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """The source that a grabber process is to read. Its first and only incoming message."""
+    """The source for a grabber process to read; the only message that it receives."""
 
     source: Source
+    """The source to read."""
     loop: bool = False
     """Play a file again from its start when it ends."""
     patience_s: float = 10.0
-    """FFmpeg's own timeout for opening and for reading."""
+    """FFmpeg's timeout for opening and for reading, in seconds."""
     audio: bool = False
     """Send the packets of the source's audio too."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -36,11 +37,12 @@ class CaptureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushRequest:
-    """The server that a pusher process is to send to. Frames and audio follow."""
+    """The server for a pusher process to send to; frames and audio follow."""
 
     target: str = field(repr=False)
     """Its address, credentials included."""
     encode: EncodeOptions
+    """The user's encoding options."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +50,11 @@ class StampedFrame:
     """A frame and its time of capture. `frame.info` is set; the receiver sets `frame.pts`."""
 
     frame: Frame
+    """The decoded frame."""
     stamp_s: float
     """Time of capture by `time.monotonic`, which all processes of a machine share."""
     decode_s: float
-    """Seconds of work to decode it."""
+    """Seconds spent decoding it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class AudioHeader:
     """Minimal NUT header with the codec parameters of the audio that follows."""
 
     header: bytes
+    """The content of the NUT file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,11 @@ class AudioPacket:
     """One encoded packet of the source's audio."""
 
     content: bytes
+    """The packet's bytes."""
     stamp_s: float
     """Time of presentation on the clock of `StampedFrame.stamp_s`."""
     duration_s: float
+    """Duration in seconds; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Note:
     """A warning for the user."""
 
     text: str
+    """The message, without a subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ class Ended:
     """The last message of a process."""
 
     error: str | None = None
-    """The reason of a failure, without secrets; None after a normal end."""
+    """Reason of the failure, without secrets; None after a normal end."""
     final: bool = False
     """True if another try cannot succeed either."""
 
@@ -91,11 +98,16 @@ class Ended:
 def send(file: IO[bytes], message: object) -> None:
     """Write one message and flush.
 
+    Args:
+        file: the writing end of a pipe.
+        message: one of the classes above.
+
     Raises:
         BrokenPipeError: the other end is gone.
     """
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    # Sizes go first, so that the receiver can allocate every buffer before it reads them.
     views = [buffer.raw() for buffer in buffers]
     file.write(_HEAD.pack(len(head), len(views)))
     for view in views:
@@ -108,6 +120,12 @@ def send(file: IO[bytes], message: object) -> None:
 
 def receive(file: IO[bytes]) -> Any:
     """Wait for the next message.
+
+    Args:
+        file: the reading end of a pipe.
+
+    Returns:
+        An instance of one of the classes above.
 
     Raises:
         EOFError: the other end is gone, perhaps in the middle of a message.

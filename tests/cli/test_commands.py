@@ -297,7 +297,7 @@ class TestBadInput:
         assert "--output" in self.error_line(*words, folder=tmp_path, code=2)
 
 
-class TestStderrOfAProcess:
+class TestStderrOfProcess:
     """Libraries write to stderr themselves, which a test in the same process does not see."""
 
     @pytest.mark.parametrize(
@@ -441,6 +441,16 @@ class TestHelp:
             if isinstance(option, click.Option)
         ]
         assert [option.name for option in options if not option.help] == []
+
+    @pytest.mark.parametrize(
+        ("command", "tasks"),
+        [("derain", ["derain"]), ("deblur", ["deblur"]), ("degrade", ["rain", "blur"])],
+    )
+    def test_help_of_output_names_the_default_target(self, command: str, tasks: list[str]) -> None:
+        output = next(p for p in cli.main.commands[command].params if p.name == "output")
+        assert isinstance(output, click.Option)
+        for task in tasks:
+            assert cli.default_target("NAME.EXT", task) in str(output.help)
 
     @pytest.mark.parametrize("words", [["--help"], ["derain", "--help"], ["--version"]])
     def test_help_loads_no_heavy_module(self, words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""`doctor` finds what does not work, and says what to do."""
+"""`doctor` finds faults of an installation, and says what to do."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.fakes import identity_engine
 
 
 @pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Packaged derain weights in a file of the test, and a network that changes nothing."""
     path = tmp_path / "derain.safetensors"
     path.write_bytes(b"weights")
@@ -38,13 +38,13 @@ def states(name: str) -> list[str]:
     return [check.state for check in checks(name)]
 
 
-@pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("packaged")
 def test_working_installation_passes() -> None:
     result = CliRunner().invoke(cli.main, ["doctor"])
     assert (result.exit_code, "FAILED" in result.stdout) == (0, False)
 
 
-@pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("packaged")
 def test_json_lists_every_check() -> None:
     report = json.loads(CliRunner().invoke(cli.main, ["doctor", "--json"]).stdout)
     assert report["ok"] is True
@@ -52,18 +52,18 @@ def test_json_lists_every_check() -> None:
     assert names == {"versions", "device", "encoders", "weights", "self-test"}
 
 
-def test_modified_weights_fail(shipped: Path) -> None:
-    shipped.write_bytes(b"changed")
+def test_modified_weights_fail(packaged: Path) -> None:
+    packaged.write_bytes(b"changed")
     assert checks("weights")[0].text.endswith("was modified; reinstall lfdn-video")
     assert CliRunner().invoke(cli.main, ["doctor"]).exit_code == 1
 
 
-def test_missing_weights_fail(shipped: Path) -> None:
-    shipped.unlink()
+def test_missing_weights_fail(packaged: Path) -> None:
+    packaged.unlink()
     assert states("weights") == ["failed", "warning"]
 
 
-@pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("packaged")
 def test_self_test_fails_if_the_network_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_engine(*_: object, **__: object) -> None:
         raise DeviceError("cpu: out of memory")
@@ -72,14 +72,14 @@ def test_self_test_fails_if_the_network_cannot_run(monkeypatch: pytest.MonkeyPat
     assert [check.text for check in checks("self-test")] == ["cpu: out of memory"]
 
 
-@pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("packaged")
 def test_self_test_fails_if_frames_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([[1, 2, 3], [1, 2]])
     monkeypatch.setattr(doctor, "_frame_times", lambda _: next(counts))
     assert states("self-test") == ["failed"]
 
 
-@pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("packaged")
 def test_missing_encoder_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def codec(name: str, mode: str) -> None:
         raise av.codec.codec.UnknownCodecError(name)

@@ -1,4 +1,4 @@
-"""`lfdn-video live` from the command line: what it does, prints and refuses."""
+"""`lfdn-video live` from the command line: results, output and refusals."""
 
 from __future__ import annotations
 
@@ -131,14 +131,14 @@ def test_machine_without_cameras_is_reported(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["0", "--camera", "1"], "SOURCE is given already"),
-        ([TEST_SOURCE, "--out", "-", "--json"], "cannot have --json too"),
-        ([TEST_SOURCE, "--rotate", "1h", "--no-window"], "give --record too"),
-        ([TEST_SOURCE, "--format", "raw", "--no-window"], "is for --out -"),
+        (["0", "--camera", "1"], "SOURCE is given too"),
+        ([TEST_SOURCE, "--out", "-", "--json"], "leave out --json"),
+        ([TEST_SOURCE, "--rotate", "1h", "--no-window"], "add --record"),
+        ([TEST_SOURCE, "--format", "raw", "--no-window"], "applies to --out - only"),
         ([TEST_SOURCE, "--max-latency", "0", "--no-window"], "must be above 0"),
         ([TEST_SOURCE, "--scale", "2", "--no-window"], "must be from 0.25 to 1"),
         ([TEST_SOURCE, "--scale", "big", "--no-window"], "neither auto nor a number"),
-        (["ftp://user:secret@host/x", "--no-window"], "is no stream that can be opened"),
+        (["ftp://user:secret@host/x", "--no-window"], "cannot be opened as a stream"),
         ([TEST_SOURCE, "--out", "http://user:secret@host/x"], "is not an address to push to"),
         ([TEST_SOURCE, "--record", "out.mkv", "--rotate", "soon"], "is not an interval"),
     ],
@@ -155,7 +155,7 @@ def test_impossible_options_are_usage_errors(words: list[str], message: str) -> 
         (["nothing.mp4", "--no-window"], "no such file"),
         (["--camera", "63", "--no-window"], "camera 63"),
         (["lavfi:nonsense", "--no-window"], "Filter not found"),
-        ([TEST_SOURCE, "--record", "out.avi"], "is not a file to record to"),
+        ([TEST_SOURCE, "--record", "out.avi"], "has no extension to record to"),
     ],
 )
 def test_missing_source_or_target_is_one_error_line(words: list[str], message: str) -> None:

@@ -1,4 +1,4 @@
-"""How commands receive their options: as the types in their signatures."""
+"""Commands receive their options as the types in their signatures."""
 
 import click
 import pytest

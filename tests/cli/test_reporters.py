@@ -1,4 +1,4 @@
-"""What the reporters print for a run, apart from the run itself."""
+"""Reporters: their output for a run, without running it."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What `probe`, `doctor` and `verify` print."""
+"""Output of `probe`, `doctor` and `verify`."""
 
 import json
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Broken files by the thousand: `python -m tests.fuzz --help`."""
+"""Thousands of corrupt files: `python -m tests.fuzz --help`."""

@@ -1,19 +1,19 @@
-"""Feed broken files to the command line, and count what comes of it.
+"""Feed corrupt files to the command line, and count the outcomes.
 
 python -m tests.fuzz --count 1000 --seed 1 --json fuzz.json
 python -m tests.fuzz --replay FILE
 
-Every file goes through `lfdn_video.cli.main` in a process of its own, forked from this one, which
-has Torch loaded already; the network is replaced by one that changes nothing, since it is the
-reader, the writer and all that is copied past them that meet the broken bytes. Each hundredth goes
-through a freshly started program with the real network as well. Ends with 1 if one of them
+Every file is restored by `lfdn_video.cli.main` in a process forked from this one, which has loaded
+torch already. The network changes nothing: the tests are about the reader, the writer and the
+copied streams, which handle the corrupt bytes. Every hundredth file is also restored by a freshly
+started program with the real network. Exits with 1 if one of them
 
     crashed     was killed by a signal
     hung        took more than 20 s
-    traceback   showed one, or ended with anything but 0 and 1
-    left        failed, and left something beside its source
-    nothing     ended with 0 and made no video that can be opened
-    silent      failed and did not say in one line why
+    traceback   printed one, or exited with another code than 0 or 1
+    left        failed, but left files beside its source
+    nothing     exited with 0 without a target that can be opened
+    silent      failed without an error line
 """
 
 import json
@@ -38,27 +38,28 @@ from tests.fuzz.mutations import mutate
 from tests.support.clips import Clip
 from tests.support.fakes import identity_engine
 
-LONGEST_S = 20.0
+TIMEOUT_S = 20.0
 REAL_EVERY = 100
 GOOD = {"restored", "refused"}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one file."""
+    """The outcome of one file."""
 
     kind: str
     mutation: str
     what: str
     seconds: float
     words: str
-    """The last line that was said."""
+    """The end of the output."""
 
 
-def corpus(folder: Path) -> list[Path]:
-    """A small good file of each kind, with sound and what else it can hold."""
+def make_corpus(folder: Path) -> list[Path]:
+    """Make a small valid file of each format, with audio and all else that it can hold."""
     b_frames = {"g": "12", "bf": "2"}
-    few, more = range(8), range(20)
+    few = range(8)
+    more = range(20)
     clips = {
         "clip.mp4": Clip(codec="libx264", pts=more, options=b_frames, audio="aac", chapters=True),
         "clip.mkv": Clip(
@@ -80,63 +81,66 @@ def corpus(folder: Path) -> list[Path]:
     return [clip.make(folder / name) for name, clip in clips.items()]
 
 
-def broken(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
-    """`count` files, made one by one, and how each was broken."""
-    files = [(path, path.read_bytes()) for path in corpus(folder)]
+def make_corrupt_files(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, str]]:
+    """Yield `count` corrupt files, and the mutations of each."""
+    files = [(path, path.read_bytes()) for path in make_corpus(folder)]
     for number in range(count):
         random = Random(f"{seed}/{number}")
         path, content = files[number % len(files)]
         mutation, content = mutate(content, random.choice(files)[1], random)
         place = folder / f"{number:05}"
         place.mkdir()
-        file = place / f"broken{path.suffix}"
+        file = place / f"corrupt{path.suffix}"
         file.write_bytes(content)
         yield file, mutation
 
 
 def judge(file: Path, mutation: str, *, real: bool) -> Outcome:
-    """Restore one file into an MKV beside it, and look what is there afterwards."""
-    target, log = file.with_name("out.mkv"), file.with_name("log")
+    """Restore one file into an MKV beside it, and classify the outcome."""
+    target = file.with_name("out.mkv")
+    log = file.with_name("log")
     words = ["derain", str(file), "-o", str(target), "--quiet"]
     began = time.monotonic()
-    code = (_started if real else _forked)(words, log)
+    code = (_run_program if real else _run_forked)(words, log)
     seconds = time.monotonic() - began
-    said = log.read_text(errors="replace")
+    output = log.read_text(errors="replace")
     log.unlink()
-    what = _what(code, said, file, target)
-    return Outcome(file.suffix, mutation, what, round(seconds, 2), said.strip()[-200:])
+    what = _classify(code, output, file, target)
+    return Outcome(file.suffix, mutation, what, round(seconds, 2), output.strip()[-200:])
 
 
-def _what(code: int | None, said: str, file: Path, target: Path) -> str:
+def _classify(code: int | None, output: str, file: Path, target: Path) -> str:
     left = sorted(path.name for path in file.parent.iterdir() if path != file)
     if code is None:
         return "hung"
     if code < 0:
         return "crashed"
-    if code not in (0, 1) or "Traceback" in said:
+    if code not in (0, 1) or "Traceback" in output:
         return "traceback"
     if code == 0:
-        return "restored" if left == [target.name] and _opens(target) else "nothing"
+        return "restored" if left == [target.name] and _can_decode(target) else "nothing"
     if left:
         return "left"
-    return "refused" if any(line.startswith("error: ") for line in said.splitlines()) else "silent"
+    return (
+        "refused" if any(line.startswith("error: ") for line in output.splitlines()) else "silent"
+    )
 
 
-def _opens(target: Path) -> bool:
+def _can_decode(target: Path) -> bool:
     with av.open(target) as container:
         return next(container.decode(video=0), None) is not None
 
 
-def _forked(words: list[str], log: Path) -> int | None:
-    """The exit code of the command line in a copy of this process; negative: the signal."""
+def _run_forked(words: list[str], log: Path) -> int | None:
+    """Run the command line in a fork of this process; return its exit code or negative signal."""
     child = os.fork()
     if child == 0:
-        _become(words, log)
+        _run_and_exit(words, log)
     return _wait(child)
 
 
-def _become(words: list[str], log: Path) -> None:
-    """Never returns."""
+def _run_and_exit(words: list[str], log: Path) -> None:
+    """Run the command line and exit; never returns."""
     code = 99
     try:
         file = os.open(log, os.O_WRONLY | os.O_CREAT)
@@ -147,7 +151,7 @@ def _become(words: list[str], log: Path) -> None:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 98
-    except BaseException:  # noqa: BLE001  # shown, as Python itself would
+    except BaseException:  # noqa: BLE001  # printed, as Python itself would
         sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
@@ -157,7 +161,7 @@ def _become(words: list[str], log: Path) -> None:
 
 def _wait(child: int) -> int | None:
     began = time.monotonic()
-    while time.monotonic() - began < LONGEST_S:
+    while time.monotonic() - began < TIMEOUT_S:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
@@ -167,13 +171,13 @@ def _wait(child: int) -> int | None:
     return None
 
 
-def _started(words: list[str], log: Path) -> int | None:
-    """The same of a program that was started for it, with the network that ships."""
+def _run_program(words: list[str], log: Path) -> int | None:
+    """Run a new program with the packaged network; return as `_run_forked` does."""
     with log.open("wb") as file:
         try:
             return subprocess.run(
                 [sys.executable, "-m", "lfdn_video", *words],
-                stdout=file, stderr=file, timeout=LONGEST_S, check=False,
+                stdout=file, stderr=file, timeout=TIMEOUT_S, check=False,
             ).returncode  # fmt: skip
         except subprocess.TimeoutExpired:
             return None
@@ -188,10 +192,18 @@ def _remove(folder: Path) -> None:
 @click.command()
 @click.option("--count", default=1000, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-@click.option("--keep", type=click.Path(path_type=Path), help="Where bad ones are kept.")
-@click.option("--replay", type=click.Path(path_type=Path, exists=True), help="Only this file.")
-@click.option("--all", "every", is_flag=True, help="A line for each file, not only for bad ones.")
-@click.option("--json", "report", type=click.Path(path_type=Path), help="Counts by outcome.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Folder for files with a bad outcome."
+)
+@click.option(
+    "--replay", type=click.Path(path_type=Path, exists=True), help="Restore only this file."
+)
+@click.option(
+    "--all", "every", is_flag=True, help="Print a line for every file, not only for bad ones."
+)
+@click.option(
+    "--json", "report", type=click.Path(path_type=Path), help="File for the counts by outcome."
+)
 def main(
     count: int,
     seed: int,
@@ -201,7 +213,7 @@ def main(
     *,
     every: bool,
 ) -> None:
-    """Feed broken files to the command line, and count what comes of it."""
+    """Feed corrupt files to the command line, and count the outcomes."""
     engine.load_engine = lambda *_, **__: identity_engine()
     with tempfile.TemporaryDirectory() as folder:
         if replay is not None:
@@ -210,7 +222,7 @@ def main(
             click.echo(judge(file, "none", real=True))
             return
         outcomes = []
-        for number, (file, mutation) in enumerate(broken(Path(folder), count, seed)):
+        for number, (file, mutation) in enumerate(make_corrupt_files(Path(folder), count, seed)):
             for real in (False, True) if number % REAL_EVERY == REAL_EVERY - 1 else (False,):
                 outcome = judge(file, mutation, real=real)
                 outcomes.append(outcome)
@@ -222,15 +234,15 @@ def main(
                     (keep / f"{number:05}{file.suffix}").write_bytes(file.read_bytes())
                 file.with_name("out.mkv").unlink(missing_ok=True)
             _remove(file.parent)
-    told = _told(outcomes, seed)
-    click.echo(json.dumps(told, indent=2))
+    counts = _count_outcomes(outcomes, seed)
+    click.echo(json.dumps(counts, indent=2))
     if report is not None:
-        report.write_text(json.dumps(told, indent=2) + "\n")
+        report.write_text(json.dumps(counts, indent=2) + "\n")
     if not GOOD.issuperset(outcome.what for outcome in outcomes):
         sys.exit(1)
 
 
-def _told(outcomes: list[Outcome], seed: int) -> dict[str, object]:
+def _count_outcomes(outcomes: list[Outcome], seed: int) -> dict[str, object]:
     kinds = sorted({outcome.kind for outcome in outcomes})
     slowest = max(outcomes, key=lambda outcome: outcome.seconds)
     return {

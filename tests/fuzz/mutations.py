@@ -1,16 +1,16 @@
-"""Ways to break a file. Each is a function of the bytes, of another file's, and of a generator."""
+"""Mutations that corrupt a file: functions of its bytes, another file's bytes, and a generator."""
 
 from collections.abc import Callable
 from random import Random
 
 HEADER_BYTES = 2048
-"""Where containers tell what is in them, mostly."""
+"""Containers describe their content within this many bytes, mostly."""
 
 Mutation = Callable[[bytes, bytes, Random], bytes]
 
 
 def flip_bits(content: bytes, _other: bytes, random: Random) -> bytes:
-    """One bit to a few hundred, anywhere."""
+    """Flip one to a few hundred bits, anywhere."""
     changed = bytearray(content)
     for _ in range(int(2 ** random.uniform(0, 9))):
         changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
@@ -18,7 +18,7 @@ def flip_bits(content: bytes, _other: bytes, random: Random) -> bytes:
 
 
 def flip_header_bits(content: bytes, _other: bytes, random: Random) -> bytes:
-    """A few bits where the file says what is in it: at its start, or at its end as MP4 may."""
+    """Flip a few bits of the header, at the start of the file or, as in some MP4, at its end."""
     changed = bytearray(content)
     length = min(HEADER_BYTES, len(changed))
     start = random.choice((0, len(changed) - length))
@@ -28,7 +28,7 @@ def flip_header_bits(content: bytes, _other: bytes, random: Random) -> bytes:
 
 
 def write_number(content: bytes, _other: bytes, random: Random) -> bytes:
-    """A number that programs stumble over, in one place or a few of the header."""
+    """Write an extreme number into one or a few places of the header."""
     changed = bytearray(content)
     length = min(HEADER_BYTES, len(changed))
     start = random.choice((0, len(changed) - length))
@@ -41,38 +41,38 @@ def write_number(content: bytes, _other: bytes, random: Random) -> bytes:
 
 
 def truncate(content: bytes, _other: bytes, random: Random) -> bytes:
-    """Cut off, now and then to nothing."""
+    """Truncate the file, sometimes to nothing."""
     return content[: int(len(content) * random.random() ** 2)]
 
 
 def lose_a_piece(content: bytes, _other: bytes, random: Random) -> bytes:
-    """As after a bad copy: a piece is missing."""
+    """Remove a piece, as after an incomplete copy."""
     start = random.randrange(len(content))
     return content[:start] + content[start + random.randrange(1, 5000) :]
 
 
 def zero_a_piece(content: bytes, _other: bytes, random: Random) -> bytes:
-    """As after a bad sector."""
+    """Zero a piece, as after a bad sector."""
     start = random.randrange(len(content))
     length = min(random.randrange(1, 5000), len(content) - start)
     return content[:start] + bytes(length) + content[start + length :]
 
 
 def repeat_a_piece(content: bytes, _other: bytes, random: Random) -> bytes:
-    """A piece twice, the second time somewhere else."""
+    """Copy a piece to another place."""
     start, place = random.randrange(len(content)), random.randrange(len(content))
     piece = content[start : start + random.randrange(1, 5000)]
     return content[:place] + piece + content[place:]
 
 
 def splice_header(content: bytes, other: bytes, random: Random) -> bytes:
-    """The start of another file before the rest of this one."""
+    """Replace the start with another file's."""
     length = random.randrange(1, HEADER_BYTES)
     return other[:length] + content[random.choice((0, length)) :]
 
 
 def splice_piece(content: bytes, other: bytes, random: Random) -> bytes:
-    """A piece of another file in the place of one of this."""
+    """Replace a piece with another file's."""
     start, place = random.randrange(len(other)), random.randrange(len(content))
     piece = other[start : start + random.randrange(1, 5000)]
     return content[:place] + piece + content[place + len(piece) :]
@@ -92,7 +92,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutate(content: bytes, other: bytes, random: Random) -> tuple[str, bytes]:
-    """One way or two, and their names."""
+    """Apply one or two mutations; return their names and the result."""
     names = []
     for _ in range(random.choice((1, 1, 2))):
         mutation = random.choice(MUTATIONS)

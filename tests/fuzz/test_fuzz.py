@@ -1,4 +1,4 @@
-"""A short walk through broken files; `python -m tests.fuzz` does a long one."""
+"""A short fuzzing run; `python -m tests.fuzz` does a long one."""
 
 import json
 import os
@@ -12,8 +12,8 @@ COUNT = 96
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_broken_files_are_restored_or_refused(tmp_path: Path) -> None:
-    """No crash, no hang, no traceback, nothing left: the program ends with 1 otherwise."""
+def test_corrupt_files_are_restored_or_refused(tmp_path: Path) -> None:
+    """No crash, no hang, no traceback, no files left: the program exits with 1 otherwise."""
     report = tmp_path / "report.json"
     words = [sys.executable, "-m", "tests.fuzz", "--seed", "7", "--count", str(COUNT)]
     done = subprocess.run(

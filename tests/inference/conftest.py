@@ -1,4 +1,4 @@
-"""What tests of the code for CUDA share."""
+"""Fixtures for tests of the CUDA code."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from lfdn_video.inference import transfers
 
 @dataclass
 class FakeEvent:
-    """An event that writes down how it is used; the copies of `fake_cuda` are done at once."""
+    """An event that records its calls; the copies of `fake_cuda` are synchronous."""
 
     log: list[str] = field(default_factory=list)
 
@@ -27,7 +27,7 @@ class FakeEvent:
 
 
 class FakeStream:
-    """A stream that has nothing to do."""
+    """A stream that does nothing."""
 
     def wait_stream(self, other: object) -> None: ...
 
@@ -35,13 +35,13 @@ class FakeStream:
 
 
 def allocate_buffer(size_bytes: int) -> Tensor:
-    """Memory like that of a pinned slot, not pinned."""
+    """Allocate memory like that of a pinned slot, but not pinned."""
     return torch.empty(size_bytes, dtype=torch.uint8)
 
 
 @pytest.fixture
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> list[FakeEvent]:
-    """Let the code for CUDA run on the CPU; the list has the events it makes."""
+    """Let the CUDA code run on the CPU; the list collects its events."""
     events: list[FakeEvent] = []
 
     def new_event() -> FakeEvent:

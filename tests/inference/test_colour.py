@@ -81,7 +81,7 @@ def _values(planes: tuple[Tensor, ...]) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63), (1, 1), (2, 3)])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_zero_residual_keeps_every_bit(name: str, size: tuple[int, int]) -> None:
+def test_zero_residual_keeps_every_bit(name: str, size: tuple[int, int]) -> None:
     info = video_info(name, height=size[0], width=size[1])
     planes, converter = _tensors(info), PlaneConverter(info)
     after = converter.add_residual(planes, torch.zeros_like(converter.to_rgb(planes)))
@@ -90,7 +90,7 @@ def test_a_zero_residual_keeps_every_bit(name: str, size: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("name", ["yuv420p", "gbrp"])
-def test_a_zero_residual_keeps_every_bit_of_a_rotated_frame(
+def test_zero_residual_keeps_every_bit_of_a_rotated_frame(
     name: str, turn: tuple[Literal[0, 90, 180, 270], bool]
 ) -> None:
     info = video_info(name, height=47, rotation=turn[0], flip=turn[1])
@@ -100,7 +100,7 @@ def test_a_zero_residual_keeps_every_bit_of_a_rotated_frame(
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_residual_is_rotated_back_to_where_it_was_computed(
+def test_residual_is_rotated_back_to_where_it_was_computed(
     turn: tuple[Literal[0, 90, 180, 270], bool],
 ) -> None:
     info = video_info("gbrp", height=5, width=7, rotation=turn[0], flip=turn[1])
@@ -116,7 +116,7 @@ def test_rotation_turns_the_frame_clockwise() -> None:
     assert upright.round().int().tolist() == [[3, 0], [4, 1], [5, 2]]
 
 
-def test_the_flip_comes_after_the_rotation() -> None:
+def test_flip_comes_after_the_rotation() -> None:
     info = video_info("gray", height=2, width=3, rotation=90, flip=True)
     stored = torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.uint8)
     upright = PlaneConverter(info).to_rgb([stored])[0, 0] * 255
@@ -125,7 +125,7 @@ def test_the_flip_comes_after_the_rotation() -> None:
 
 @pytest.mark.parametrize(("rgb", "codes"), list(BT709_BARS.items()))
 @pytest.mark.parametrize(("name", "scale"), [("yuv420p", 1), ("yuv444p", 1), ("yuv422p10le", 4)])
-def test_the_codes_of_bt709_bars_become_their_colours(
+def test_codes_of_bt709_bars_become_their_colours(
     name: str, scale: int, rgb: tuple[int, int, int], codes: tuple[int, int, int]
 ) -> None:
     info = video_info(name, colour=BT709_LIMITED)
@@ -135,7 +135,7 @@ def test_the_codes_of_bt709_bars_become_their_colours(
 
 
 @pytest.mark.parametrize(("rgb", "codes"), list(BT709_BARS.items()))
-def test_a_residual_from_black_to_a_bar_gives_the_codes_of_bt709(
+def test_residual_from_black_to_a_bar_gives_the_codes_of_bt709(
     rgb: tuple[int, int, int], codes: tuple[int, int, int]
 ) -> None:
     info = video_info("yuv420p", colour=BT709_LIMITED)
@@ -154,7 +154,7 @@ def test_a_residual_from_black_to_a_bar_gives_the_codes_of_bt709(
         ("gbrp", Colour(), (126, 154, 154)),
     ],
 )
-def test_a_grey_residual_changes_luma_alone(
+def test_grey_residual_changes_luma_alone(
     name: str, colour: Colour, expected: tuple[int, ...]
 ) -> None:
     info = video_info(name, colour=colour)
@@ -171,7 +171,7 @@ def test_a_grey_residual_changes_luma_alone(
         ("yuv444p10le", (100 + 19, 128 - 10, 128 + 45)),
     ],
 )
-def test_a_red_residual_changes_luma_and_chroma(name: str, expected: tuple[int, ...]) -> None:
+def test_red_residual_changes_luma_and_chroma(name: str, expected: tuple[int, ...]) -> None:
     info = video_info(name, colour=BT709_LIMITED)
     after = PlaneConverter(info).add_residual(
         _flat(info, 100, 128, 128), _residual(info, 0.1001, 0, 0)
@@ -180,7 +180,7 @@ def test_a_red_residual_changes_luma_and_chroma(name: str, expected: tuple[int, 
 
 
 @pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 9])
-def test_a_round_trip_is_exact_to_a_hundredth_of_a_code(matrix: int) -> None:
+def test_round_trip_is_exact_to_a_hundredth_of_a_code(matrix: int) -> None:
     info = video_info("yuv444p16le", colour=Colour(matrix=matrix, range=RANGE_FULL))
     converter = PlaneConverter(info)
     grey = _flat(info, 32768, 32768, 32768)
@@ -236,7 +236,7 @@ def test_chroma_lies_in_the_middle_in_the_formats_of_jpeg() -> None:
     assert change.tolist() == pytest.approx([0, 0.25, 0.75, 1], abs=1e-4)
 
 
-def test_a_chroma_sample_gets_the_average_of_its_group() -> None:
+def test_chroma_sample_gets_the_average_of_its_group() -> None:
     info = video_info("yuvj420p", height=3, width=3, colour=BT709_FULL)
     residual = torch.zeros(1, 3, 3, 3)
     residual[0, 2, 0, 0] = 0.4  # blue: a quarter of it counts in a group of four
@@ -255,7 +255,7 @@ def test_a_chroma_sample_gets_the_average_of_its_group() -> None:
         ("yuvj422p", 5, [[2, 2, 0, 0, 0], [0, 0, 2, 2, 0], [0, 0, 0, 0, 4]]),
     ],
 )
-def test_a_chroma_sample_gets_the_weighted_average_around_its_place(
+def test_chroma_sample_gets_the_weighted_average_around_its_place(
     name: str, width: int, shares: list[list[int]]
 ) -> None:
     converter = PlaneConverter(video_info(name, height=1, width=width))
@@ -268,7 +268,7 @@ def test_a_chroma_sample_gets_the_weighted_average_around_its_place(
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv411p", "yuv440p", "yuvj420p"])
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
-def test_a_gradient_keeps_its_place_through_down_and_upsampling(
+def test_gradient_keeps_its_place_through_down_and_upsampling(
     name: str, size: tuple[int, int]
 ) -> None:
     info = video_info(name, height=size[0], width=size[1])
@@ -283,14 +283,14 @@ def test_a_gradient_keeps_its_place_through_down_and_upsampling(
     assert torch.allclose(again[: size[0], : size[1]][inside], slope[inside], atol=1e-4)
 
 
-def test_the_matrix_of_an_untagged_stream_is_guessed_by_its_size() -> None:
+def test_matrix_of_an_untagged_stream_is_guessed_by_its_size() -> None:
     small = video_info("yuv444p", height=2, width=1278)
     large = replace(small, width=1280)
     planes = _flat(small, 100, 128, 200)
     assert not PlaneConverter(small).to_rgb(planes).equal(PlaneConverter(large).to_rgb(planes))
 
 
-def test_an_image_is_rgb_with_channels_last() -> None:
+def test_image_is_rgb_with_channels_last() -> None:
     info = video_info("gbrp", height=1, width=2)
     green, blue, red = ([[10, 20]], [[30, 40]], [[50, 60]])
     planes = [np.array(plane, np.uint8) for plane in (green, blue, red)]

@@ -15,7 +15,7 @@ from lfdn.degrade import FallingRain, ShakenCamera
 from lfdn.degrade.frames import RainLayer
 from lfdn_video.cli import main
 from lfdn_video.cli.doctor import CLIP_TIMES, make_clip
-from tests.support.pictures import picture
+from tests.support.datasets import draw_image
 
 HEIGHT, WIDTH = 96, 160
 GREY = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
@@ -23,7 +23,7 @@ GREY = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
 
 def moving(step_px: int, count: int = 3) -> list[Tensor]:
     """Frames in which everything moves to the right by `step_px`."""
-    wide = picture(1, HEIGHT, WIDTH + 64)
+    wide = draw_image(1, HEIGHT, WIDTH + 64)
     return [to_tensor(wide[:, 64 - i * step_px : 64 - i * step_px + WIDTH]) for i in range(count)]
 
 
@@ -31,7 +31,7 @@ def difference(one: Tensor, other: Tensor) -> float:
     return (one - other)[..., 16:-16, 16:-16].abs().mean().item()
 
 
-def test_a_drop_falls_from_frame_to_frame() -> None:
+def test_drop_falls_from_frame_to_frame() -> None:
     """A drop of the far layer is found again in the next frame, as far down as it fell."""
     layer = RainLayer(400, 20, 0.5, 1, 1, 0.5)
     rain, drop = FallingRain(360, 240, seed=1), np.array([[0.5, 0.3, 0.5, 0.5, 1.0]])
@@ -62,14 +62,14 @@ def test_density_scales_the_amount_of_rain(density: int) -> None:
     assert changed.mean() == pytest.approx(density * usual.mean(), rel=0.35, abs=1e-6)
 
 
-def test_a_still_scene_without_shake_stays_sharp() -> None:
+def test_still_scene_without_shake_stays_sharp() -> None:
     camera = ShakenCamera(seed=1, shake=0)
     frame = moving(0)[0]
     for _ in range(2):
         torch.testing.assert_close(camera.expose(frame), frame, atol=3e-3, rtol=0)
 
 
-def test_a_moving_scene_is_blurred_along_its_motion() -> None:
+def test_moving_scene_is_blurred_along_its_motion() -> None:
     camera = ShakenCamera(seed=1, shake=0, exposure=1)
     frames = moving(6)
     blurred = [camera.expose(frame) for frame in frames][-1]
@@ -79,7 +79,7 @@ def test_a_moving_scene_is_blurred_along_its_motion() -> None:
     assert difference(blurred, along) < difference(blurred, across)
 
 
-def test_a_longer_exposure_blurs_more() -> None:
+def test_longer_exposure_blurs_more() -> None:
     frames = moving(6)
     short, long = (
         difference([camera.expose(frame) for frame in frames][-1], frames[-1])
@@ -103,7 +103,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("kind", "word"), [("rain", "rainy"), ("blur", "blurred")])
-def test_a_degraded_video_keeps_its_frames_and_times(clip: Path, kind: str, word: str) -> None:
+def test_degraded_video_keeps_its_frames_and_times(clip: Path, kind: str, word: str) -> None:
     result = CliRunner().invoke(main, ["degrade", kind, str(clip), "--codec", "ffv1", "--json"])
     assert result.exit_code == 0, result.output
     target = clip.with_name(f"clip.{word}.mkv")
@@ -114,7 +114,7 @@ def test_a_degraded_video_keeps_its_frames_and_times(clip: Path, kind: str, word
             assert not np.array_equal(one.to_ndarray(), other.to_ndarray())
 
 
-def test_a_degraded_video_depends_on_its_seed(clip: Path, tmp_path: Path) -> None:
+def test_degraded_video_depends_on_its_seed(clip: Path, tmp_path: Path) -> None:
     names = {"a": "1", "b": "1", "c": "2"}
     for name, seed in names.items():
         (tmp_path / name).mkdir()

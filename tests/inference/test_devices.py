@@ -4,24 +4,24 @@ import pytest
 import torch
 
 from lfdn_video.errors import DeviceError, OptionError
-from lfdn_video.inference.devices import available_devices, choose_device, choose_precision
+from lfdn_video.inference.devices import choose_device, choose_precision, list_devices
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu;", ""])
-def test_an_unknown_device_is_refused(name: str) -> None:
+def test_unknown_device_is_refused(name: str) -> None:
     with pytest.raises(OptionError, match="none of auto, cpu, cuda, cuda:N, mps"):
         choose_device(name)
 
 
-def test_a_missing_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="cuda: no CUDA device"):
         choose_device("cuda")
 
 
-def test_a_device_beyond_the_last_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_beyond_the_last_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(DeviceError, match="cuda:2: no such device; there are cuda:0 to cuda:1"):
@@ -29,11 +29,11 @@ def test_a_device_beyond_the_last_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_auto_chooses_the_first_available_device() -> None:
-    assert str(choose_device("auto")) == available_devices()[0].name
+    assert str(choose_device("auto")) == list_devices()[0].name
 
 
-def test_the_cpu_is_always_available_and_listed_last() -> None:
-    assert available_devices()[-1].name == "cpu"
+def test_cpu_is_always_available_and_listed_last() -> None:
+    assert list_devices()[-1].name == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_float16_is_refused_on_the_cpu() -> None:
         choose_precision("float16", CPU)
 
 
-def test_an_unknown_precision_is_refused() -> None:
+def test_unknown_precision_is_refused() -> None:
     with pytest.raises(OptionError, match=r"'int4' is none of auto, float32, .*, int8"):
         choose_precision("int4", CPU)

@@ -34,37 +34,37 @@ def _little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_runner, "free_system_bytes", lambda: 500 << 20)
 
 
-def test_the_identity_network_has_no_residual() -> None:
+def test_identity_network_has_no_residual() -> None:
     batch = torch.rand(2, 3, 16, 16)
     assert identity_engine().compute_residual(batch).result().count_nonzero() == 0
 
 
-def test_the_residual_is_the_output_minus_the_input() -> None:
+def test_residual_is_the_output_minus_the_input() -> None:
     batch = torch.rand(2, 3, 16, 16) * 0.5
     residual = Engine(brighten(0.25)).compute_residual(batch).result()
     torch.testing.assert_close(residual, torch.full_like(batch, 0.25))
 
 
-def test_the_restored_frame_is_clamped_to_the_range() -> None:
+def test_restored_frame_is_clamped_to_the_range() -> None:
     batch = torch.full((1, 3, 16, 16), 0.9)
     residual = Engine(brighten(0.25)).compute_residual(batch).result()
     torch.testing.assert_close(residual, torch.full_like(batch, 0.1))
 
 
-def test_the_input_is_not_modified() -> None:
+def test_input_is_not_modified() -> None:
     batch = torch.rand(1, 3, 16, 16)
     before = batch.clone()
     Engine(brighten(0.25)).compute_residual(batch).result()
     assert batch.equal(before)
 
 
-def test_the_network_is_put_in_eval_mode() -> None:
+def test_network_is_put_in_eval_mode() -> None:
     network = LFDN(TINY).train()
     Engine(network)
     assert not network.training
 
 
-def test_the_residual_equals_that_of_the_bare_network() -> None:
+def test_residual_equals_that_of_the_bare_network() -> None:
     network, batch = LFDN(TINY).eval(), torch.rand(1, 3, 32, 48)
     with torch.no_grad():
         expected = network(batch).clamp(0, 1) - batch
@@ -80,7 +80,7 @@ def test_bfloat16_does_not_round_the_input() -> None:
     assert (residual.dtype, int(residual.count_nonzero())) == (torch.float32, 0)
 
 
-def test_a_batch_that_overflows_in_half_precision_is_redone_in_float32() -> None:
+def test_batch_that_overflows_in_half_precision_is_redone_in_float32() -> None:
     engine, batch = Engine(_overflow_in_half, precision="bfloat16"), torch.rand(1, 3, 16, 16)
     torch.testing.assert_close(engine.compute_residual(batch).result(), batch * -0.5)
     assert engine.redone_batches == 1
@@ -94,13 +94,13 @@ def test_redoing_batches_warns_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_network_that_is_never_finite_is_refused(value: float) -> None:
+def test_network_that_is_never_finite_is_refused(value: float) -> None:
     residual = Engine(brighten(value)).compute_residual(torch.rand(1, 3, 16, 16))
     with pytest.raises(WeightsError, match="not finite"):
         residual.result()
 
 
-def test_a_residual_has_no_gradient() -> None:
+def test_residual_has_no_gradient() -> None:
     residual = Engine(LFDN(TINY)).compute_residual(torch.rand(1, 3, 16, 16)).result()
     assert not residual.requires_grad
 
@@ -113,7 +113,7 @@ def test_running_out_of_memory_says_what_helps() -> None:
         Engine(network).compute_residual(torch.rand(1, 3, 16, 16))
 
 
-def test_an_allocation_the_system_refuses_says_what_helps() -> None:
+def test_allocation_the_system_refuses_says_what_helps() -> None:
     with pytest.raises(DeviceError, match="smaller tiles"):
         Engine(lambda batch: batch.new_empty(1 << 60)).compute_residual(torch.rand(1, 3, 16, 16))
 
@@ -123,27 +123,27 @@ def test_other_errors_of_a_network_pass_through() -> None:
         Engine(lambda batch: batch + torch.ones(7)).compute_residual(torch.rand(1, 3, 16, 16))
 
 
-def test_a_full_hd_frame_is_not_split() -> None:
+def test_full_hd_frame_is_not_split() -> None:
     assert identity_engine().choose_tile_px(1080, 1920) is None
 
 
-def test_a_larger_frame_is_split() -> None:
+def test_larger_frame_is_split() -> None:
     assert identity_engine().choose_tile_px(2160, 3840) == CpuRunner.max_auto_tile_px
 
 
 @pytest.mark.usefixtures("_little_memory")
-def test_a_frame_that_does_not_fit_in_memory_is_split() -> None:
+def test_frame_that_does_not_fit_in_memory_is_split() -> None:
     tile_px = identity_engine().choose_tile_px(1080, 1920)
     assert tile_px is not None
     assert tile_px**2 * device_runner.NETWORK_BYTES_PER_PX["float32"] <= 250 << 20
 
 
-def test_a_cpu_runs_one_tile_at_a_time() -> None:
+def test_cpu_runs_one_tile_at_a_time() -> None:
     assert identity_engine().choose_batch(64, 64) == 1
 
 
 @pytest.mark.usefixtures("fake_cuda")
-def test_a_gpu_batches_as_many_tiles_as_fit_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_batches_as_many_tiles_as_fit_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     bytes_per_px = device_runner.NETWORK_BYTES_PER_PX["float16"]
     monkeypatch.setattr(
         "lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 2 * 5 * 64 * 64 * bytes_per_px
@@ -154,7 +154,7 @@ def test_a_gpu_batches_as_many_tiles_as_fit_up_to_a_limit(monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le", "gbrap"])
-def test_the_runner_for_cuda_restores_frames_like_the_one_for_the_cpu(
+def test_runner_for_cuda_restores_frames_like_the_one_for_the_cpu(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With fake streams, on the CPU."""
@@ -182,10 +182,10 @@ def test_weights_of_another_task_are_used_with_a_warning(
     path = tmp_path / "rain.safetensors"
     save_weights(LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)), path, task="derain")
     load_engine("deblur", weights=path).close()
-    assert "was trained to derain, and is used to deblur" in caplog.text
+    assert "was trained to derain but is used to deblur" in caplog.text
 
 
-def test_a_missing_device_is_noticed_before_weights_are_read(
+def test_missing_device_is_noticed_before_weights_are_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -193,7 +193,7 @@ def test_a_missing_device_is_noticed_before_weights_are_read(
         load_engine("derain", weights=tmp_path / "absent", options=InferenceOptions(device="cuda"))
 
 
-def test_an_engine_can_be_closed_twice() -> None:
+def test_engine_can_be_closed_twice() -> None:
     engine = identity_engine()
     engine.close()
     engine.close()
@@ -222,7 +222,7 @@ def test_cuda_agrees_with_the_cpu() -> None:
 
 
 @pytest.mark.needs_cuda
-def test_a_batch_that_overflows_on_cuda_is_redone_in_float32() -> None:
+def test_batch_that_overflows_on_cuda_is_redone_in_float32() -> None:
     batch = torch.rand(1, 3, 16, 16).cuda()
     with Engine(_overflow_in_half, device=batch.device, precision="float16") as engine:
         residual = engine.compute_residual(batch).result()
@@ -231,7 +231,7 @@ def test_a_batch_that_overflows_on_cuda_is_redone_in_float32() -> None:
 
 
 @pytest.mark.needs_cuda
-def test_the_current_cuda_stream_is_left_alone() -> None:
+def test_current_cuda_stream_is_left_alone() -> None:
     before = torch.cuda.current_stream()
     with Engine(identity, device=torch.device("cuda")) as engine:
         engine.compute_residual(torch.rand(1, 3, 16, 16).cuda()).result()

@@ -25,7 +25,7 @@ BATCH = torch.full((1, 3, 16, 16), 0.5)
 
 @pytest.fixture(autouse=True)
 def four_cores() -> Generator[None]:
-    """Let torch believe in four cores."""
+    """Make torch use four threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield
@@ -33,7 +33,7 @@ def four_cores() -> Generator[None]:
 
 
 class Meeting:
-    """A network that waits until as many frames are in it as are expected."""
+    """A network that waits until the expected number of frames are in it."""
 
     def __init__(self, expected: int) -> None:
         self._barrier = threading.Barrier(expected)
@@ -86,7 +86,7 @@ def test_there_are_fewer_lanes_where_memory_is_short(monkeypatch: pytest.MonkeyP
     assert [cores for _, cores in network.met] == [2, 4]
 
 
-def test_a_change_of_size_loses_no_batch_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_of_size_loses_no_batch_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "lfdn_video.inference.device_runner.free_system_bytes",
         lambda: 5 * 450 * BATCH[0, 0].numel(),
@@ -121,7 +121,7 @@ def test_close_leaves_no_thread_and_gives_torch_its_cores_back() -> None:
     assert seen == [4]
 
 
-def test_a_network_that_is_not_finite_is_refused_in_a_lane() -> None:
+def test_network_that_is_not_finite_is_refused_in_a_lane() -> None:
     with Engine(brighten(float("nan")), lanes=2) as engine:
         pending = engine.compute_residual(BATCH)
         with pytest.raises(WeightsError, match="not finite"):
@@ -149,7 +149,7 @@ def test_several_lanes_give_the_same_frames_in_order_as_one() -> None:
             assert abs(plane.astype(int) - other.astype(int)).max() <= 1
 
 
-def test_a_whole_frame_is_converted_both_ways_in_its_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_frame_is_converted_both_ways_in_its_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     info, where = video_info(), list[str]()
     for name in ("to_rgb", "add_residual"):
         original = getattr(PlaneConverter, name)
@@ -190,7 +190,7 @@ def test_tiles_finished_out_of_order_make_the_same_frames() -> None:
         assert all(map(np.array_equal, one.planes, other.planes))
 
 
-def test_a_failing_network_raises_and_leaves_no_thread() -> None:
+def test_failing_network_raises_and_leaves_no_thread() -> None:
     info = video_info()
     taken: list[Frame] = []
     with Engine(fail_after(3), lanes=2) as engine, pytest.raises(NetworkFailureError):
@@ -208,7 +208,7 @@ def test_closing_the_frames_early_leaves_no_thread() -> None:
 
 
 @pytest.mark.parametrize(("lanes", "expected"), [(1, 0), (2, 2)])
-def test_the_packaged_network_has_as_many_lanes_as_asked_for(lanes: int, expected: int) -> None:
+def test_packaged_network_has_as_many_lanes_as_asked_for(lanes: int, expected: int) -> None:
     options = InferenceOptions(device="cpu")
     with load_engine("derain", options=options, lanes=lanes) as engine:
         engine.compute_residual(torch.rand(1, 3, 32, 32)).result()

@@ -1,4 +1,4 @@
-"""Memory fallback: what is reduced, in which order, and that no frame is lost."""
+"""Memory fallback: the order of reductions, and that no frame is lost."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -43,12 +43,12 @@ def _same(restored: list[Frame], frames: list[Frame]) -> bool:
 
 
 def _limit(samples: int) -> Callable[[str, Shapes], bool]:
-    """Let memory run out for batches of more than so many samples."""
+    """Make memory run out for batches of more than this many samples."""
     return lambda what, shapes: what == "residual" and prod(shapes[0]) > samples
 
 
 @pytest.mark.parametrize("in_flight", [0, 1, 3])
-def test_the_batch_is_halved_first(in_flight: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_batch_is_halved_first(in_flight: int, caplog: pytest.LogCaptureFixture) -> None:
     frames = noise_frames(SMALL, 11)
     limit = _limit(2 * 3 * 48 * 64)
     runner = FakeRunner(
@@ -61,7 +61,7 @@ def test_the_batch_is_halved_first(in_flight: int, caplog: pytest.LogCaptureFixt
     assert max(shape[0] for shape in runner.batches) == 2
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said == [
-        f"fake: out of memory (residual); going on with at most {count} tiles at a time"
+        f"fake: out of memory (residual); continuing with at most {count} tiles at a time"
         for count in (4, 2)
     ]
 
@@ -77,7 +77,7 @@ def test_tiles_are_halved_once_the_batch_is_one_tile(options: InferenceOptions |
     assert max(max(shape[2:]) for shape in runner.batches) <= 192
 
 
-def test_the_runner_steps_down_last_and_tiles_and_batches_begin_anew(
+def test_runner_steps_down_last_and_tiles_and_batches_begin_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     frames = noise_frames(LARGE, 4)
@@ -85,7 +85,7 @@ def test_the_runner_steps_down_last_and_tiles_and_batches_begin_anew(
     runner = FakeRunner(batch=2, steps_down=steps.copy())
     runner.short_of_memory = lambda what, _: what == "residual" and bool(runner.steps_down)
     assert _same(_restored(frames, runner), frames)
-    said = [record.getMessage().partition("going on ")[2] for record in caplog.records]
+    said = [record.getMessage().partition("continuing ")[2] for record in caplog.records]
     smaller = [
         "with at most 1 tiles at a time",
         "in tiles of at most 320 px",
@@ -124,7 +124,7 @@ def test_nothing_left_to_reduce_is_an_error_after_the_frames_restored_before() -
         next(restored)
 
 
-def test_a_video_loses_no_frame_when_memory_runs_out(tmp_path: Path) -> None:
+def test_video_loses_no_frame_when_memory_runs_out(tmp_path: Path) -> None:
     """On the CPU, with PyTorch's own error, from file to file."""
     source = Clip(size=(320, 256), pts=[0, 1, 3, 7, 8]).make(tmp_path / "in.mkv")
 
@@ -142,12 +142,12 @@ def test_a_video_loses_no_frame_when_memory_runs_out(tmp_path: Path) -> None:
     assert times(tmp_path / "out.mkv") == times(source)
 
 
-def test_an_engine_on_a_cpu_has_no_fallback() -> None:
+def test_engine_on_a_cpu_has_no_fallback() -> None:
     assert Engine(torch.nn.Identity(), precision="float32").step_down() is None
 
 
 @pytest.mark.usefixtures("fake_cuda")
-def test_an_engine_on_a_gpu_falls_back_to_float16_then_to_the_cpu() -> None:
+def test_engine_on_a_gpu_falls_back_to_float16_then_to_the_cpu() -> None:
     engine = Engine(torch.nn.Identity(), device=torch.device("cuda"), precision="float32")
     assert (engine.step_down(), engine.precision) == ("in float16", "float16")
     assert engine.step_down() == "on the CPU"
@@ -157,7 +157,7 @@ def test_an_engine_on_a_gpu_falls_back_to_float16_then_to_the_cpu() -> None:
 
 
 @pytest.mark.usefixtures("fake_cuda")
-def test_a_run_goes_on_when_the_engine_falls_back_to_the_cpu(
+def test_run_goes_on_when_the_engine_falls_back_to_the_cpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the runner for CUDA and fake streams."""
@@ -173,7 +173,7 @@ def test_a_run_goes_on_when_the_engine_falls_back_to_the_cpu(
         engine._runner = CudaRunner(network, torch.device("cpu"))
         assert _same(list(restore_frames(frames, PlaneConverter(SMALL), engine)), frames)
         assert isinstance(engine._runner, CpuRunner)
-    said = [record.getMessage().partition("going on ")[2] for record in caplog.records]
+    said = [record.getMessage().partition("continuing ")[2] for record in caplog.records]
     assert [text for text in said if text] == [
         *(f"with at most {count} tiles at a time" for count in (4, 2, 1)),
         "in float16",
@@ -183,7 +183,7 @@ def test_a_run_goes_on_when_the_engine_falls_back_to_the_cpu(
 
 
 @pytest.mark.needs_cuda
-def test_a_gpu_without_memory_falls_back_to_the_cpu(tmp_path: Path) -> None:
+def test_gpu_without_memory_falls_back_to_the_cpu(tmp_path: Path) -> None:
     source = Clip(size=(320, 256), pts=range(5)).make(tmp_path / "in.mkv")
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:

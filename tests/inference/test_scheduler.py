@@ -50,7 +50,7 @@ def test_as_many_frames_come_out_in_the_same_order(count: int, batch: int, in_fl
     assert all(map(_planes_equal, restored, frames))
 
 
-def test_a_restored_frame_keeps_its_name_duration_and_format() -> None:
+def test_restored_frame_keeps_its_name_duration_and_format() -> None:
     (frame,) = noise_frames(INFO, 1)
     named = replace(frame, name="one.png")
     (restored,) = _restored([named], FakeRunner())
@@ -62,7 +62,7 @@ def test_a_restored_frame_keeps_its_name_duration_and_format() -> None:
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le", "yuva420p", "gray", "ya8", "gbrap"])
-def test_the_identity_network_keeps_every_bit(name: str) -> None:
+def test_identity_network_keeps_every_bit(name: str) -> None:
     info = video_info(name, height=47, width=63, rotation=90)
     frames = noise_frames(info, 3)
     restored = list(restore_frames(frames, PlaneConverter(info), identity_engine()))
@@ -75,7 +75,7 @@ def test_only_the_last_batch_is_not_full() -> None:
     assert [shape[0] for shape in runner.batches] == [4, 4, 2]
 
 
-def test_the_batch_size_asked_for_is_used() -> None:
+def test_batch_size_asked_for_is_used() -> None:
     runner = FakeRunner(batch=4)
     _restored(noise_frames(INFO, 6), runner, InferenceOptions(batch=3))
     assert [shape[0] for shape in runner.batches] == [3, 3]
@@ -88,7 +88,7 @@ def test_tiles_of_several_frames_share_a_batch() -> None:
     assert runner.batches == [(4, 3, 128, 128), (2, 3, 128, 128)]
 
 
-def test_the_network_is_given_upright_frames() -> None:
+def test_network_is_given_upright_frames() -> None:
     info, runner = video_info(height=48, width=64, rotation=90), FakeRunner()
     list(restore_frames(noise_frames(info, 1), PlaneConverter(info), runner))
     assert runner.batches == [(1, 3, 64, 48)]
@@ -104,7 +104,7 @@ def test_tiles_leave_no_seams() -> None:
         assert np.abs(after - before / 2).max() < 0.6  # rounding, and a little of float32
 
 
-def test_the_tile_asked_for_is_used() -> None:
+def test_tile_asked_for_is_used() -> None:
     info, runner = video_info(height=128, width=200), FakeRunner(tile_px=None)
     options = InferenceOptions(tile=128, overlap_px=16)
     list(restore_frames(noise_frames(info, 1), PlaneConverter(info), runner, options))
@@ -117,7 +117,7 @@ def test_tile_off_does_not_split_frames() -> None:
     assert runner.batches == [(1, 3, 48, 64)]
 
 
-def test_a_tile_too_small_for_the_overlap_is_refused() -> None:
+def test_tile_too_small_for_the_overlap_is_refused() -> None:
     info = video_info(height=128, width=200)
     options, runner = InferenceOptions(overlap_px=32), FakeRunner(tile_px=80)
     with pytest.raises(OptionError, match="80 px is too small for an overlap of 32 px"):
@@ -133,7 +133,7 @@ def test_frames_of_another_size_start_a_new_batch() -> None:
     assert all(map(_planes_equal, restored, frames))
 
 
-def test_a_frame_with_an_info_of_its_own_is_converted_by_it() -> None:
+def test_frame_with_an_info_of_its_own_is_converted_by_it() -> None:
     own = video_info("gbrp", height=48, width=64)
     frames = [*noise_frames(INFO, 1), replace(noise_frames(own, 1)[0], pts=99, info=own)]
     restored = _restored(frames, FakeRunner(network=brighten(0.0)))
@@ -166,7 +166,7 @@ def test_no_compute_context_is_held_while_a_frame_is_yielded() -> None:
     assert held == [0] * 5
 
 
-def test_an_error_of_the_engine_passes_through() -> None:
+def test_error_of_the_engine_passes_through() -> None:
     taken: list[Frame] = []
     with pytest.raises(NetworkFailureError):
         taken.extend(
@@ -192,14 +192,14 @@ def _exhaust(restored: Generator[Frame]) -> None:
 
 
 @pytest.mark.parametrize("end", [_leave, _exhaust])
-def test_the_source_is_closed(end: Callable[[Generator[Frame]], None]) -> None:
+def test_source_is_closed(end: Callable[[Generator[Frame]], None]) -> None:
     closed: list[bool] = []
     source = _closing(noise_frames(INFO, 3), closed)
     end(restore_frames(source, CONVERTER, FakeRunner()))
     assert closed == [True]
 
 
-def test_the_source_is_closed_when_the_engine_fails() -> None:
+def test_source_is_closed_when_the_engine_fails() -> None:
     closed: list[bool] = []
     source = _closing(noise_frames(INFO, 3), closed)
     with pytest.raises(NetworkFailureError):
@@ -207,7 +207,7 @@ def test_the_source_is_closed_when_the_engine_fails() -> None:
     assert closed == [True]
 
 
-def test_an_error_of_the_source_passes_through() -> None:
+def test_error_of_the_source_passes_through() -> None:
     def source() -> Generator[Frame]:
         yield from noise_frames(INFO, 2)
         raise LookupError("the source")
@@ -216,17 +216,17 @@ def test_an_error_of_the_source_passes_through() -> None:
         list(restore_frames(source(), CONVERTER, FakeRunner(batch=4)))
 
 
-def test_the_runner_is_left_open() -> None:
+def test_runner_is_left_open() -> None:
     runner = FakeRunner()
     _restored(noise_frames(INFO, 1), runner)
     assert not runner.closed
 
 
-def test_a_residual_is_added_to_the_frame_it_belongs_to() -> None:
-    levels = iter((0.0, 0.1, 0.2, 0.3))
+def test_residual_is_added_to_the_frame_it_belongs_to() -> None:
+    residuals = iter((0.0, 0.1, 0.2, 0.3))
 
     def network(batch: Tensor) -> Tensor:
-        return torch.stack([picture + next(levels) for picture in batch])
+        return torch.stack([image + next(residuals) for image in batch])
 
     info = video_info("gray")
     black = [replace(f, planes=(np.zeros((48, 64), np.uint8),)) for f in noise_frames(info, 4)]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lfdn_video.inference.tiles import ALIGNMENT_PX, Grid
-from lfdn_video.options import smallest_tile_px
+from lfdn_video.options import min_tile_px
 
 SIZES = [(720, 1280), (1080, 1920), (2160, 3840), (101, 2000), (513, 512), (64, 64), (1, 1)]
 TILES = [(128, 16), (256, 32), (512, 32), (500, 33), (1024, 0)]
@@ -39,9 +39,7 @@ def test_tiles_are_equal(grid: Grid, tile_px: int, overlap_px: int) -> None:
 
 
 @each_grid
-def test_a_tiles_side_is_aligned_or_the_frames_own(
-    grid: Grid, tile_px: int, overlap_px: int
-) -> None:
+def test_tiles_side_is_aligned_or_the_frames_own(grid: Grid, tile_px: int, overlap_px: int) -> None:
     for side, whole in ((grid.tile_height, grid.height), (grid.tile_width, grid.width)):
         assert side <= tile_px
         assert side == whole or side % ALIGNMENT_PX == 0
@@ -80,27 +78,27 @@ def test_both_tiles_weigh_the_same_in_the_middle_of_an_overlap() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (47, 3), (101, 67)])
-def test_a_frame_of_any_size_can_be_one_tile(size: tuple[int, int]) -> None:
-    assert len(Grid.whole(*size)) == 1
+def test_frame_of_any_size_can_be_one_tile(size: tuple[int, int]) -> None:
+    assert len(Grid.single_tile(*size)) == 1
 
 
-def test_a_whole_frame_is_neither_copied_nor_padded() -> None:
+def test_whole_frame_is_neither_copied_nor_padded() -> None:
     frame = torch.rand(1, 3, 101, 67)
-    grid = Grid.whole(101, 67)
+    grid = Grid.single_tile(101, 67)
     (tile,) = grid.split(frame)
     assert tile is frame
     assert grid.merge([tile]) is tile
 
 
-def test_a_tile_as_large_as_the_frame_is_the_only_one() -> None:
+def test_tile_as_large_as_the_frame_is_the_only_one() -> None:
     assert len(Grid(480, 640, tile_px=640, overlap_px=32)) == 1
 
 
-def test_a_tile_that_is_all_overlap_is_refused() -> None:
+def test_tile_that_is_all_overlap_is_refused() -> None:
     with pytest.raises(ValueError, match="too small for an overlap of 64 px"):
-        Grid(480, 640, tile_px=smallest_tile_px(64) - 1, overlap_px=64)
+        Grid(480, 640, tile_px=min_tile_px(64) - 1, overlap_px=64)
 
 
-def test_the_last_tile_is_as_wide_as_the_others() -> None:
+def test_last_tile_is_as_wide_as_the_others() -> None:
     grid = Grid(64, 1030, tile_px=512, overlap_px=0)
     assert (len(grid), grid.tile_width) == (3, 368)

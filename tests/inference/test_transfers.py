@@ -52,7 +52,7 @@ def test_plain_copies_carry_16_bits_as_int32_and_give_uint16_back() -> None:
     assert np.array_equal(after, plane)
 
 
-def test_a_slot_is_acquired_again_only_after_its_event() -> None:
+def test_slot_is_acquired_again_only_after_its_event() -> None:
     ring = _ring(1)
     slot = ring.acquire(8)
     slot.event.record(None)
@@ -73,26 +73,26 @@ def test_slots_are_acquired_in_turn() -> None:
     assert seen == seen[:3] * 2 + seen[:1]
 
 
-def test_a_ring_does_not_grow_while_slots_are_released() -> None:
+def test_ring_does_not_grow_while_slots_are_released() -> None:
     ring = _ring(2)
     for _ in range(10):
         ring.release(ring.acquire(8))
     assert len(ring) == 2
 
 
-def test_a_slot_in_use_is_never_acquired() -> None:
+def test_slot_in_use_is_never_acquired() -> None:
     ring = _ring(1)
     slots = [ring.acquire(8) for _ in range(4)]
     assert len({id(slot) for slot in slots}) == 4
 
 
-def test_a_slot_grows_with_its_frames() -> None:
+def test_slot_grows_with_its_frames() -> None:
     ring = _ring(1)
     ring.release(ring.acquire(8))
     assert len(ring.acquire(1000).buffer) >= 1000
 
 
-def test_a_buffer_is_allocated_once() -> None:
+def test_buffer_is_allocated_once() -> None:
     sizes: list[int] = []
     ring = _ring(2, allocate=lambda size: sizes.append(size) or allocate_buffer(size))  # type: ignore[func-returns-value]  # append's None is what makes this short
     for _ in range(9):
@@ -103,15 +103,15 @@ def test_a_buffer_is_allocated_once() -> None:
 @pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le", "gray", "gbrp16le"])
 def test_planes_packed_into_a_buffer_are_unpacked_unchanged(name: str) -> None:
     planes = [torch.from_numpy(plane) for plane in noise_planes(video_info(name, height=47))]
-    layout = PackedLayout.of([plane.dtype for plane in planes], planes)
+    layout = PackedLayout.for_planes([plane.dtype for plane in planes], planes)
     views = layout.views(allocate_buffer(layout.size_bytes))
     for view, plane in zip(views, planes, strict=True):
         view.copy_(plane)
     assert all(view.equal(plane) for view, plane in zip(views, planes, strict=True))
 
 
-def test_a_single_flag_can_be_packed() -> None:
-    layout = PackedLayout.of([torch.bool], [torch.tensor(True)])
+def test_single_flag_can_be_packed() -> None:
+    layout = PackedLayout.for_planes([torch.bool], [torch.tensor(True)])
     assert layout.views(allocate_buffer(layout.size_bytes))[0].shape == ()
 
 
@@ -126,7 +126,7 @@ def test_planes_pass_pinned_slots_unchanged(name: str) -> None:
 
 
 @pytest.mark.usefixtures("fake_cuda")
-def test_a_downloaded_array_is_not_overwritten_by_the_next_download() -> None:
+def test_downloaded_array_is_not_overwritten_by_the_next_download() -> None:
     copies = PinnedCopies(CPU)
     first, second = (copies.upload(noise_planes(video_info("gray"), seed)) for seed in (1, 2))
     (kept,) = copies.download(first).result()
@@ -135,12 +135,12 @@ def test_a_downloaded_array_is_not_overwritten_by_the_next_download() -> None:
     assert np.array_equal(kept, before)
 
 
-def test_the_compute_stream_waits_for_the_upload(fake_cuda: list[FakeEvent]) -> None:
+def test_compute_stream_waits_for_the_upload(fake_cuda: list[FakeEvent]) -> None:
     PinnedCopies(CPU).upload(noise_planes(video_info("gray")))
     assert fake_cuda[0].log == ["record", "wait"]
 
 
-def test_a_downloaded_array_is_read_after_the_event_of_its_copy(
+def test_downloaded_array_is_read_after_the_event_of_its_copy(
     fake_cuda: list[FakeEvent],
 ) -> None:
     copies = PinnedCopies(CPU)

@@ -88,12 +88,12 @@ def test_text_file_is_an_input_error(tmp_path: Path) -> None:
 
 def test_audio_only_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it, only audio"):
-        probe_video(audio_only(tmp_path / "sound.mp4"))
+        probe_video(audio_only(tmp_path / "audio.mp4"))
 
 
 def test_audio_file_with_a_cover_is_an_input_error(tmp_path: Path) -> None:
     song = tmp_path / "song.mp4"
-    with_cover(audio_only(tmp_path / "sound.mp4"), song)
+    with_cover(audio_only(tmp_path / "audio.mp4"), song)
     with pytest.raises(InputError, match="no video in it, only audio; give a file with video"):
         probe_video(song)
 
@@ -123,5 +123,5 @@ def test_file_truncated_before_its_first_frame_is_refused(
     tmp_path: Path, ending: str, share: float
 ) -> None:
     clip = Clip(codec="libx264").make(tmp_path / f"clip.{ending}")
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         probe_video(truncate(clip, share))

@@ -150,7 +150,7 @@ def test_reader_warns_of_a_truncated_file(tmp_path: Path) -> None:
     path = Clip(codec="libx264", pts=range(50)).make(tmp_path / "clip.mkv")
     with Reader(truncate(path, 0.5)) as reader:
         list(reader.frames())
-    assert "was it cut short?" in reader.warnings[-1]
+    assert "is it truncated?" in reader.warnings[-1]
 
 
 def make_recordings(tmp_path: Path, *counts: int) -> list[Path]:
@@ -263,7 +263,7 @@ def test_open_reader_tells_images_from_videos(tmp_path: Path) -> None:
 
 def test_open_reader_refuses_audio_only_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no video in it"):
-        open_reader(audio_only(tmp_path / "sound.mp4"))
+        open_reader(audio_only(tmp_path / "audio.mp4"))
 
 
 def _first_packet(path: Path) -> bytes:

@@ -17,7 +17,7 @@ openvino = pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
 ROUNDING = 1e-4
-"""Of pictures in 0…1; a step of 8 bits is 4e-3."""
+"""Of images in 0…1; a step of 8 bits is 4e-3."""
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 
 
@@ -48,8 +48,8 @@ def test_other_parts_than_the_defaults_are_refused() -> None:
 def test_quantize_command_writes_a_file_that_loads(tmp_path: Path) -> None:
     (tmp_path / "clean").mkdir()
     for number in range(2):
-        picture = Image.effect_noise((320, 320), 40 + number).convert("RGB")
-        picture.save(tmp_path / "clean" / f"{number}.png")
+        image = Image.effect_noise((320, 320), 40 + number).convert("RGB")
+        image.save(tmp_path / "clean" / f"{number}.png")
     save_weights(LFDN(SMALL), path := tmp_path / "small.safetensors", task="derain")
     arguments = ["quantize", "--weights", str(path), "--data", f"clean={tmp_path / 'clean'}"]
     result = CliRunner().invoke(main, arguments)

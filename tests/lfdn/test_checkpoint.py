@@ -1,4 +1,4 @@
-"""The folder of a run refuses other runs and corrupt checkpoints."""
+"""The run folder refuses other runs and corrupt checkpoints."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +11,14 @@ from lfdn.datasets import layouts
 from lfdn.datasets.samples import Sample
 from lfdn.training.checkpoint import MetricsRow, RunFolder, TrainingError, TrainingState
 from lfdn.training.recipe import TrainOptions
-from tests.support import pictures
+from tests.support import datasets
 
 OPTIONS, CONFIG = TrainOptions(), LFDNConfig()
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    return layouts.read_clean(pictures.clean(tmp_path / "clean"))
+    return layouts.read_clean(datasets.make_clean(tmp_path / "clean"))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_other_options_are_refused(
         folder.write_manifest(replace(OPTIONS, **options), CONFIG, samples)  # type: ignore[arg-type]
 
 
-def test_run_may_go_on_with_another_device(folder: RunFolder, samples: list[Sample]) -> None:
+def test_run_may_resume_on_another_device(folder: RunFolder, samples: list[Sample]) -> None:
     folder.write_manifest(
         replace(OPTIONS, device="cuda", threads=3, validate_every=5), CONFIG, samples
     )

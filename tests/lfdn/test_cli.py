@@ -15,7 +15,7 @@ from lfdn.cli import main
 from lfdn.commands.train import TrainValues
 from lfdn.training import recipe
 from lfdn.weights import file_sha256, save_weights
-from tests.support import pictures
+from tests.support import datasets
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 
@@ -31,7 +31,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_exported_weights_of_a_run_load(tmp_path: Path) -> None:
-    pairs = pictures.rain800(tmp_path / "pairs")
+    pairs = datasets.make_rain800(tmp_path / "pairs")
     trained = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1",
                   "--stages", "1:16x1")  # fmt: skip
     assert trained.exit_code == 0, trained.output
@@ -49,7 +49,7 @@ def test_registered_export_is_in_the_index(tmp_path: Path, weights: Path) -> Non
 
 
 def test_evaluate_prints_means_and_protocol_as_json(tmp_path: Path, weights: Path) -> None:
-    data = pictures.rain100(tmp_path / "data")
+    data = datasets.make_rain100(tmp_path / "data")
     result = run("evaluate", "--weights", weights, "--data", f"rain100={data}", "--json")
     printed = json.loads(result.stdout)
     assert {"input_psnr_y", "output_psnr_y", "parameters", "protocol"} <= set(printed)
@@ -58,7 +58,7 @@ def test_evaluate_prints_means_and_protocol_as_json(tmp_path: Path, weights: Pat
 
 
 def test_evaluate_replaces_a_learnt_scalar(tmp_path: Path, weights: Path) -> None:
-    words = ("--weights", weights, "--data", f"rain100={pictures.rain100(tmp_path / 'data')}")
+    words = ("--weights", weights, "--data", f"rain100={datasets.make_rain100(tmp_path / 'data')}")
     printed = json.loads(run("evaluate", *words, "--set", "alpha=0.5", "--json").stdout)
     assert printed["scalars_learnt"] == {"theta": 0, "alpha": 0}
     assert printed["scalars_used"] == {"theta": 0, "alpha": 0.5}
@@ -67,14 +67,14 @@ def test_evaluate_replaces_a_learnt_scalar(tmp_path: Path, weights: Path) -> Non
 
 
 def test_evaluate_refuses_an_existing_target(tmp_path: Path, weights: Path) -> None:
-    words = ("--weights", weights, "--data", f"rain100={pictures.rain100(tmp_path / 'data')}")
+    words = ("--weights", weights, "--data", f"rain100={datasets.make_rain100(tmp_path / 'data')}")
     assert run("evaluate", *words, "--csv", tmp_path / "rows.csv").exit_code == 0
     again = run("evaluate", *words, "--csv", tmp_path / "rows.csv")
     assert (again.exit_code, "rows.csv: exists" in again.stderr) == (1, True)
 
 
 def test_evaluate_prints_a_table_with_the_protocol(tmp_path: Path, weights: Path) -> None:
-    data = pictures.rain100(tmp_path / "data")
+    data = datasets.make_rain100(tmp_path / "data")
     result = run("evaluate", "--weights", weights, "--data", f"rain100={data}")
     assert "PSNR dB, Y" in result.stdout
     assert "SSIM, RGB" in result.stdout
@@ -95,10 +95,10 @@ def test_bad_data_set_is_one_error_line(arguments: list[str], code: int, words: 
 
 
 def test_task_without_packaged_weights_is_named(tmp_path: Path) -> None:
-    data = pictures.rain100(tmp_path / "data")
+    data = datasets.make_rain100(tmp_path / "data")
     result = run("evaluate", "--weights", "dehaze", "--data", f"rain100={data}")
     assert result.exit_code == 1
-    assert "dehaze: no weights ship for this task" in result.stderr
+    assert "dehaze: no packaged weights for this task" in result.stderr
 
 
 def test_malformed_stage_is_a_usage_error(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_malformed_stage_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_pack_can_be_evaluated_and_is_not_overwritten(tmp_path: Path, weights: Path) -> None:
-    pairs = pictures.rain100(tmp_path / "data")
+    pairs = datasets.make_rain100(tmp_path / "data")
     words = ("--data", f"rain100={pairs}", "-o", tmp_path / "data.zip")
     packed = run("pack", *words)
     assert packed.exit_code == 0, packed.output
@@ -122,7 +122,7 @@ def test_pack_can_be_evaluated_and_is_not_overwritten(tmp_path: Path, weights: P
 
 
 def test_different_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    pairs = pictures.rain800(tmp_path / "pairs")
+    pairs = datasets.make_rain800(tmp_path / "pairs")
     words = ("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1",
              "--stages", "1:16x1")  # fmt: skip
     assert run(*words).exit_code == 0
@@ -135,7 +135,7 @@ def test_missing_tensorboard_is_an_error_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    pairs = pictures.rain800(tmp_path / "pairs")
+    pairs = datasets.make_rain800(tmp_path / "pairs")
     done = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--tensorboard")
     assert done.exit_code == 1
     assert "pip install 'lfdn-video[tensorboard]'" in done.stderr

@@ -1,4 +1,4 @@
-"""The network rewritten for a CPU gives what the network gives."""
+"""The network rewritten for a CPU gives the same result as the original."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def restore_both(network: LFDN, image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lively(config: LFDNConfig | None = None) -> LFDN:
-    """A network whose parts all matter: θ and α start at zero, the last layer close to it."""
+    """Build a network whose parts all matter: θ and α start at zero, the last layer close to it."""
     network = LFDN(config)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -73,8 +73,8 @@ def test_other_parts_are_not_rewritten(config: LFDNConfig) -> None:
     assert optimize_for_cpu(network) is network
 
 
-@pytest.mark.parametrize("picture", ["noise", "black", "white", "one bright dot", "half"])
-def test_packaged_weights_agree_on_images_without_contrast(picture: str) -> None:
+@pytest.mark.parametrize("content", ["noise", "black", "white", "one bright dot", "half"])
+def test_packaged_weights_agree_on_images_without_contrast(content: str) -> None:
     """Variances computed from products lose precision where they are close to zero."""
     image = {
         "noise": torch.rand(1, 3, 64, 96),
@@ -84,7 +84,7 @@ def test_packaged_weights_agree_on_images_without_contrast(picture: str) -> None
             (torch.tensor(0), torch.tensor(0), torch.tensor(9), torch.tensor(9)), torch.tensor(1.0)
         ),
         "half": torch.cat([torch.zeros(1, 3, 64, 48), torch.ones(1, 3, 64, 48)], dim=3),
-    }[picture]
+    }[content]
     found, expected = restore_both(load("derain"), image)
     torch.testing.assert_close(found, expected, atol=1 / 255 / 10, rtol=0)
 

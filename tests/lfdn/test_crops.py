@@ -10,15 +10,15 @@ import torch
 from lfdn.datasets import layouts
 from lfdn.datasets.crops import CropDataset, CropStage, _resize_flow
 from lfdn.datasets.images import DataError
-from tests.support import pictures
+from tests.support import datasets
 
 STAGES = (CropStage(0.5, 16, 4), CropStage(1.0, 32, 2))
 
 
 @pytest.fixture
 def crops(tmp_path: Path) -> CropDataset:
-    samples = layouts.read_side_by_side(pictures.rain800(tmp_path / "pairs"))
-    samples += layouts.read_clean(pictures.clean(tmp_path / "clean"))
+    samples = layouts.read_side_by_side(datasets.make_rain800(tmp_path / "pairs"))
+    samples += layouts.read_clean(datasets.make_clean(tmp_path / "clean"))
     return CropDataset(samples, STAGES, steps=10, seed=7, paired_share=0.5)
 
 
@@ -40,9 +40,9 @@ def test_paired_share_of_a_batch_is_kept(crops: CropDataset) -> None:
 
 
 def test_crop_without_detail_is_drawn_again(tmp_path: Path) -> None:
-    half = pictures.picture(1, height=64, width=256)
+    half = datasets.draw_image(1, height=64, width=256)
     half[:, :128] = 90
-    pictures.write(tmp_path / "1.png", half)
+    datasets.write_image(tmp_path / "1.png", half)
 
     def empty(least_detail: float) -> int:
         stages = (CropStage(1.0, 32, 16),)
@@ -68,14 +68,14 @@ def test_flow_of_a_mirrored_crop_is_mirrored_and_scaled() -> None:
 
 
 def test_pair_of_different_sizes_is_refused(tmp_path: Path) -> None:
-    pictures.write(tmp_path / "clean" / "1.png", pictures.picture(1))
-    pictures.write(tmp_path / "rainy" / "1.png", pictures.picture(1, height=40))
+    datasets.write_image(tmp_path / "clean" / "1.png", datasets.draw_image(1))
+    datasets.write_image(tmp_path / "rainy" / "1.png", datasets.draw_image(1, height=40))
     with pytest.raises(DataError, match="pairs must be of one size"):
         CropDataset(layouts.read_rain100(tmp_path), STAGES, steps=4, seed=1, paired_share=1)
 
 
 def test_sample_with_several_references_is_refused(tmp_path: Path) -> None:
-    sample = layouts.read_side_by_side(pictures.rain800(tmp_path))[0]
+    sample = layouts.read_side_by_side(datasets.make_rain800(tmp_path))[0]
     several = replace(sample, alternatives=(sample.clean,))
     with pytest.raises(DataError, match="several references; that is for evaluation alone"):
         CropDataset([several], STAGES, steps=4, seed=1, paired_share=1)

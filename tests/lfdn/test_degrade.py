@@ -1,4 +1,4 @@
-"""Synthetic rain and blur: ranges, seeds, geometry, and what stays untouched."""
+"""Synthetic rain and blur: ranges, seeds, geometry, and unchanged targets."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ from lfdn.degrade import (
     rendered_streaks,
 )
 from lfdn.degrade.blur import EASY_LENGTH_PX
-from tests.support.pictures import picture
+from tests.support.datasets import draw_image
 
 CPU = torch.device("cpu")
 ONLY_BLUR = BlurMix(sharp=0, noise=0, jpeg=0)
@@ -140,7 +140,7 @@ def test_eased_by_one_is_the_whole_mix() -> None:
     assert BlurMix().eased(0.5).directions == 0.5
 
 
-def test_average_is_taken_in_linear_light() -> None:
+def test_frames_are_averaged_in_linear_light() -> None:
     edge = torch.zeros(1, 3, 16, 64)
     edge[..., 32:] = 1
     scene = torch.zeros(1, 2, 16, 64)
@@ -149,7 +149,7 @@ def test_average_is_taken_in_linear_light() -> None:
     assert middle.item() == pytest.approx(0.5 ** (1 / 2.2), abs=0.05)
 
 
-def test_average_with_gamma_one_is_that_of_the_codes() -> None:
+def test_codes_are_averaged_with_gamma_one() -> None:
     edge = torch.zeros(1, 3, 16, 64)
     edge[..., 32:] = 1
     scene = torch.zeros(1, 2, 16, 64)
@@ -189,7 +189,7 @@ def test_varying_motion_blurs_places_by_different_lengths() -> None:
 
 
 def test_optical_flow_finds_a_shift() -> None:
-    first = picture(1, height=96, width=128)
+    first = draw_image(1, height=96, width=128)
     flow = optical_flow(first, first[:, np.r_[125:128, 0:125]])
     assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(3, abs=0.5)
     assert np.median(flow[20:-20, 20:-20, 1]) == pytest.approx(0, abs=0.5)

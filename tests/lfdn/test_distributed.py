@@ -10,10 +10,10 @@ import torch
 from lfdn.datasets.crops import CropStage
 from lfdn.training.recipe import TrainOptions
 from lfdn.training.train import TrainingError, _check_batches
-from tests.support import pictures
+from tests.support import datasets
 
 TOLERANCE = 1e-5
-"""Of a weight after four steps: sums are in another order, and Adam divides by their size."""
+"""For a weight after four steps: sums are in another order, and Adam divides by their size."""
 
 
 def train(run: Path, data: Path, *launcher: str) -> dict[str, torch.Tensor]:
@@ -29,8 +29,8 @@ def train(run: Path, data: Path, *launcher: str) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_train_the_same_weights_as_one(tmp_path: Path) -> None:
-    pictures.rain800(tmp_path / "pairs", 3)
-    pictures.clean(tmp_path / "clean", 3)
+    datasets.make_rain800(tmp_path / "pairs", 3)
+    datasets.make_clean(tmp_path / "clean", 3)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone",
                 "--nproc-per-node", "2")  # fmt: skip
     one = train(tmp_path / "one", tmp_path, sys.executable)

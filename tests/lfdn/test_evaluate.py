@@ -20,12 +20,12 @@ from lfdn.training.evaluate import (
     set_scalars,
     write_csv,
 )
-from tests.support import pictures
+from tests.support import datasets
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    return layouts.read_rain100(pictures.rain100(tmp_path))
+    return layouts.read_rain100(datasets.make_rain100(tmp_path))
 
 
 def test_identity_gains_nothing(samples: list[Sample]) -> None:
@@ -53,7 +53,7 @@ def test_csv_has_every_row(samples: list[Sample], tmp_path: Path) -> None:
 
 
 def test_sample_without_a_pair_is_refused(tmp_path: Path) -> None:
-    samples = layouts.read_clean(pictures.clean(tmp_path / "clean"))
+    samples = layouts.read_clean(datasets.make_clean(tmp_path / "clean"))
     with pytest.raises(DataError, match="no degraded counterpart"):
         list(evaluate(nn.Identity(), samples))
 
@@ -76,7 +76,7 @@ def test_restored_images_can_be_saved(samples: list[Sample], tmp_path: Path) -> 
 
 def test_image_too_small_for_ssim_is_named(tmp_path: Path) -> None:
     for side in ("input", "target"):
-        pictures.write(tmp_path / side / "1.png", pictures.picture(1, height=8))
+        datasets.write_image(tmp_path / side / "1.png", datasets.draw_image(1, height=8))
     with pytest.raises(DataError, match=r"1\.png: a side is shorter than the 11 px"):
         list(evaluate(nn.Identity(), layouts.read_pairs(tmp_path)))
 

@@ -7,17 +7,17 @@ import pytest
 
 from lfdn.datasets import layouts
 from lfdn.datasets.images import DataError, to_tensor
-from tests.support import pictures
+from tests.support import datasets
 
 
 def test_unreadable_image_is_named(tmp_path: Path) -> None:
-    (tmp_path / "1.png").write_text("no picture")
+    (tmp_path / "1.png").write_text("no image")
     with pytest.raises(DataError, match=r"1\.png: not a readable image"):
         layouts.read_clean(tmp_path)[0].clean.read()
 
 
 def test_to_tensor_maps_pixels_to_zero_to_one() -> None:
-    pixels = pictures.picture(2)
+    pixels = datasets.draw_image(2)
     tensor = to_tensor(pixels)
     assert tensor.shape == (1, 3, *pixels.shape[:2])
     assert np.array_equal((tensor[0] * 255).round().permute(1, 2, 0).numpy(), pixels)

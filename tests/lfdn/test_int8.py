@@ -11,11 +11,11 @@ import torch
 from lfdn import LFDN, LFDNConfig, WeightsError, load
 from lfdn.int8 import (
     ABOUT,
-    KEPT_SIZES,
+    MAX_COMPILED_SIZES,
     OpenVinoMissingError,
     QuantizedLFDN,
+    get_int8_path,
     load_quantized,
-    quantized_path,
 )
 from lfdn.metrics import psnr
 from lfdn.weights import FOLDER, INDEX, find_packaged_int8, read_header, save_weights
@@ -81,7 +81,7 @@ def test_compiled_sizes_are_limited() -> None:
     network = load_quantized("derain")
     for side_px in (16, 32, 48, 64):
         network(torch.rand(1, 3, side_px, 16))
-    assert len(network._requests) == KEPT_SIZES
+    assert len(network._requests) == MAX_COMPILED_SIZES
 
 
 def test_error_for_a_missing_8_bit_form_says_how_to_make_it(tiny: Path) -> None:
@@ -90,13 +90,13 @@ def test_error_for_a_missing_8_bit_form_says_how_to_make_it(tiny: Path) -> None:
 
 
 def test_8_bit_form_of_other_weights_is_refused(tiny: Path) -> None:
-    archive(quantized_path(tiny), format="lfdn-int8-1", digest="another")
+    archive(get_int8_path(tiny), format="lfdn-int8-1", digest="another")
     with pytest.raises(WeightsError, match="made from other weights"):
         load_quantized(tiny)
 
 
 def test_corrupt_file_is_refused(tiny: Path) -> None:
-    quantized_path(tiny).write_bytes(b"PK but nothing else")
+    get_int8_path(tiny).write_bytes(b"PK but nothing else")
     with pytest.raises(WeightsError, match="not a readable 8-bit network"):
         load_quantized(tiny)
 

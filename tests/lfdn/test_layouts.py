@@ -9,7 +9,7 @@ from lfdn.datasets import layouts
 from lfdn.datasets.images import DataError
 from lfdn.datasets.layouts import LAYOUTS, UnknownLayoutError, read_sets
 from lfdn_video.cli.doctor import make_clip
-from tests.support import pictures
+from tests.support import datasets
 
 FILES = {
     "test100": ["input/1.jpg", "target/1.jpg", "input/2.jpg", "target/2.jpg"],
@@ -34,7 +34,7 @@ FILES = {
     "clean": ["a.png", "below/b.webp"],
     "sequences": ["walk/1.jpg", "walk/2.jpg", "walk/3.jpg"],
 }
-"""The published names, in small."""
+"""The published file names, a few of each."""
 
 NAMES = {
     "test100": ["1", "2"],
@@ -51,12 +51,12 @@ NAMES = {
 }
 
 BELOW = {"hide": "train"}
-"""The folder to name, where that is not the root."""
+"""The folder to pass as PATH, if it is not the root."""
 
 
 def build(root: Path, files: list[str]) -> Path:
     for index, file in enumerate(files):
-        pictures.write(root / file, pictures.picture(index))
+        datasets.write_image(root / file, datasets.draw_image(index))
     return root
 
 
@@ -106,14 +106,14 @@ def test_missing_half_of_a_pair_is_named(
 
 
 def test_clean_half_of_side_by_side_files_is_the_left_one(tmp_path: Path) -> None:
-    (sample, *_) = read_sets([f"rain800={pictures.rain800(tmp_path)}"])
+    (sample, *_) = read_sets([f"rain800={datasets.make_rain800(tmp_path)}"])
     assert sample.degraded is not None
-    assert np.array_equal(sample.clean.read(), pictures.picture(0))
-    assert np.array_equal(sample.degraded.read(), pictures.picture(0) // 2 + 100)
+    assert np.array_equal(sample.clean.read(), datasets.draw_image(0))
+    assert np.array_equal(sample.degraded.read(), datasets.draw_image(0) // 2 + 100)
 
 
 def test_test100_may_be_side_by_side(tmp_path: Path) -> None:
-    assert read("test100", pictures.rain800(tmp_path)) == ["0", "1", "2"]
+    assert read("test100", datasets.make_rain800(tmp_path)) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_kohler_has_every_frame_of_the_trajectory_as_reference(tmp_path: Path) -
     flat = ["Blurry1_1.png", "GroundTruth1_1_1.png", "GroundTruth1_1_2.png", "GroundTruth1_1_3.png"]
     (sample,) = layouts.read_kohler(build(tmp_path, flat))
     references = [sample.clean, *sample.alternatives]
-    assert [picture.path.name for picture in references] == flat[1:]
+    assert [image.path.name for image in references] == flat[1:]
 
 
 def test_kohler_without_reference_frames_is_refused(tmp_path: Path) -> None:
@@ -223,4 +223,4 @@ def test_unknown_layout_is_refused(text: str) -> None:
 
 
 def test_streak_bank_is_one_tensor(tmp_path: Path) -> None:
-    assert layouts.read_streak_bank(pictures.clean(tmp_path, 2)).shape == (2, 48, 64)
+    assert layouts.read_streak_bank(datasets.make_clean(tmp_path, 2)).shape == (2, 48, 64)

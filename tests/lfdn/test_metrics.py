@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lfdn.datasets.images import to_tensor
 from lfdn.metrics import luma, psnr, round_to_8_bit, ssim
-from tests.support.pictures import picture
+from tests.support.datasets import draw_image
 
 
 @pytest.fixture
 def pair() -> tuple[Tensor, Tensor]:
-    clean = to_tensor(picture(1))
+    clean = to_tensor(draw_image(1))
     noise = 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
     return round_to_8_bit(clean + noise), clean
 

@@ -19,7 +19,7 @@ def test_orthogonalize_pulls_singular_values_to_about_one(shape: tuple[int, ...]
 
 
 def test_step_size_is_that_of_adamw() -> None:
-    """Whatever the gradient's own size."""
+    """Independently of the gradient's size."""
     torch.manual_seed(1)
     weight = nn.Parameter(torch.zeros(32, 16, 3, 3))
     weight.grad = 1e-6 * torch.randn_like(weight)

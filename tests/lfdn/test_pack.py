@@ -11,16 +11,16 @@ import torch
 from lfdn.datasets import layouts
 from lfdn.datasets.crops import CropDataset, CropStage
 from lfdn.datasets.images import DataError, ImageSource, list_images
-from lfdn.datasets.pack import FORMAT, INDEX, read_pack, read_packed_streaks, write_pack
+from lfdn.datasets.pack import PACK_FORMAT, PACK_INDEX, read_pack, read_packed_streaks, write_pack
 from lfdn.datasets.samples import Sample
 from lfdn_video.cli.doctor import make_clip
-from tests.support import pictures
+from tests.support import datasets
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    halves = layouts.read_side_by_side(pictures.rain800(tmp_path / "halves"))
-    return halves + layouts.read_sequences(pictures.clean(tmp_path / "walk"))
+    halves = layouts.read_side_by_side(datasets.make_rain800(tmp_path / "halves"))
+    return halves + layouts.read_sequences(datasets.make_clean(tmp_path / "walk"))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_pack_can_be_packed_again(tmp_path: Path, pack: Path, samples: list[Samp
 
 
 def test_streaks_are_packed_unchanged(tmp_path: Path, samples: list[Sample], pack: Path) -> None:
-    folder = pictures.clean(tmp_path / "streaks", 2)
+    folder = datasets.make_clean(tmp_path / "streaks", 2)
     layers = [ImageSource(path) for path in list_images(folder)]
     write_pack(samples, path := tmp_path / "s.zip", streaks=layers, quality=50)
     assert torch.equal(layouts.read_streak_bank(path), layouts.read_streak_bank(folder))
@@ -103,11 +103,11 @@ def test_pack_without_samples_is_refused(tmp_path: Path) -> None:
         (None, "not a pack"),
         ("{", "not a pack"),
         ("[]", "its index is not that of"),
-        (json.dumps({"format": FORMAT}), "its index is corrupt"),
+        (json.dumps({"format": PACK_FORMAT}), "its index is corrupt"),
         (
             json.dumps(
                 {
-                    "format": FORMAT,
+                    "format": PACK_FORMAT,
                     "samples": [{"name": "a", "clean": {"file": "/etc/passwd", "part": "all"}}],
                     "streaks": [],
                 }
@@ -119,7 +119,7 @@ def test_pack_without_samples_is_refused(tmp_path: Path) -> None:
 def test_corrupt_pack_is_refused(tmp_path: Path, index: str | None, words: str) -> None:
     path = tmp_path / "data.zip"
     with ZipFile(path, "w") as archive:
-        archive.writestr("other" if index is None else INDEX, index or "")
+        archive.writestr("other" if index is None else PACK_INDEX, index or "")
     with pytest.raises(DataError, match=words):
         read_pack(path)
 

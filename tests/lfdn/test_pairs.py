@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from lfdn.cli import main
 from lfdn.datasets import layouts
 from lfdn.datasets.samples import Sample
-from tests.support import pictures
+from tests.support import datasets
 
 
 def degrade(*words: str | Path) -> Result:
@@ -23,19 +23,19 @@ def read(folder: Path) -> list[Sample]:
 
 @pytest.mark.parametrize("kind", ["rain", "blur"])
 def test_written_pairs_load_as_a_layout(tmp_path: Path, kind: str) -> None:
-    data, target = pictures.clean(tmp_path / "clean", 6), tmp_path / "pairs"
+    data, target = datasets.make_clean(tmp_path / "clean", 6), tmp_path / "pairs"
     result = degrade(kind, "--data", f"clean={data}", "-o", target)
     assert result.exit_code == 0, result.output
     samples = read(target)
     assert [sample.name for sample in samples] == [f"{i:03d}" for i in range(6)]
     changed = [not np.array_equal(s.clean.read(), s.degraded.read()) for s in samples if s.degraded]
-    assert sum(changed) >= 3  # some are left as they are, on purpose
+    assert sum(changed) >= 3  # some stay clean, on purpose
     settings = json.loads((target / "degrade.json").read_text())
     assert (settings["kind"], len(settings["pictures"])) == (kind, 6)
 
 
 def test_same_seed_gives_the_same_pairs(tmp_path: Path) -> None:
-    data = pictures.clean(tmp_path / "clean", 2)
+    data = datasets.make_clean(tmp_path / "clean", 2)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         words = ("--data", f"clean={data}", "-o", tmp_path / name, "--seed", str(seed))
         assert degrade("rain", *words).exit_code == 0
@@ -47,20 +47,20 @@ def test_same_seed_gives_the_same_pairs(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_sequence_are_degraded(tmp_path: Path) -> None:
-    data = pictures.clean(tmp_path / "in" / "walk").parent
+    data = datasets.make_clean(tmp_path / "in" / "walk").parent
     assert degrade("blur", "--data", f"sequences={data}", "-o", tmp_path / "out").exit_code == 0
     assert [sample.name for sample in read(tmp_path / "out")] == ["walk_000", "walk_001"]
 
 
 def test_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
-    data = pictures.clean(tmp_path / "clean", 1)
+    data = datasets.make_clean(tmp_path / "clean", 1)
     result = degrade("rain", "--data", f"clean={data}", "-o", data)
     assert result.exit_code == 1
     assert f"{data}: exists; name a new folder" in result.stderr
 
 
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
-    sets = [pictures.clean(tmp_path / name, 1) for name in ("a", "b")]
+    sets = [datasets.make_clean(tmp_path / name, 1) for name in ("a", "b")]
     words = [word for folder in sets for word in ("--data", f"clean={folder}")]
     result = degrade("rain", *words, "-o", tmp_path / "out")
     assert result.exit_code == 1

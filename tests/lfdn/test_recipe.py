@@ -7,13 +7,13 @@ import pytest
 from lfdn.training.recipe import (
     PAPER_DECAY_STEPS,
     TrainOptions,
+    build_options,
     compute_learning_rate,
-    options_from_preset,
 )
 
 
 def test_paper_preset_is_the_papers_recipe() -> None:
-    options = options_from_preset("paper", "deblur")
+    options = build_options("paper", "deblur")
     assert (options.loss, options.optimizer) == ("mse", "adam")
     assert (options.learning_rate, options.weight_decay) == (1e-4, 1e-4)
     steps = (0, PAPER_DECAY_STEPS - 1, PAPER_DECAY_STEPS, 2 * PAPER_DECAY_STEPS)
@@ -22,9 +22,9 @@ def test_paper_preset_is_the_papers_recipe() -> None:
 
 
 def test_explicit_options_override_the_preset() -> None:
-    options = options_from_preset("default", "deblur", learning_rate=3e-4, steps=None)
+    options = build_options("default", "deblur", learning_rate=3e-4, steps=None)
     assert options.learning_rate == 3e-4
-    assert options.steps == options_from_preset("default", "deblur").steps
+    assert options.steps == build_options("default", "deblur").steps
 
 
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
@@ -38,11 +38,13 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
 
 def test_easing_raises_hardness_over_the_first_steps() -> None:
     options = TrainOptions(task="deblur", steps=100, easing=0.2)
-    assert [options.hardness(step) for step in (0, 10, 20, 99)] == pytest.approx([0, 0.5, 1, 1])
+    assert [options.compute_hardness(step) for step in (0, 10, 20, 99)] == pytest.approx(
+        [0, 0.5, 1, 1]
+    )
 
 
 def test_hardness_is_one_without_easing() -> None:
-    assert TrainOptions().hardness(0) == 1
+    assert TrainOptions().compute_hardness(0) == 1
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from lfdn.training.losses import LOSSES, mse
 from lfdn.training.recipe import OptimizerName, TrainPrecision
 from lfdn.training.train import MetricsRow, TrainingError, TrainingState, TrainOptions, train
 from lfdn.weights import read_header
-from tests.support import pictures
+from tests.support import datasets
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 OPTIONS = TrainOptions(
@@ -33,8 +33,8 @@ OPTIONS = TrainOptions(
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    pairs = layouts.read_side_by_side(pictures.rain800(tmp_path / "pairs", 3))
-    return pairs + layouts.read_clean(pictures.clean(tmp_path / "clean", 3))
+    pairs = layouts.read_side_by_side(datasets.make_rain800(tmp_path / "pairs", 3))
+    return pairs + layouts.read_clean(datasets.make_clean(tmp_path / "clean", 3))
 
 
 def test_run_writes_weights_metrics_and_a_checkpoint(samples: list[Sample], tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_same_seed_trains_the_same_weights(samples: list[Sample], tmp_path: Path
         assert torch.equal(one, other)
 
 
-def state(run: Path) -> dict[str, torch.Tensor]:
-    """Every number of a checkpoint but its clock, flat."""
+def read_state(run: Path) -> dict[str, torch.Tensor]:
+    """Read every number of a checkpoint except its time, as a flat dictionary."""
     whole = torch.load(run / "last.pt", weights_only=True)
     whole["progress"].pop("seconds")
     flat: dict[str, torch.Tensor] = {}
@@ -81,8 +81,8 @@ def state(run: Path) -> dict[str, torch.Tensor]:
     return flat
 
 
-def metrics(run: Path) -> list[dict[str, str]]:
-    """The rows without their clock."""
+def read_metrics(run: Path) -> list[dict[str, str]]:
+    """Read the rows of metrics, without their times."""
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -91,7 +91,7 @@ def metrics(run: Path) -> list[dict[str, str]]:
 
 
 class StopError(Exception):
-    """The process dies."""
+    """Raised instead of killing the process."""
 
 
 def die_after(step: int) -> Callable[[TrainingState], None]:
@@ -114,11 +114,11 @@ def test_resumed_run_is_identical_to_an_uninterrupted_one(
     with pytest.raises(StopError):
         train(samples, resumed, options=options, config=SMALL, on_step=die_after(died_at))
     train(samples, resumed, options=options, config=SMALL)
-    one, other = state(straight), state(resumed)
+    one, other = read_state(straight), read_state(resumed)
     assert len(one) > 100
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
-    assert metrics(straight) == metrics(resumed)
+    assert read_metrics(straight) == read_metrics(resumed)
     best = "best.safetensors"  # whose header holds a digest of its tensors
     assert read_header(straight / best) == read_header(resumed / best)
 
@@ -141,7 +141,7 @@ def test_signal_ends_training_with_a_checkpoint(
     options = replace(OPTIONS, steps=9, validate_every=9)
     with pytest.raises(KeyboardInterrupt):
         train(samples, tmp_path / "run", options=options, config=SMALL, on_step=interrupt)
-    assert state(tmp_path / "run")["/progress/step"] == 2
+    assert read_state(tmp_path / "run")["/progress/step"] == 2
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -167,7 +167,7 @@ def test_workers_ignore_termination_signals(samples: list[Sample], tmp_path: Pat
     options = replace(OPTIONS, steps=9, validate_every=9)
     with pytest.raises(KeyboardInterrupt):
         train(samples, tmp_path / "run", options=options, config=SMALL, on_step=stop)
-    assert state(tmp_path / "run")["/progress/step"] == 2
+    assert read_state(tmp_path / "run")["/progress/step"] == 2
 
 
 def test_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
     options = replace(OPTIONS, steps=9, loss="mse")
     with pytest.raises(TrainingError, match=r"at step 5 the loss is (nan|inf)"):
         train(samples, tmp_path / "run", options=options, config=SMALL)
-    good = state(tmp_path / "run")
+    good = read_state(tmp_path / "run")
     assert good["/progress/step"] == 4
     assert all(value.isfinite().all() for value in good.values())
     assert load(tmp_path / "run" / "best.safetensors").config == SMALL
@@ -248,9 +248,7 @@ def test_validation_writes_a_sheet_of_images(samples: list[Sample], tmp_path: Pa
 
 
 def test_paper_preset_runs(samples: list[Sample], tmp_path: Path) -> None:
-    options = recipe.options_from_preset(
-        "paper", "derain", steps=2, stages=(CropStage(1.0, 16, 2),)
-    )
+    options = recipe.build_options("paper", "derain", steps=2, stages=(CropStage(1.0, 16, 2),))
     rows: list[MetricsRow] = []
     train(samples, tmp_path / "run", options=options, config=SMALL, on_metrics=rows.append)
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
@@ -259,7 +257,7 @@ def test_paper_preset_runs(samples: list[Sample], tmp_path: Path) -> None:
 
 
 def test_deblur_trains_on_sharp_sequences(tmp_path: Path) -> None:
-    frames = layouts.read_sequences(pictures.clean(tmp_path / "in" / "walk").parent)
+    frames = layouts.read_sequences(datasets.make_clean(tmp_path / "in" / "walk").parent)
     options = replace(OPTIONS, task="deblur")
     train(frames, tmp_path / "run", options=options, config=SMALL)
     assert read_header(tmp_path / "run" / "best.safetensors")["task"] == "deblur"

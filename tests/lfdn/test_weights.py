@@ -92,7 +92,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_task_is_refused() -> None:
-    with pytest.raises(WeightsError, match="dehaze: no weights ship for this task"):
+    with pytest.raises(WeightsError, match="dehaze: no packaged weights for this task"):
         load("dehaze")
 
 

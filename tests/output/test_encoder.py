@@ -85,12 +85,14 @@ def test_closest_pixel_format_is_chosen(codec: str, source: str, chosen: str) ->
 def test_odd_size_gets_444_in_h264() -> None:
     encoder = make_encoder(frame_format("yuv420p", size=(63, 47)))
     assert open_context(encoder).pix_fmt == "yuv444p"
-    assert encoder.warnings == ["libx264 gets yuv444p made from yuv420p"]
+    assert encoder.warnings == ["frames are converted from yuv420p to yuv444p for libx264"]
 
 
 def test_pixel_format_change_is_warned_of_with_its_loss() -> None:
     encoder = make_encoder(frame_format("yuva420p"))
-    assert encoder.warnings == ["libx264 gets yuv420p made from yuva420p, losing transparency"]
+    assert encoder.warnings == [
+        "frames are converted from yuva420p to yuv420p for libx264, losing transparency"
+    ]
 
 
 @pytest.mark.parametrize(("codec", "source"), [("ffv1", "gbrp"), ("libsvtav1", "yuvj420p")])
@@ -100,7 +102,7 @@ def test_repacked_samples_need_no_warning(codec: str, source: str) -> None:
 
 def test_unsupported_pixel_format_is_refused_with_the_supported_ones() -> None:
     options = EncodeOptions(codec="libsvtav1", pixel_format="yuv444p")
-    with pytest.raises(OptionError, match="does not take yuv444p, only yuv420p, yuv420p10le"):
+    with pytest.raises(OptionError, match="does not support yuv444p, only yuv420p, yuv420p10le"):
         make_encoder(frame_format("yuv420p"), options)
 
 
@@ -149,7 +151,7 @@ def test_encoder_keeps_the_source_time_base() -> None:
 def test_jpeg_and_webp_are_always_bt601(codec: str, name: str) -> None:
     encoder = make_encoder(frame_format(name, colour=Colour(1, 0, 1, 1)), codec=codec)
     assert open_context(encoder).colorspace == 5
-    assert encoder.warnings == [f"{codec} gets {name}, converted to the BT.601 matrix"]
+    assert encoder.warnings == [f"frames are converted to the BT.601 matrix in {name} for {codec}"]
 
 
 @pytest.mark.parametrize("matrix", [5, 6])

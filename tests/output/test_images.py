@@ -15,14 +15,14 @@ from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output.images import ImageWriter
 from lfdn_video.output.open import open_writer
 from tests.support.clips import Clip, bt709, times
-from tests.support.pictures import picture
+from tests.support.datasets import draw_image
 
 BARS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255))
 
 
 def save(path: Path, mode: str = "RGB", side: tuple[int, int] = (64, 48), seed: int = 1) -> Path:
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(picture(seed, side[1], side[0])).convert(mode).save(path)
+    Image.fromarray(draw_image(seed, side[1], side[0])).convert(mode).save(path)
     return path
 
 
@@ -60,15 +60,15 @@ def test_lossless_images_are_unchanged(tmp_path: Path, ending: str, mode: str) -
 
 
 def test_webp_keeps_transparency(tmp_path: Path) -> None:
-    image = Image.fromarray(picture(1))
-    image.putalpha(Image.fromarray(picture(2)).convert("L"))
+    image = Image.fromarray(draw_image(1))
+    image.putalpha(Image.fromarray(draw_image(2)).convert("L"))
     image.save(tmp_path / "in.png")
     copy(tmp_path / "in.png", tmp_path / "out.webp")
     assert same(tmp_path / "in.png", tmp_path / "out.webp")
 
 
 def test_palette_image_keeps_its_colours(tmp_path: Path) -> None:
-    Image.fromarray(picture(1)).quantize(32).save(tmp_path / "in.png")
+    Image.fromarray(draw_image(1)).quantize(32).save(tmp_path / "in.png")
     copy(tmp_path / "in.png", tmp_path / "out.png")
     before, after = (Image.open(tmp_path / name).convert("RGB") for name in ("in.png", "out.png"))
     assert before.tobytes() == after.tobytes()
@@ -87,8 +87,9 @@ def test_sixteen_bit_samples_are_unchanged(tmp_path: Path) -> None:
 def test_jpeg_planes_are_encoded_without_conversion(
     tmp_path: Path, subsampling: int, name: str
 ) -> None:
-    source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
-    Image.fromarray(picture(1)).save(source, quality=95, subsampling=subsampling)
+    source = tmp_path / "in.jpg"
+    target = tmp_path / "out.jpg"
+    Image.fromarray(draw_image(1)).save(source, quality=95, subsampling=subsampling)
     assert copy(source, target) == []
     with open_reader(source) as before, open_reader(target) as after:
         assert before.info.format == after.info.format
@@ -101,7 +102,7 @@ def test_jpeg_planes_are_encoded_without_conversion(
 @pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
 def test_rotated_photo_is_shown_as_before(tmp_path: Path, number: int, ending: str) -> None:
-    image = Image.fromarray(picture(1))
+    image = Image.fromarray(draw_image(1))
     exif = image.getexif()
     exif[0x0112] = number
     image.save(tmp_path / "in.jpg", exif=exif, quality=95, subsampling=1)
@@ -114,7 +115,7 @@ def test_rotated_photo_is_shown_as_before(tmp_path: Path, number: int, ending: s
 
 
 def test_photo_rotation_is_read_from_exif(tmp_path: Path) -> None:
-    image = Image.fromarray(picture(1))
+    image = Image.fromarray(draw_image(1))
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(tmp_path / "in.jpg", exif=exif)
@@ -125,7 +126,7 @@ def test_photo_rotation_is_read_from_exif(tmp_path: Path) -> None:
 
 
 def test_exif_is_copied_to_jpeg_and_its_loss_elsewhere_is_warned_of(tmp_path: Path) -> None:
-    image = Image.fromarray(picture(1))
+    image = Image.fromarray(draw_image(1))
     exif = image.getexif()
     exif[0x010E] = "rain"
     image.save(tmp_path / "in.jpg", exif=exif)
@@ -186,7 +187,7 @@ def test_images_become_a_video(tmp_path: Path, rate: Fraction | None, expected: 
 
 
 def test_rotated_photo_makes_a_rotated_video(tmp_path: Path) -> None:
-    image = Image.fromarray(picture(1))
+    image = Image.fromarray(draw_image(1))
     exif = image.getexif()
     exif[0x0112] = 5
     image.save(tmp_path / "in.jpg", exif=exif)
@@ -240,7 +241,7 @@ def test_warning_is_given_once_for_all_images(tmp_path: Path) -> None:
     warnings = copy(Clip().make(tmp_path / "in.mkv"), tmp_path / "out_%d.png")
     assert warnings == [
         f"{tmp_path}/out_%d.png: timestamps are not kept in images",
-        f"{tmp_path}/out_1.png: png gets rgb24 made from yuv420p",
+        f"{tmp_path}/out_1.png: frames are converted from yuv420p to rgb24 for png",
     ]
 
 
@@ -300,7 +301,7 @@ def test_wrong_options_are_refused_before_the_first_image(tmp_path: Path) -> Non
 def test_lost_exif_of_webp_and_tiff_is_warned_of(tmp_path: Path, kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "rain"
-    Image.fromarray(picture(1)).save(tmp_path / f"in.{kind}", exif=exif)
+    Image.fromarray(draw_image(1)).save(tmp_path / f"in.{kind}", exif=exif)
     assert "EXIF" in copy(tmp_path / f"in.{kind}", tmp_path / f"out.{kind}")[0]
 
 

@@ -17,7 +17,7 @@ from av.stream import Stream
 
 from lfdn_video.input.reader import Reader
 from lfdn_video.media import PixelFormat, VideoInfo
-from lfdn_video.output.joined_clock import MOST_WAITING, JoinedClock
+from lfdn_video.output.joined_clock import MAX_WAITING_PACKETS, JoinedClock
 from tests.support.clips import Clip
 
 FRAME_MS = 40
@@ -91,7 +91,7 @@ def test_audio_that_jumps_before_the_video_waits_for_it() -> None:
 
 
 def test_jump_of_the_audio_alone_is_no_discontinuity() -> None:
-    waiting = [packet(AUDIO, 0)] * (MOST_WAITING + 1)
+    waiting = [packet(AUDIO, 0)] * (MAX_WAITING_PACKETS + 1)
     found = shift([*part(2000, VIDEO, AUDIO), *waiting, *part(80, VIDEO)])
     assert found[-1] == (AUDIO, 0)
 

@@ -20,7 +20,7 @@ def write_packets(path: Path) -> str:
             packet.dts = 3000 * number - 6000
             packet.duration = 3000
             packet.is_keyframe = number == 0
-            writer.write(packet)
+            writer.write_packet(packet)
         return writer.close()
 
 
@@ -42,11 +42,11 @@ def test_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "packets"
     write_packets(path)
     path.write_bytes(path.read_bytes()[: 8 + 10])
-    with pytest.raises(OutputError, match="is cut short"):
+    with pytest.raises(OutputError, match="is truncated"):
         list(read_packets(path, TIME_BASE))
 
 
 def test_other_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"not packets")
-    with pytest.raises(OutputError, match="is no file of packets"):
+    with pytest.raises(OutputError, match="is not a packet file"):
         list(read_packets(tmp_path / "other", TIME_BASE))

@@ -31,7 +31,7 @@ RESUME = EncodeOptions(codec="libx264", preset="ultrafast", resume=True)
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-    monkeypatch.setattr(writer, "LONG_FRAMES", 20)
+    monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
 
 
 def run(target: Path, options: EncodeOptions = FAST, *, fail: int | None = None,
@@ -66,7 +66,7 @@ def test_segmented_run_gives_the_frames_and_audio_of_a_direct_one(
     lossless = EncodeOptions(codec="libx264", crf=0, preset="ultrafast", codec_options={"bf": "3"})
     whole, joined = tmp_path / f"whole.{ending}", tmp_path / f"joined.{ending}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "LONG_FRAMES", 1000)
+        patch.setattr(writer, "MAX_DIRECT_FRAMES", 1000)
         run(whole, lossless)
     run(joined, lossless)
     assert frames(joined) == frames(whole)
@@ -82,7 +82,7 @@ def test_resumed_run_gives_the_frames_and_audio_of_an_uninterrupted_one(
     with pytest.raises(NetworkFailureError) as failed:
         run(target, fail=fail)
     kept = fail // 13 * 13
-    assert failed.value.__notes__ == [f"{kept} frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == [f"{kept} frames are kept; resume the run"]
     assert not target.exists()
     summary = run(target, RESUME)
     run(straight)
@@ -188,7 +188,7 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
     script = (
         "from lfdn_video import cli\n"
         "from lfdn_video.output import segments, writer\n"
-        "segments.SEGMENT_FRAMES, writer.LONG_FRAMES = 4, 8\n"
+        "segments.SEGMENT_FRAMES, writer.MAX_DIRECT_FRAMES = 4, 8\n"
         "cli.main()"
     )
     words = [sys.executable, "-c", script, "derain", str(SAMPLES / "many_streams.mkv"), "-o",
@@ -237,10 +237,10 @@ def test_full_disk_costs_no_finished_frame(tmp_path: Path, disk: Path, share: fl
     with pytest.raises(OutputError, match="cannot be written: No space left on device") as failed:
         run(target)
     kept = Journal(target)
-    told = json.loads((kept.folder / "journal.json").read_text())
-    finished = sum(segment["frames"] for segment in told["segments"])
+    journal = json.loads((kept.folder / "journal.json").read_text())
+    finished = sum(segment["frames"] for segment in journal["segments"])
     assert finished >= (13 if share < 1 else 60)
-    assert failed.value.__notes__ == [f"{finished} frames are kept; go on by resuming"]
+    assert failed.value.__notes__ == [f"{finished} frames are kept; resume the run"]
     assert not target.exists()
     (disk / "filler").unlink()
     run(target, RESUME)

@@ -1,4 +1,4 @@
-"""Targets: refused before any work, complete or not there at all."""
+"""Targets: refused before any work, and either complete or absent."""
 
 import _thread
 import secrets
@@ -85,7 +85,7 @@ def test_file_that_appeared_in_the_meantime_is_not_replaced(tmp_path: Path) -> N
     target = tmp_path / "out.mp4"
     temporary = create_temporary(target)
     target.write_bytes(b"theirs")
-    with pytest.raises(OutputError, match="appeared meanwhile"):
+    with pytest.raises(OutputError, match="was created meanwhile"):
         rename_into_place({target: temporary}, overwrite=False)
     assert target.read_bytes() == b"theirs"
 
@@ -130,7 +130,7 @@ def test_interruption_during_renaming_comes_too_late(
 def test_several_files_are_renamed_all_or_none(tmp_path: Path) -> None:
     files = several(tmp_path, 3)
     (tmp_path / "1.png").write_text("theirs")
-    with pytest.raises(OutputError, match=r"1\.png: appeared meanwhile"):
+    with pytest.raises(OutputError, match=r"1\.png: was created meanwhile"):
         rename_into_place(files, overwrite=False)
     for temporary in files.values():
         remove_temporary(temporary)
@@ -168,7 +168,8 @@ def test_temporary_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks of this kind there")
 def test_stale_temporaries_are_removed_but_not_locked_ones(tmp_path: Path) -> None:
-    target, other = tmp_path / "out [1].mp4", tmp_path / "out.mp4"
+    target = tmp_path / "out [1].mp4"
+    other = tmp_path / "out.mp4"
     stale = create_temporary(target)
     locked = create_temporary(target)
     others = create_temporary(other)

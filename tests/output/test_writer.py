@@ -1,4 +1,4 @@
-"""Frames out: they come back bit by bit and at their times, or no target is left at all."""
+"""The video writer: frames and times are kept exactly, or no target is left."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_mp4_keeps_the_source_time_base(tmp_path: Path, base: str) -> None:
 
 def test_frames_too_close_for_matroska_are_warned_of(tmp_path: Path) -> None:
     clip = Clip(codec="libx264", time_base=Fraction(1, 90_000)).make(tmp_path / "in.mp4")
-    assert "closer to each other than its time base can tell" in copy(clip, tmp_path / "out.mkv")[0]
+    assert "closer together than its time base can express" in copy(clip, tmp_path / "out.mkv")[0]
 
 
 def test_rounded_timestamps_are_warned_of_once(tmp_path: Path) -> None:
@@ -226,7 +226,9 @@ def test_lost_sample_aspect_ratio_is_warned_of(tmp_path: Path) -> None:
 def test_rgb_becomes_yuv_with_a_warning(tmp_path: Path) -> None:
     clip = Clip(pixel_format="bgr0").make(tmp_path / "in.mkv")
     warnings = copy(clip, tmp_path / "out.mp4", FAST)
-    assert warnings == [f"{tmp_path}/out.mp4: libx264 gets yuv444p made from gbrp, losing RGB"]
+    assert warnings == [
+        f"{tmp_path}/out.mp4: frames are converted from gbrp to yuv444p for libx264, losing RGB"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -318,13 +320,13 @@ def test_full_disk_is_reported_in_ffmpegs_words_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("out.xyz", FAST, "FFmpeg writes no video of this kind"),
-        ("out", FAST, "FFmpeg writes no video of this kind"),
-        ("out.m3u8", FAST, "hls does not make one file that plays"),
-        ("out.mpd", FAST, "dash does not make one file that plays"),
-        ("out_%d.ppm", FAST, "image2 does not make one file that plays"),
-        ("out.gif", FAST, "gif does not make one file that plays"),
-        ("out.h264", FAST, "h264 does not make one file that plays"),
+        ("out.xyz", FAST, "FFmpeg has no video format for this extension"),
+        ("out", FAST, "FFmpeg has no video format for this extension"),
+        ("out.m3u8", FAST, "hls is not a single file that plays"),
+        ("out.mpd", FAST, "dash is not a single file that plays"),
+        ("out_%d.ppm", FAST, "image2 is not a single file that plays"),
+        ("out.gif", FAST, "gif is not a single file that plays"),
+        ("out.h264", FAST, "h264 is not a single file that plays"),
         ("no/out.mp4", FAST, "no does not exist"),
         ("in.mkv", EncodeOptions(overwrite=True), "is the source itself"),
     ],
@@ -414,7 +416,8 @@ def test_complete_file_that_cannot_be_checked_is_kept(
 def test_frame_lost_by_the_container_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, ending: str
 ) -> None:
-    mux, lost = Muxer.mux, [1]
+    mux = Muxer.mux
+    lost = [1]
 
     def lossy(muxer: Muxer, given: Iterable[Packet[Stream]]) -> None:
         kept = list(given)

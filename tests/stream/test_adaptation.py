@@ -20,28 +20,28 @@ class Simulation:
             cost_s = self.full_cost_s * scale**2
             self.now_s += cost_s + waited_s
             self.scales.append(scale)
-            self.adaptation.add_frame(cost_s + waited_s, cost_s, self.now_s)
+            self.adaptation.observe_frame(cost_s + waited_s, cost_s, self.now_s)
 
 
-def test_a_fast_network_keeps_full_scale() -> None:
+def test_fast_network_keeps_full_scale() -> None:
     simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.1)
     simulation.run(100)
     assert set(simulation.scales) == {1.0}
 
 
-def test_a_slow_network_goes_down_at_once_and_far_enough() -> None:
+def test_slow_network_goes_down_at_once_and_far_enough() -> None:
     simulation = Simulation(Adaptation(BOUND_S), full_cost_s=3.0)
     simulation.run(2)
     assert 3.0 * simulation.adaptation.scale**2 <= 0.5 * BOUND_S
 
 
-def test_the_trial_chooses_the_first_scale() -> None:
+def test_trial_chooses_the_first_scale() -> None:
     adaptation = Adaptation(BOUND_S)
     adaptation.start_from_trial({SCALES[0]: 0.125}, now_s=0.0)  # 2 s at full size
     assert adaptation.scale == 0.5
 
 
-def test_the_trial_separates_fixed_cost_from_cost_by_area() -> None:
+def test_trial_separates_fixed_cost_from_cost_by_area() -> None:
     adaptation = Adaptation(BOUND_S)
     # 0.09 s at any scale, and 0.16 s for the full area.
     adaptation.start_from_trial({0.25: 0.10, 0.5: 0.13}, now_s=0.0)
@@ -51,7 +51,7 @@ def test_the_trial_separates_fixed_cost_from_cost_by_area() -> None:
     assert adaptation.scale == 1.0
 
 
-def test_a_network_that_becomes_faster_goes_up_again() -> None:
+def test_network_that_becomes_faster_goes_up_again() -> None:
     simulation = Simulation(Adaptation(BOUND_S), full_cost_s=3.0)
     simulation.run(20)
     simulation.full_cost_s = 0.1
@@ -60,7 +60,7 @@ def test_a_network_that_becomes_faster_goes_up_again() -> None:
 
 
 @pytest.mark.parametrize("full_cost_s", [0.2, 0.5, 0.9, 1.3, 2.0, 5.0, 12.0])
-def test_a_constant_cost_settles_at_one_scale(full_cost_s: float) -> None:
+def test_constant_cost_settles_at_one_scale(full_cost_s: float) -> None:
     simulation = Simulation(Adaptation(BOUND_S), full_cost_s)
     simulation.run(2000)
     settled = simulation.scales[200:]
@@ -77,21 +77,21 @@ def test_steps_up_that_are_reverted_become_rare() -> None:
     assert changes < 30
 
 
-def test_a_single_frame_above_the_high_watermark_changes_nothing() -> None:
+def test_single_frame_above_the_high_watermark_changes_nothing() -> None:
     simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.3)
     simulation.run(20)
-    simulation.adaptation.add_frame(0.9, 0.88, simulation.now_s)
+    simulation.adaptation.observe_frame(0.9, 0.88, simulation.now_s)
     simulation.run(20)
     assert simulation.adaptation.scale == 1.0
 
 
-def test_a_fixed_scale_never_changes() -> None:
+def test_fixed_scale_never_changes() -> None:
     simulation = Simulation(Adaptation(BOUND_S, fixed=0.5), full_cost_s=40.0)
     simulation.run(20)
     assert set(simulation.scales) == {0.5}
 
 
-def test_a_network_too_slow_for_every_scale_is_saturated() -> None:
+def test_network_too_slow_for_every_scale_is_saturated() -> None:
     simulation = Simulation(Adaptation(BOUND_S), full_cost_s=40.0)
     simulation.run(20)
     assert simulation.adaptation.scale == SCALES[0]

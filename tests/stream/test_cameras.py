@@ -35,7 +35,7 @@ def test_linux_cameras_are_listed_with_number_name_and_device(tmp_path: Path) ->
         ("sunos", None),
     ],
 )
-def test_a_number_becomes_the_device_of_the_system(
+def test_number_becomes_the_device_of_the_system(
     system: str, expected: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)
@@ -49,5 +49,5 @@ def test_windows_opens_a_camera_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert find_ffmpeg_device("1") is None
 
 
-def test_a_device_path_is_opened_as_given() -> None:
+def test_device_path_is_opened_as_given() -> None:
     assert find_ffmpeg_device("/dev/video7") == ("v4l2", "/dev/video7") or sys.platform != "linux"

@@ -21,7 +21,7 @@ TEST_SOURCE = "lavfi:testsrc2=size=64x48:rate=25"
 
 
 class StateLog:
-    """A listener that keeps what a capture tells it."""
+    """A listener that records the states of a capture."""
 
     def __init__(self) -> None:
         self.states: list[str] = []
@@ -71,7 +71,7 @@ def test_frames_that_nobody_fetches_are_dropped_and_counted(state_log: StateLog)
     assert counts.frames_in == 1 + counts.dropped
 
 
-def test_a_file_ends_and_its_last_frame_is_not_lost(state_log: StateLog, tmp_path: Path) -> None:
+def test_file_ends_and_its_last_frame_is_not_lost(state_log: StateLog, tmp_path: Path) -> None:
     clip = Clip(codec="ffv1", pts=tuple(range(5))).make(tmp_path / "clip.mkv")
     with capturing(clip, state_log) as source:
         numbers = [frame.number for frame in fetch_all(source)]
@@ -88,7 +88,7 @@ def test_stamps_are_times_of_capture_and_increase(state_log: StateLog) -> None:
     assert all(began - 1 < frame.captured_at < time.time() for frame in frames)
 
 
-def test_a_missing_file_is_an_error_at_once(state_log: StateLog) -> None:
+def test_missing_file_is_an_error_at_once(state_log: StateLog) -> None:
     with (
         capturing("nothing.mp4", state_log) as source,
         pytest.raises(InputError, match="no such file"),
@@ -96,12 +96,12 @@ def test_a_missing_file_is_an_error_at_once(state_log: StateLog) -> None:
         list(fetch_all(source))
 
 
-def test_a_missing_camera_is_an_error_at_once(state_log: StateLog) -> None:
+def test_missing_camera_is_an_error_at_once(state_log: StateLog) -> None:
     with capturing("/dev/video63", state_log) as source, pytest.raises(InputError, match="camera"):
         list(fetch_all(source))
 
 
-def test_an_address_is_retried_as_often_as_asked(state_log: StateLog) -> None:
+def test_address_is_retried_as_often_as_asked(state_log: StateLog) -> None:
     with (
         capturing("rtsp://user:secret@127.0.0.1:9/x", state_log, retries=1) as source,
         pytest.raises(InputError, match="Connection refused") as failed,
@@ -111,7 +111,7 @@ def test_an_address_is_retried_as_often_as_asked(state_log: StateLog) -> None:
     assert "secret" not in f"{state_log.messages} {failed.value}"
 
 
-def test_a_silent_source_is_opened_again(
+def test_silent_source_is_opened_again(
     state_log: StateLog, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The socket stays open all the time: frames are watched, not sockets."""
@@ -132,7 +132,7 @@ def test_close_ends_a_wait_for_a_frame_at_once(state_log: StateLog, silent: str)
     assert time.monotonic() - began_s < 30
 
 
-def test_a_killed_grabber_is_started_again(state_log: StateLog) -> None:
+def test_killed_grabber_is_started_again(state_log: StateLog) -> None:
     with capturing(TEST_SOURCE, state_log) as source:
         source._may_retry = lambda tries: True  # type: ignore[method-assign]  # as for a camera
         wait_until(lambda: source.counts.frames_in >= 3)
@@ -140,4 +140,4 @@ def test_a_killed_grabber_is_started_again(state_log: StateLog) -> None:
         source._grabber.kill()
         wait_until(lambda: source.counts.reconnects == 1, "a reconnect")
     assert state_log.states[:3] == ["live", "reconnecting", "live"]
-    assert "ended by itself" in state_log.messages[1]
+    assert "exited unexpectedly" in state_log.messages[1]

@@ -39,7 +39,7 @@ def test_half_a_message_raises_eof() -> None:
         wire.receive(io.BytesIO(pipe.getvalue()[:-1]))
 
 
-def test_a_request_does_not_show_its_password() -> None:
+def test_request_does_not_show_its_password() -> None:
     request = wire.CaptureRequest(source=parse_source("rtsp://user:secret@host/1"))
     assert "secret" not in repr(request)
     assert "secret" not in repr(wire.PushRequest(target="rtmp://h/live/secret", encode=None))  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ with Child("lfdn_video.stream.capture.grabber") as child:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="finds a process by a signal")
-def test_a_child_ends_when_its_parent_is_killed() -> None:
+def test_child_ends_when_its_parent_is_killed() -> None:
     root = Path(__file__).parents[2]
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=root

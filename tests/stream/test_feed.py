@@ -36,7 +36,7 @@ def run_with_feed(feed: Feed, *awaited: Coroutine[Any, Any, Any]) -> list[Any]:
     """Return the results of coroutines that are awaited while the feed runs."""
 
     async def together() -> list[Any]:
-        running = asyncio.create_task(feed.run())
+        running = asyncio.create_task(feed.follow_board())
         try:
             return await asyncio.wait_for(asyncio.gather(*awaited), 10)
         finally:
@@ -95,6 +95,6 @@ def test_feed_ends_when_the_board_is_closed(board: Board) -> None:
     board.show(view(7))
     board.close()
     feed = Feed(board)
-    asyncio.run(asyncio.wait_for(feed.run(), 10))
+    asyncio.run(asyncio.wait_for(feed.follow_board(), 10))
     assert feed.view is not None
     assert feed.view.number == 7

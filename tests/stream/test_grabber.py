@@ -23,7 +23,7 @@ def frames_in(messages: list[Any]) -> list[wire.StampedFrame]:
     return [each for each in messages if isinstance(each, wire.StampedFrame)]
 
 
-def test_a_file_gives_every_frame_unchanged_and_then_the_end(tmp_path: Path) -> None:
+def test_file_gives_every_frame_unchanged_and_then_the_end(tmp_path: Path) -> None:
     clip = SHORT.make(tmp_path / "clip.mkv")
     *_, last = messages = grab_all(clip)
     assert [[plane.tobytes() for plane in p.frame.planes] for p in frames_in(messages)] == planes(
@@ -32,14 +32,14 @@ def test_a_file_gives_every_frame_unchanged_and_then_the_end(tmp_path: Path) -> 
     assert last == wire.Ended()
 
 
-def test_a_file_is_played_in_real_time(tmp_path: Path) -> None:
+def test_file_is_played_in_real_time(tmp_path: Path) -> None:
     clip = Clip(codec="ffv1", pts=(0, 5, 10)).make(tmp_path / "clip.mkv")
     stamps = [frame.stamp_s for frame in frames_in(grab_all(clip))]
     # An upper limit would be one for the machine's load.
     assert stamps[-1] - stamps[0] >= 0.4 - 0.05
 
 
-def test_a_test_source_gives_its_frames() -> None:
+def test_test_source_gives_its_frames() -> None:
     messages = grab_all("lavfi:testsrc2=size=64x48:rate=25:duration=0.2")
     assert [p.frame.width for p in frames_in(messages)] == [64] * 5
     assert messages[-1].error is None
@@ -73,19 +73,19 @@ def test_audio_has_one_header_and_the_clock_of_the_frames(tmp_path: Path) -> Non
         ("rtsp://user:secret@127.0.0.1:9/x", "Connection refused"),
     ],
 )
-def test_a_source_that_cannot_be_opened_ends_with_the_reason(source: str, words: str) -> None:
+def test_source_that_cannot_be_opened_ends_with_the_reason(source: str, words: str) -> None:
     (ended,) = grab_all(source)
     assert words in ended.error
     assert "secret" not in ended.error
 
 
-def test_a_protocol_ffmpeg_was_built_without_is_a_final_error() -> None:
+def test_protocol_ffmpeg_was_built_without_is_a_final_error() -> None:
     (ended,) = grab_all("srt://127.0.0.1:9?passphrase=secretsecret")
     assert ended.final
     assert "srt://127.0.0.1:9?passphrase=***: this FFmpeg was built without srt://" in ended.error
 
 
-def test_a_playlist_may_not_open_other_files(tmp_path: Path) -> None:
+def test_playlist_may_not_open_other_files(tmp_path: Path) -> None:
     clip = SHORT.make(tmp_path / "clip.mkv")
     playlist = tmp_path / "list.mp4"
     playlist.write_text(f"#EXTM3U\n#EXTINF:1,\n{clip}\n")
@@ -103,4 +103,4 @@ def test_opencv_reads_a_camera_that_ffmpeg_cannot_open(
     messages: list[Any] = []
     grabber.grab(wire.CaptureRequest(source=source), messages.append)
     assert [p.frame.format.name for p in frames_in(messages)] == ["gbrp"] * 5
-    assert "gives no frames any more" in messages[-1].error
+    assert "delivers no more frames" in messages[-1].error

@@ -1,5 +1,5 @@
-"""A recording of a killed program can be played up to its last second; that of a program asked to
-stop is complete."""
+"""Recordings of a killed program play up to the last second; those of a stopped program are
+complete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def began_at(reader: Reader) -> float:
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
-def test_a_recording_of_a_killed_program_plays_up_to_the_last_second(
+def test_recording_of_a_killed_program_plays_up_to_the_last_second(
     name: str, tmp_path: Path
 ) -> None:
     file, program = recording(tmp_path, name)
@@ -49,7 +49,7 @@ def test_a_recording_of_a_killed_program_plays_up_to_the_last_second(
     assert "audio" in [stream.type for stream in reader.info.streams]
 
 
-def test_the_last_recorded_frame_was_captured_just_before_the_kill(tmp_path: Path) -> None:
+def test_last_recorded_frame_was_captured_just_before_the_kill(tmp_path: Path) -> None:
     file, program = recording(tmp_path, "out.mkv")
     with program:
         status = program.wait_for_frames(40)

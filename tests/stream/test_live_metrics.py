@@ -45,7 +45,7 @@ def test_exactly_one_state_is_set() -> None:
     assert [state for state, value in states.items() if value] == ["reconnecting"]
 
 
-def test_a_live_source_without_a_frame_is_stalled() -> None:
+def test_live_source_without_a_frame_is_stalled() -> None:
     assert samples(living_board())["state", "stalled"] == 1
 
 

@@ -56,7 +56,7 @@ class Watched:
         return self.board.status
 
 
-def test_a_session_reconnects_each_time_the_server_returns(server: rtsp.Server) -> None:
+def test_session_reconnects_each_time_the_server_returns(server: rtsp.Server) -> None:
     watched = Watched(server.address)
     watched.wait_for(10)
     resumed_s = []
@@ -105,7 +105,7 @@ def test_status_and_log_never_show_the_password(
     assert "topsecret" not in live + away + caplog.text + repr(watched.board.status)
 
 
-def test_the_error_on_a_wrong_password_does_not_show_it(server: rtsp.Server) -> None:
+def test_error_on_a_wrong_password_does_not_show_it(server: rtsp.Server) -> None:
     address = server.address.replace("topsecret", "wrongsecret")
     session = Session(
         parse_source(address), Board(Status(source="", task="")), LiveOptions(retries=0)
@@ -115,7 +115,7 @@ def test_the_error_on_a_wrong_password_does_not_show_it(server: rtsp.Server) -> 
     assert "wrongsecret" not in str(refused.value)
 
 
-def test_the_command_records_a_stream_and_never_shows_its_password(
+def test_command_records_a_stream_and_never_shows_its_password(
     server: rtsp.Server, tmp_path: Path
 ) -> None:
     file = tmp_path / "out.mkv"

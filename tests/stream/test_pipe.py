@@ -37,7 +37,7 @@ def write_through_pipe(kind: Literal["y4m", "raw"], *written: Frame) -> bytes:
     reader.start()
     with Pipe(writing, kind) as pipe:
         for frame in written:
-            pipe.write(frame, 0.0, 0.0)
+            pipe.write_frame(frame, 0.0, 0.0)
     os.close(writing)
     reader.join()
     return content.getvalue()
@@ -80,7 +80,7 @@ def test_reader_that_is_gone_raises_broken_pipe() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with pytest.raises(BrokenPipeError), Pipe(writing, "raw") as pipe:
-        pipe.write(frames(1, video_info())[0], 0.0, 0.0)
+        pipe.write_frame(frames(1, video_info())[0], 0.0, 0.0)
     os.close(writing)
 
 
@@ -88,6 +88,6 @@ def test_stopped_pipe_does_not_wait_for_a_reader_that_reads_nothing() -> None:
     reading, writing = os.pipe()
     with Pipe(writing, "raw", stopped=lambda: True) as pipe:
         for frame in frames(30, video_info(height=96, width=96)):
-            pipe.write(frame, 0.0, 0.0)
+            pipe.write_frame(frame, 0.0, 0.0)
     os.close(writing)
     os.close(reading)

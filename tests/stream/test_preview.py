@@ -47,7 +47,8 @@ def colours(picture: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Colour of a point on the left and of one on the right."""
     height, width = picture.shape[:2]
     at = height // 4
-    left, right = picture[at, width // 5], picture[at, width * 4 // 5]
+    left = picture[at, width // 5]
+    right = picture[at, width * 4 // 5]
     return tuple(left.tolist()), tuple(right.tolist())
 
 

@@ -44,7 +44,7 @@ def free_udp_port() -> int:
 
 def write(pushed: Push, frame: Frame) -> bool:
     """Write a frame now; return False, so that waiting goes on."""
-    pushed.write(frame, time.monotonic(), time.time())
+    pushed.write_frame(frame, time.monotonic(), time.time())
     time.sleep(0.02)
     return False
 
@@ -126,7 +126,7 @@ def test_writing_never_waits_for_the_server(monkeypatch: pytest.MonkeyPatch) -> 
             frame = frames(1)[0]
             began_s = time.monotonic()
             for _ in range(1000):
-                pushed.write(frame, time.monotonic(), time.time())
+                pushed.write_frame(frame, time.monotonic(), time.time())
             assert time.monotonic() - began_s < 5
 
 

@@ -42,7 +42,7 @@ def record(
 ) -> None:
     for number, frame in enumerate(frames):
         since_s = from_s + number * step_s
-        recording.write(frame, 100 + since_s, NOON + since_s)
+        recording.write_frame(frame, 100 + since_s, NOON + since_s)
 
 
 def times(path: Path) -> list[float]:
@@ -55,7 +55,7 @@ def test_timestamps_are_those_of_the_captures(ending: str, tmp_path: Path) -> No
     file = tmp_path / f"out.{ending}"
     with Recording(file) as recording:
         for frame, since_s in zip(frames(4), (0, 0.04, 0.5, 0.533), strict=True):
-            recording.write(frame, 100 + since_s, NOON + since_s)
+            recording.write_frame(frame, 100 + since_s, NOON + since_s)
     assert times(file) == pytest.approx([0, 0.04, 0.5, 0.533], abs=0.0011)  # milliseconds
 
 
@@ -137,7 +137,7 @@ def test_on_file_is_called_for_every_file_and_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("out.avi", {}, "is not a file to record to; use one of .mkv"),
+        ("out.avi", {}, "has no extension to record to; use one of .mkv"),
         ("missing/out.mkv", {}, "does not exist"),
         ("out.mkv", {"codec": "nonsense"}, "is no encoder"),
         ("out.webm", {"codec": "libx264"}, "cannot hold libx264"),

@@ -45,7 +45,7 @@ def residual_of(runner: ScaledRunner, batch: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1.0])
-def test_the_identity_network_keeps_every_sample_at_any_scale(scale: float) -> None:
+def test_identity_network_keeps_every_sample_at_any_scale(scale: float) -> None:
     info = video_info(height=48, width=64)
     (frame,) = noise_frames(info, 1)
     (restored,) = restore_frames([frame], PlaneConverter(info), scaled(FakeRunner(), scale))
@@ -53,13 +53,13 @@ def test_the_identity_network_keeps_every_sample_at_any_scale(scale: float) -> N
         assert np.array_equal(before, after)
 
 
-def test_the_network_is_given_a_smaller_frame() -> None:
+def test_network_is_given_a_smaller_frame() -> None:
     runner, info = FakeRunner(), video_info(height=64, width=96)
     list(restore_frames(noise_frames(info, 1), PlaneConverter(info), scaled(runner, 0.5)))
     assert runner.batches == [(1, 3, 32, 48)]
 
 
-def test_the_residual_is_enlarged_to_the_whole_frame() -> None:
+def test_residual_is_enlarged_to_the_whole_frame() -> None:
     runner = scaled(FakeRunner(brighten(0.1)), 0.25)
     batch = torch.rand(1, 3, 64, 96) * 0.5
     residual = residual_of(runner, batch)
@@ -74,7 +74,7 @@ def test_no_frame_is_scaled_below_the_smallest_input() -> None:
     assert runner.batches == [(1, 3, 16, 75)]
 
 
-def test_a_frame_never_waits_for_the_next_one() -> None:
+def test_frame_never_waits_for_the_next_one() -> None:
     scaled_runner = ScaledRunner(FakeRunner(max_batches_in_flight=1, max_downloads_in_flight=1))
     assert scaled_runner.max_batches_in_flight == 0
     assert scaled_runner.max_downloads_in_flight == 0

@@ -69,7 +69,7 @@ def test_every_frame_is_accounted_for(board: Board) -> None:
     assert status.frames_dropped > status.frames_out
 
 
-def test_the_newest_frame_is_restored_and_older_ones_are_dropped(board: Board) -> None:
+def test_newest_frame_is_restored_and_older_ones_are_dropped(board: Board) -> None:
     frames = run_session(board, slow(10 * INTERVAL_S), LiveOptions(scale=1.0), source(3))
     numbers = [frame.number for frame in frames]
     steps = np.diff(numbers)
@@ -77,19 +77,19 @@ def test_the_newest_frame_is_restored_and_older_ones_are_dropped(board: Board) -
     assert np.median(steps) >= 3
 
 
-def test_a_frame_is_about_as_old_as_one_pass_of_the_network(board: Board) -> None:
+def test_frame_is_about_as_old_as_one_pass_of_the_network(board: Board) -> None:
     frames = run_session(board, slow(0.2), LiveOptions(scale=1.0), source(4))
     assert 0.2 <= np.median([frame.latency_s for frame in frames]) < 0.2 + 0.5  # for a busy machine
 
 
-def test_a_network_that_is_too_slow_gets_a_smaller_scale(board: Board) -> None:
+def test_network_that_is_too_slow_gets_a_smaller_scale(board: Board) -> None:
     frames = run_session(board, slow(4.0), LiveOptions(max_latency_s=1.0), source(8))
     assert board.status.inference_scale < 1
     assert frames[0].image.shape == (*SIZE[::-1], 3)
     assert np.median([frame.latency_s for frame in frames]) < 1.0
 
 
-def test_the_board_shows_raw_and_restored_images(board: Board) -> None:
+def test_board_shows_raw_and_restored_images(board: Board) -> None:
     run_session(board, brighten(0.2), LiveOptions(scale=1.0), source(1))
     assert board.view is not None
     change = board.view.restored.astype(int).mean() - board.view.raw.astype(int).mean()
@@ -98,9 +98,7 @@ def test_the_board_shows_raw_and_restored_images(board: Board) -> None:
     assert board.status.size == SIZE
 
 
-def test_the_end_of_a_file_ends_the_session_and_loses_no_frame(
-    board: Board, tmp_path: Path
-) -> None:
+def test_end_of_a_file_ends_the_session_and_loses_no_frame(board: Board, tmp_path: Path) -> None:
     clip = Clip(codec="ffv1", pts=tuple(range(10))).make(tmp_path / "clip.mkv")
     run_session(board, identity, LiveOptions(scale=1.0), str(clip))
     assert (board.status.state, board.status.frames_in, board.closed) == ("ended", 10, True)
@@ -112,14 +110,14 @@ def test_loop_plays_a_file_again(board: Board, tmp_path: Path) -> None:
     assert board.status.frames_in > 5
 
 
-def test_a_source_that_cannot_be_opened_is_an_error(board: Board) -> None:
+def test_source_that_cannot_be_opened_is_an_error(board: Board) -> None:
     with pytest.raises(InputError, match="no such file"):
         run_session(board, identity, LiveOptions(), "nothing.mp4")
     assert board.status.state == "failed"
     assert "no such file" in board.status.message
 
 
-def test_a_network_that_fails_ends_the_session(board: Board) -> None:
+def test_network_that_fails_ends_the_session(board: Board) -> None:
     with pytest.raises(NetworkFailureError):
         run_session(board, fail_after(3), LiveOptions(scale=1.0), source())
     status = board.status
@@ -146,7 +144,7 @@ def test_sinks_get_every_restored_frame_with_its_stamp(board: Board) -> None:
         def __init__(self) -> None:
             self.stamps: list[float] = []
 
-        def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
+        def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
             assert frame.info is not None
             self.stamps.append(stamp_s)
 
@@ -177,7 +175,7 @@ def test_images_of_a_rotated_source_are_upright(board: Board, tmp_path: Path) ->
     assert board.status.size == SIZE[::-1]
 
 
-def test_the_network_runs_without_gradients(board: Board) -> None:
+def test_network_runs_without_gradients(board: Board) -> None:
     seen: list[bool] = []
 
     def network(batch: Tensor) -> Tensor:

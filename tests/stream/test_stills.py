@@ -37,8 +37,8 @@ def test_jpeg_is_close_to_its_image() -> None:
 
 
 def test_jpeg_of_a_wide_image_is_scaled_down() -> None:
-    wide = picture(1, height=400, width=2 * stills.MAX_WIDTH_PX)
-    assert decode(stills.encode_jpeg(wide)).shape == (200, stills.MAX_WIDTH_PX, 3)
+    wide = picture(1, height=400, width=2 * stills.MAX_JPEG_WIDTH_PX)
+    assert decode(stills.encode_jpeg(wide)).shape == (200, stills.MAX_JPEG_WIDTH_PX, 3)
 
 
 def test_snapshot_name_has_task_time_and_side() -> None:

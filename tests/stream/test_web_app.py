@@ -94,7 +94,8 @@ def receive_messages(url: str, *said: str, count: int) -> list[Any]:
 def unpack_frame(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
     length = int.from_bytes(message[:4], "big")
     header = json.loads(message[4 : 4 + length])
-    rest, contents = message[4 + length :], []
+    rest = message[4 + length :]
+    contents = []
     for size in header["sizes"].values():
         contents.append(rest[:size])
         rest = rest[size:]

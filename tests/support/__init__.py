@@ -1,1 +1,1 @@
-"""What tests share: clips drawn by scripts, stand-ins, servers and programs."""
+"""Helpers that tests share: generated clips, fakes, servers and programs."""

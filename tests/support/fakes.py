@@ -1,4 +1,4 @@
-"""Fakes: networks that do something simple, a runner that records what is asked of it."""
+"""Fakes: simple networks, and a runner that records its calls."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,28 +13,28 @@ from torch import Tensor
 
 from lfdn_video.errors import DeviceMemoryError
 from lfdn_video.inference.engine import Engine
-from lfdn_video.inference.runner import Deferred, Job
+from lfdn_video.inference.runner import DeferredFuture, Job
 from lfdn_video.media import Colour, Frame, PixelFormat, Plane, VideoInfo
 
 T = TypeVar("T")
 
 
 class NetworkFailureError(RuntimeError):
-    """Raised by a network that is made to fail."""
+    """Raised by `fail_after`."""
 
 
 def identity(batch: Tensor) -> Tensor:
-    """A network that changes nothing."""
+    """Change nothing: a network."""
     return batch
 
 
 def brighten(by: float) -> Callable[[Tensor], Tensor]:
-    """A network that adds a constant."""
+    """Make a network that adds a constant."""
     return lambda batch: batch + by
 
 
 def fail_after(batches: int) -> Callable[[Tensor], Tensor]:
-    """A network that changes nothing, and fails once `batches` went through."""
+    """Make a network that changes nothing and fails after `batches` batches."""
     left = iter(range(batches))
 
     def network(batch: Tensor) -> Tensor:
@@ -46,13 +46,13 @@ def fail_after(batches: int) -> Callable[[Tensor], Tensor]:
 
 
 def identity_engine() -> Engine:
-    """A real engine on the CPU whose network changes nothing."""
+    """Make a real engine on the CPU whose network changes nothing."""
     return Engine(identity)
 
 
 @dataclass
 class FakeRunner:
-    """A runner on the CPU that writes down what is asked of it."""
+    """A runner on the CPU that records its calls."""
 
     network: Callable[[Tensor], Tensor] = identity
     max_batches_in_flight: int = 0
@@ -60,34 +60,34 @@ class FakeRunner:
     tile_px: int | None = None
     batch: int = 1
     log: list[str] = field(default_factory=list)
-    """What was asked, in order: "upload", "residual", "download"; "arrived" ends a download."""
+    """The calls, in order: "upload", "residual", "download"; "arrived" ends a download."""
     batches: list[tuple[int, ...]] = field(default_factory=list)
     """The shapes of the batches, in order."""
     open_contexts: int = 0
-    """How many compute contexts are entered now."""
+    """Number of compute contexts entered now."""
     closed: bool = False
     identity: Mapping[str, str] = field(default_factory=dict)
     steps_down: list[str] = field(default_factory=list)
-    """The fallbacks that are left."""
+    """The remaining fallbacks."""
     short_of_memory: Callable[[str, Sequence[tuple[int, ...]]], bool] = lambda *_: False
-    """Given an entry of the log and the shapes it is about; says whether memory runs out."""
+    """Called with a log entry and its shapes; True makes memory run out."""
 
     def upload(self, planes: Sequence[Plane]) -> tuple[Tensor, ...]:
         self._allocate("upload", planes)
         return tuple(torch.from_numpy(plane) for plane in planes)
 
-    def submit(self, job: Job[T]) -> Deferred[T]:
+    def submit(self, job: Job[T]) -> DeferredFuture[T]:
         with self.compute_context():
             batch = job.make_batch()
         assert batch.shape[2:] == (job.height, job.width)
         self._allocate("residual", [batch])
         self.batches.append(tuple(batch.shape))
         residual = self.network(batch) - batch
-        return Deferred(lambda: self._consume(job, residual))
+        return DeferredFuture(lambda: self._consume(job, residual))
 
-    def download(self, planes: tuple[Tensor, ...]) -> Deferred[tuple[Plane, ...]]:
+    def download(self, planes: tuple[Tensor, ...]) -> DeferredFuture[tuple[Plane, ...]]:
         self._allocate("download", planes)
-        return Deferred(lambda: self._arrive(planes))
+        return DeferredFuture(lambda: self._arrive(planes))
 
     @contextmanager
     def compute_context(self) -> Generator[None]:
@@ -132,7 +132,7 @@ def video_info(
     rotation: Literal[0, 90, 180, 270] = 0,
     flip: bool = False,
 ) -> VideoInfo:
-    """The description of a source that does not exist."""
+    """Describe a source that does not exist."""
     return VideoInfo(
         path=Path("paper.mkv"),
         container="matroska",
@@ -149,7 +149,7 @@ def video_info(
 
 
 def noise_planes(info: VideoInfo, seed: int = 0) -> tuple[Plane, ...]:
-    """Planes of random samples over the whole depth."""
+    """Make planes of random samples over the full bit depth."""
     random = np.random.default_rng(seed)
     shapes = info.format.plane_shapes(info.height, info.width)
     return tuple(
@@ -159,7 +159,7 @@ def noise_planes(info: VideoInfo, seed: int = 0) -> tuple[Plane, ...]:
 
 
 def noise_frames(info: VideoInfo, count: int) -> list[Frame]:
-    """Different frames at a variable rate."""
+    """Make different frames at a variable rate."""
     return [
         Frame(
             planes=noise_planes(info, index),

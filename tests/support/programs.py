@@ -1,4 +1,4 @@
-"""The command line as a process of its own, with a tiny network that takes no time."""
+"""Runs the command line in a process, with a tiny network that takes no time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tiny_weights(folder: Path) -> Path:
 
 
 class Program:
-    """`lfdn-video live … --json` under way. A context manager; leaving it ends the process."""
+    """A running `lfdn-video live … --json`. A context manager; leaving it ends the process."""
 
     def __init__(self, folder: Path, *words: str | Path) -> None:
         weights = tiny_weights(folder)
@@ -52,7 +52,7 @@ class Program:
         self._process.communicate()
 
     def statuses(self) -> Iterator[dict[str, Any]]:
-        """As they come; an error if the program ends meanwhile."""
+        """Yield status events as they arrive; fail if the program exits."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.events.append(json.loads(line))
@@ -64,7 +64,7 @@ class Program:
         return next(status for status in self.statuses() if status["frames_out"] >= count)
 
     def stop(self, number: int) -> tuple[int, str]:
-        """Send a signal; the exit code, and all that was said since, on stdout and stderr."""
+        """Send a signal; return the exit code and the output since then, on stdout and stderr."""
         self._process.send_signal(number)
         stdout, stderr = self._process.communicate(timeout=ENDING_S)
         return self._process.returncode, stdout + stderr

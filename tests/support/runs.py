@@ -1,4 +1,4 @@
-"""Progress and summaries of runs that never took place."""
+"""Progress and summaries of imaginary runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Scripts that are no modules (`samples/`, `pipelines/`), imported all the same."""
+"""Imports scripts that belong to no package (`samples/`, `pipelines/`)."""
 
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def load(path: str) -> ModuleType:
-    """The script at `path`, from the root of the repository, as a module; it is not run."""
+    """Import the script at `path`, relative to the repository, as a module, without running it."""
     name = Path(path).stem
     spec = importlib.util.spec_from_file_location(name, ROOT / path)
     assert spec is not None

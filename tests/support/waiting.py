@@ -15,6 +15,6 @@ def wait_until(condition: Callable[[], object], what: str = "it") -> None:
 
 
 def threads() -> set[str]:
-    """The names of all but the main thread and those that libraries keep."""
+    """Return the names of all threads but the main one and those that libraries keep."""
     ours = {"capture", "watchdog", "model", "sync", "push"}
     return {thread.name for thread in threading.enumerate()} & ours

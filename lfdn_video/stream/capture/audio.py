@@ -1,4 +1,4 @@
-"""Audio packets of a live source, passed on undecoded and stamped on the clock of its frames."""
+"""Forwards audio packets of a live source, undecoded and stamped on the clock of its frames."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from lfdn_video.stream import wire
 SILENCE_BYTES = 16
 """Size of the packet in a header file; its content is never heard."""
 
-LARGEST_SHIFT_S = 1.0
-"""A packet whose stamp is further than this from its arrival starts the clock anew."""
+MAX_SHIFT_S = 1.0
+"""A packet whose stamp differs more than this from its arrival, in seconds, resets the clock."""
 
 
 class AudioForwarder:
     """Sends the packets of one audio stream as `wire.AudioPacket`.
 
-    The first packet is stamped with its arrival, the others keep their distance to it by their own
-    timestamps, which are steadier than arrivals. Where the two drift apart, the clock starts anew.
+    The first packet is stamped with its arrival; later ones keep their distance to it by their own
+    timestamps, which are steadier than arrivals. If the two drift apart, the clock is reset.
     """
 
     def __init__(self, stream: Stream, send: Callable[[object], None]) -> None:
         self.stream = stream
         self._send = send
         self._offset_s: float | None = None
-        """Stamp minus timestamp."""
+        """Stamp minus timestamp, in seconds; None before the first packet."""
 
     def forward(self, packet: Packet[Stream], arrival_s: float) -> None:
         """Stamp and send a packet; one without a timestamp is left out.
@@ -45,7 +45,7 @@ class AudioForwarder:
         time_s = packet_time_s(packet)
         if time_s is None:
             return
-        if self._offset_s is None or abs(time_s + self._offset_s - arrival_s) > LARGEST_SHIFT_S:
+        if self._offset_s is None or abs(time_s + self._offset_s - arrival_s) > MAX_SHIFT_S:
             self._offset_s = arrival_s - time_s
         duration_s = float((packet.duration or 0) * packet.time_base)
         self._send(wire.AudioPacket(bytes(packet), time_s + self._offset_s, duration_s))
@@ -57,8 +57,8 @@ def forward_audio(
     """Send the header of the container's first audio stream.
 
     Returns:
-        The forwarder for its packets; None if there is no audio, or none that can be copied, which
-        a `wire.Note` then says.
+        The forwarder for its packets; None without audio, or if it cannot be copied, which a
+        `wire.Note` reports.
     """
     if not container.streams.audio:
         return None
@@ -80,11 +80,13 @@ def packet_time_s(packet: Packet[Stream]) -> float | None:
 
 
 def _make_header(stream: Stream) -> bytes:
-    """A NUT file with the stream's codec parameters: the smallest form PyAV can carry them in."""
+    """Write a NUT file with the stream's codec parameters, which PyAV cannot pass otherwise."""
     header = io.BytesIO()
     with av.open(header, "w", format="nut") as container:
         copy = container.add_stream_from_template(stream, opaque=True)
-        silence: Packet[Stream] = Packet(bytes(SILENCE_BYTES))  # a file without packets won't open
+        silence: Packet[Stream] = Packet(
+            bytes(SILENCE_BYTES)
+        )  # a file without packets cannot be opened
         silence.stream = copy
         silence.time_base = Fraction(1)
         silence.pts = silence.dts = 0

@@ -1,24 +1,24 @@
-"""Notices when a live source sends frames faster than this machine decodes them.
+"""Detects a live source that sends frames faster than this machine decodes them.
 
-Then packets wait in a socket's buffer and latency grows without end, where nobody sees it: each
-frame is stamped only when it is read. The sign is that packets arrive ever later by their own
-timestamps.
+Its packets wait in a socket's buffer, and latency grows without limit and unnoticed, since a frame
+is stamped only when it is read. The symptom is packets that arrive later and later, compared with
+their own timestamps.
 """
 
 BEHIND_S = 1.0
-"""A packet this much later than the earliest seen: packets pile up."""
+"""Packets pile up if one is this much later than the earliest so far, in seconds."""
 CAUGHT_UP_S = 0.2
-"""A keyframe less late than this: they do not any more."""
+"""The backlog ends at a keyframe that is less late than this, in seconds."""
 
 DRIFT = 0.001
-"""Seconds per second by which a camera's clock may be slow, which is no backlog."""
+"""Seconds per second by which a camera's clock may be slow without a backlog."""
 
-LARGEST_DELAY_S = 50.0
-"""A packet later than this is a discontinuity of the timestamps and no backlog."""
+MAX_BACKLOG_S = 50.0
+"""A packet later than this, in seconds, is a discontinuity, not a backlog."""
 
 
 class Backlog:
-    """Compares arrival times with timestamps. `piles_up` says whether packets wait."""
+    """Compares arrival times with timestamps; `piles_up` is True while packets wait."""
 
     def __init__(self) -> None:
         self.piles_up = False
@@ -27,25 +27,22 @@ class Backlog:
         self._last_arrival_s = 0.0
 
     def add_packet(self, time_s: float | None, arrival_s: float, *, keyframe: bool) -> None:
-        """Take a packet into account.
+        """Observe a packet; `piles_up` may change.
 
-        A backlog ends at a keyframe only, as the frames after any other packet need frames that
-        were not decoded.
+        A backlog ends only at a keyframe, since all other frames need frames that were not decoded.
 
         Args:
-            time_s: its timestamp in seconds; None if unknown, then it does not count.
+            time_s: its timestamp in seconds; None, if unknown, is ignored.
             arrival_s: the time it was read, by `time.monotonic`.
-            keyframe: whether it can be decoded by itself.
+            keyframe: True if it can be decoded on its own.
         """
         if time_s is None:
             return
         offset_s = arrival_s - time_s
         if self._least_offset_s is not None:
+            # Otherwise a slow camera clock would look like a backlog after hours.
             self._least_offset_s += DRIFT * (arrival_s - self._last_arrival_s)
-        if (
-            self._least_offset_s is None
-            or not 0 < offset_s - self._least_offset_s < LARGEST_DELAY_S
-        ):
+        if self._least_offset_s is None or not 0 < offset_s - self._least_offset_s < MAX_BACKLOG_S:
             self._least_offset_s = offset_s
         self._last_arrival_s = arrival_s
         behind_s = offset_s - self._least_offset_s

@@ -1,7 +1,8 @@
-"""Cameras of this machine: a list of them, and ways to open one with FFmpeg or OpenCV.
+"""Lists the cameras of this machine, and opens one with FFmpeg or OpenCV.
 
-FFmpeg has a device format for each system. Where its build lacks it, or it fails, OpenCV is tried,
-which often opens a camera that FFmpeg cannot. Used by `grabber.py` and by `live --list`.
+FFmpeg has a device format for each system. If its build lacks the format, or opening fails, OpenCV
+is the fallback: it often opens cameras that FFmpeg cannot. Used by `grabber.py` and by `live
+--list`.
 """
 
 import sys
@@ -29,15 +30,15 @@ class Camera:
     """A camera that is plugged in."""
 
     number: int
-    """For `live --camera`."""
+    """Number for `live --camera`."""
     name: str
-    """Its maker's name for it; for display."""
+    """Name given by the maker, for display."""
     device: str
-    """The system's name, such as `/dev/video0`."""
+    """Name given by the system, such as `/dev/video0`."""
 
 
 def list_cameras() -> list[Camera]:
-    """List the cameras of this machine by number; empty if there are none or none can be listed."""
+    """List the cameras of this machine by number; empty if none can be found."""
     device_format = DEVICE_FORMATS.get(_system())
     if device_format == "v4l2":
         return _linux_cameras(LINUX_CAMERAS)
@@ -50,14 +51,14 @@ def list_cameras() -> list[Camera]:
 
 
 def find_ffmpeg_device(camera: str) -> tuple[str, str] | None:
-    """Translate a camera into what FFmpeg opens.
+    """Find the FFmpeg device of a camera.
 
     Args:
         camera: a number, or a device as the system names it.
 
     Returns:
-        FFmpeg's device format and device name; None if there are none on this system, or on Windows
-        if there is no camera of that number.
+        FFmpeg's device format and device name; None if the system has no device format or, on
+        Windows, no camera of that number.
     """
     device_format = DEVICE_FORMATS.get(_system())
     if device_format is None:
@@ -75,16 +76,16 @@ def find_ffmpeg_device(camera: str) -> tuple[str, str] | None:
 
 
 def read_opencv_frames(camera: str) -> Generator[VideoFrame]:
-    """Read a camera with OpenCV. The generator releases the camera when it is closed.
+    """Read a camera with OpenCV; closing the generator releases it.
 
     Args:
         camera: a number, or a device as the system names it.
 
     Yields:
-        Frames in `bgr24`, without timestamps, as they come.
+        Frames in `bgr24`, without timestamps, in real time.
 
     Raises:
-        InputError: the camera cannot be opened, or gives no frames any more.
+        InputError: the camera cannot be opened, or delivers no more frames.
     """
     capture = cv2.VideoCapture(int(camera) if camera.isdecimal() else camera)
     try:
@@ -93,21 +94,21 @@ def read_opencv_frames(camera: str) -> Generator[VideoFrame]:
         while True:
             is_read, image = capture.read()
             if not is_read:
-                raise InputError(f"camera {camera}: gives no frames any more; is it plugged in?")
+                raise InputError(f"camera {camera}: delivers no more frames; is it plugged in?")
             yield VideoFrame.from_ndarray(image.astype(np.uint8, copy=False), format="bgr24")
     finally:
         capture.release()
 
 
 def _system() -> str:
-    return sys.platform  # in a function, or a type checker ignores the branches of other systems
+    return sys.platform  # in a function; otherwise type checkers skip other systems' branches
 
 
 def _advice() -> str:
-    """The end of a message: which cameras there are."""
+    """Return the end of an error message, which lists the cameras."""
     names = [f"{one.number} ({one.name})" for one in list_cameras()]
     if not names:
-        return ": this machine shows no camera; plug one in, or give an address or a file"
+        return "; no camera is connected; connect one, or give an address or a file"
     return f"; there is {', '.join(names)}"
 
 

@@ -1,10 +1,10 @@
-"""Keeps a live source open and its newest frame at hand, whatever happens to the source.
+"""Keeps a live source open and its newest frame available, even if the source fails.
 
-A thread receives what the grabber process sends, always and at once, so nothing piles up: a frame
-that nobody fetched before the next one arrived is dropped and counted. When the source fails, or
-no frame came for too long, the process is killed and another one started, after waits that grow.
-We watch frames, not connections: a camera that keeps its socket open and sends nothing is as dead
-as one that is unplugged. Knows nothing of networks or what frames are for.
+A thread receives everything from the grabber process at once, so nothing piles up: a frame that was
+not fetched before the next one arrived is dropped and counted. When the source fails or stalls, the
+process is killed and restarted, with growing waits in between. We watch frames, not connections: a
+camera that keeps its socket open and sends nothing is as dead as an unplugged one. Knows nothing of
+networks, or of the use of frames.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from lfdn_video.stream.child import Child
 GRABBER = "lfdn_video.stream.capture.grabber"
 
 OPENING_S = 20.0
-"""The least timeout of a source's first frame: names are resolved, a keyframe is waited for."""
+"""Minimum timeout of a source's first frame, in seconds: host names have to be resolved, and
+decoding starts at a keyframe."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +46,25 @@ class CapturedFrame:
     frame: Frame
     """Its `info` is set, its pts is `stamp_s` in microseconds."""
     number: int
-    """Counts all frames from 1, those that were dropped included."""
+    """Number of the frame, from 1; dropped frames count too."""
     stamp_s: float
     """Time of capture by `time.monotonic`; strictly increasing."""
     captured_at: float
-    """Time of capture in seconds since the epoch, by the clock as it is set now."""
+    """Time of capture in seconds since the epoch, by the system's current clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Totals since the start. Always: frames_in = fetched + dropped + (1 if one is waiting)."""
+    """Totals since the start: frames_in = fetched + dropped + (1 if one is waiting)."""
 
     frames_in: int = 0
+    """Frames received."""
     dropped: int = 0
+    """Frames replaced by newer ones before they were fetched."""
     reconnects: int = 0
+    """Number of times a source that had been live was reopened."""
     decode_s: float = 0.0
+    """Seconds spent decoding."""
 
 
 class Capture:
@@ -76,8 +81,8 @@ class Capture:
         """Prepare to read a source; entering opens it.
 
         Args:
-            request: the source, and how to read it.
-            patience: limits of the wait for it.
+            request: the source and its options.
+            patience: limits of the waits for it.
             on_state: called from the capture's thread when the source is live or failed.
             on_audio: called from that thread with the audio, if the request asks for it.
         """
@@ -120,12 +125,12 @@ class Capture:
 
     @property
     def ended(self) -> bool:
-        """True if `wait_for_frame` will neither return a frame nor raise any more."""
+        """True if `wait_for_frame` will neither return a frame nor raise again."""
         with self._changed:
             return self._closing or (self._ended and self._newest is None and self._error is None)
 
     def close(self) -> None:
-        """Give the source up and let `wait_for_frame` return. Safe from any thread."""
+        """Stop reading and make `wait_for_frame` return. Safe from any thread."""
         with self._changed:
             self._closing = True
             grabber = self._grabber
@@ -134,16 +139,16 @@ class Capture:
             grabber.kill()
 
     def wait_for_frame(self, timeout_s: float) -> CapturedFrame | None:
-        """Fetch the newest frame, each one once.
+        """Wait for the newest frame; each is returned once.
 
         Args:
-            timeout_s: seconds to wait for one.
+            timeout_s: longest wait in seconds.
 
         Returns:
-            The frame; None if none came in time, or the source ended or was closed.
+            The frame; None at the timeout, or if the source ended or was closed.
 
         Raises:
-            InputError: the source failed and is not tried again.
+            InputError: the source failed and is not retried.
         """
         with self._changed:
             self._changed.wait_for(
@@ -169,7 +174,7 @@ class Capture:
             self._changed.notify_all()
 
     def _keep_open(self) -> None:
-        """Run one grabber after the other, until the source ends or is given up."""
+        """Run one grabber after the other, until the source ends or retrying stops."""
         outage = Outage()
         while not self._closing:
             frames_before = self.counts.frames_in
@@ -177,7 +182,7 @@ class Capture:
             if self._closing or ended.error is None:
                 return
             if self.counts.frames_in > frames_before:
-                outage = Outage()
+                outage = Outage()  # it was live, so this is the first failure of a new outage
             wait_s = outage.add_failure()
             if ended.final or not self._may_retry(outage.tries):
                 raise InputError(ended.error)
@@ -196,7 +201,7 @@ class Capture:
         return source.kind == "network" or self._was_live
 
     def _run_grabber(self) -> wire.Ended:
-        """Start a grabber and receive until its end; the reason is returned."""
+        """Run a grabber to its end and return the reason."""
         source = self._request.source
         stall_s = self._patience.stall_s
         with (
@@ -205,7 +210,7 @@ class Capture:
         ):
             with self._changed:
                 self._grabber = grabber
-                if self._closing:  # `close` came too early to kill this one
+                if self._closing:  # `close` was called before it could kill this one
                     return wire.Ended()
             try:
                 grabber.send(self._request)
@@ -213,7 +218,7 @@ class Capture:
             except (EOFError, BrokenPipeError):
                 if watchdog.timed_out_after_s is not None:
                     return wire.Ended(f"{source}: no frame for {watchdog.timed_out_after_s:g} s")
-                return wire.Ended(f"{source}: the process that reads it ended by itself")
+                return wire.Ended(f"{source}: the process that reads it exited unexpectedly")
             finally:
                 with self._changed:
                     self._grabber = None
@@ -234,8 +239,9 @@ class Capture:
                 self._on_audio(message)
 
     def _store(self, stamped: wire.StampedFrame, *, is_first: bool) -> None:
-        """Make a frame the newest one; `is_first` is that of its grabber."""
+        """Store a frame as the newest; `is_first` if it is the first of its grabber."""
         with self._changed:
+            # Stamps of two grabbers may coincide or go back; pts must increase.
             pts = max(self._last_pts + 1, round(stamped.stamp_s * 1e6))
             self._last_pts = pts
             if self._newest is not None:

@@ -1,9 +1,8 @@
 """The grabber process: reads a live source and sends its frames to the parent.
 
-A process of its own, since it can be killed whatever it is stuck in or has done: a read that hangs
-in FFmpeg, a driver or a name server, a leak at every reconnect, a decoder that crashes on what the
-network brought. The parent says what to read (`wire.CaptureRequest`); `capture.py` starts the
-process and watches over it.
+It is a process, because a process can be killed in any state: when a read hangs in FFmpeg, a driver
+or a name server, when a reconnect leaks, or when a decoder crashes on data from the network. The
+parent sends the request (`wire.CaptureRequest`); `capture.py` starts and supervises the process.
 
     video   sources.py or cameras.py -> packets -> decoder -> pacing.py -> frames -> parent
     audio   sources.py -> packets -> pacing.py -> audio.py -> packets -> parent
@@ -42,14 +41,14 @@ from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace
 from lfdn_video.stream.capture.sources import is_finite, open_container
 from lfdn_video.stream.child import connect_to_parent
 
-MOST_CORRUPT_PACKETS = 250
-"""After this many corrupt packets in a row the source is opened again."""
+MAX_CORRUPT_PACKETS = 250
+"""Consecutive corrupt packets after which the source is reopened."""
 
 Send = Callable[[object], None]
 
 
 def main() -> None:
-    """Serve the one request of the parent."""
+    """Serve the parent's only request."""
     with connect_to_parent() as parent:
         request = parent.receive()
         parent.exit_with_parent()
@@ -60,9 +59,9 @@ def grab(request: wire.CaptureRequest, send: Send) -> None:
     """Read a source to its end.
 
     Args:
-        request: the source, and how to read it.
-        send: takes messages of `wire.py`: frames, audio and notes as they come, then one `Ended`.
-            What goes wrong with the source is told there, not raised.
+        request: the source and its options.
+        send: sends a message of `wire.py`: frames, audio and notes in real time, then one `Ended`,
+            which reports errors of the source; they are not raised.
 
     Raises:
         OSError: raised by `send`.
@@ -96,8 +95,8 @@ def _grab_camera(request: wire.CaptureRequest, send: Send) -> None:
             reason = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         else:
             with closing(container):
-                _ContainerGrabber(container, request, send, LivePace()).run()
-            raise InputError(f"{request.source}: gives no frames any more; is it plugged in?")
+                _ContainerGrabber(container, request, send, LivePace()).send_all()
+            raise InputError(f"{request.source}: delivers no more frames; is it plugged in?")
     try:
         sender = _FrameSender(send)
         with closing(read_opencv_frames(camera)) as frames:
@@ -116,7 +115,7 @@ def _grab_container(request: wire.CaptureRequest, send: Send) -> None:
             if pace is None:
                 pace = RealTimePace() if finite else LivePace()
             grabber = _ContainerGrabber(container, request, send, pace)
-            grabber.run()
+            grabber.send_all()
             if not finite:
                 raise InputError(f"{request.source}: the stream ended")
             if not grabber.frames_sent:
@@ -137,7 +136,7 @@ class _ContainerGrabber:
         self._send = send
         self._name = Path(mask_secrets(request.source.address))
         self._video = find_main_stream(container, self._name)
-        self._video.thread_type = ThreadType.SLICE  # frame threads would hold frames back
+        self._video.thread_type = ThreadType.SLICE  # frame threads would delay frames
         self._video.codec_context.options = decoding_limits()
         self._sender = _FrameSender(send)
         self._audio = forward_audio(container, send) if request.audio else None
@@ -146,7 +145,7 @@ class _ContainerGrabber:
             if stream not in self._wanted:
                 stream.discard = Discard.all
         self._corrupt_in_a_row = 0
-        # A file that is held back by its pace has no backlog, and HTTP may bring seconds at once.
+        # A paced file has no backlog, and HTTP may deliver seconds of video at once.
         is_steady = isinstance(pace, LivePace) and not request.source.scheme.startswith("http")
         self._backlog = Backlog() if is_steady else None
 
@@ -154,9 +153,9 @@ class _ContainerGrabber:
     def frames_sent(self) -> int:
         return self._sender.count
 
-    def run(self) -> None:
-        """Send everything to the end. Raises InputError or FFmpegError if that comes early."""
-        for packet in self._packets():
+    def send_all(self) -> None:
+        """Send all frames and audio. Raises InputError or FFmpegError if reading fails."""
+        for packet in self._demux_packets():
             if self._audio is not None and packet.stream == self._audio.stream:
                 self._pace.wait_until(packet_time_s(packet))
                 self._audio.forward(packet, time.monotonic())
@@ -164,7 +163,7 @@ class _ContainerGrabber:
                 self._decode(packet)
         self._decode(None)
 
-    def _packets(self) -> Iterator[Packet[Stream]]:
+    def _demux_packets(self) -> Iterator[Packet[Stream]]:
         try:
             for packet in self._container.demux(self._wanted):
                 if packet.size:
@@ -180,7 +179,7 @@ class _ContainerGrabber:
             frames = self._video.decode(cast("Packet[VideoStream] | None", packet))
         except FFmpegError as error:
             self._corrupt_in_a_row += 1
-            if packet is not None and self._corrupt_in_a_row >= MOST_CORRUPT_PACKETS:
+            if packet is not None and self._corrupt_in_a_row >= MAX_CORRUPT_PACKETS:
                 reason = ffmpeg_message(error)
                 raise InputError(f"{self._name}: cannot be decoded any more: {reason}") from error
             return
@@ -190,8 +189,10 @@ class _ContainerGrabber:
             time_s = None
             if video.pts is not None and video.time_base:
                 time_s = float(video.pts * video.time_base)
+            # Live frames are stamped with their arrival, not with the time after decoding, so that
+            # the latency includes decoding.
             stamp_s = self._pace.wait_until(time_s) or arrival_s
-            if not video.is_corrupt:
+            if not video.is_corrupt:  # a live frame is dropped, not repeated: the next one is near
                 self._sender.send_frame(video, self._video, stamp_s, decode_s / len(frames))
 
     def _skip_frames_if_behind(self, packet: Packet[Stream] | None, arrival_s: float) -> None:
@@ -205,11 +206,11 @@ class _ContainerGrabber:
         if piles_up != before:
             self._video.codec_context.skip_frame = "NONKEY" if piles_up else "DEFAULT"
         if piles_up and not before:
-            self._send(wire.Note("comes faster than it can be decoded; only keyframes are shown"))
+            self._send(wire.Note("arrives faster than it can be decoded; only keyframes are shown"))
 
 
 class _FrameSender:
-    """Sends decoded frames with their `info`, which is read again only when it may have changed."""
+    """Sends decoded frames with their `info`, which is probed again only if it may have changed."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

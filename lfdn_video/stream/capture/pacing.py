@@ -1,13 +1,13 @@
-"""Real time for sources that have none of their own: a file is read as if it were live."""
+"""Plays sources without a pace of their own, such as files, in real time."""
 
 import time
 from typing import Protocol
 
-LARGEST_GAP_S = 5.0
-"""A larger step between two timestamps is a discontinuity: the clock starts anew there."""
+MAX_GAP_S = 5.0
+"""A larger step between timestamps, in seconds, is a discontinuity, which resets the clock."""
 
-LATEST_S = 0.5
-"""A frame later than this delays all later ones, instead of making them come in a burst."""
+MAX_LATENESS_S = 0.5
+"""A frame later than this, in seconds, delays all later ones instead of letting them burst."""
 
 
 class Pace(Protocol):
@@ -17,18 +17,18 @@ class Pace(Protocol):
         """Wait until a timestamp of the source is due.
 
         Args:
-            time_s: the timestamp in seconds; None if unknown, then nothing waits.
+            time_s: the timestamp in seconds; None, if unknown, does not wait.
 
         Returns:
-            The time now by `time.monotonic`; None if nothing was to be waited for.
+            The current time by `time.monotonic`; None if this pace never waits.
         """
 
     def restart(self) -> None:
-        """Start the clock anew at the next timestamp, as when a file is played again."""
+        """Reset the clock at the next timestamp, as when a file is played again."""
 
 
 class LivePace:
-    """For live sources, which have a pace of their own: nothing waits."""
+    """For live sources, which have a pace of their own: never waits."""
 
     def wait_until(self, time_s: float | None) -> float | None:  # noqa: ARG002
         return None
@@ -55,7 +55,7 @@ class RealTimePace:
         late_s = now_s - self._start_s - time_s
         if late_s < 0:
             time.sleep(-late_s)
-        elif late_s > LATEST_S:
+        elif late_s > MAX_LATENESS_S:
             self._start_s = now_s - time_s
         return time.monotonic()
 
@@ -63,4 +63,4 @@ class RealTimePace:
         self._start_s = None
 
     def _is_discontinuity(self, time_s: float) -> bool:
-        return self._last_s is not None and abs(time_s - self._last_s) > LARGEST_GAP_S
+        return self._last_s is not None and abs(time_s - self._last_s) > MAX_GAP_S

@@ -1,4 +1,4 @@
-"""Timeout of a source that falls silent, and waits before a failed one is opened again."""
+"""Timeouts of silent sources, and waits before failed ones are reopened."""
 
 import threading
 import time
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Self
 
 FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 5.0
-"""Wait between two tries to open a source. It doubles with each try and stays short enough to
-notice within ten seconds that a source is back."""
+MAX_WAIT_S = 5.0
+"""Bounds of the wait between two tries. It doubles with each try, and stays short enough to notice
+within ten seconds that a source is back."""
 LONG_OUTAGE_S = 600.0
 LONG_OUTAGE_WAIT_S = 30.0
 """Wait between two tries after an outage this long."""
@@ -17,17 +17,17 @@ LONG_OUTAGE_WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Limits of the wait for a source."""
+    """Limits of the waits for a source."""
 
     stall_s: float = 10.0
-    """Without a frame for this long, the source is opened again."""
+    """Seconds without a frame after which the source is reopened."""
     retries: int | None = None
-    """Failed tries in a row that are followed by another one. None: no limit for addresses, nor for
-    a camera that was live before; no retry for everything else."""
+    """Consecutive failed tries that are followed by another one. None: no limit for addresses and
+    for cameras that were live before; no retry for everything else."""
 
 
 class Outage:
-    """Counts the failed tries since the source last gave a frame, and spaces them."""
+    """Counts the failed tries since the last frame, and spaces them."""
 
     def __init__(self) -> None:
         self.tries = 0
@@ -42,19 +42,19 @@ class Outage:
         self.tries += 1
         if time.monotonic() - self._since_s > LONG_OUTAGE_S:
             return LONG_OUTAGE_WAIT_S
-        return float(min(FIRST_WAIT_S * 2 ** min(self.tries - 1, 8), LONGEST_WAIT_S))
+        return float(min(FIRST_WAIT_S * 2 ** min(self.tries - 1, 8), MAX_WAIT_S))
 
 
 class Watchdog:
-    """Calls a function when it was not fed for too long. A context manager that owns a thread."""
+    """Calls a function unless it is fed in time. A context manager that owns a thread."""
 
     def __init__(self, on_timeout: Callable[[], None], first_s: float, then_s: float) -> None:
         """Prepare the watch; entering starts it.
 
         Args:
             on_timeout: called once, in the watchdog's thread.
-            first_s: seconds until it must be fed for the first time.
-            then_s: seconds from one feeding to the next.
+            first_s: timeout of the first feeding, in seconds.
+            then_s: timeout from one feeding to the next, in seconds.
         """
         self._on_timeout = on_timeout
         self._timeout_s = first_s
@@ -77,12 +77,13 @@ class Watchdog:
         self._thread.join()
 
     def feed(self) -> None:
-        """Start the timeout anew."""
+        """Restart the timeout."""
         with self._changed:
             self._fed_s = time.monotonic()
             self._timeout_s = self._then_s
 
     def _watch(self) -> None:
+        # The lock is held except while waiting, so `on_timeout` never races with a feeding.
         with self._changed:
             while not self._done:
                 left_s = self._fed_s + self._timeout_s - time.monotonic()

@@ -1,7 +1,7 @@
 """Opens live sources with FFmpeg: addresses, files played as live, and FFmpeg's test sources.
 
-An address may make FFmpeg use the protocols of its own scheme and nothing else, least of all files
-of this machine. Cameras are opened by `cameras.py`.
+An address can make FFmpeg use only the protocols of its own scheme, and never local files. Cameras
+are opened by `cameras.py`.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import LAVFI_PREFIX, PROTOCOLS, Source
 
 PROBE_US = 1_000_000
-"""Length of a stream, in microseconds, that FFmpeg may read to find out what is in it."""
+"""Longest part of a stream, in microseconds, that FFmpeg may read to probe it."""
 
 REFERRING_NETWORK_FORMATS = {
     "http": {"hls", "dash"},
@@ -30,10 +30,13 @@ def open_container(request: wire.CaptureRequest) -> InputContainer:
     """Open the source of a request; the caller closes the container.
 
     Args:
-        request: asks for a source of any kind but a camera.
+        request: the request for a source other than a camera.
+
+    Returns:
+        The open container.
 
     Raises:
-        InputError: the file is missing or no video.
+        InputError: the file is missing or not a video.
         FFmpegError: FFmpeg cannot open the address or the test source.
     """
     source = request.source
@@ -57,9 +60,9 @@ def open_container(request: wire.CaptureRequest) -> InputContainer:
 
 
 def is_finite(source: Source, container: InputContainer) -> bool:
-    """Return True for a source that ends normally, and so has no pace of its own.
+    """Return True for a source with a regular end, which therefore has no pace of its own.
 
-    An HTTP address that tells its duration is a file.
+    An HTTP address that states its duration is a file.
     """
     is_file = bool(container.duration and container.duration > 0)
     return not source.endless or (is_file and source.scheme in ("http", "https"))
@@ -75,7 +78,13 @@ def _network_options(scheme: str, patience_s: float) -> dict[str, str]:
     }
     if scheme in ("rtsp", "rtsps"):
         options |= {"rtsp_transport": "tcp", "timeout": patience_us}
-    elif scheme in ("http", "https", "tcp", "udp", "srt"):  # with it, RTMP would become a server
+    elif scheme in (
+        "http",
+        "https",
+        "tcp",
+        "udp",
+        "srt",
+    ):  # with `timeout`, RTMP would become a server
         options["timeout"] = patience_us
     if scheme == "udp":
         options |= {"overrun_nonfatal": "1", "fifo_size": "50000"}

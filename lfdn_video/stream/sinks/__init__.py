@@ -1,4 +1,4 @@
-"""Sinks of a live session: what restored frames and the source's audio are written to.
+"""Sinks of a live session: targets of the restored frames and the source's audio.
 
 recording.py     files                 live_writer.py    encodes and muxes, for both
 push.py          a server              live_encoder.py   encoders without delay

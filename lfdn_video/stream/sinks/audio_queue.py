@@ -1,11 +1,11 @@
-"""Audio packets that wait until the frames of their time are restored."""
+"""A queue of audio packets that wait for the frames of their time to be restored."""
 
 from collections import deque
 
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 MAX_DELAY_S = 30.0
-"""Span of the packets that are kept; older ones are dropped."""
+"""Longest span of the queued packets, in seconds; older ones are dropped."""
 
 
 class AudioQueue:
@@ -17,8 +17,8 @@ class AudioQueue:
         """The codec parameters of the packets; None while there is no audio."""
         self._packets: deque[AudioPacket] = deque()
 
-    def add(self, message: AudioHeader | AudioPacket) -> None:
-        """Append a packet, or start over with the codec parameters of another stream."""
+    def add_message(self, message: AudioHeader | AudioPacket) -> None:
+        """Append a packet; the header of another stream clears the queue."""
         if isinstance(message, AudioHeader):
             if message != self.header:
                 self._packets.clear()

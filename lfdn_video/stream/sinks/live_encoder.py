@@ -1,7 +1,7 @@
 """Encoders for live frames: fast enough for a camera, and without delay.
 
-Nothing is known of the frames that follow, so each one must leave the encoder at once. The encoder
-itself is `output/encoder.py`; this chooses its codec, options and pixel format.
+A frame must leave the encoder before the next one arrives. `output/encoder.py` is the encoder; this
+module chooses its codec, options and pixel format.
 """
 
 import io
@@ -18,7 +18,7 @@ from lfdn_video.options import CONTAINER_CODECS, DEFAULT_CODEC, IMAGE_RATE, Enco
 from lfdn_video.output.encoder import Encoder, find_codec
 
 MILLISECOND = Fraction(1, 1000)
-"""Time base of what is written: Matroska and FLV have no finer one."""
+"""Time base of the packets: Matroska and FLV have no finer one."""
 
 LOW_LATENCY_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "libx264": {
@@ -48,20 +48,25 @@ def make_live_encoder(frames: FrameFormat, options: EncodeOptions, muxer: str) -
 
     Args:
         frames: how the frames to be encoded are stored.
-        options: what the user chose; the rest is chosen for low latency.
+        options: the user's choice; the rest is chosen for low latency.
         muxer: FFmpeg's name of the container's format, which decides the default codec.
+
+    Returns:
+        The encoder; it is not open yet.
 
     Raises:
         OptionError: the codec or one of its options does not exist or does not fit the frames.
     """
     codec = find_codec(options.codec or CONTAINER_CODECS.get(muxer, DEFAULT_CODEC))
     defaults = dict(LOW_LATENCY_OPTIONS.get(codec.name, {}))
+    # The user's CRF or preset replaces ours, which are passed under the encoder's own names.
     if options.crf is not None:
         defaults = {name: value for name, value in defaults.items() if name not in ("crf", "cq")}
     if options.preset is not None:
         defaults.pop("preset", None)
     chosen = replace(options, codec_options={**defaults, **options.codec_options})
     accepted = {known.name for known in codec.video_formats or ()}
+    # 4:2:0 needs even sides; odd frames keep the format that the encoder prefers.
     is_even = frames.width % 2 == 0 and frames.height % 2 == 0
     if options.pixel_format is None and PLAYABLE_FORMAT in accepted and is_even:
         chosen = replace(chosen, pixel_format=PLAYABLE_FORMAT)
@@ -69,10 +74,10 @@ def make_live_encoder(frames: FrameFormat, options: EncodeOptions, muxer: str) -
 
 
 def check_encoding(options: EncodeOptions, muxer: str) -> None:
-    """Check, before there are frames, that the options can be used with a container.
+    """Check, before the first frame, that a container accepts the encoding.
 
     Args:
-        options: what the user chose.
+        options: the user's choice.
         muxer: FFmpeg's name of the container's format.
 
     Raises:
@@ -86,5 +91,5 @@ def check_encoding(options: EncodeOptions, muxer: str) -> None:
             encoder.configure(stream.codec_context, rate=IMAGE_RATE)
     except ValueError as error:
         raise OptionError(
-            f"{muxer} cannot hold {encoder.codec.name}; choose another codec, or another ending"
+            f"{muxer} cannot hold {encoder.codec.name}; choose another codec, or another extension"
         ) from error

@@ -1,8 +1,8 @@
-"""An open file or stream that live frames and their audio are encoded and muxed into.
+"""Encodes and muxes live frames and their audio into an open file or stream.
 
-Frames come at a variable rate; their times are those of capture. Packets leave the encoder at once,
-so what is written can be read back at once. `recording.py` chooses files and `pusher.py` an
-address; they also handle failures.
+Frames arrive at a variable rate; their timestamps are those of capture. Packets leave the encoder
+immediately, so a file can be read while it is written. `recording.py` writes files, `pusher.py`
+sends to an address; they also handle failures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEYFRAME_INTERVAL_S = 2.0
 """Keyframe interval, for late joiners."""
 
 FLV_AUDIO = {"aac", "mp3", "mp3float"}
-"""Audio codecs that are muxed into FLV. On some others FFmpeg's muxer aborts the process."""
+"""Audio codecs to mux into FLV. On some others, FFmpeg's muxer aborts the process."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +55,13 @@ class LiveWriter:
         Audio that the container cannot hold is left out with a warning.
 
         Args:
-            url: what FFmpeg opens.
+            url: file or address, for FFmpeg.
             muxer: FFmpeg's name of the container's format.
             info: the format and rate of the frames.
-            encode: what the user chose for encoding.
+            encode: the user's encoding options.
             container_options: options of the muxer and the protocol.
-            audio: codec parameters of the audio; None for none.
-            creation_time: metadata of the container, in seconds since the epoch; None for none.
+            audio: codec parameters of the audio; None: no audio.
+            creation_time: tag of the container, in seconds since the epoch; None: no tag.
 
         Raises:
             OptionError: the encoding cannot be used.
@@ -83,7 +83,7 @@ class LiveWriter:
         try:
             self._open(audio)
         except FFmpegError as error:
-            if audio is None or isinstance(error, OSError):
+            if audio is None or isinstance(error, OSError):  # not the audio's fault
                 raise
             self._warn_of_missing_audio(ffmpeg_message(error))
             self._open(None)
@@ -92,7 +92,7 @@ class LiveWriter:
         """Encode and mux a frame.
 
         Args:
-            frame: in the format given at the start.
+            frame: a frame of the format in `info`.
             stamp_s: its time of capture; the first frame's is time 0 of the container.
 
         Raises:
@@ -102,6 +102,7 @@ class LiveWriter:
             self._start_s = stamp_s
         since_s = stamp_s - self._start_s
         video = self._encoder.prepare(frame)
+        # Two captures may fall into one millisecond; muxers refuse equal timestamps.
         self._last_pts = max(self._last_pts + 1, round(since_s / MILLISECOND))
         video.pts = self._last_pts
         video.duration = 0
@@ -115,7 +116,7 @@ class LiveWriter:
     def write_audio(self, packet: AudioPacket) -> None:
         """Mux an audio packet unchanged.
 
-        It is ignored if the container has no audio stream, or if it is from before the first frame.
+        It is ignored if the container has no audio stream, or if it precedes the first frame.
 
         Raises:
             FFmpegError: writing failed.
@@ -133,10 +134,10 @@ class LiveWriter:
         self._container.mux(copied)
 
     def close(self) -> None:
-        """Write what the encoder still holds and the trailer.
+        """Flush the encoder and write the trailer.
 
         Raises:
-            FFmpegError: writing failed; the container is closed all the same.
+            FFmpegError: writing failed; the container is closed anyway.
             OSError: likewise.
         """
         with closing(self._container):
@@ -189,7 +190,7 @@ class LiveWriter:
 
 
 def format_key(info: FrameFormat) -> tuple[object, ...]:
-    """Return what cannot change within a file or a stream; compare two of them."""
+    """Return the part of a format that must not change within a file, for comparison."""
     return (info.width, info.height, info.format, info.colour, info.rotation, info.flip)
 
 

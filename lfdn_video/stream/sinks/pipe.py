@@ -1,8 +1,8 @@
-"""The restored stream on a pipe, for a program that reads it: YUV4MPEG2 or raw RGB.
+"""Writes the restored stream to a pipe, for another program: YUV4MPEG2 or raw RGB.
 
-Neither format has timestamps: each restored frame is written once, as it comes. All frames are
+Neither format has timestamps: each restored frame is written once, when it is ready. All frames are
 upright and have the size of the first. A slow reader slows the session down, which then drops
-frames for newer ones as usual; a reader that is gone raises BrokenPipeError.
+frames for newer ones as usual; if the reader exits, writing raises BrokenPipeError.
 """
 
 import os
@@ -26,8 +26,8 @@ Y4M_CHROMA = {"yuv420p": "420mpeg2", "yuv422p": "422", "yuv444p": "444", "gray":
 Y4M_DEFAULT = "yuv420p"
 """Pixel format that all others are converted to."""
 
-POLL_S = 0.25
-"""Interval at which `stopped` is asked while the reader is slow."""
+STOP_POLL_S = 0.25
+"""Interval, in seconds, at which `stopped` is called while the reader is slow."""
 
 
 class Pipe:
@@ -43,15 +43,15 @@ class Pipe:
         """Write to an open descriptor.
 
         Args:
-            descriptor: the writing end; non-blocking while the context is entered.
+            descriptor: the writing end; non-blocking inside the context.
             pipe_format: `y4m` for YUV4MPEG2, `raw` for bare RGB frames, `[H, W, 3]` bytes each.
-            stopped: asked while waiting for the reader; True gives up the rest of the frame.
+            stopped: called while waiting for the reader; True drops the rest of the frame.
         """
         self._descriptor = descriptor
         self._pipe_format = pipe_format
         self._stopped = stopped
         self._size: tuple[int, int] | None = None
-        """Width and height of all frames, once the first one came."""
+        """Width and height of all frames, in px; None before the first."""
         self._y4m_format = Y4M_DEFAULT
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class Pipe:
     def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """Ignore audio: the formats cannot hold it."""
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
         """Write a frame, and before the first one a header.
 
         Args:
@@ -89,15 +89,15 @@ class Pipe:
 
     def _start_stream(self, info: FrameFormat) -> None:
         """Fix size and format by the first frame, and write the header of YUV4MPEG2."""
-        turned = info.rotation in (90, 270)
-        width, height = (info.height, info.width) if turned else (info.width, info.height)
+        is_sideways = info.rotation in (90, 270)
+        width, height = (info.height, info.width) if is_sideways else (info.width, info.height)
         self._size = width, height
         if self._pipe_format == "raw":
             return
         unchanged = info.format.name in Y4M_CHROMA and not info.rotation and not info.flip
         self._y4m_format = info.format.name if unchanged else Y4M_DEFAULT
         rate = (info.average_rate or FALLBACK_RATE).limit_denominator(1001)
-        aspect_ratio = info.sample_aspect_ratio if not turned else 1 / info.sample_aspect_ratio
+        aspect_ratio = info.sample_aspect_ratio if not is_sideways else 1 / info.sample_aspect_ratio
         words = ["YUV4MPEG2", f"W{width}", f"H{height}", f"F{_ratio(rate)}", "Ip"]
         words += [f"A{_ratio(aspect_ratio)}", f"C{Y4M_CHROMA[self._y4m_format]}"]
         if unchanged and info.colour.is_full_range(info.format):
@@ -105,7 +105,7 @@ class Pipe:
         self._write_all(" ".join(words).encode() + b"\n")
 
     def _convert_frame(self, frame: Frame) -> tuple[Plane | Image, ...]:
-        """Bring a frame to the stream's format and size."""
+        """Convert a frame to the stream's format and size."""
         from lfdn_video.inference.colour import PlaneConverter
 
         info = frame.info
@@ -136,11 +136,12 @@ class Pipe:
         return upright and (frame.width, frame.height) == self._size
 
     def _write_all(self, content: bytes | memoryview) -> None:
-        """Write everything, however slow the reader is, unless the session is stopped."""
+        """Write all of `content`, however slow the reader is, unless the session is stopped."""
         view = memoryview(content)
+        # Never a blocking write: a reader that stops reading would keep the session from ending.
         while len(view) and not self._stopped():
             if sys.platform != "win32":
-                _, ready, _ = select.select([], [self._descriptor], [], POLL_S)
+                _, ready, _ = select.select([], [self._descriptor], [], STOP_POLL_S)
                 if not ready:
                     continue
             try:

@@ -1,8 +1,8 @@
-"""The restored stream pushed to a server as it comes: RTSP, RTMP, SRT, or MPEG-TS over TCP or UDP.
+"""Pushes the restored stream to a server: RTSP, RTMP, SRT, or MPEG-TS over TCP or UDP.
 
-Like everything live it does not fall behind: frames wait in a short queue that drops its oldest.
-When a server fails or hangs, it is connected to again; nothing else waits for it meanwhile. A
-process of its own encodes and sends (`pusher.py`).
+It never falls behind: frames wait in a short queue that drops the oldest. If the server fails or
+hangs, it reconnects, and nothing else waits for it meanwhile. A process of its own encodes and
+sends (`pusher.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ FIRST_RETRY_S = 1.0
 """Wait before the first retry; it doubles with each failure."""
 MAX_RETRY_S = 5.0
 STUCK_S = 10.0
-"""Time to send one frame after which the server counts as hanging."""
+"""Time to send one frame, in seconds, after which the server counts as hanging."""
 ENDING_S = 3.0
-"""Time at the end to send what is in flight."""
+"""Time at the end, in seconds, to send the frames in flight."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class Push:
         """Check target and options; entering the context starts to push.
 
         Args:
-            target: the server's address; it may hold a password.
-            encode: what the user chose for encoding.
+            target: the server's address; it may contain a password.
+            encode: the user's encoding options; None: the defaults.
 
         Raises:
             OptionError: the address cannot be pushed to, or the encoding cannot be used.
@@ -77,16 +77,16 @@ class Push:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(ENDING_S)
-        self._kill_child()
+        self._kill_child()  # a server that hangs must not delay the end
         while self._thread.is_alive():
             self._thread.join(WAKE_S)
             self._kill_child()
 
     def add_audio(self, message: wire.AudioHeader | wire.AudioPacket) -> None:
         """Queue audio, from any thread; it is sent with the frames of its time."""
-        self._audio.add(message)
+        self._audio.add_message(message)
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:  # noqa: ARG002
         """Queue a frame. Never waits.
 
         Args:
@@ -103,6 +103,7 @@ class Push:
             self._queue.append(wire.StampedFrame(frame, stamp_s, 0.0))
             self._changed.notify_all()
             since_s = self._sending_since_s
+        # Checked here, since the pushing thread itself is stuck in `send` while a server hangs.
         if since_s is not None and time.monotonic() - since_s > STUCK_S:
             logger.warning("%s: accepts no more data; reconnecting", self._name)
             self._kill_child()
@@ -113,7 +114,7 @@ class Push:
                 self._child.kill()
 
     def _run(self) -> None:
-        """Connect, and connect again after failures, until the end."""
+        """Connect, and reconnect after failures, until the end."""
         wait_s = 0.0
         while self._wait_for_frame():
             ended = self._push_until_failure()
@@ -136,6 +137,7 @@ class Push:
             self.connections += 1
             try:
                 child.send(self._request)
+                # Before the first frame: the muxer's header lists the streams.
                 header = self._audio.header
                 if header is not None:
                     child.send(header)
@@ -143,6 +145,7 @@ class Push:
                     self._send(child, stamped)
                 child.close_input()
             except BrokenPipeError:
+                # The process exited; its last message has the reason.
                 return self._receive_failure(child)
             finally:
                 with self._changed:
@@ -165,17 +168,17 @@ class Push:
         try:
             ended: wire.Ended = child.receive()
         except EOFError:
-            return wire.Ended(f"{self._name}: the process that sends it ended by itself")
+            return wire.Ended(f"{self._name}: the process that sends it exited unexpectedly")
         return ended
 
     def _wait_for_frame(self) -> bool:
-        """Wait until a frame is queued; False if the end comes instead."""
+        """Wait until a frame is queued; return False at the end instead."""
         with self._changed:
             self._changed.wait_for(self._has_frame_or_closes)
             return len(self._queue) > 0 and not self._closing
 
     def _pop_frame(self) -> wire.StampedFrame | None:
-        """Wait for the oldest frame and remove it; None at the end, after the last one."""
+        """Wait for the oldest frame and remove it; return None at the end, after the last."""
         with self._changed:
             self._changed.wait_for(self._has_frame_or_closes)
             return self._queue.popleft() if self._queue else None

@@ -1,7 +1,7 @@
-"""The process that sends a live stream to a server: encodes frames and pushes them.
+"""The pusher process: encodes the frames of a live stream and sends them to a server.
 
-It is a process of its own for the same reason as `grabber.py`: FFmpeg cannot abort a write that
-hangs. `push.py` starts it and sends it a `wire.PushRequest`, then frames and audio.
+It is a process for the same reason as the grabber: FFmpeg cannot abort a write that hangs, but a
+process can be killed. `push.py` starts it and sends it a `wire.PushRequest`, then frames and audio.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ UDP_PACKET_BYTES = 1316
 
 def main() -> None:
     """Push until the parent closes the pipe, and report how it ended."""
-    with connect_to_parent() as the_parent:
-        request: wire.PushRequest = the_parent.receive()
+    with connect_to_parent() as parent:
+        request: wire.PushRequest = parent.receive()
         target = request.target
         try:
-            _push(request, the_parent)
+            _push(request, parent)
         except ProtocolNotFoundError:
             ended = _failure(target, describe_missing_protocol(scheme_of(target)), final=True)
         except FFmpegError as error:
@@ -54,25 +54,25 @@ def main() -> None:
             ended = _failure(target, redact(str(error), target), final=True)
         else:
             ended = wire.Ended()
-        the_parent.send(ended)
+        parent.send(ended)
 
 
 def ffmpeg_address(target: str) -> str:
-    """Return the address that FFmpeg opens; for UDP it names the packet size, if it did not."""
+    """Return the address for FFmpeg; for UDP, add the packet size unless it is given."""
     if scheme_of(target) != "udp" or "pkt_size=" in target:
         return target
     return f"{target}{'&' if '?' in target else '?'}pkt_size={UDP_PACKET_BYTES}"
 
 
-def _push(request: wire.PushRequest, the_parent: Parent) -> None:
-    """Write what the parent sends until it closes the pipe. Another format reopens the stream."""
+def _push(request: wire.PushRequest, parent: Parent) -> None:
+    """Write what the parent sends until it closes the pipe; reopen the stream on a new format."""
     header: wire.AudioHeader | None = None
     writer: LiveWriter | None = None
     current: FrameFormat | None = None
     try:
         while True:
             try:
-                message = the_parent.receive()
+                message = parent.receive()
             except EOFError:
                 break
             if isinstance(message, wire.AudioHeader):
@@ -84,7 +84,7 @@ def _push(request: wire.PushRequest, the_parent: Parent) -> None:
                 info = message.frame.info
                 if writer is None or current is None or format_key(info) != format_key(current):
                     if writer is not None:
-                        writer.close()
+                        writer.close()  # size and format cannot change within a stream
                     writer = _open_writer(request, info, header)
                     current = info
                 writer.write_frame(message.frame, message.stamp_s)

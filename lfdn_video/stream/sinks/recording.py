@@ -1,10 +1,10 @@
-"""The restored stream recorded to files, as it comes. Nothing to finish, so nothing to lose.
+"""Records the restored stream to files that can be played at any moment.
 
-A file has its final name from the start and grows every tenth of a second; what it holds when the
-program is killed can be played. It is synced to disk every half second, so a power cut costs little
-more. A new file begins at every multiple of the rotation interval on the local clock, and when the
-format of the frames or the audio changes. Its creation time is the capture of its first frame;
-its timestamps are those of the captures.
+A file has its final name from the start and grows every tenth of a second; after a kill, it plays
+up to there. It is synced to disk every half second, so a power cut costs little more. A new file
+starts at every multiple of the rotation interval in local time, and when the format of frames or
+audio changes. Its creation time is the capture of its first frame; its timestamps are those of the
+captures.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ MUXER_BY_SUFFIX = {
     ".m4v": "mp4",
     ".mov": "mov",
 }
-"""FFmpeg's muxers: containers that can be cut off anywhere and have a creation time."""
+"""FFmpeg's muxers by extension: containers that play when truncated and have a creation time."""
 
 CLUSTER_MS = 100
-"""Span of frames that is written at once; rarer frames are written one by one."""
+"""Span of frames that are written at once, in ms; rarer frames are written one by one."""
 
 SYNC_S = 0.5
 
@@ -76,14 +76,14 @@ class Recording:
         """Check everything that can be checked before the first frame.
 
         Args:
-            pattern: a file's name; may contain codes of `strftime`, such as %Y%m%d_%H%M%S.
-            rotate_s: interval after which a new file begins, 1 s or more; None for one file.
-            encode: what the user chose for encoding.
-            on_file: called with the path of every file that begins, and with None at the end.
+            pattern: a file name; may contain `strftime` codes, such as %Y%m%d_%H%M%S.
+            rotate_s: interval in seconds after which a new file starts, 1 or more; None: one file.
+            encode: the user's encoding options; None: the defaults.
+            on_file: called with the path of every new file, and with None at the end.
 
         Raises:
-            OptionError: the pattern, interval or encoding cannot be used.
-            OutputError: the first file could not be written.
+            OptionError: the pattern, the interval or the encoding cannot be used.
+            OutputError: the first file cannot be written.
         """
         self._pattern = str(pattern)
         self._rotate_s = rotate_s
@@ -92,7 +92,7 @@ class Recording:
         self._audio = AudioQueue()
         self._file: _OpenFile | None = None
         self.files: list[Path] = []
-        """All files so far, the open one included."""
+        """All files so far, including the open one."""
         if rotate_s is not None and rotate_s < 1:
             raise OptionError(f"rotate: must be at least 1 s, got {rotate_s:g} s")
         self._check_first_file()
@@ -109,16 +109,16 @@ class Recording:
         try:
             self._close_file()
         except OutputError:
-            if error is None:
+            if error is None:  # otherwise the error that ended the block comes first
                 raise
         finally:
             self._on_file(None)
 
     def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """Queue audio, from any thread; it is written with the frames of its time."""
-        self._audio.add(message)
+        self._audio.add_message(message)
 
-    def write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
+    def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """Write the next frame, in a new file if it is time for one.
 
         Args:
@@ -127,7 +127,8 @@ class Recording:
             captured_at: the same in seconds since the epoch, for names and rotation.
 
         Raises:
-            OutputError: the disk is full or the like. What was written before is complete.
+            OutputError: the file cannot be written, for instance because the disk is full. Earlier
+                frames are kept.
         """
         assert frame.info is not None
         key = (format_key(frame.info), self._audio.header, self._rotation_number(captured_at))
@@ -135,6 +136,7 @@ class Recording:
             with _output_errors(self._file.path):
                 for packet in self._audio.pop_until(stamp_s):
                     self._file.writer.write_audio(packet)
+            # After the audio, whose last packets belong to the file that ends.
             if self._file.key != key:
                 self._close_file()
         if self._file is None:
@@ -143,11 +145,11 @@ class Recording:
             self._file.writer.write_frame(frame, stamp_s)
 
     def _check_first_file(self) -> None:
-        """Check a file made now; a later one may have another name."""
+        """Check the file that would start now; a later one may have another name."""
         path = _file_name(self._pattern, datetime.now().astimezone())
         if path.suffix.lower() not in MUXER_BY_SUFFIX:
             raise OutputError(
-                f"{path}: is not a file to record to; use one of {', '.join(MUXER_BY_SUFFIX)}"
+                f"{path}: has no extension to record to; use one of {', '.join(MUXER_BY_SUFFIX)}"
             )
         _make_dated_folder(path, self._pattern)
         if not path.parent.is_dir():
@@ -155,15 +157,14 @@ class Recording:
         if path.is_dir():
             raise OutputError(f"{path}: is a folder; give the name of a file")
         if "%" not in self._pattern and os.path.lexists(path) and not self._encode.overwrite:
-            raise OutputError(
-                f"{path}: exists already; choose another name or allow to overwrite it"
-            )
+            raise OutputError(f"{path}: exists already; choose another name or allow overwriting")
         check_encoding(self._encode, MUXER_BY_SUFFIX[path.suffix.lower()])
 
     def _rotation_number(self, captured_at: float) -> int:
         """Number the rotation intervals, in local time; 0 without rotation."""
         if self._rotate_s is None:
             return 0
+        # In local time, so that a daily file starts at midnight where the camera is.
         offset = datetime.fromtimestamp(captured_at).astimezone().utcoffset()
         local_s = captured_at + (offset.total_seconds() if offset is not None else 0)
         return int(local_s // self._rotate_s)
@@ -173,6 +174,7 @@ class Recording:
     ) -> _OpenFile:
         wanted = _file_name(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
         _make_dated_folder(wanted, self._pattern)
+        # Without a date in the name, a second file of this session must not replace the first.
         overwrite = self._encode.overwrite and wanted not in self.files
         path = _create_file(wanted, overwrite=overwrite)
         muxer = MUXER_BY_SUFFIX[path.suffix.lower()]
@@ -206,7 +208,7 @@ class _OpenFile:
         self.path = path
         self.writer = writer
         self.key = key
-        """Format, audio and rotation number of its frames; another key needs another file."""
+        """Format, audio and rotation number of its frames; a change starts another file."""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sync, name="sync", daemon=True)
         self._thread.start()
@@ -235,7 +237,7 @@ def _file_name(pattern: str, moment: datetime) -> Path:
 
 
 def _make_dated_folder(path: Path, pattern: str) -> None:
-    """Make the file's folder if its name contains a date; its user cannot make it in advance."""
+    """Create the file's folder if its name contains a date: users cannot do so in advance."""
     if "%" in str(Path(pattern).parent):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +246,7 @@ def _make_dated_folder(path: Path, pattern: str) -> None:
 
 
 def _create_file(wanted: Path, *, overwrite: bool) -> Path:
-    """Create an empty file, with a number behind its name if the name is taken."""
+    """Create an empty file, with a number appended if the name is taken."""
     for number in range(1, 10_000):
         path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
         try:
@@ -259,7 +261,7 @@ def _create_file(wanted: Path, *, overwrite: bool) -> Path:
 
 @contextmanager
 def _output_errors(path: Path) -> Generator[None]:
-    """Turn errors of FFmpeg and the system into OutputErrors."""
+    """Turn FFmpeg's and the system's errors into OutputErrors."""
     try:
         yield
     except FFmpegError as error:

@@ -1,7 +1,7 @@
 """Viewers of a live session: a window and a web page. Both read a board (`stream/board.py`).
 
 preview.py      the window: loop, keys, mouse     overlay.py   what is drawn in it
-screen.py       is there a screen; a Qt workaround
+screen.py       check for a screen; a Qt workaround
 web.py          the page: address, token, thread  web_app.py   its routes
 web_access.py   the check of every request        guard.py     the rules behind it
 web_viewer.py   the WebSocket of one page         page/        HTML, CSS, JavaScript

@@ -1,7 +1,7 @@
-"""The newest frames of a board for many viewers at once, each encoded as JPEG at most once.
+"""Feeds the newest views of a board to many viewers, each encoded as JPEG at most once.
 
-Runs in the event loop of the web server (`web_app.py`). Nothing is encoded while nobody watches.
-Slow viewers skip frames and hold nobody up. Knows no network.
+Runs in the event loop of the web server (`web_app.py`). Nothing is encoded without a viewer. Slow
+viewers skip frames and delay nobody. Knows no network.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from lfdn_video.stream.board import Board, Status, View
 from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.health import Health, assess_health, health_report
 
-POLL_S = 0.2
-"""Interval at which the feed checks for a closed board while no frame comes."""
+BOARD_POLL_S = 0.2
+"""Interval, in seconds, at which the feed checks for a closed board while no frame arrives."""
 
 
 class Feed:
-    """A board for coroutines. Nothing moves unless `run` is running."""
+    """A board for coroutines, updated while `follow_board` runs."""
 
     def __init__(self, board: Board) -> None:
         """Read from `board`, which stays the caller's."""
@@ -26,7 +26,7 @@ class Feed:
         self._arrived_s = 0.0
         self._changed = asyncio.Condition()
         self._encodings: dict[str, tuple[int, asyncio.Task[bytes]]] = {}
-        """By side: number and JPEG, perhaps still being made, of the last frame asked for."""
+        """By side: number of the last requested view, and the task that encodes it."""
 
     @property
     def status(self) -> Status:
@@ -52,12 +52,13 @@ class Feed:
         """Return the session's health and statistics as values for JSON."""
         return health_report(self.status, self.silent_s)
 
-    async def run(self) -> None:
-        """Take views from the board until it is closed."""
+    async def follow_board(self) -> None:
+        """Follow the board's views until it is closed."""
         number = 0
         while True:
+            # Asked before the last wait: a view published just before the close is still shown.
             last = self._board.closed
-            view = await asyncio.to_thread(self._board.wait_for_view, number, POLL_S)
+            view = await asyncio.to_thread(self._board.wait_for_view, number, BOARD_POLL_S)
             if view is not None:
                 number = view.number
                 async with self._changed:

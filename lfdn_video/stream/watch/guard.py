@@ -1,4 +1,4 @@
-"""The rules for access to a live session's page. Knows names and tokens; no server.
+"""The access rules of a live session's page. Knows names and tokens, no server.
 
 Without a token, only this computer has access:
 - `Host` must name this computer. Otherwise a foreign site whose name resolves to this computer (DNS
@@ -20,17 +20,17 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 TOKEN_BYTES = 24
-SHORTEST_TOKEN = 8
-"""Fewest characters of a token that a user chooses."""
+MIN_TOKEN_CHARACTERS = 8
+"""Minimum length of a token that a user chooses."""
 
 
 def new_token() -> str:
-    """Return a random token that can stand in an address."""
+    """Return a random token that is valid in a URL."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def is_loopback(host: str) -> bool:
-    """Return True for a name or address that reaches this computer from itself alone."""
+    """Return True for a name or address that only this computer can reach."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:
@@ -43,9 +43,9 @@ class Guard:
     """Decides whether a request is allowed."""
 
     def __init__(self, token: str | None) -> None:
-        """Require `token`; with None, allow everybody on this computer and nobody else."""
+        """Require `token`; with None, allow only this computer."""
         self._token = token
-        # A hash, not the token: users may use the same word elsewhere.
+        # A hash, not the token: users may reuse it elsewhere.
         self.cookie = "" if token is None else hashlib.sha256(token.encode()).hexdigest()
         """Value of the cookie that stands for the token; empty without one."""
 
@@ -65,6 +65,7 @@ class Guard:
         """
         if self._token is None and not is_loopback(_host_name(host)):
             return "host"
+        # Browsers always send it with a WebSocket; a client without one is no foreign page.
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return "origin"
         if self._token is None or self._is_authorized(self._token, token, cookie):
@@ -72,7 +73,7 @@ class Guard:
         return "token"
 
     def _is_authorized(self, secret: str, token: str | None, cookie: str | None) -> bool:
-        # compare_digest, so that the time taken tells nothing about the secret.
+        # compare_digest, so that the duration reveals nothing about the secret.
         return hmac.compare_digest((token or "").encode(), secret.encode()) or hmac.compare_digest(
             (cookie or "").encode(), self.cookie.encode()
         )

@@ -1,7 +1,7 @@
-"""The health of a live session, in the one word that page, window, `/healthz` and metrics show.
+"""The health of a live session, as page, window, `/healthz` and metrics show it.
 
-A session reports its state (`board.py`), but a camera can fall silent before the session notices.
-So viewers also watch the clock: a live session without a new frame is `stalled`.
+A session reports its state (`board.py`), but a camera may fall silent before the session notices.
+So viewers also check the time: a live session without a new frame is `stalled`.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from lfdn_video.stream.board import Status, StreamState
 
 FRESH_S = 5.0
-"""Age of the newest frame from which on a live session counts as stalled."""
+"""Age of the newest frame, in seconds, beyond which a live session counts as stalled."""
 
 Health: TypeAlias = StreamState | Literal["stalled"]
 HEALTH_STATES: tuple[Health, ...] = (*get_args(StreamState), "stalled")
@@ -24,7 +24,7 @@ def assess_health(status: Status, silent_s: float | None) -> Health:
         silent_s: seconds since the newest frame arrived; None if there was none yet.
 
     Returns:
-        The session's state, or `stalled` instead of `live` when no frame came for `FRESH_S`.
+        The session's state; `stalled` instead of `live` if no frame arrived for `FRESH_S`.
     """
     if status.state == "live" and (silent_s is None or silent_s > FRESH_S):
         return "stalled"
@@ -32,13 +32,16 @@ def assess_health(status: Status, silent_s: float | None) -> Health:
 
 
 def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
-    """Collect what the page and `/healthz` show, as values for JSON.
+    """Collect the report for the page and `/healthz`, as values for JSON.
 
     Times are given as seconds ago, since the viewer's clock may differ from ours.
 
     Args:
         status: what the session reports.
         silent_s: seconds since the newest frame arrived; None if there was none yet.
+
+    Returns:
+        Values by name; those ending in `_s` are seconds.
     """
     now = time.time()
     return {

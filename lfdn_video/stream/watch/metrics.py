@@ -1,7 +1,7 @@
-"""A live session's statistics in the format of Prometheus, built anew on every request.
+"""A live session's statistics in Prometheus's format, generated on every request.
 
 The counts are the session's (`board.py`); nothing is counted here. Memory, CPU time and open files
-of the process come with them: they are what to watch when a session runs for weeks.
+of the process are included: they matter when a session runs for weeks.
 """
 
 from collections.abc import Iterator
@@ -38,10 +38,10 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the metrics and their content type, which is one that the client accepts.
+        """Return the metrics and their content type, which the client accepts.
 
         Args:
-            accept: the `Accept` header; empty for none.
+            accept: the `Accept` header; empty if missing.
         """
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type

@@ -1,7 +1,7 @@
-"""The content of the window as an image: raw and restored, split or side by side, with overlays.
+"""Draws the content of the window: raw and restored, split or side by side, with overlays.
 
-The overlays are labels, a bar with the statistics, notices, and what is wrong when the session is
-not live. Draws into copies of the view's images; opens no window (`preview.py`).
+The overlays are labels, a bar with the statistics, notices, and the error when the session is not
+live. Draws into copies of the view's images; `preview.py` opens the window.
 """
 
 import time
@@ -17,10 +17,10 @@ from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.health import Health, assess_health
 
 MIN_WIDTH_PX = 640
-"""Smaller frames are enlarged by a whole factor, so that the text fits."""
+"""Narrower frames are enlarged by an integer factor, so that the text fits."""
 EMPTY_SIZE_PX = (720, 1280)
 """Height and width of the image before the first frame."""
-EMPTY_LEVEL = 12
+EMPTY_GREY = 12
 DIM = 0.4
 """Brightness of the last frame when the session is not live."""
 
@@ -42,7 +42,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(slots=True)
 class ViewOptions:
-    """Mode and divider that a view is displayed with."""
+    """Mode and divider of the window."""
 
     mode: Literal["split", "side", "raw", "restored"] = "split"
     """`split` by the divider, `side` by side, or one of them."""
@@ -51,7 +51,7 @@ class ViewOptions:
 
     @property
     def side(self) -> stills.Side:
-        """Side, or both, that a snapshot holds in this mode."""
+        """Side or sides that a snapshot contains in this mode."""
         return self.mode if self.mode in ("raw", "restored") else "both"
 
 
@@ -62,13 +62,13 @@ def compose(
     options: ViewOptions,
     notice: str = "",
 ) -> Image:
-    """Draw what the window shows.
+    """Draw the content of the window.
 
     Args:
         view: the newest view; None before the first. Its images are not changed.
         status: the statistics to show.
         silent_s: seconds since the newest frame arrived; None if there was none yet.
-        options: how the view is displayed.
+        options: mode and divider.
         notice: a line to show above the statistics; empty for none.
 
     Returns:
@@ -76,7 +76,7 @@ def compose(
     """
     health = assess_health(status, silent_s)
     if view is None:
-        image: Image = np.full((*EMPTY_SIZE_PX, 3), EMPTY_LEVEL, np.uint8)
+        image: Image = np.full((*EMPTY_SIZE_PX, 3), EMPTY_GREY, np.uint8)
     else:
         image = _arrange(view, options)
         _draw_labels(image, options)
@@ -92,7 +92,7 @@ def compose(
 
 
 def _arrange(view: View, options: ViewOptions) -> Image:
-    """Return a copy of what the mode shows, with the divider."""
+    """Return a copy of the sides that the mode shows, with the divider."""
     width = view.raw.shape[1]
     if options.mode != "split":
         return _enlarge(stills.select_side(view, options.side), width)
@@ -133,7 +133,7 @@ def _statistics(status: Status, health: Health) -> str:
 
 
 def _draw_trouble(image: Image, status: Status, health: Health, silent_s: float | None) -> None:
-    """Say in the middle what is wrong, since when, and the last error."""
+    """Write the state, its time and the last error in the middle."""
     _draw_centred(image, HEALTH_WORDS[health].upper(), -1)
     if health == "stalled":
         since = time.time() - (silent_s or 0.0)
@@ -148,10 +148,10 @@ def _draw_trouble(image: Image, status: Status, health: Health, silent_s: float 
 def _draw_labels(image: Image, options: ViewOptions) -> None:
     """Name the sides that are shown, in the upper corners."""
     scale = _text_scale(image)
-    for text, hidden_by in (("raw", "restored"), ("restored", "raw")):
-        if options.mode == hidden_by:
+    for text, other in (("raw", "restored"), ("restored", "raw")):
+        if options.mode == other:
             continue
-        width, height = _text_size(text, scale)
+        width, height = _measure_text(text, scale)
         on_right = text == "restored" and options.mode != "restored"
         left = image.shape[1] - width - 2 * height if on_right else 0
         _darken(image[: 2 * height, left : left + width + 2 * height])
@@ -161,7 +161,7 @@ def _draw_labels(image: Image, options: ViewOptions) -> None:
 def _draw_centred(image: Image, text: str, row: int, colour: Rgb = WHITE) -> None:
     """Write a line in the middle, `row` lines below it; -1 is the headline."""
     text, scale = _fit_text(image, text, _text_scale(image) * (1.6 if row < 0 else 1.0))
-    width, height = _text_size(text, scale)
+    width, height = _measure_text(text, scale)
     left = (image.shape[1] - width) // 2
     _put_text(image, text, (left, image.shape[0] // 2 + round(row * 2.0 * height)), scale, colour)
 
@@ -181,9 +181,9 @@ def _darken(part: Image) -> None:
 
 
 def _fit_text(image: Image, text: str, scale: float) -> tuple[str, float]:
-    """Reduce a text to letters that the font has, and the scale until it fits the image."""
+    """Reduce a text to the font's letters, and its scale until it fits the image."""
     ascii_text = text.encode("ascii", "replace").decode()
-    width, height = _text_size(ascii_text, scale)
+    width, height = _measure_text(ascii_text, scale)
     room = image.shape[1] - 2 * height
     return ascii_text, scale if width <= room else scale * room / width
 
@@ -193,7 +193,7 @@ def _put_text(image: Image, text: str, place: tuple[int, int], scale: float, col
     cv2.putText(image, text, place, FONT, scale, colour, _thickness(scale), cv2.LINE_AA)
 
 
-def _text_size(text: str, scale: float) -> tuple[int, int]:
+def _measure_text(text: str, scale: float) -> tuple[int, int]:
     """Return width and height in pixels."""
     (width, height), _ = cv2.getTextSize(text, FONT, scale, _thickness(scale))
     return width, height

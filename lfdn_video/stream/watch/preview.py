@@ -1,7 +1,7 @@
-"""A live session in a window: raw and restored, split by a divider, with statistics.
+"""Shows a live session in a window: raw and restored, split by a divider, with statistics.
 
-OpenCV's window, in the main thread, as every system requires. It reads a board (`board.py`);
-`overlay.py` draws what it shows. Where there is no screen, the page (`web.py`) shows the same.
+The window is OpenCV's and runs in the main thread, as systems require. It reads a board
+(`board.py`); `overlay.py` draws its content. Without a screen, the page (`web.py`) shows the same.
 
     r raw   d restored   s split / side by side   arrows or mouse: divider
     p or space: snapshot   q, Esc or closing the window: quit
@@ -23,12 +23,12 @@ from lfdn_video.stream.watch.screen import check_screen, prepare_qt
 
 TITLE = "lfdn-video"
 POLL_MS = 15
-"""Interval at which the board is polled; keys are handled in between."""
+"""Interval, in ms, at which the board is polled; keys are handled in between."""
 REDRAW_S = 0.5
-"""Interval at which the statistics are redrawn without a new frame."""
+"""Interval, in seconds, at which the statistics are redrawn without a new frame."""
 NOTICE_S = 4.0
 
-MAX_WIDTH_PX = 1280  # of the window, until its user resizes it
+MAX_WINDOW_WIDTH_PX = 1280  # of the window, until its user resizes it
 DIVIDER_STEP = 0.02  # of the width, for one key press
 
 KEYS_TEXT = "r raw   d restored   s side by side   arrows: divider   p snapshot   q quit"
@@ -48,7 +48,7 @@ def watch(board: Board, *, folder: Path | None = None, title: str = TITLE) -> No
 
     Args:
         board: the session.
-        folder: where snapshots are saved; None for the current folder.
+        folder: folder for snapshots; None: the current one.
         title: title of the window.
 
     Raises:
@@ -100,10 +100,10 @@ class _Window:
         """Close the window, if the user has not."""
         with suppress(cv2.error):
             cv2.destroyWindow(self._title)
-            cv2.waitKey(1)  # lets it happen
+            cv2.waitKey(1)  # runs the event loop, which closes it
 
     def _fetch_view(self) -> bool:
-        """Take a new view from the board; False if there is none."""
+        """Fetch a new view from the board; return False if there is none."""
         number = 0 if self._view is None else self._view.number
         view = self._board.wait_for_view(number, 0.0)
         if view is None:
@@ -127,7 +127,7 @@ class _Window:
             return False
 
     def _handle_key(self, key: int) -> bool:
-        """Handle a key code of OpenCV, -1 for none; False if the user quits."""
+        """Handle a key code of OpenCV, -1 for none; return False if the user quits."""
         if key == -1:
             return True
         letter = chr(key & 0xFF).lower() if key not in LEFT | RIGHT else ""
@@ -162,7 +162,7 @@ class _Window:
         self._notice_until_s = time.monotonic() + NOTICE_S
 
     def _save_snapshot(self) -> str:
-        """Save what is shown; return a notice of the outcome."""
+        """Save a snapshot of the sides shown; return a notice."""
         if self._view is None:
             return "there is no frame yet"
         name = stills.snapshot_name(self._view, self._options.side, self._board.status.task)
@@ -178,5 +178,5 @@ class _Window:
 def _window_size(image: Image) -> tuple[int, int]:
     """Return width and height of a window for an image."""
     height, width = image.shape[:2]
-    shown = min(width, MAX_WIDTH_PX)
+    shown = min(width, MAX_WINDOW_WIDTH_PX)
     return shown, max(1, round(height * shown / width))

@@ -11,7 +11,7 @@ import cv2
 from lfdn_video.errors import LfdnVideoError
 
 PROBE_S = 30.0
-"""Longest wait for the process that tries to open a window."""
+"""Longest wait, in seconds, for the process that tries to open a window."""
 
 
 def check_screen() -> None:
@@ -25,7 +25,7 @@ def check_screen() -> None:
             "window: this OpenCV was built without windows (opencv-python-headless);"
             " install opencv-python, or watch in a browser with --web"
         )
-    if sys.platform in ("win32", "darwin"):
+    if sys.platform in ("win32", "darwin"):  # a desktop is always there
         return
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not screen:
@@ -37,7 +37,7 @@ def check_screen() -> None:
 
 
 def prepare_qt() -> None:
-    """Set Qt up for OpenCV's window. Call it before the first window is made."""
+    """Set Qt up for OpenCV's window. Call it before opening the first window."""
     os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")  # fonts that Qt misses
     load_system_x11_xcb()
 
@@ -54,7 +54,7 @@ def load_system_x11_xcb() -> None:
 
 
 def _window_opens() -> bool:
-    """Try in another process: Qt ends its process when it cannot reach the screen."""
+    """Try to open one in another process, since Qt aborts when it cannot reach the screen."""
     trial = [sys.executable, "-c", "import cv2; cv2.namedWindow('lfdn-video')"]
     try:
         done = subprocess.run(trial, capture_output=True, timeout=PROBE_S, check=False)

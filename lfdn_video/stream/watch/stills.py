@@ -1,4 +1,4 @@
-"""One frame of a live session as a file: JPEG for streaming, PNG snapshots and their names.
+"""Encodes frames of a live session as files: JPEG for streaming, PNG for snapshots.
 
 `feed.py` and `web_app.py` send the bytes, `preview.py` saves them.
 """
@@ -17,8 +17,8 @@ from lfdn_video.media import Image
 from lfdn_video.stream.board import View
 
 JPEG_QUALITY = 82
-MAX_WIDTH_PX = 1920
-"""JPEGs are scaled down to this width; snapshots keep the full size."""
+MAX_JPEG_WIDTH_PX = 1920
+"""JPEGs are scaled down to this width in px; snapshots keep the full size."""
 PNG_COMPRESSION = 3
 """Of 9. A 1080p snapshot takes a fifth of a second."""
 
@@ -27,11 +27,11 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 
 def encode_jpeg(image: Image) -> bytes:
-    """Encode an image for display, scaled down to `MAX_WIDTH_PX` if it is wider."""
+    """Encode an image as JPEG for display, scaled down to `MAX_JPEG_WIDTH_PX` if wider."""
     height, width = image.shape[:2]
     scaled: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = image
-    if width > MAX_WIDTH_PX:
-        size = (MAX_WIDTH_PX, max(1, round(height * MAX_WIDTH_PX / width)))
+    if width > MAX_JPEG_WIDTH_PX:
+        size = (MAX_JPEG_WIDTH_PX, max(1, round(height * MAX_JPEG_WIDTH_PX / width)))
         scaled = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     return _encode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
@@ -49,14 +49,27 @@ def select_side(view: View, side: Side) -> Image:
 
 
 def snapshot_name(view: View, side: Side, task: str) -> str:
-    """Return a snapshot's file name: `derain-2026-11-25-140322.125-both.png`, in local time."""
+    """Return a snapshot's file name.
+
+    Args:
+        view: the view; its time of capture is part of the name, in local time.
+        side: the side or sides that it shows.
+        task: `derain` or `deblur`.
+
+    Returns:
+        A name like `derain-2026-11-25-140322.125-both.png`.
+    """
     captured = datetime.fromtimestamp(view.captured_at, UTC).astimezone()
     milliseconds = captured.microsecond // 1000
     return f"{task}-{captured:%Y-%m-%d-%H%M%S}.{milliseconds:03d}-{side}.png"
 
 
 def save_new(path: Path, content: bytes) -> Path:
-    """Write a new file, with a number behind its name if the name is taken.
+    """Write a new file, with a number appended if the name is taken.
+
+    Args:
+        path: the wanted path.
+        content: the bytes to write.
 
     Returns:
         The path that was written.
@@ -64,15 +77,15 @@ def save_new(path: Path, content: bytes) -> Path:
     Raises:
         OSError: the file cannot be written.
     """
-    for candidate in _numbered(path):
+    for candidate in _generate_names(path):
         with suppress(FileExistsError), candidate.open("xb") as file:
             file.write(content)
             return candidate
     raise AssertionError("unreachable: the names do not run out")
 
 
-def _numbered(path: Path) -> Iterator[Path]:
-    """Yield the path, then the same with -2, -3 ... behind its stem."""
+def _generate_names(path: Path) -> Iterator[Path]:
+    """Yield the path, then the path with -2, -3 ... appended to its stem."""
     yield path
     for number in count(2):
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")

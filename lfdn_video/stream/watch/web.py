@@ -1,4 +1,4 @@
-"""The web page of a live session: its address and token, and the thread that serves it.
+"""Serves the web page of a live session: address, token, thread.
 
     with serve(board, "0.0.0.0:8080") as page:
         print(page.url)
@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from lfdn_video.errors import OptionError
 from lfdn_video.stream.board import Board
-from lfdn_video.stream.watch.guard import SHORTEST_TOKEN, Guard, is_loopback, new_token
+from lfdn_video.stream.watch.guard import MIN_TOKEN_CHARACTERS, Guard, is_loopback, new_token
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -47,9 +47,9 @@ def serve(
 
     Args:
         board: the session to show.
-        address: `HOST:PORT`, a host or a port; port 0 takes a free one.
-        token: what viewers must know. If None, one is generated when other computers can reach
-            `address`, and none is required otherwise.
+        address: `HOST:PORT`, a host or a port; port 0 chooses a free one.
+        token: secret that viewers need. If None, one is generated if other computers can reach
+            `address`; otherwise none is required.
 
     Yields:
         The page, ready for requests.
@@ -59,8 +59,8 @@ def serve(
     """
     _check_extra()
     host, port = _parse_address(address)
-    if token is not None and len(token) < SHORTEST_TOKEN:
-        raise OptionError(f"token: is too short; use {SHORTEST_TOKEN} characters or more")
+    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
+        raise OptionError(f"token: is too short; use {MIN_TOKEN_CHARACTERS} characters or more")
     if token is None and not is_loopback(host):
         token = new_token()
     with ExitStack() as stack:
@@ -82,9 +82,11 @@ def _parse_address(address: str) -> tuple[str, int]:
         address = f":{address}"
     try:
         parts = urlsplit(f"//{address}")
-        host, port = parts.hostname or DEFAULT_HOST, parts.port
-    except ValueError:  # a port that is no number or too large, or unbalanced brackets
-        host, port = "", None
+        host = parts.hostname or DEFAULT_HOST
+        port = parts.port
+    except ValueError:  # an invalid port, or unbalanced brackets
+        host = ""
+        port = None
     if not host or parts.netloc != address or "@" in address:
         raise OptionError(f"{address}: is not an address; use HOST:PORT, such as {DEFAULT_ADDRESS}")
     return host, DEFAULT_PORT if port is None else port
@@ -93,8 +95,8 @@ def _parse_address(address: str) -> tuple[str, int]:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, place = found[0]
-        return socket.create_server(place[:2], family=family)
+        family, _, _, _, socket_address = found[0]
+        return socket.create_server(socket_address[:2], family=family)
     except OSError as error:
         raise OptionError(
             f"{host}:{port}: cannot listen: {error.strerror}; choose another address"
@@ -110,7 +112,7 @@ def _page_url(host: str, port: int, token: str | None) -> str:
 
 
 def _own_address() -> str:
-    """Find the address by which others reach this computer. Sends nothing."""
+    """Find the address at which others reach this computer. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # any foreign address; this one is for documentation
@@ -143,7 +145,7 @@ def _run_server(
     listening: socket.socket,
     started: Future[Callable[[], object]],
 ) -> None:
-    """Serve; hand an error at the start to the starting thread, and log a later one."""
+    """Serve; raise an early error in the starting thread, and log a later one."""
     try:
         from lfdn_video.stream.watch.web_app import serve_until_stopped
 

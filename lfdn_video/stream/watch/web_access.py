@@ -1,7 +1,7 @@
-"""The middleware that lets requests to the live page through, or not.
+"""The middleware that checks every request to the live page.
 
 It applies the rules of `guard.py`: answers 403 to foreign names and pages, 401 to a missing or
-wrong token, and trades a token in the address for a cookie.
+wrong token, and exchanges a token in the address for a cookie.
 """
 
 from collections.abc import Awaitable, Callable
@@ -58,7 +58,7 @@ class AccessControl:
         return await handler(request)
 
     def _redirect_with_cookie(self, request: web.Request) -> web.Response:
-        """Take the token out of the address before it gets into histories and screenshots."""
+        """Remove the token from the address, which ends up in histories and screenshots."""
         response = web.Response(status=303, headers={hdrs.LOCATION: "./"})
         response.set_cookie(
             self._cookie,

@@ -1,4 +1,4 @@
-"""The server behind the page of a live session: its routes, in one event loop of aiohttp.
+"""The server of the live page: its routes, in an event loop of aiohttp.
 
     /              the page (`page/`); /page.css, /page.js, /icon.svg
     /live          WebSocket: frames and status, see `web_viewer.py`
@@ -7,8 +7,8 @@
     /healthz       200 while the session is live, 503 otherwise
     /metrics       for Prometheus
 
-`web_access.py` checks every request, frames come from `feed.py`. `web.py` chooses address and
-thread; it also imports this module, as aiohttp belongs to an extra.
+`web_access.py` checks every request; frames come from `feed.py`. `web.py` starts the server, and
+imports this module late, since aiohttp belongs to an extra.
 """
 
 import asyncio
@@ -80,8 +80,8 @@ async def serve_until_stopped(
         board: the session to show.
         guard: the rules for access.
         listening: a listening socket; the caller closes it.
-        started: called when requests are answered, with a function that stops the server; it may
-            be called from any thread.
+        started: called once the server accepts requests, with a function that stops it from any
+            thread.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -101,7 +101,7 @@ async def serve_until_stopped(
 
 
 class _Site:
-    """The routes and what they share."""
+    """The routes and their shared state."""
 
     def __init__(self, feed: Feed, guard: Guard, port: int) -> None:
         self._feed = feed
@@ -131,20 +131,20 @@ class _Site:
         self.app.cleanup_ctx.append(self._run_feed)
 
     async def _run_feed(self, _: web.Application) -> AsyncGenerator[None]:
-        feeding = asyncio.create_task(self._feed.run())
+        feeding = asyncio.create_task(self._feed.follow_board())
         yield
         feeding.cancel()
         with suppress(asyncio.CancelledError):
             await feeding
 
     async def _close_viewers(self, _: web.Application) -> None:
-        self._stopping.set()
+        self._stopping.set()  # MJPEG streams poll it; WebSockets are closed here
         await asyncio.gather(
             *(socket.close(code=WSCloseCode.GOING_AWAY) for socket in self._sockets)
         )
 
     @contextmanager
-    def _counted_viewer(self) -> Generator[None]:
+    def _count_viewer(self) -> Generator[None]:
         """Count a viewer while the block runs."""
         self._metrics.viewers += 1
         try:
@@ -166,7 +166,7 @@ class _Site:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            with self._counted_viewer():
+            with self._count_viewer():
                 await WebViewer(socket, self._feed).serve()
         finally:
             self._sockets.discard(socket)
@@ -180,7 +180,7 @@ class _Site:
         response = web.StreamResponse()
         response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
         await response.prepare(request)
-        with self._counted_viewer():
+        with self._count_viewer():
             try:
                 await self._send_parts(response, "raw" if side == "raw" else "restored")
             except ConnectionError:
@@ -194,6 +194,7 @@ class _Site:
         number = 0
         while not self._stopping.is_set():
             try:
+                # With a timeout, so that a dead source does not keep the server from stopping.
                 view = await asyncio.wait_for(self._feed.wait_for_view(number), SHUTDOWN_S / 2)
             except TimeoutError:
                 continue

@@ -1,10 +1,10 @@
 """The WebSocket between the live page and the server: its protocol, for one viewer.
 
-The page asks for each frame, so it gets them as fast as it can show them and never falls behind:
+The page requests each frame, so it receives them as fast as it can show them, never faster:
 
-    page -> server    next raw | restored | both      the next frame not sent yet
-                      again raw | restored | both     the newest frame, though it was sent before
-                      ping X                          asks for X back
+    page -> server    next raw | restored | both      the next frame that was not sent yet
+                      again raw | restored | both     the newest frame, even if it was sent before
+                      ping X                          requests X back
     server -> page    {"status": {...}}               twice a second, see `health_report`
                       {"pong": "X"}
                       a binary message                a frame
@@ -26,9 +26,9 @@ from lfdn_video.stream.watch.feed import Feed
 
 STATUS_EVERY_S = 0.5
 MIN_FRAME_INTERVAL_S = 1 / 30
-"""Shortest time between two frames for one viewer."""
+"""Shortest time, in seconds, between two frames for one viewer."""
 MAX_PENDING = 4
-"""Frames that a page may ask for before it gets them; more requests are ignored."""
+"""Largest number of pending requests of a page; more are ignored."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class WebViewer:
         command, _, argument = text.partition(" ")
         if command == "next" and not self._requests.full():
             self._requests.put_nowait(argument)
+        # Sent right away, not queued: a dead source has no next frame to wait for.
         elif command == "again" and self._feed.view is not None:
             await self._socket.send_bytes(await self._pack_frame(self._feed.view, argument))
         elif command == "ping":
@@ -82,7 +83,7 @@ class WebViewer:
             await asyncio.sleep(MIN_FRAME_INTERVAL_S)
 
     async def _pack_frame(self, view: View, side: str) -> bytes:
-        """Build a binary message. Anything but `raw` and `restored` gets both."""
+        """Build a binary message; any side but `raw` and `restored` means both."""
         sides: list[Literal["raw", "restored"]] = []
         if side != "restored":
             sides.append("raw")
