@@ -20,6 +20,7 @@ from lfdn_video.cli.options import (
     QUIET,
     SPAN,
     TARGET,
+    TEMPORAL,
     VERBOSE,
     ReportOptions,
     add_options,
@@ -27,7 +28,7 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.program import Program, check_is_file
 from lfdn_video.errors import OptionError
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
@@ -91,6 +92,8 @@ class RestoreOptions(RunOptions):
     weights: Path | None = None
     """Weights file; None: the packaged weights of the task."""
     inference: InferenceOptions = field(default_factory=InferenceOptions)
+    temporal: Temporal = "auto"
+    """Whether neighbouring frames help; of no effect but for `derain`."""
     trace: Path | None = None
     """Where to write a timeline; None: nowhere."""
 
@@ -105,9 +108,9 @@ class DegradationOptions:
     shake: float = 1.0
 
 
-_add_restore_options = add_options(
-    *TARGET, *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, TRACE, JSON, QUIET, VERBOSE
-)
+_OUTPUT_OPTIONS = (*ENCODER, FRAME_RATE, TRACE, JSON, QUIET, VERBOSE)
+_DEBLUR_OPTIONS = (*TARGET, *SPAN, DEINTERLACE, *NETWORK, *_OUTPUT_OPTIONS)
+_DERAIN_OPTIONS = (*TARGET, *SPAN, DEINTERLACE, TEMPORAL, *NETWORK, *_OUTPUT_OPTIONS)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,7 +124,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("source", metavar="INPUT")
-@_add_restore_options
+@add_options(*_DERAIN_OPTIONS)
 @pass_options
 def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
     """Remove rain from INPUT.
@@ -133,7 +136,7 @@ def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
 @main.command()
 @click.argument("source", metavar="INPUT")
-@_add_restore_options
+@add_options(*_DEBLUR_OPTIONS)
 @pass_options
 def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
     """Remove motion blur from INPUT.
@@ -177,6 +180,7 @@ def degrade(
             target,
             engine=engine,
             inference=WHOLE_FRAMES,
+            temporal="off",
             encode=options.encode,
             span=options.span,
             deinterlace=options.deinterlace,
@@ -279,6 +283,7 @@ def _restore(task: str, source: str, options: RestoreOptions, reporter: "Reporte
         encode=options.encode,
         span=options.span,
         deinterlace=options.deinterlace,
+        temporal=options.temporal,
         on_progress=reporter.report_progress,
         trace=options.trace,
     )

@@ -166,7 +166,8 @@ class Aligned:
     @property
     def share_valid(self) -> float:
         """Of the frame's samples, those that the neighbour shows."""
-        return cv.countNonZero(self.valid) / self.valid.size
+        share: float = cv.countNonZero(self.valid) / self.valid.size
+        return share
 
     def fetch(self, index: int) -> "Sample":
         """Return a plane of the neighbour at the frame's places, in the frame's exposure."""
@@ -190,7 +191,8 @@ class Aligned:
         if zero == self._levels.black:
             offset += BLACK_OFFSET * self._levels.unit * (self._gain - 1)
         scaled = plane.astype(np.float32) * np.float32(self._gain) + np.float32(offset)
-        return np.rint(scaled).clip(0, self._levels.peak).astype(plane.dtype)
+        exposed: Plane = np.rint(scaled).clip(0, self._levels.peak).astype(plane.dtype)
+        return exposed
 
 
 @dataclass(frozen=True, slots=True)

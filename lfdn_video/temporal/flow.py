@@ -70,7 +70,7 @@ class FlowEstimator:
             image: uint8 `[h, w]`, as `to_flow_image` makes it.
             neighbour: another one of the same size.
         """
-        flow: Any = self._dis.calc(image, neighbour, None)
+        flow: Field = self._dis.calc(image, neighbour, None)
         return flow
 
 

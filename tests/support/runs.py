@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from lfdn_video.background import StageTimes
-from lfdn_video.pipeline import Progress, Summary
+from lfdn_video.pipeline import Summary
+from lfdn_video.progress import Progress
 
 
 def progress(done: int = 45, total: int | None = 85, fps: float = 12.34) -> Progress:
