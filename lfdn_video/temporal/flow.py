@@ -30,6 +30,12 @@ HALF_FROM_PX = 240
 SMALLEST_SIDE_PX = 16
 """DIS refuses images that are smaller."""
 
+FINEST_SCALE = 1
+DESCENT_ITERATIONS = 12
+REFINEMENT_ITERATIONS = 2
+"""Between OpenCV's presets: patches are matched at half of the image's size, as in MEDIUM, which
+decides (+1.8 dB on light rain against FAST's quarter); the rest is cheaper than in FAST."""
+
 MAX_ROUND_TRIP_PX = 1.0
 """How far from its start, in px of the frame, a trip there and back may end."""
 
@@ -62,6 +68,9 @@ class FlowEstimator:
 
     def __init__(self) -> None:
         self._dis = cv.DISOpticalFlow.create(cv.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis.setFinestScale(FINEST_SCALE)
+        self._dis.setGradientDescentIterations(DESCENT_ITERATIONS)
+        self._dis.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
 
     def estimate(self, image: Plane, neighbour: Plane) -> Field:
         """Find, for each px of `image`, where it is in `neighbour`: `neighbour[p + flow(p)]`.
