@@ -1,7 +1,7 @@
 """Motion between two frames: dense optical flow, and where it can be trusted.
 
-DIS (Kroeger et al., ECCV 2016) runs on 8-bit luma at half size, which costs a quarter and finds
-more of large motion. It runs both ways: where going there and coming back does not end where it
+DIS (Kroeger et al., ECCV 2016) runs on 8-bit luma, for large frames at half size, which costs a
+quarter. It runs both ways: where going there and coming back does not end where it
 began, something is hidden, or the flow is wrong, and the neighbour does not count. Knows planes,
 and nothing of rain.
 """
@@ -24,17 +24,12 @@ Field: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.float32]]
 Mask: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 """`[h, w]`: 255 where something holds, else 0."""
 
-HALF_FROM_PX = 240
-"""Frames whose shorter side is below this keep their size for the flow."""
+HALF_FROM_PX = 800
+"""Frames whose shorter side is at least this are halved for the flow, for the sake of time. Smaller
+ones keep their size: on light rain that is worth 1.5 dB."""
 
 SMALLEST_SIDE_PX = 16
 """DIS refuses images that are smaller."""
-
-FINEST_SCALE = 1
-DESCENT_ITERATIONS = 12
-REFINEMENT_ITERATIONS = 2
-"""Between OpenCV's presets: patches are matched at half of the image's size, as in MEDIUM, which
-decides (+1.8 dB on light rain against FAST's quarter); the rest is cheaper than in FAST."""
 
 MAX_ROUND_TRIP_PX = 1.0
 """How far from its start, in px of the frame, a trip there and back may end."""
@@ -68,9 +63,6 @@ class FlowEstimator:
 
     def __init__(self) -> None:
         self._dis = cv.DISOpticalFlow.create(cv.DISOPTICAL_FLOW_PRESET_FAST)
-        self._dis.setFinestScale(FINEST_SCALE)
-        self._dis.setGradientDescentIterations(DESCENT_ITERATIONS)
-        self._dis.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
 
     def estimate(self, image: Plane, neighbour: Plane) -> Field:
         """Find, for each px of `image`, where it is in `neighbour`: `neighbour[p + flow(p)]`.

@@ -51,8 +51,9 @@ MOST_FALSE_ALARMS = 0.2
 """Darker over brighter samples. On dry footage .5 to 2; up to .25 the stage gains on rain that the
 network leaves, but now and then loses decibels on what moves by itself."""
 
-FALSE_ALARM_ALLOWANCE = 2e-5
-"""Share of darker samples that is added, so that a handful of brighter ones is not believed."""
+FALSE_ALARM_ALLOWANCE = 1e-4
+"""Share of darker samples that is added, so that few brighter ones need to be surer: a small thing
+that moves by itself makes as many."""
 
 TILES_DOWN, TILES_ACROSS = 8, 12
 LEAST_TILE_WITH_NEIGHBOURS = 0.3

@@ -53,7 +53,8 @@ def test_odd_sizes_are_refined(size: tuple[int, int]) -> None:
     assert error(after, dry) < error(frames, dry) / 3
 
 
-def test_large_frames_are_refined_by_a_flow_at_half_size() -> None:
+def test_large_frames_are_refined_by_a_flow_at_half_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfdn_video.temporal.flow.HALF_FROM_PX", 240)
     dry = noisy(still(5, 301, 403))
     frames = to_frames(rain(dry, count=300))
     after, _ = refine(frames)
