@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
+from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat, Plane
 from lfdn_video.temporal.stage import TemporalStage, TemporalSummary
 
 Luma = np.ndarray[Any, np.dtype[np.float32]]
@@ -70,7 +70,9 @@ def to_frames(lumas: Sequence[Luma], name: str = "yuv420p") -> list[Frame]:
         step = form.peak / 255
         samples = np.rint(luma.clip(0, 255) * step).astype(form.dtype)
         shapes = form.plane_shapes(*luma.shape)
-        planes = [np.full(shape, 1 << (form.depth - 1), form.dtype) for shape in shapes]
+        planes: list[Plane] = [
+            np.full(shape, 1 << (form.depth - 1), form.dtype) for shape in shapes
+        ]
         for index in range(3 if form.family == "rgb" else 1):
             planes[index] = samples.copy()
         frames.append(Frame(tuple(planes), form, pts))

@@ -10,6 +10,7 @@ from lfdn_video.media import Frame
 from lfdn_video.temporal.stage import REACH, TemporalStage
 from tests.support.rain import (
     COUNT,
+    Luma,
     describe,
     error,
     is_same,
@@ -65,7 +66,7 @@ def test_large_frames_are_refined_by_a_flow_at_half_size(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "lumas", [noisy(still()), noisy(pan()), still()], ids=["still", "pan", "copies"]
 )
-def test_dry_frames_keep_every_bit(lumas: list[np.ndarray], name: str) -> None:  # type: ignore[type-arg]
+def test_dry_frames_keep_every_bit(lumas: list[Luma], name: str) -> None:
     frames = to_frames(lumas, name)
     after, summary = refine(frames)
     assert changed(after, frames) == []
