@@ -45,11 +45,15 @@ MOST_SHARE_BRIGHTER = 0.25
 """No rain covers so much after the network; it is a flash, or the flow is wrong."""
 
 ERRORS = (2.0, 2.8, 4.0)
-"""Thresholds in units of `Consensus`' tolerance; the first that tells rain from noise is taken."""
+"""Thresholds in units of `Consensus`' tolerance. At one of them it must be sure that it rains; the
+first at which most of what is found is rain is taken."""
 
 MOST_FALSE_ALARMS = 0.2
 """Darker over brighter samples. On dry footage .5 to 2; up to .25 the stage gains on rain that the
 network leaves, but now and then loses decibels on what moves by itself."""
+
+MOST_FALSE_ALARMS_TAKEN = 0.3
+"""The same, of the threshold whose samples are corrected once it is sure that it rains."""
 
 FALSE_ALARM_ALLOWANCE = 1e-4
 """Share of darker samples that is added, so that few brighter ones need to be surer: a small thing
@@ -107,14 +111,17 @@ def weigh(luma: Plane, decoded: Plane, consensus: Consensus) -> Verdict:
         return Verdict(brighter, "too few neighbours")
     if cv.countNonZero(brighter) < LEAST_SHARE_BRIGHTER * count:
         return Verdict(brighter, "nothing brighter")
-    for errors in ERRORS:
-        brighter = consensus.exceeds(above, errors)
-        darker = consensus.exceeds(below, errors)
-        false_alarms = cv.countNonZero(darker) + FALSE_ALARM_ALLOWANCE * count
-        if false_alarms <= MOST_FALSE_ALARMS * cv.countNonZero(brighter):
-            break
-    else:
+    found = [(consensus.exceeds(above, each), consensus.exceeds(below, each)) for each in ERRORS]
+    allowance = FALSE_ALARM_ALLOWANCE * count
+    ratios = [
+        (cv.countNonZero(false) + allowance) / max(1, cv.countNonZero(true))
+        for true, false in found
+    ]
+    if min(ratios) > MOST_FALSE_ALARMS:
         return Verdict(brighter, "as much darker as brighter")
+    brighter, darker = next(
+        pair for pair, ratio in zip(found, ratios, strict=True) if ratio <= MOST_FALSE_ALARMS_TAKEN
+    )
     if cv.countNonZero(brighter) > MOST_SHARE_BRIGHTER * count:
         return Verdict(brighter, "too much")
     if not _is_everywhere(brighter, darker, enough):

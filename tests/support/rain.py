@@ -21,7 +21,7 @@ def scene(seed: int = 1, height: int = HEIGHT, width: int = WIDTH) -> Luma:
     random = np.random.default_rng(seed)
     total: Any = np.zeros((height, width), np.float32)
     for sigma, weight in ((1.5, 60), (6, 160), (20, 300)):
-        noise = random.standard_normal((height, width)).astype(np.float32)
+        noise = random.normal(size=(height, width)).astype(np.float32)
         total += weight * cv2.GaussianBlur(noise, (0, 0), sigma)
     luma: Luma = np.clip(90 + total, 20, 170)
     return luma
@@ -69,10 +69,9 @@ def to_frames(lumas: Sequence[Luma], name: str = "yuv420p") -> list[Frame]:
         form = info.format
         step = form.peak / 255
         samples = np.rint(luma.clip(0, 255) * step).astype(form.dtype)
+        neutral = 1 << (form.depth - 1)
         shapes = form.plane_shapes(*luma.shape)
-        planes: list[Plane] = [
-            np.full(shape, 1 << (form.depth - 1), form.dtype) for shape in shapes
-        ]
+        planes: list[Plane] = [np.full(shape, neutral, form.dtype) for shape in shapes]
         for index in range(3 if form.family == "rgb" else 1):
             planes[index] = samples.copy()
         frames.append(Frame(tuple(planes), form, pts))
