@@ -52,7 +52,7 @@ MOST_FALSE_ALARMS = 0.2
 """Darker over brighter samples. On dry footage .5 to 2; up to .25 the stage gains on rain that the
 network leaves, but now and then loses decibels on what moves by itself."""
 
-MOST_FALSE_ALARMS_TAKEN = 0.3
+MOST_FALSE_ALARMS_TAKEN = 0.4
 """The same, of the threshold whose samples are corrected once it is sure that it rains."""
 
 FALSE_ALARM_ALLOWANCE = 1e-4

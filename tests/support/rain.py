@@ -41,7 +41,7 @@ def pan(count: int = COUNT, step_px: int = 2) -> list[Luma]:
 def noisy(lumas: Sequence[Luma], sigma: float = 1.5) -> list[Luma]:
     """Sensor noise, different in each frame."""
     random = np.random.default_rng(2)
-    return [luma + random.normal(0, sigma, luma.shape).astype(np.float32) for luma in lumas]
+    return [luma + sigma * random.standard_normal(luma.shape, np.float32) for luma in lumas]
 
 
 def rain(lumas: Sequence[Luma], count: int = 60, gain: float = 60) -> list[Luma]:
