@@ -21,6 +21,7 @@ from lfdn_video.output import segments, writer
 from lfdn_video.output.journal import Journal
 from lfdn_video.pipeline import Summary, restore
 from tests.support.fakes import NetworkFailureError, fail_after, identity
+from tests.support.rain import noisy, rain, still, to_frames, write
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CLIP = SAMPLES / "variable_rate.mp4"  # 60 frames at a variable rate, B-frames, audio
@@ -96,7 +97,7 @@ def test_resumed_run_gives_the_frames_and_audio_of_an_uninterrupted_one(
 @pytest.mark.parametrize("fail", [17, 32, 45])
 def test_run_with_neighbouring_frames_is_resumed(tmp_path: Path, fail: int) -> None:
     target, straight = tmp_path / "out.mp4", tmp_path / "straight.mp4"
-    source = SAMPLES / "rain.mp4"
+    source = write(tmp_path / "rainy.mkv", to_frames(rain(noisy(still(60)))))
     with pytest.raises(NetworkFailureError):
         run(target, fail=fail, source=source, temporal="auto")
     resumed = run(target, RESUME, source=source, temporal="auto")

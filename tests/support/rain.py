@@ -1,12 +1,16 @@
 """Drawn scenes with rain that is in one frame only, as frames of any pixel format."""
 
 from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat, Plane
+from lfdn_video.planes import build_video_frame
 from lfdn_video.temporal.stage import TemporalStage, TemporalSummary
 
 Luma = np.ndarray[Any, np.dtype[np.float32]]
@@ -76,6 +80,21 @@ def to_frames(lumas: Sequence[Luma], name: str = "yuv420p") -> list[Frame]:
             planes[index] = samples.copy()
         frames.append(Frame(tuple(planes), form, pts))
     return frames
+
+
+def write(path: Path, frames: Sequence[Frame]) -> Path:
+    """Write frames without loss, 25 a second."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height = frames[0].width, frames[0].height
+        stream.pix_fmt = frames[0].format.name
+        stream.codec_context.color_range = COLOUR.range
+        for frame in frames:
+            video = build_video_frame(frame)
+            video.pts, video.time_base = frame.pts, Fraction(1, 25)
+            container.mux(stream.encode(video))
+        container.mux(stream.encode(None))
+    return path
 
 
 def refine(
