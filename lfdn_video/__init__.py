@@ -29,15 +29,11 @@ if TYPE_CHECKING:
     from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
     from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions, SpanOptions
     from lfdn_video.output.open import open_writer
-    from lfdn_video.pipeline import (
-        Progress,
-        RestoredFrame,
-        Summary,
-        restore,
-        restored_frames,
-    )
+    from lfdn_video.pipeline import RestoredFrame, Summary, restore, restored_frames
+    from lfdn_video.progress import Progress
     from lfdn_video.stream.live import live
     from lfdn_video.stream.session import LiveFrame
+    from lfdn_video.temporal.stage import TemporalSummary
 
 __all__ = [
     "Colour",
@@ -58,6 +54,7 @@ __all__ = [
     "SpanOptions",
     "StageTimes",
     "Summary",
+    "TemporalSummary",
     "VideoInfo",
     "WeightsError",
     "live",
@@ -82,11 +79,12 @@ _MODULE_OF = {
     "OptionError": "errors",
     "OutputError": "errors",
     "PixelFormat": "media",
-    "Progress": "pipeline",
+    "Progress": "progress",
     "RestoredFrame": "pipeline",
     "SpanOptions": "options",
     "StageTimes": "background",
     "Summary": "pipeline",
+    "TemporalSummary": "temporal.stage",
     "VideoInfo": "media",
     "WeightsError": "errors",
     "live": "stream.live",

@@ -58,6 +58,8 @@ class FrameReader(ABC):
     """Description of the source, known before its frames are read."""
     span: SpanOptions
     """The part of the source that `frames` yields."""
+    consecutive = True
+    """The frames follow each other in time, as those of a video do."""
 
     def __init__(self) -> None:
         self.warnings = Warnings()

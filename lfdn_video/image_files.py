@@ -1,6 +1,7 @@
 """Image files by name and by first bytes: supported formats, and numbered sequences."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lfdn_video import image_tags
@@ -28,6 +29,9 @@ FRAME_NUMBER = re.compile(r"%(0?\d*)d")
 """The place of the number in a pattern such as `frame_%05d.png`."""
 
 
+_LAST_NUMBER = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)")
+
+
 def is_image_file(file: Path) -> bool:
     """Tell whether `file` exists and has an image's suffix; hidden files are left out."""
     named = file.suffix.lower() in ENCODERS and not file.name.startswith(".")
@@ -40,6 +44,21 @@ def list_numbered_files(pattern: Path) -> list[Path]:
     name = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
     existing = pattern.parent.iterdir() if pattern.parent.is_dir() else ()
     return [file for file in existing if name.fullmatch(file.name) and file.is_file()]
+
+
+def are_numbered(files: Sequence[Path]) -> bool:
+    """Tell whether files are the frames of one sequence: two or more names that differ in a number
+    alone, which counts up by one.
+
+    Args:
+        files: in the order of their numbers.
+    """
+    names = [_LAST_NUMBER.fullmatch(file.name) for file in files]
+    found = [(name["before"], int(name["number"]), name["after"]) for name in names if name]
+    if len(found) < len(files) or len(files) < 2:
+        return False
+    before, first, after = found[0]
+    return found == [(before, first + index, after) for index in range(len(files))]
 
 
 def find_decoder(content: bytes) -> str:

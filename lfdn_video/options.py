@@ -21,6 +21,9 @@ ResolvedPrecision: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
 Precision: TypeAlias = Literal["auto", ResolvedPrecision]
 """Precision of the network as a user asks for it; `auto` leaves the choice to the device."""
 
+Temporal: TypeAlias = Literal["auto", "off"]
+"""Whether `derain` removes rain that only neighbouring frames reveal; `auto`: in sequences."""
+
 IMAGE_RATE = Fraction(25)
 """Frames per second of a video made from images."""
 

@@ -2,6 +2,7 @@
 
     thread "decode"    reader.frames()          demux, decode
     thread "model"     restore_frames(...)      upload, network, download
+    thread "temporal"  stage.refine(...)        what only neighbouring frames tell; may be off
     caller's thread    writer.write(frame)      encode, mux
 
 The threads run a bounded number of frames ahead of each other. Every error is raised in the
@@ -14,22 +15,22 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from lfdn_video.background import StageClock, StageTimes, prefetch
+from lfdn_video.background import StageTimes, prefetch
+from lfdn_video.errors import OptionError
 from lfdn_video.frame_io import FrameReader, FrameWriter
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 from lfdn_video.output.open import open_writer
-from lfdn_video.trace import Trace
+from lfdn_video.progress import Progress, ProgressMeter, Stage, StageClocks
+from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
 
 if TYPE_CHECKING:
     from lfdn_video.inference.runner import Runner
-
-Stage = Literal["decode", "model", "encode"]
 
 READ_AHEAD_FRAMES = 4
 """Decoded frames that may wait for the network."""
@@ -37,23 +38,8 @@ READ_AHEAD_FRAMES = 4
 WRITE_BEHIND_FRAMES = 4
 """Restored frames that may wait for the writer."""
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The state of a run, reported after each frame."""
-
-    frames_done: int
-    """Frames in the target so far, those of an earlier, interrupted run included."""
-    frames_total: int | None
-    """The source's own estimate; None if it has none, or if it turned out too low."""
-    elapsed_s: float
-    """Seconds since the network was ready."""
-    fps: float
-    """Frames per second of this run so far."""
-    eta_s: float | None
-    """Estimated seconds until the last frame; None without `frames_total`."""
-    bottleneck: Stage
-    """The stage that worked longest so far; the others wait for it."""
+REFINE_BEHIND_FRAMES = 2
+"""Frames that may be restored before the temporal stage takes them; it holds others itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +64,8 @@ class Summary:
     """Frames, of `frames`, that repeat the one before in place of one that could not be decoded."""
     dropped_frames: Mapping[str, int]
     """Number of the source's frames that are missing in the target, by reason."""
+    temporal: TemporalSummary | None = None
+    """What was done by means of neighbouring frames; None if that was off."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +90,7 @@ def restore(
     encode: EncodeOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
+    temporal: Temporal = "auto",
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
     trace: str | Path | None = None,
@@ -122,8 +111,10 @@ def restore(
         encode: codec, quality and overwriting; None uses the defaults.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
-        engine: an engine from `load_engine`, to use for several runs; it stays open, and `task`
-            and `weights` are ignored. None loads one and closes it at the end.
+        temporal: `auto` removes rain that only neighbouring frames reveal, when `derain` is the
+            task and the frames follow each other: in a video, and in numbered images.
+        engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
+            ignored, and of `task` only what `temporal` says. None loads one for this run.
         on_progress: called after each frame, in the caller's thread.
         trace: a JSON file for a timeline of the stages, to be viewed in chrome://tracing or
             ui.perfetto.dev; written after an error, too.
@@ -141,13 +132,13 @@ def restore(
     start_s = time.perf_counter()
     span = span or SpanOptions()
     with (
-        _StageClocks(Path(trace) if trace is not None else None) as clocks,
         open_reader(source, span, deinterlace=deinterlace) as reader,
+        StageClocks(trace, temporal=_is_on(temporal, task, reader)) as clocks,
         open_writer(target, reader.info, encode or EncodeOptions(), span) as writer,
         _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
-        frames = _run_stages(reader, restorer, writer, clocks, on_progress)
-    return _summarize(reader, writer, clocks, frames, start_s)
+        run = _run_stages(reader, restorer, writer, clocks, on_progress)
+    return _summarize(reader, writer, clocks, run, start_s)
 
 
 def restored_frames(
@@ -158,6 +149,7 @@ def restored_frames(
     inference: InferenceOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
+    temporal: Temporal = "auto",
     engine: "Runner | None" = None,
 ) -> Generator[RestoredFrame]:
     """Restore a video, or images, frame by frame, without writing a file.
@@ -172,8 +164,9 @@ def restored_frames(
         inference: device, precision, tiles and batch; None uses the defaults.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
-        engine: an engine from `load_engine`, to use for several runs; it stays open, and `task`
-            and `weights` are ignored. None loads one and closes it at the end.
+        temporal: `auto` or `off`, as for `restore`; frames then come a few later.
+        engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
+            ignored, and of `task` only what `temporal` says. None loads one for this run.
 
     Yields:
         The frames in order of presentation, as upright RGB arrays.
@@ -188,9 +181,9 @@ def restored_frames(
         open_reader(source, span, deinterlace=deinterlace) as reader,
         _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
-        decoded = prefetch(reader.frames(), depth=READ_AHEAD_FRAMES, name="decode")
-        restored = prefetch(restorer.restore(decoded), depth=WRITE_BEHIND_FRAMES, name="model")
-        with closing(restored):
+        stage = TemporalStage(reader.info) if _is_on(temporal, task, reader) else None
+        clocks = StageClocks(temporal=stage is not None)
+        with closing(_start_stages(reader.frames(), restorer, stage, clocks)) as restored:
             for frame in restored:
                 yield _to_rgb(frame, reader.info)
 
@@ -200,7 +193,7 @@ class _Restorer:
     """The network as a function on frames, and the identity of its results."""
 
     restore: Callable[[Iterable[Frame]], Generator[Frame]]
-    identity: Mapping[str, str]
+    identity: dict[str, str]
     """What the restored frames depend on: the network, its precision, the tiles."""
 
 
@@ -239,31 +232,38 @@ def _open_restorer(
             runner.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the stages of a run did."""
+
+    frames: int
+    """Frames in the target."""
+    temporal: TemporalSummary | None
+
+
+def _is_on(temporal: Temporal, task: str, reader: FrameReader) -> bool:
+    """Tell whether a run has a temporal stage. OptionError if `temporal` is no choice."""
+    if temporal not in get_args(Temporal):
+        raise OptionError(f"temporal: {temporal!r} is neither auto nor off")
+    return temporal == "auto" and task == "derain" and reader.consecutive
+
+
 def _run_stages(
     reader: FrameReader,
     restorer: _Restorer,
     writer: FrameWriter,
-    clocks: "_StageClocks",
+    clocks: StageClocks,
     on_progress: Callable[[Progress], None] | None,
-) -> int:
-    """Decode and restore in threads, write in this one; return the number of frames written."""
-    kept = writer.start(restorer.identity)
-    meter = _ProgressMeter(reader.info.expected_frames(reader.span), clocks, kept)
-    decoded = prefetch(
-        _skip_frames(kept, reader.frames()),
-        depth=READ_AHEAD_FRAMES,
-        name="decode",
-        clock=clocks.decode,
-        consumer_clock=clocks.model,
-    )
-    restored = prefetch(
-        restorer.restore(decoded),
-        depth=WRITE_BEHIND_FRAMES,
-        name="model",
-        clock=clocks.model,
-        consumer_clock=clocks.encode,
-    )
-    with closing(restored):
+) -> _Run:
+    """Decode and restore in threads, write in this one."""
+    is_temporal = clocks.temporal is not None
+    kept = writer.start(restorer.identity | ({"temporal": "auto"} if is_temporal else {}))
+    # A resumed run restores a few of the frames that are kept again, as neighbours of the next.
+    warm_up = min(kept, REACH) if is_temporal else 0
+    stage = TemporalStage(reader.info, warm_up=warm_up) if is_temporal else None
+    meter = ProgressMeter(reader.info.expected_frames(reader.span), clocks, kept)
+    frames = _skip_frames(kept - warm_up, reader.frames())
+    with closing(_start_stages(frames, restorer, stage, clocks)) as restored:
         for frame in restored:
             with clocks.encode.working():
                 writer.write(frame)
@@ -271,14 +271,46 @@ def _run_stages(
             if on_progress is not None:
                 on_progress(meter.progress())
     clocks.note_last_frame()
-    return meter.frames_done
+    return _Run(meter.frames_done, stage.summary if stage is not None else None)
+
+
+def _start_stages(
+    frames: Generator[Frame],
+    restorer: _Restorer,
+    stage: TemporalStage | None,
+    clocks: StageClocks,
+) -> Generator[Frame]:
+    """Chain the stages before the writer, each in its thread; they start with the first frame."""
+    decoded = prefetch(
+        frames,
+        depth=READ_AHEAD_FRAMES,
+        name="decode",
+        clock=clocks.decode,
+        consumer_clock=clocks.model,
+    )
+    restored = prefetch(
+        restorer.restore(decoded if stage is None else stage.record(decoded)),
+        depth=WRITE_BEHIND_FRAMES if stage is None else REFINE_BEHIND_FRAMES,
+        name="model",
+        clock=clocks.model,
+        consumer_clock=clocks.temporal or clocks.encode,
+    )
+    if stage is None:
+        return restored
+    return prefetch(
+        stage.refine(restored),
+        depth=WRITE_BEHIND_FRAMES,
+        name="temporal",
+        clock=clocks.temporal,
+        consumer_clock=clocks.encode,
+    )
 
 
 def _summarize(
-    reader: FrameReader, writer: FrameWriter, clocks: "_StageClocks", frames: int, start_s: float
+    reader: FrameReader, writer: FrameWriter, clocks: StageClocks, run: _Run, start_s: float
 ) -> Summary:
     return Summary(
-        frames=frames,
+        frames=run.frames,
         seconds=time.perf_counter() - start_s,
         stages=clocks.times,
         bottleneck=clocks.bottleneck,
@@ -287,6 +319,7 @@ def _summarize(
         corrupt_packets=reader.corrupt_packets,
         repeated_frames=reader.repeated_frames,
         dropped_frames=dict(reader.dropped_frames),
+        temporal=run.temporal,
     )
 
 
@@ -304,81 +337,3 @@ def _to_rgb(frame: Frame, info: VideoInfo) -> RestoredFrame:
 
     image = PlaneConverter(frame.info or info).to_image(frame.planes)
     return RestoredFrame(image=image, time_s=float(frame.pts * info.time_base), pts=frame.pts)
-
-
-class _StageClocks:
-    """The clocks of the three stages, and a trace of their work if requested.
-
-    Enter it before the writer: leaving the writer flushes the encoder, copies streams and renames
-    the target, and that time counts as encoding.
-    """
-
-    def __init__(self, trace: Path | None) -> None:
-        self._trace = Trace(trace) if trace is not None else None
-        self._last_frame_s: float | None = None
-        self.decode = self._add_clock("decode")
-        self.model = self._add_clock("model")
-        self.encode = self._add_clock("encode")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._last_frame_s is not None:
-            self.encode.add_busy(time.perf_counter() - self._last_frame_s)
-        if self._trace is not None:
-            self._trace.save()
-
-    def note_last_frame(self) -> None:
-        """Start counting the completion of the target as encoding."""
-        self._last_frame_s = time.perf_counter()
-
-    @property
-    def times(self) -> dict[Stage, StageTimes]:
-        return {
-            "decode": self.decode.times,
-            "model": self.model.times,
-            "encode": self.encode.times,
-        }
-
-    @property
-    def bottleneck(self) -> Stage:
-        """The stage that worked longest so far."""
-        times = self.times
-        return max(times, key=lambda stage: times[stage].busy_s)
-
-    def _add_clock(self, stage: Stage) -> StageClock:
-        return StageClock(self._trace.add_stage(stage) if self._trace is not None else None)
-
-
-class _ProgressMeter:
-    """Counts frames and estimates the remaining time; the clock starts at construction.
-
-    Args:
-        expected: frames of the whole run, if known.
-        clocks: the run's clocks.
-        kept: frames that an earlier run finished.
-    """
-
-    def __init__(self, expected: int | None, clocks: _StageClocks, kept: int) -> None:
-        self.frames_done = kept
-        self._kept = kept
-        self._expected = expected
-        self._clocks = clocks
-        self._start_s = time.perf_counter()
-
-    def progress(self) -> Progress:
-        elapsed_s = time.perf_counter() - self._start_s
-        fps = (self.frames_done - self._kept) / elapsed_s if elapsed_s > 0 else 0.0
-        total = self._expected
-        if total is not None and total < self.frames_done:
-            total = None  # the source understated it; the real total is unknown
-        eta_s = (total - self.frames_done) / fps if total is not None and fps > 0 else None
-        return Progress(
-            frames_done=self.frames_done,
-            frames_total=total,
-            elapsed_s=elapsed_s,
-            fps=fps,
-            eta_s=eta_s,
-            bottleneck=self._clocks.bottleneck,
-        )

@@ -18,7 +18,8 @@ from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.output import segments, writer
 from lfdn_video.output.encoder import Encoder
-from lfdn_video.pipeline import Progress, Summary
+from lfdn_video.pipeline import Summary
+from lfdn_video.progress import Progress
 from tests.support.clips import Clip, corrupt_packet, packets, planes
 from tests.support.fakes import identity
 

@@ -27,7 +27,8 @@ class Rule(NamedTuple):
 
 STREAM_PARTS = ("lfdn_video.stream.capture", "lfdn_video.stream.sinks", "lfdn_video.stream.watch")
 FOR_STREAM = ("lfdn_video.input.probe", "lfdn_video.output.encoder", "lfdn_video.output.target")
-PARTS = ("lfdn_video", "lfdn_video.input", "lfdn_video.inference", "lfdn_video.output")
+FILE_PARTS = ("lfdn_video.input", "lfdn_video.output", "lfdn_video.temporal")
+PARTS = ("lfdn_video", "lfdn_video.inference", *FILE_PARTS)
 COMPOSITION = ("lfdn_video.pipeline", "lfdn_video.verify")
 TRAINING = ("lfdn.training",)
 COMMANDS = ("lfdn.commands", "lfdn.cli", "lfdn.__main__")
@@ -39,7 +40,7 @@ RULES = (
     Rule(TRAINING, ("lfdn", "lfdn.datasets")),
     Rule(COMMANDS, ("lfdn", "lfdn.datasets", *TRAINING, *COMMANDS)),
     Rule(("lfdn_video",)),  # values and helpers that every room shares
-    Rule(("lfdn_video.input", "lfdn_video.output"), ("lfdn_video",)),
+    Rule(FILE_PARTS, ("lfdn_video",)),
     Rule(("lfdn_video.inference",), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
     Rule(STREAM_PARTS, ("lfdn_video", "lfdn_video.inference", "lfdn_video.stream", *FOR_STREAM)),
@@ -69,6 +70,7 @@ FOREIGN = {
         "lfdn_video.output.encoder_options",
         "lfdn_video.stream.capture.cameras",
         "lfdn_video.stream.watch",
+        "lfdn_video.temporal",
     },
     "kornia": {"lfdn.degrade.draw"},
     "lfdn": {"lfdn_video.inference", "lfdn_video.cli.doctor"},
@@ -189,6 +191,9 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
         ("lfdn_video.output.writer", "lfdn_video.input.probe"),
         ("lfdn_video.output.writer", "lfdn_video.inference.colour"),
         ("lfdn_video.output.writer", "lfdn_video.stream.session"),
+        ("lfdn_video.temporal.stage", "lfdn_video.inference.colour"),
+        ("lfdn_video.temporal.rule", "lfdn_video.output.writer"),
+        ("lfdn_video.inference.engine", "lfdn_video.temporal.stage"),
         ("lfdn_video.inference.engine", "lfdn_video.output.writer"),
         ("lfdn_video.inference.engine", "lfdn_video.input.reader"),
         ("lfdn_video.inference.engine", "lfdn_video.stream.session"),

@@ -20,12 +20,8 @@ from lfdn_video.inference.engine import Engine
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
-from lfdn_video.pipeline import (
-    WRITE_BEHIND_FRAMES,
-    Progress,
-    restore,
-    restored_frames,
-)
+from lfdn_video.pipeline import WRITE_BEHIND_FRAMES, restore, restored_frames
+from lfdn_video.progress import Progress
 from tests.support.fakes import (
     FakeRunner,
     NetworkFailureError,
@@ -63,7 +59,7 @@ def _frames(path: Path) -> list[Frame]:
 
 
 def _threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate()} & {"decode", "model"}
+    return {thread.name for thread in threading.enumerate()} & {"decode", "model", "temporal"}
 
 
 def _left_behind(clip: Path) -> list[str]:
@@ -94,7 +90,7 @@ def test_summary_states_frames_target_and_stages(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     summary = restore(clip, target, engine=identity_engine())
     assert (summary.frames, summary.target, summary.corrupt_packets) == (COUNT, target, 0)
-    assert set(summary.stages) == {"decode", "model", "encode"}
+    assert list(summary.stages) == ["decode", "model", "temporal", "encode"]
 
 
 def test_summary_names_the_bottleneck(clip: Path) -> None:
@@ -162,7 +158,13 @@ def test_interruption_does_not_restore_the_remaining_frames(clip: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        restore(clip, clip.with_name("after.mkv"), engine=runner, on_progress=interrupt)
+        restore(
+            clip,
+            clip.with_name("after.mkv"),
+            engine=runner,
+            temporal="off",
+            on_progress=interrupt,
+        )
     # One frame was written, some were ready, and one was in progress.
     assert len(runner.batches) <= 1 + WRITE_BEHIND_FRAMES + 1 < COUNT
 

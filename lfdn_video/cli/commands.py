@@ -19,6 +19,7 @@ from lfdn_video.cli.options import (
     NETWORK,
     QUIET,
     SPAN,
+    TEMPORAL,
     VERBOSE,
     ReportOptions,
     add_options,
@@ -27,7 +28,7 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.program import Program, check_is_file
 from lfdn_video.errors import OptionError
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
@@ -95,6 +96,8 @@ class RestoreOptions(RunOptions):
     """Weights file; None: the packaged weights of the task."""
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     """Device, precision, tiles and batch."""
+    temporal: Temporal = "auto"
+    """Use of neighbouring frames; for `derain` only."""
     trace: Path | None = None
     """File for a timeline; None: none."""
 
@@ -130,6 +133,7 @@ def main() -> None:
 @main.command()
 @click.argument("source", metavar="INPUT")
 @add_options(*target_options("NAME.derained.EXT"))
+@add_options(TEMPORAL)
 @_add_restore_options
 @pass_options
 def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
@@ -188,6 +192,7 @@ def degrade(
             target,
             engine=engine,
             inference=WHOLE_FRAMES,
+            temporal="off",
             encode=options.encode,
             span=options.span,
             deinterlace=options.deinterlace,
@@ -295,6 +300,7 @@ def _restore_file(task: str, source: str, options: RestoreOptions, reporter: "Re
         encode=options.encode,
         span=options.span,
         deinterlace=options.deinterlace,
+        temporal=options.temporal,
         on_progress=reporter.report_progress,
         trace=options.trace,
     )

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lfdn_video import pipeline
+    from lfdn_video.progress import Progress
     from lfdn_video.stream.board import Status
+    from lfdn_video.temporal.stage import TemporalSummary
 
-STAGE_NAMES = {"decode": "decoder", "model": "model", "encode": "encoder"}
+STAGE_NAMES = {
+    "decode": "decoder",
+    "model": "model",
+    "temporal": "temporal stage",
+    "encode": "encoder",
+}
 
 
-def format_progress(progress: "pipeline.Progress") -> str:
+def format_progress(progress: "Progress") -> str:
     """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`."""
     total = progress.frames_total  # unknown parts are left out
     of = f"/{max(total, progress.frames_done)}" if total else ""
@@ -44,7 +51,22 @@ def format_summary(summary: "pipeline.Summary") -> str:
         line += f"; {_count(summary.repeated_frames, 'frame')} repeated"
     for reason, count in summary.dropped_frames.items():
         line += f"; {_count(count, 'frame')} missing: {reason}"
+    if summary.temporal is not None:
+        line += f"; {_format_temporal(summary.temporal)}"
     return line
+
+
+def _format_temporal(temporal: "TemporalSummary") -> str:
+    """`neighbouring frames: 50 changed by 1.1 of 255; 10 left (too few neighbours: 10)`."""
+    parts = ["neighbouring frames: none changed"]
+    if temporal.frames:
+        parts = [
+            f"neighbouring frames: {temporal.frames} changed by {temporal.mean_change:.2g}/255"
+        ]
+    if temporal.left:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in temporal.left.items())
+        parts.append(f"{sum(temporal.left.values())} left ({reasons})")
+    return ", ".join(parts)
 
 
 def format_status(status: "Status") -> str:

@@ -24,6 +24,7 @@ from lfdn_video.options import (
     IMAGE_RATE,
     InferenceOptions,
     Precision,
+    Temporal,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +82,13 @@ NETWORK = (
         metavar="auto|N",
         help="Tiles per batch.",
     ),
+)
+TEMPORAL = click.option(
+    "--temporal",
+    type=click.Choice(get_args(Temporal)),
+    default="auto",
+    show_default=True,
+    help="Remove rain that only neighbouring frames reveal; auto: in videos and numbered images.",
 )
 ENCODER = (
     click.option(

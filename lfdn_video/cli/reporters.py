@@ -33,7 +33,7 @@ from lfdn_video.cli.formatting import (
 if TYPE_CHECKING:
     from rich.progress import Task
 
-    from lfdn_video import pipeline
+    from lfdn_video import pipeline, progress
     from lfdn_video.stream.board import Status
 
 LINE_INTERVAL_S = 5.0
@@ -72,7 +72,7 @@ class Reporter:
     def report_start(self, task: str, source: str, target: str) -> None:
         """Report that a run starts; no file is open yet."""
 
-    def report_progress(self, progress: "pipeline.Progress") -> None:
+    def report_progress(self, progress: "progress.Progress") -> None:
         """Report progress. Call it for every frame: a reporter limits its own rate."""
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
@@ -118,7 +118,7 @@ class LineReporter(Reporter):
         # Printed with the first frame, so that an earlier error stays a single line.
         self._heading = f"{source} -> {target}"
 
-    def report_progress(self, progress: "pipeline.Progress") -> None:
+    def report_progress(self, progress: "progress.Progress") -> None:
         if self._throttle.is_due(LINE_INTERVAL_S):
             self._print(self._heading or format_progress(progress))
             self._heading = ""
@@ -175,7 +175,7 @@ class BarReporter(LineReporter):
         )
         self._bar.start()
 
-    def report_progress(self, progress: "pipeline.Progress") -> None:
+    def report_progress(self, progress: "progress.Progress") -> None:
         total = progress.frames_total and max(progress.frames_total, progress.frames_done)
         self._bar.update(
             self._task, completed=progress.frames_done, total=total, line=format_progress(progress)
@@ -207,7 +207,7 @@ class EventReporter(Reporter):
     def report_start(self, task: str, source: str, target: str) -> None:
         _print_event("start", task=task, input=source, output=target)
 
-    def report_progress(self, progress: "pipeline.Progress") -> None:
+    def report_progress(self, progress: "progress.Progress") -> None:
         is_last = progress.frames_done == progress.frames_total
         if self._throttle.is_due(JSON_INTERVAL_S, force=is_last):
             _print_event("progress", **_field_values(progress))
@@ -297,7 +297,7 @@ class _LineColumn(ProgressColumn):
         return Text(str(task.fields["line"]))
 
 
-def _field_values(value: "pipeline.Progress | pipeline.Summary | Status") -> dict[str, object]:
+def _field_values(value: "progress.Progress | pipeline.Summary | Status") -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 

@@ -23,6 +23,7 @@ from lfdn_video.frame_io import FrameReader
 from lfdn_video.image_files import (
     ENCODERS,
     FRAME_NUMBER,
+    are_numbered,
     find_decoder,
     is_image_file,
     list_numbered_files,
@@ -59,6 +60,7 @@ class ImageReader(FrameReader):
         self.span = span or SpanOptions()
         path = Path(source)
         self._files = _select_span(_find_images(path), self.span, path)
+        self.consecutive = are_numbered(self._files)
         self.info = replace(
             _probe_first(self._files),
             path=path,

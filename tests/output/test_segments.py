@@ -16,11 +16,12 @@ import pytest
 
 from lfdn_video.errors import OutputError
 from lfdn_video.inference.engine import Engine
-from lfdn_video.options import EncodeOptions, SpanOptions
+from lfdn_video.options import EncodeOptions, SpanOptions, Temporal
 from lfdn_video.output import segments, writer
 from lfdn_video.output.journal import Journal
 from lfdn_video.pipeline import Summary, restore
 from tests.support.fakes import NetworkFailureError, fail_after, identity
+from tests.support.rain import noisy, rain, still, to_frames, write
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CLIP = SAMPLES / "variable_rate.mp4"  # 60 frames at a variable rate, B-frames, audio
@@ -35,10 +36,11 @@ def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(target: Path, options: EncodeOptions = FAST, *, fail: int | None = None,
-        source: Path = CLIP, span: SpanOptions | None = None) -> Summary:  # fmt: skip
+        source: Path = CLIP, span: SpanOptions | None = None,
+        temporal: Temporal = "off") -> Summary:  # fmt: skip
     network = identity if fail is None else fail_after(fail)
     with Engine(network) as engine:
-        return restore(source, target, encode=options, engine=engine, span=span)
+        return restore(source, target, encode=options, engine=engine, span=span, temporal=temporal)
 
 
 def frames(path: Path) -> list[tuple[Fraction, bytes]]:
@@ -90,6 +92,28 @@ def test_resumed_run_gives_the_frames_and_audio_of_an_uninterrupted_one(
     assert frames(target) == frames(straight)
     assert audio_packets(target) == audio_packets(straight)
     assert left_in(tmp_path) == ["out.mp4", "straight.mp4"]
+
+
+@pytest.mark.parametrize("fail", [17, 32, 45])
+def test_run_with_neighbouring_frames_is_resumed(tmp_path: Path, fail: int) -> None:
+    target, straight = tmp_path / "out.mp4", tmp_path / "straight.mp4"
+    source = write(tmp_path / "rainy.mkv", to_frames(rain(noisy(still(60)))))
+    with pytest.raises(NetworkFailureError):
+        run(target, fail=fail, source=source, temporal="auto")
+    resumed = run(target, RESUME, source=source, temporal="auto")
+    whole = run(straight, source=source, temporal="auto")
+    assert resumed.temporal is not None
+    assert whole.temporal is not None
+    assert whole.temporal.frames > resumed.temporal.frames > 0
+    assert frames(target) == frames(straight)
+
+
+def test_run_with_neighbouring_frames_is_not_resumed_without_them(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    with pytest.raises(NetworkFailureError):
+        run(target, fail=30, temporal="auto")
+    with pytest.raises(OutputError, match="another network"):
+        run(target, RESUME)
 
 
 def test_run_on_a_span_is_resumed(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from lfdn_video.background import StageTimes
-from lfdn_video.pipeline import Progress, Summary
+from lfdn_video.pipeline import Summary
+from lfdn_video.progress import Progress
+from lfdn_video.temporal.stage import TemporalSummary
 
 
 def progress(done: int = 45, total: int | None = 85, fps: float = 12.34) -> Progress:
@@ -12,7 +14,11 @@ def progress(done: int = 45, total: int | None = 85, fps: float = 12.34) -> Prog
 
 
 def summary(
-    *warnings: str, corrupt: int = 0, repeated: int = 0, dropped: dict[str, int] | None = None
+    *warnings: str,
+    corrupt: int = 0,
+    repeated: int = 0,
+    dropped: dict[str, int] | None = None,
+    temporal: TemporalSummary | None = None,
 ) -> Summary:
     return Summary(
         frames=85,
@@ -28,4 +34,5 @@ def summary(
         corrupt_packets=corrupt,
         repeated_frames=repeated,
         dropped_frames=dropped or {},
+        temporal=temporal,
     )

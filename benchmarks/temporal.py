@@ -1,0 +1,223 @@
+"""What the temporal stage does: PSNR-Y and flicker with it and without, and its time.
+
+    python -m benchmarks.temporal --pairs FOLDER --weights FILE
+    python -m benchmarks.temporal --sequence FOLDER --sequence VIDEO --drawn
+    python -m benchmarks.temporal --speed
+    python -m benchmarks.temporal --smoke
+
+FOLDER of `--pairs` holds numbered images in `rainy/` and `clean/`. A `--sequence`, a folder of
+numbered images or a video, is taken as dry: the stage must leave it as the network made it. With
+`--drawn` rain is drawn into it as `lfdn-video degrade rain` draws it, and the sequence itself is
+the truth. Frames go through `restore`, from PNG to PNG.
+
+    PSNR-Y    mean over frames, and the worst, in dB; for dry frames against the network's alone
+    flicker   mean |e(t) - e(t - 1)| of the error e of luma, in 8-bit codes
+    ms        CPU time of the stage for a frame, all threads together
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+
+from lfdn_video.inference.degradation import WHOLE_FRAMES, make_degrading_engine
+from lfdn_video.inference.engine import Engine, load_engine
+from lfdn_video.input.open import open_reader
+from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
+from lfdn_video.pipeline import Summary, restore, restored_frames
+from lfdn_video.temporal.stage import TemporalStage
+
+SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
+SIZES = ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))
+SPEED_FRAMES = 12
+WEIGHTS = np.array([65.481, 128.553, 24.966])
+IDENTICAL_DB = 99.0
+"""Shown for frames without a difference."""
+
+Image = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence."""
+
+    name: str
+    frames: int
+    input_db: float
+    single_db: float
+    stage_db: float
+    stage_worst_db: float
+    single_flicker: float
+    stage_flicker: float
+    changed: int
+    mean_change: float
+    left: dict[str, int]
+
+
+def luma(image: Image) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Y of MATLAB's rgb2ycbcr, 16…235."""
+    weighted: np.ndarray[Any, np.dtype[np.float64]] = image / 255.0 @ WEIGHTS
+    return 16 + weighted
+
+
+def psnr_db(one: Image, other: Image) -> float:
+    error = np.square(luma(one) - luma(other)).mean()
+    return float(10 * np.log10(255**2 / error)) if error else IDENTICAL_DB
+
+
+def flicker(frames: Sequence[Image], truth: Sequence[Image]) -> float:
+    errors = [luma(frame) - luma(clean) for frame, clean in zip(frames, truth, strict=True)]
+    return float(np.mean([np.abs(b - a).mean() for a, b in pairwise(errors)]))
+
+
+def images(source: Path, span: SpanOptions | None = None) -> list[Image]:
+    """All frames of a source as RGB."""
+    with Engine(lambda batch: batch) as engine:
+        frames = restored_frames(source, engine=engine, temporal="off", span=span)
+        return [frame.image for frame in frames]
+
+
+def restored(
+    source: Path, folder: Path, engine: Engine, temporal: Temporal
+) -> tuple[list[Image], Summary]:
+    target = folder / f"{temporal}_%05d.png"
+    options = EncodeOptions(overwrite=True)
+    summary = restore(source, target, engine=engine, temporal=temporal, encode=options)
+    return images(target), summary
+
+
+def measure(name: str, source: Path, truth: Sequence[Image] | None, engine: Engine) -> Row:
+    """Compare with and without the stage; without truth, with it to without it."""
+    with tempfile.TemporaryDirectory() as folder:
+        single, _ = restored(source, Path(folder), engine, "off")
+        stage, summary = restored(source, Path(folder), engine, "auto")
+    rainy = images(source)
+    truth = single if truth is None else truth
+    assert summary.temporal is not None
+    by_frame = [psnr_db(*pair) for pair in zip(stage, truth, strict=True)]
+    return Row(
+        name=name,
+        frames=len(stage),
+        input_db=float(np.mean([psnr_db(*pair) for pair in zip(rainy, truth, strict=True)])),
+        single_db=float(np.mean([psnr_db(*pair) for pair in zip(single, truth, strict=True)])),
+        stage_db=float(np.mean(by_frame)),
+        stage_worst_db=min(by_frame),
+        single_flicker=flicker(single, truth),
+        stage_flicker=flicker(stage, truth),
+        changed=summary.temporal.frames,
+        mean_change=summary.temporal.mean_change,
+        left=dict(summary.temporal.left),
+    )
+
+
+def measure_sequence(source: Path, engine: Engine, frames: int, density: float | None) -> Row:
+    """Measure a dry sequence, or one with rain drawn into it."""
+    with tempfile.TemporaryDirectory() as folder:
+        dry, rainy = Path(folder) / "dry_%05d.png", Path(folder) / "rainy_%05d.png"
+        span = SpanOptions(end_s=frames / rate(source))
+        with Engine(lambda batch: batch) as copier:
+            restore(source, dry, engine=copier, temporal="off", span=span)
+        if density is None:
+            return measure(f"{source.stem}, dry", dry, None, engine)
+        with make_degrading_engine("rain", seed=3, density=density) as degrader:
+            restore(dry, rainy, engine=degrader, inference=WHOLE_FRAMES, temporal="off")
+        return measure(f"{source.stem}, rain {density:g}", rainy, images(dry), engine)
+
+
+def rate(source: Path) -> float:
+    with open_reader(source) as reader:
+        return float(reader.info.average_rate or 25)
+
+
+def speed_ms(width: int, height: int, *, rainy: bool) -> float:
+    """CPU time of the stage for a frame of moving texture, with or without streaks."""
+    info = FrameFormat(
+        width=width, height=height, format=PixelFormat.parse("yuv420p"), colour=Colour()
+    )
+    frames = list(_moving_texture(info, rainy=rainy))
+    stage = TemporalStage(info)
+    for _ in stage.record(frames):
+        pass
+    start_s = time.process_time()
+    for _ in stage.refine(frames):
+        pass
+    return 1000 * (time.process_time() - start_s) / len(frames)
+
+
+def _moving_texture(info: FrameFormat, *, rainy: bool) -> Iterator[Frame]:
+    random = np.random.default_rng(1)
+    size = (info.width // 4 + 64, info.height // 4)
+    coarse = random.integers(60, 140, (size[1], size[0]), np.uint8)
+    texture: Any = cv2.resize(coarse, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    for index in range(SPEED_FRAMES):
+        luma: Any = texture[: info.height, 3 * index :][:, : info.width].copy()
+        for _ in range(info.width * info.height // 4000 if rainy else 0):
+            x, y = int(random.integers(info.width)), int(random.integers(info.height))
+            cv2.line(luma, (x, y), (x + 3, y + 20), (190,), 1)
+        shapes = info.format.plane_shapes(info.height, info.width)
+        chroma = [np.full(shape, 128, np.uint8) for shape in shapes[1:]]
+        yield Frame((luma, *chroma), info.format, index)
+
+
+@click.command()
+@click.option("--pairs", type=click.Path(path_type=Path, exists=True), multiple=True)
+@click.option("--sequence", type=click.Path(path_type=Path, exists=True), multiple=True)
+@click.option("--drawn", type=float, multiple=True, help="Draw rain of this density as well.")
+@click.option("--frames", type=int, default=40, show_default=True, help="Of each sequence.")
+@click.option("--weights", type=click.Path(path_type=Path, exists=True))
+@click.option("--speed", is_flag=True, help="Measure the time too.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path))
+@click.option("--smoke", is_flag=True, help="A few frames of a sample, to see that it runs.")
+def main(
+    pairs: Sequence[Path],
+    sequence: Sequence[Path],
+    drawn: Sequence[float],
+    frames: int,
+    weights: Path | None,
+    speed: bool,
+    json_path: Path | None,
+    smoke: bool,
+) -> None:
+    """Measure the temporal stage."""
+    rows: list[Row] = []
+    if smoke:
+        sequence, frames = (SAMPLE,), 5
+
+    def add(row: Row) -> None:
+        rows.append(row)
+        click.echo(
+            f"{row.name}: {row.frames} frames, PSNR-Y input {row.input_db:.2f}, single "
+            f"{row.single_db:.2f}, stage {row.stage_db:.2f} (worst {row.stage_worst_db:.2f}), "
+            f"flicker {row.single_flicker:.2f} -> {row.stage_flicker:.2f}, changed {row.changed} "
+            f"by {row.mean_change:.2f}, left {row.left}"
+        )
+
+    options = InferenceOptions()
+    with load_engine("derain", weights=weights, options=options) as engine:
+        for folder in pairs:
+            add(measure(folder.name, folder / "rainy", images(folder / "clean"), engine))
+        for source in sequence:
+            for density in (None, *drawn):
+                add(measure_sequence(source, engine, frames, density))
+    times = {}
+    for width, height in SIZES[:1] if smoke else SIZES if speed else ():
+        for rainy in (True, False):
+            label = f"{width}x{height}, {'rainy' if rainy else 'dry'}"
+            times[label] = round(speed_ms(width, height, rainy=rainy), 1)
+            click.echo(f"{label}: {times[label]} ms of CPU a frame")
+    if json_path is not None:
+        content = {"sequences": [asdict(row) for row in rows], "cpu_ms": times}
+        json_path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

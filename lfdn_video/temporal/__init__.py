@@ -1,0 +1,1 @@
+"""What neighbouring frames tell about rain that one frame cannot. Start at `stage.py`."""
