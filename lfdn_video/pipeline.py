@@ -90,7 +90,7 @@ def restore(
     encode: EncodeOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
-    temporal: Temporal = "auto",
+    temporal: Temporal = "off",
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
     trace: str | Path | None = None,
@@ -149,7 +149,7 @@ def restored_frames(
     inference: InferenceOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
-    temporal: Temporal = "auto",
+    temporal: Temporal = "off",
     engine: "Runner | None" = None,
 ) -> Generator[RestoredFrame]:
     """Restore a video, or images, frame by frame, without writing a file.

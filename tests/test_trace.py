@@ -52,12 +52,12 @@ def restored(folder: Path, network: Any = slow) -> Path:
 
 
 def test_trace_shows_all_stages_running_at_once(tmp_path: Path) -> None:
-    assert most_at_once(restored(tmp_path)) == {"decode", "model", "temporal", "encode"}
+    assert most_at_once(restored(tmp_path)) == {"decode", "model", "encode"}
 
 
 def test_trace_has_a_bar_for_every_frame_in_every_stage(tmp_path: Path) -> None:
     found = bars(restored(tmp_path))
-    for stage in ("decode", "model", "temporal", "encode"):
+    for stage in ("decode", "model", "encode"):
         items = {bar["args"]["item"] for bar in found if bar["name"] == stage}
         assert items >= set(range(FRAMES))
 
@@ -93,4 +93,4 @@ def test_unwritable_trace_is_refused_before_the_run(tmp_path: Path) -> None:
 def test_trace_rows_are_named_after_the_stages(tmp_path: Path) -> None:
     events = json.loads(restored(tmp_path).read_text())["traceEvents"]
     names = [event["args"]["name"] for event in events if event["ph"] == "M"]
-    assert names == ["decode", "model", "temporal", "encode"]
+    assert names == ["decode", "model", "encode"]

@@ -65,7 +65,7 @@ def test_other_words_than_auto_and_off_are_refused(clip: Path) -> None:
 def test_restored_frames_are_refined_too(clip: Path) -> None:
     with identity_engine() as engine:
         single = [frame.image for frame in restored_frames(clip, engine=engine, temporal="off")]
-        refined = [frame.image for frame in restored_frames(clip, engine=engine)]
+        refined = [frame.image for frame in restored_frames(clip, engine=engine, temporal="auto")]
     assert len(refined) == COUNT
     assert any((one != other).any() for one, other in zip(single, refined, strict=True))
 
