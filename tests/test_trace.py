@@ -64,7 +64,7 @@ def test_trace_has_a_bar_for_every_frame_in_every_stage(tmp_path: Path) -> None:
 
 def test_trace_bars_of_one_stage_do_not_overlap(tmp_path: Path) -> None:
     found = bars(restored(tmp_path))
-    for row in range(4):
+    for row in range(3):
         of_row = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in found if bar["tid"] == row)
         gaps = [begin - end for (_, end), (begin, _) in pairwise(of_row)]
         assert min(gaps) >= -ROUNDING_US

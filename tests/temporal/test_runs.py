@@ -111,7 +111,9 @@ def test_awkward_sample_keeps_its_frames(name: str, tmp_path: Path) -> None:
 def test_deinterlaced_frames_are_refined(clip: Path) -> None:
     with identity_engine() as engine:
         target = clip.with_name("after.mkv")
-        summary = restore(clip, target, deinterlace=True, engine=engine, encode=LOSSLESS)
+        summary = restore(
+            clip, target, deinterlace=True, temporal="auto", engine=engine, encode=LOSSLESS
+        )
     assert summary.temporal is not None
     assert summary.frames == COUNT
 
