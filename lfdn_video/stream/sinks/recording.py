@@ -12,19 +12,17 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from av.error import FFmpegError
-
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.options import EncodeOptions
+from lfdn_video.output.target import output_errors
 from lfdn_video.stream.sinks.audio_queue import AudioQueue
 from lfdn_video.stream.sinks.live_encoder import check_encoding
 from lfdn_video.stream.sinks.live_writer import LiveWriter, format_key
@@ -133,7 +131,7 @@ class Recording:
         assert frame.info is not None
         key = (format_key(frame.info), self._audio.header, self._rotation_number(captured_at))
         if self._file is not None:
-            with _output_errors(self._file.path):
+            with output_errors(self._file.path):
                 for packet in self._audio.pop_until(stamp_s):
                     self._file.writer.write_audio(packet)
             # After the audio, whose last packets belong to the file that ends.
@@ -141,7 +139,7 @@ class Recording:
                 self._close_file()
         if self._file is None:
             self._file = self._open_file(frame.info, captured_at, key)
-        with _output_errors(self._file.path):
+        with output_errors(self._file.path):
             self._file.writer.write_frame(frame, stamp_s)
 
     def _check_first_file(self) -> None:
@@ -178,7 +176,7 @@ class Recording:
         overwrite = self._encode.overwrite and wanted not in self.files
         path = _create_file(wanted, overwrite=overwrite)
         muxer = MUXER_BY_SUFFIX[path.suffix.lower()]
-        with _output_errors(path):
+        with output_errors(path):
             writer = LiveWriter(
                 f"file:{path}",
                 muxer,
@@ -197,7 +195,7 @@ class Recording:
         file = self._file
         self._file = None
         if file is not None:
-            with _output_errors(file.path):
+            with output_errors(file.path):
                 file.close()
 
 
@@ -257,14 +255,3 @@ def _create_file(wanted: Path, *, overwrite: bool) -> Path:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
         return path
     raise OutputError(f"{wanted}: too many files have this name; empty the folder")
-
-
-@contextmanager
-def _output_errors(path: Path) -> Generator[None]:
-    """Turn FFmpeg's and the system's errors into OutputErrors."""
-    try:
-        yield
-    except FFmpegError as error:
-        raise OutputError(f"{path}: cannot be written: {ffmpeg_message(error)}") from error
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
