@@ -76,7 +76,7 @@ def warping_error(frames: Iterable[Tensor], motions: Iterable[Motion]) -> float:
 
     Args:
         frames: Two or more consecutive frames, `[1, C, H, W]` in 0…1.
-        motions: One fewer: `estimate_motion` of each pair, of the frames of the source or the truth.
+        motions: One fewer: `estimate_motion` of each pair of the source or the truth.
 
     Returns:
         8-bit codes; nan if no flow is valid anywhere.
