@@ -113,11 +113,12 @@ def evaluate_video(
     for sequence in sequences:
         previous: _Images | None = None
         for frame in sequence.frames:
-            degraded = _read(frame.truth if feed_clean else frame.degraded, frame)
-            truth = None if frame.truth is None else _read(frame.truth, frame)
+            source = frame.truth if feed_clean else frame.degraded
+            degraded = _read(source, f"{frame.degraded}: has no clean counterpart to feed")
+            truth = None if frame.truth is None else to_tensor(frame.truth.read())
             seconds = None
             if network is None:
-                output = _read(frame.restored, frame)
+                output = _read(frame.restored, f"{frame.degraded}: has no restored frame")
             else:
                 output, seconds = evaluate.restore(network, degraded, device=device)
             images = _Images(degraded, output, truth)
@@ -159,9 +160,9 @@ def write_csv(rows: Sequence[FrameRow], path: Path) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
-def _read(source: ImageSource | None, frame: SequenceFrame) -> Tensor:
+def _read(source: ImageSource | None, error: str) -> Tensor:
     if source is None:
-        raise DataError(f"{frame.degraded}: has no truth or no restored frame to measure")
+        raise DataError(error)
     return to_tensor(source.read())
 
 
