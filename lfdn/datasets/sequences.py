@@ -63,8 +63,8 @@ def read_frame_sequences(sets: Sequence[str], exclude: Sequence[str] = ()) -> li
     patterns = [pattern.removesuffix("/*") for pattern in exclude]
     for pattern in patterns:
         if not any(fnmatch(sequence.name, pattern) for sequence in sequences):
-            names = ", ".join(sequence.name for sequence in sequences)
-            raise DataError(f"--exclude: {pattern!r} matches no sequence; there are {names}")
+            known = ", ".join(sequence.name for sequence in sequences)
+            raise DataError(f"--exclude: {pattern!r} matches no sequence; there are {known}")
     kept = [s for s in sequences if not any(fnmatch(s.name, pattern) for pattern in patterns)]
     if not kept:
         raise DataError("--exclude: leaves no sequence; exclude fewer")
