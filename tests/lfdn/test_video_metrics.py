@@ -1,6 +1,7 @@
 """Flicker and warping error on clips whose right answer is known."""
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ def lumas(frames: list[Tensor]) -> list[Tensor]:
 
 
 def motions(frames: list[Tensor]) -> list[Motion]:
-    return [estimate_motion(a, b) for a, b in zip(frames, frames[1:], strict=False)]
+    return [estimate_motion(a, b) for a, b in pairwise(frames)]
 
 
 def alternate(frames: list[Tensor], codes: float) -> list[Tensor]:
