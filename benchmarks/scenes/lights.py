@@ -46,12 +46,12 @@ def draw_crowd(views: Views, random: np.random.Generator) -> list[Picture]:
 def draw_headlights(views: Views, random: np.random.Generator) -> list[Picture]:
     """Cars that come nearer at night, with bloom and reflections on a wet road."""
     height, width = views.size
-    cars = [(random.uniform(0.3, 0.7), random.uniform(8, 30), side) for side in (-1, 0, 1)]
+    cars = [(random.uniform(0.3, 0.7), random.uniform(5, 14), side) for side in (-1, 0, 1)]
     pictures = []
     for index, (picture, shift) in enumerate(zip(views.pictures, views.shifts, strict=True)):
         lamps, road = Sheet(views.size), Sheet(views.size)
         for across, start, side in cars:
-            distance = max(3.0, start - 0.45 * index)
+            distance = max(2.5, start - 0.25 * index)
             scale = height / distance
             x = width * across + side * scale * 1.6 - shift[0]
             y = 0.45 * height + 0.35 * scale - shift[1]

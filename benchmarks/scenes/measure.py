@@ -173,7 +173,9 @@ def measure(case: Case, network: Network, info: FrameFormat, sheets: Path | None
         lumas = [to_luma(picture) for picture in drawn.noise_free]
         noise_free = Decibels(*(float(np.mean(_compare(frames, lumas))) for frames in results))
     if sheets is not None:
-        name = "".join(c if c.isalnum() else "_" for c in f"{case.name} {case.camera}")
+        name = "".join(
+            c if c.isalnum() else "_" for c in f"{case.name} {case.camera} {case.backdrop.name}"
+        )
         at = int(np.argmin(by_frame[2] if drawn.truth is None else gains))
         make_sheet([frames[at] for frames in results], info).save(sheets / f"{name}.png")
     return Row(
