@@ -17,6 +17,9 @@ FRACTION_BITS = 4
 Colour = tuple[float, float, float]
 """Red, green, blue in 0…255."""
 
+REFERENCE_PX = 640 * 360
+"""Area of the picture for which numbers of small things are given."""
+
 WHITE: Colour = (250.0, 250.0, 250.0)
 
 
@@ -89,6 +92,11 @@ def add_light(picture: Picture, sheet: Sheet, bloom_px: float, bloom: float = 1.
     around: Any = cv.GaussianBlur(lamps, (0, 0), bloom_px)
     lit: Picture = (picture + core + np.float32(bloom) * around).clip(0, 255)
     return lit
+
+
+def scale_count(count: int, size: tuple[int, int]) -> int:
+    """Return how many of `count` things at the reference size a picture has, at least one."""
+    return max(1, round(count * size[0] * size[1] / REFERENCE_PX))
 
 
 def _fix(values: tuple[float, ...]) -> tuple[int, ...]:

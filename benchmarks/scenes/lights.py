@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.scenes.canvas import WHITE, Colour, Sheet, add_light, lay
+from benchmarks.scenes.canvas import WHITE, Colour, Sheet, add_light, lay, scale_count
 from benchmarks.scenes.views import Picture, Views
 
 cv: Any = cv2
@@ -37,7 +37,7 @@ def draw_crowd(views: Views, random: np.random.Generator) -> list[Picture]:
     pictures = []
     for picture in views.pictures:
         sheet = Sheet(views.size)
-        for x, y in random.uniform(0, 1, (50, 2)) * (width, height):
+        for x, y in random.uniform(0, 1, (scale_count(50, views.size), 2)) * (width, height):
             sheet.disc(x, y, random.uniform(0.8, 2.2), WHITE)
         pictures.append(add_light(picture, sheet, 4))
     return pictures

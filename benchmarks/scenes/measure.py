@@ -200,7 +200,7 @@ def _compare(frames: Sequence[Frame], wanted: Sequence[np.ndarray[Any, Any]]) ->
 
 
 def _measure_kept(drawn: Drawn, results: Sequence[Sequence[Frame]]) -> Kept | None:
-    bare = [to_luma(picture) for picture in drawn.bare]
+    bare = [to_luma(picture.clip(0, 255)) for picture in drawn.bare]
     shown = drawn.pictures if drawn.truth is None else drawn.truth
     thing = [to_luma(p.clip(0, 255)) - luma for p, luma in zip(shown, bare, strict=True)]
     shares = [kept_share(frames, thing, bare) for frames in results]

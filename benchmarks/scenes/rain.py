@@ -77,12 +77,12 @@ def draw_rain(picture: Picture, kind: RainKind, random: np.random.Generator) -> 
 
 def _draw_streak(kind: RainKind) -> np.ndarray[Any, np.dtype[np.float32]]:
     """One streak of peak 1 in the middle of a square: a line with soft ends."""
-    reach = math.ceil(kind.length_px / 2 + 3 * kind.sigma_px + 2)
+    end_px = max(0.5, 0.08 * kind.length_px)
+    reach = math.ceil(kind.length_px / 2 + 4 * max(kind.sigma_px, end_px))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
     slant = math.radians(kind.slant_deg)
     along = y * math.cos(slant) + x * math.sin(slant)
     across = x * math.cos(slant) - y * math.sin(slant)
-    end_px = max(0.5, 0.08 * kind.length_px)
     body = 1 / (1 + np.exp(((np.abs(along) - kind.length_px / 2) / end_px).clip(-30, 30)))
     streak: np.ndarray[Any, np.dtype[np.float32]] = (
         body * np.exp(-np.square(across) / (2 * kind.sigma_px**2))

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from benchmarks.scenes.canvas import WHITE, Colour, Sheet, lay
+from benchmarks.scenes.canvas import WHITE, Colour, Sheet, lay, scale_count
 from benchmarks.scenes.views import Picture, Views
 
 SUBFRAMES = 5
@@ -47,6 +47,7 @@ def draw_confetti(
 ) -> list[Picture]:
     """Pieces of paper that fall and turn everywhere in the picture, some of them white."""
     height, width = views.size
+    count = scale_count(count, views.size)
     places = random.uniform(0, 1, (count, 2)) * (width, height)
     falls = np.stack([random.normal(0, 1.5, count), random.uniform(3, 10, count)], 1)
     sides = random.uniform(2, 5, (count, 2))
@@ -90,7 +91,7 @@ def draw_birds(views: Views, random: np.random.Generator) -> list[Picture]:
 def draw_insects(views: Views, random: np.random.Generator) -> list[Picture]:
     """Small bright insects that dart about, each in its own place."""
     height, width = views.size
-    count = 70
+    count = scale_count(70, views.size)
     places = random.uniform(0, 1, (count, 2)) * (width, height)
     pictures = []
     for picture, shift in zip(views.pictures, views.shifts, strict=True):
@@ -106,6 +107,7 @@ def draw_insects(views: Views, random: np.random.Generator) -> list[Picture]:
 def draw_snow(views: Views, random: np.random.Generator, *, count: int) -> list[Picture]:
     """Flakes that fall and sway, the near ones large, fast and out of focus."""
     height, width = views.size
+    count = scale_count(count, views.size)
     nearness = random.uniform(0.2, 1, count) ** 1.5
     places = random.uniform(0, 1, (count, 2)) * (width, height)
     phases = random.uniform(0, 2 * math.pi, count)
@@ -162,7 +164,7 @@ def draw_fountain(
 def draw_sparkles(views: Views, random: np.random.Generator) -> list[Picture]:
     """Water in the sun, the lower half of the picture: glints that last for a frame or two."""
     height, width = views.size
-    count = 900
+    count = scale_count(900, views.size)
     places = random.uniform((0, 0.5), (1, 1), (count, 2)) * (width, height)
     phases = random.uniform(0, 1, count)
     rates = random.uniform(0.09, 0.21, count)
