@@ -175,15 +175,24 @@ def main(
             folder.mkdir(parents=True, exist_ok=True)
     backdrops = read_backdrops(background, frames)
     cameras = camera or ("still", "hand-held")
+    if "filmed" in cameras and all(len(each.pictures) < frames for each in backdrops):
+        raise click.UsageError(
+            f"--camera filmed: no background has {frames} frames; give a video or numbered images"
+        )
+    cases = [
+        case
+        for case in list_cases(backdrops, cameras, size=shape, count=frames, seed=seed)
+        if not only or any(fnmatch.fnmatchcase(case.name, pattern) for pattern in only)
+    ]
+    if not cases:
+        raise click.UsageError(f"--only: no scene is called {' or '.join(only)}")
     info = describe(shape)
     rows = []
     with load_engine(
         "derain", weights=weights, options=InferenceOptions(precision=precision)
     ) as engine:
         network = Network(engine, info, cache)
-        for case in list_cases(backdrops, cameras, size=shape, count=frames, seed=seed):
-            if only and not any(fnmatch.fnmatchcase(case.name, pattern) for pattern in only):
-                continue
+        for case in cases:
             rows.append(measure(case, network, info, sheets))
             click.echo(format_row(rows[-1]))
     if json_path is not None:

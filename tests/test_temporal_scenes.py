@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.scenes.catalogue import DRY, draw_dry, draw_rainy, list_balls
@@ -12,7 +13,7 @@ from benchmarks.scenes.frames import compress, describe, to_frames, to_luma
 from benchmarks.scenes.measure import Case, Network, kept_share, measure
 from benchmarks.scenes.rain import BASE, RainKind, _draw_streak, draw_rain, list_kinds
 from benchmarks.scenes.views import Backdrop, Picture, Views, look
-from benchmarks.temporal_scenes import list_cases, read_backdrops
+from benchmarks.temporal_scenes import list_cases, main, read_backdrops
 from lfdn_video.inference.engine import Engine
 from tests.support.fakes import identity_engine
 
@@ -229,3 +230,17 @@ def test_noise_has_the_deviation_that_is_asked_for() -> None:
     noisy = Views([grey(100)] * 2, [(0, 0)] * 2).with_noise(5, rng())
     assert np.std(noisy.pictures[0]) == pytest.approx(5, rel=0.02)
     assert (noisy.pictures[0] != noisy.pictures[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "sleet"], "no scene is called sleet"),
+        (["--camera", "filmed", "--frames", "61"], "no background has 61 frames"),
+        (["--size", "641", "360"], "sides must be even"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert message in result.output
