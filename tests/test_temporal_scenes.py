@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.scenes.catalogue import DRY, draw_dry, draw_rainy, list_balls
 from benchmarks.scenes.frames import compress, describe, to_frames, to_luma
 from benchmarks.scenes.measure import Case, Network, kept_share, measure
-from benchmarks.scenes.rain import BASE, RainKind, _draw_streak, draw_rain, list_kinds
+from benchmarks.scenes.rain import BASE, NONE, RainKind, _draw_streak, draw_rain, list_kinds
 from benchmarks.scenes.views import Backdrop, Picture, Views, look
 from benchmarks.temporal_scenes import list_cases, main, read_backdrops
 from lfdn_video.inference.engine import Engine
@@ -62,7 +62,10 @@ def test_thing_is_drawn_over_a_part_of_the_picture(name: str, place: Backdrop) -
     assert 0.001 < changed_share(drawn.pictures, drawn.bare) < 0.9
 
 
-@pytest.mark.parametrize("kind", list_kinds().values(), ids=list_kinds())
+RAINS = {name: kind for name, kind in list_kinds().items() if kind != NONE}
+
+
+@pytest.mark.parametrize("kind", RAINS.values(), ids=RAINS)
 def test_rain_only_brightens_and_differs_from_frame_to_frame(kind: RainKind) -> None:
     random, dry = rng(), grey(80)
     one, other = draw_rain(dry, kind, random), draw_rain(dry, kind, random)
@@ -70,6 +73,10 @@ def test_rain_only_brightens_and_differs_from_frame_to_frame(kind: RainKind) -> 
     assert one.max() > 80 + 255 * kind.contrast * 0.3
     assert (one != other).any()
     np.testing.assert_array_equal(one, draw_rain(dry, kind, rng()))
+
+
+def test_no_rain_is_no_rain() -> None:
+    np.testing.assert_array_equal(draw_rain(grey(80), NONE, rng()), grey(80))
 
 
 @pytest.mark.parametrize("coverage", [0.008, 0.03, 0.1])
@@ -80,7 +87,7 @@ def test_rain_covers_what_it_says(coverage: float) -> None:
     assert np.mean(means) / (255 * 0.2 * 0.75) == pytest.approx(coverage, rel=0.15)
 
 
-@pytest.mark.parametrize("kind", list_kinds().values(), ids=list_kinds())
+@pytest.mark.parametrize("kind", RAINS.values(), ids=RAINS)
 def test_streak_has_the_slant_and_the_size_that_it_says(kind: RainKind) -> None:
     streak = _draw_streak(kind)
     assert streak.sum() == pytest.approx(

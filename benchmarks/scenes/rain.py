@@ -29,6 +29,7 @@ class RainKind:
 
 
 BASE = RainKind()
+NONE = replace(BASE, coverage=0)
 
 VARIED: dict[str, tuple[float, ...]] = {
     "coverage": (0.0005, 0.002, 0.008, 0.1),
@@ -48,8 +49,8 @@ UNITS = {
 
 
 def list_kinds() -> dict[str, RainKind]:
-    """All kinds by their names, the base first."""
-    kinds = {"base": BASE}
+    """All kinds by their names, the base first; `none` shows what the network costs without rain."""
+    kinds = {"none": NONE, "base": BASE}
     for field, values in VARIED.items():
         factor, unit = UNITS.get(field, (1, ""))
         for value in values:
