@@ -18,6 +18,7 @@ have sensor noise, 8 bit and 4:2:0, and no file between them, the network and th
               over the network in a frame (for dry scenes the same as the worst)
     kept      share of the contrast of what was drawn (ball, flakes, letters) that is left in luma:
               the regression of a result less the bare place on the thing drawn; above 1 brighter
+    rain left the same of the rain
 """
 
 import fnmatch
@@ -129,6 +130,9 @@ def format_row(row: Row) -> str:
     if row.noise_free is not None:
         free = row.noise_free
         words.append(f"noise-free {free.input:.2f} / {free.network:.2f} / {free.stage:.2f},")
+    if row.rain_left is not None:
+        rain = row.rain_left
+        words.append(f"rain left {rain.input:.2f} / {rain.network:.2f} / {rain.stage:.2f},")
     if row.kept is not None:
         words.append(f"kept {row.kept.input:.2f} / {row.kept.network:.2f} / {row.kept.stage:.2f},")
     words.append(f"changed {row.changed} of {row.frames} by {row.mean_change:.2f}, left {row.left}")

@@ -199,6 +199,8 @@ def test_rain_is_compared_with_the_scene_without_it(place: Backdrop) -> None:
     assert row.noise_free is not None
     assert row.kept is not None
     assert row.kept.input == pytest.approx(1, abs=0.1)
+    assert row.rain_left is not None
+    assert row.rain_left.network == pytest.approx(1, abs=0.02)
 
 
 def test_network_runs_once_on_frames_that_are_kept(place: Backdrop, tmp_path: Path) -> None:

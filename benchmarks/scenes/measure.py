@@ -61,6 +61,7 @@ class Row:
     least_gain_db: float
     noise_free: Decibels | None
     kept: Kept | None
+    rain_left: Kept | None
     changed: int
     mean_change: float
     left: dict[str, int]
@@ -168,7 +169,9 @@ def measure(case: Case, network: Network, info: FrameFormat, sheets: Path | None
     wanted = [frame.planes[0] for frame in truth]
     by_frame = [_compare(frames, wanted) for frames in results]
     gains = [a - b for a, b in zip(by_frame[2], by_frame[1], strict=True)]
-    noise_free = None
+    noise_free = rain_left = None
+    if drawn.truth is not None:
+        rain_left = _share_left(drawn.pictures, drawn.truth, results)
     if drawn.noise_free is not None:
         lumas = [to_luma(picture) for picture in drawn.noise_free]
         noise_free = Decibels(*(float(np.mean(_compare(frames, lumas))) for frames in results))
@@ -189,6 +192,7 @@ def measure(case: Case, network: Network, info: FrameFormat, sheets: Path | None
         least_gain_db=min(gains),
         noise_free=noise_free,
         kept=_measure_kept(drawn, results) if case.adds_thing else None,
+        rain_left=rain_left,
         changed=summary.frames,
         mean_change=summary.mean_change,
         left=dict(summary.left),
@@ -200,10 +204,17 @@ def _compare(frames: Sequence[Frame], wanted: Sequence[np.ndarray[Any, Any]]) ->
 
 
 def _measure_kept(drawn: Drawn, results: Sequence[Sequence[Frame]]) -> Kept | None:
-    bare = [to_luma(picture.clip(0, 255)) for picture in drawn.bare]
     shown = drawn.pictures if drawn.truth is None else drawn.truth
-    thing = [to_luma(p.clip(0, 255)) - luma for p, luma in zip(shown, bare, strict=True)]
-    shares = [kept_share(frames, thing, bare) for frames in results]
+    return _share_left(shown, drawn.bare, results)
+
+
+def _share_left(
+    shown: Sequence[Picture], bare: Sequence[Picture], results: Sequence[Sequence[Frame]]
+) -> Kept | None:
+    """Tell how much of what `shown` has and `bare` lacks is left in each of the results."""
+    without = [to_luma(picture.clip(0, 255)) for picture in bare]
+    thing = [to_luma(p.clip(0, 255)) - luma for p, luma in zip(shown, without, strict=True)]
+    shares = [kept_share(frames, thing, without) for frames in results]
     if any(share is None for share in shares):
         return None
     return Kept(*cast("list[float]", shares))

@@ -49,7 +49,7 @@ UNITS = {
 
 
 def list_kinds() -> dict[str, RainKind]:
-    """All kinds by their names, the base first; `none` shows what the network costs without rain."""
+    """All kinds by their names, the base first; `none` shows what the network costs."""
     kinds = {"none": NONE, "base": BASE}
     for field, values in VARIED.items():
         factor, unit = UNITS.get(field, (1, ""))
