@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import cv2
-import numpy as np
 
 from lfdn_video.media import Frame, FrameFormat, Plane
 from lfdn_video.temporal.align import Aligned, Levels, find_consensus
+from lfdn_video.temporal.copies import is_copy
 from lfdn_video.temporal.flow import (
     Field,
     FlowEstimator,
@@ -275,8 +275,8 @@ class _Entry:
         return _orientation(mine) == _orientation(theirs)
 
     def repeats(self, other: "_Entry") -> bool:
-        """Tell whether this was decoded as a copy of the other."""
-        return np.array_equal(self.decoded_luma, other.decoded_luma)
+        """Tell whether this was decoded as a copy of the other, which is like it."""
+        return is_copy(self.decoded_luma, other.decoded_luma, self.levels.unit)
 
 
 def _orientation(frame: Frame) -> tuple[object, ...]:
