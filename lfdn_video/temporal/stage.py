@@ -97,15 +97,15 @@ class TemporalStage:
         )
         self._flows: dict[tuple[int, int], Future[Field]] = {}
         self._estimators: deque[FlowEstimator] = deque()
-        self._changes: list[float] = []
+        self._changed = 0
+        self._change_sum = 0.0
         self._left: Counter[str] = Counter()
 
     @property
     def summary(self) -> TemporalSummary:
         """What was done so far."""
-        changes = self._changes
-        mean = sum(changes) / len(changes) if changes else 0.0
-        return TemporalSummary(len(changes), mean, dict(self._left))
+        mean = self._change_sum / self._changed if self._changed else 0.0
+        return TemporalSummary(self._changed, mean, dict(self._left))
 
     def push(self, decoded: Frame, restored: Frame) -> list[Frame]:
         """Take the next frame, and return those whose neighbours are now known.
@@ -122,9 +122,13 @@ class TemporalStage:
         self._window.append(self._enter(decoded, restored))
         return list(self._ready_frames(ended=False))
 
+    def release(self) -> list[Frame]:
+        """Return the frames that still wait, as if no more came; if one does, it sees them yet."""
+        return list(self._ready_frames(ended=True))
+
     def finish(self) -> list[Frame]:
         """End the sequence: return the frames that still wait. The next one pushed starts anew."""
-        ready = list(self._ready_frames(ended=True))
+        ready = self.release()
         self._window.clear()
         self._flows.clear()
         self._at = 0
@@ -219,7 +223,8 @@ class TemporalStage:
         )
         planes = correct(picture, verdict.brighter, consensus, aligned)
         difference = cv.absdiff(entry.levels.luma_of(planes), entry.luma)
-        self._changes.append(cv.mean(difference)[0] / entry.levels.unit)
+        self._changed += 1
+        self._change_sum += cv.mean(difference)[0] / entry.levels.unit
         return replace(entry.frame, planes=planes)
 
     def _leave(self, entry: "_Entry", reason: Reason) -> Frame:
