@@ -51,6 +51,8 @@ class CapturedFrame:
     """Time of capture by `time.monotonic`; strictly increasing."""
     captured_at: float
     """Time of capture in seconds since the epoch, by the system's current clock."""
+    connection: int
+    """Number of times the source was reopened before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,7 @@ class Capture:
                 number=self._counts.frames_in,
                 stamp_s=pts / 1e6,
                 captured_at=time.time() - (time.monotonic() - stamped.stamp_s),
+                connection=self._counts.reconnects,
             )
             self._was_live = True
             self._changed.notify_all()
