@@ -176,7 +176,7 @@ class Adaptation:
             self.refines = True
             self._note_step_up(scale, now_s)
             return
-        # What the stage costs now is unknown while it is paused; without this, one busy minute would
+        # What the stage costs is unknown while it is paused; without this, one busy minute would
         # keep it off for good. Tries that fail become rare, as for the scale.
         self._stage_s *= STAGE_COST_KEPT if self.paused else 1.0
         larger = next((scale for scale in SCALES if scale > self.scale), None)
