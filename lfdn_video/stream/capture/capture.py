@@ -160,8 +160,7 @@ class Capture:
                 return None
             if self._newest is None and self._error is not None:
                 raise self._error
-            captured = self._newest
-            self._newest = None
+            captured, self._newest = self._newest, None
             return captured
 
     def _run(self) -> None:
