@@ -263,30 +263,12 @@ class Session:
 
     def _adapt(self, latency_s: float, restoration: "Restoration") -> None:
         """Let the scale adapt, and log changes."""
-        scale_before = self._adaptation.scale
-        was_paused = self._adaptation.paused
-        was_saturated = self._adaptation.saturated
-        self._adaptation.observe_frame(
+        adaptation = self._adaptation
+        before = (adaptation.scale, adaptation.paused, adaptation.saturated)
+        adaptation.observe_frame(
             latency_s, restoration.model_s, time.monotonic(), restoration.temporal_s
         )
-        scale = self._adaptation.scale
-        if scale != scale_before:
-            logger.info(
-                "scale of the network's input: %g, was %g (latency %.2f s)",
-                scale,
-                scale_before,
-                latency_s,
-            )
-        if self._adaptation.paused != was_paused:
-            what = "paused" if self._adaptation.paused else "on again"
-            logger.info("neighbouring frames: %s (latency %.2f s)", what, latency_s)
-        if self._adaptation.saturated and not was_saturated:
-            logger.warning(
-                "%s: %.1f s behind even at the smallest scale; use a lower resolution, "
-                "a faster device, or a larger --max-latency",
-                self._source,
-                latency_s,
-            )
+        _log_changes(before, adaptation, latency_s, self._source)
 
     def _publish(self, **changes: object) -> None:
         """Update the board's status with all counts, and with `changes`."""
@@ -314,6 +296,27 @@ class Session:
     def _pass_audio(self, message: AudioHeader | AudioPacket) -> None:
         for sink in self._sinks:
             sink.add_audio(message)
+
+
+def _log_changes(
+    before: tuple[float, bool, bool], adaptation: Adaptation, latency_s: float, source: Source
+) -> None:
+    """Log what differs from `before`: scale, pause of the temporal stage, saturation."""
+    scale, was_paused, was_saturated = before
+    if adaptation.scale != scale:
+        logger.info(
+            "scale of the network's input: %g, was %g (latency %.2f s)",
+            *(adaptation.scale, scale, latency_s),
+        )
+    if adaptation.paused != was_paused:
+        what = "paused" if adaptation.paused else "on again"
+        logger.info("neighbouring frames: %s (latency %.2f s)", what, latency_s)
+    if adaptation.saturated and not was_saturated:
+        logger.warning(
+            "%s: %.1f s behind even at the smallest scale; use a lower resolution, "
+            "a faster device, or a larger --max-latency",
+            *(source, latency_s),
+        )
 
 
 def _upright_size(frame: Frame) -> tuple[int, int]:
