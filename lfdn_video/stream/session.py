@@ -114,14 +114,7 @@ class Session:
         self._options = options or LiveOptions()
         self._sinks = sinks
         self._shows = shows
-        scale = self._options.scale
-        # Blur is in all frames alike, so that neighbours tell nothing about it.
-        refines = self._options.temporal == "auto" and board.status.task == "derain"
-        self._adaptation = Adaptation(
-            self._options.max_latency_s,
-            fixed=None if isinstance(scale, str) else scale,
-            delay=self._options.delay if refines else None,
-        )
+        self._adaptation = _make_adaptation(self._options, board.status.task)
         request = CaptureRequest(
             source=source,
             loop=self._options.loop,
@@ -191,13 +184,15 @@ class Session:
         size: tuple[int, int] | None = None
         while not self._capture.ended and (left_s := end_s - time.monotonic()) > 0:
             try:
-                captured = self._capture.wait_for_frame(min(left_s, self._patience_s()))
+                captured = self._capture.wait_for_frame(
+                    min(left_s, _patience_s(self._in_flight, self._options))
+                )
             except LfdnVideoError:
                 yield from self._deliver(restoration.finish(), restoration)
                 raise
             self._publish()  # also without a frame, so that rates fall while a source is silent
             if captured is None:
-                if self._in_flight and self._patience_s() == 0:
+                if self._in_flight and _patience_s(self._in_flight, self._options) == 0:
                     yield from self._deliver(restoration.release(), restoration)
                 continue
             frame = captured.frame
@@ -212,13 +207,6 @@ class Session:
             self._meter.temporal_s += restoration.temporal_s
             yield from self._deliver(ready, restoration)
         yield from self._deliver(restoration.finish(), restoration)
-
-    def _patience_s(self) -> float:
-        """Return how long to wait for a frame: less if one waits for it, and has to be shown."""
-        if not self._in_flight:
-            return STATUS_INTERVAL_S
-        due_s = self._in_flight[0].stamp_s + LOW_WATERMARK * self._options.max_latency_s
-        return min(STATUS_INTERVAL_S, max(0.0, due_s - time.monotonic()))
 
     def _try_out(self, captured: CapturedFrame, restoration: "Restoration") -> Generator[LiveFrame]:
         """Use a frame of a new size for a trial; it is too old to be shown afterwards."""
@@ -296,6 +284,24 @@ class Session:
     def _pass_audio(self, message: AudioHeader | AudioPacket) -> None:
         for sink in self._sinks:
             sink.add_audio(message)
+
+
+def _make_adaptation(options: LiveOptions, task: str) -> Adaptation:
+    # Blur is in all frames alike, so that neighbours tell nothing about it.
+    refines = options.temporal == "auto" and task == "derain"
+    return Adaptation(
+        options.max_latency_s,
+        fixed=None if isinstance(options.scale, str) else options.scale,
+        delay=options.delay if refines else None,
+    )
+
+
+def _patience_s(in_flight: Sequence[CapturedFrame], options: LiveOptions) -> float:
+    """Return how long to wait for a frame: less if one waits for it, and has to be shown."""
+    if not in_flight:
+        return STATUS_INTERVAL_S
+    due_s = in_flight[0].stamp_s + LOW_WATERMARK * options.max_latency_s
+    return min(STATUS_INTERVAL_S, max(0.0, due_s - time.monotonic()))
 
 
 def _log_changes(
