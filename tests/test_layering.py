@@ -44,7 +44,10 @@ RULES = (
     Rule(("lfdn_video.inference",), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
     Rule(STREAM_PARTS, ("lfdn_video", "lfdn_video.inference", "lfdn_video.stream", *FOR_STREAM)),
-    Rule(("lfdn_video.stream",), ("lfdn_video", "lfdn_video.inference", *STREAM_PARTS)),
+    Rule(
+        ("lfdn_video.stream",),
+        ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *STREAM_PARTS),
+    ),
     Rule(("lfdn_video.cli",), EVERYTHING),
     Rule(("lfdn_video.__init__", "lfdn_video.__main__"), EVERYTHING),
 )

@@ -79,6 +79,8 @@ def format_status(status: "Status") -> str:
     parts.append(f"{_count(status.frames_dropped, 'frame')} dropped")
     if status.inference_scale < 1:
         parts.append(f"scale {status.inference_scale:g}")
+    if status.temporal == "paused":
+        parts.append("neighbouring frames paused")
     if status.reconnects:
         parts.append(_count(status.reconnects, "reconnect"))
     return ", ".join(parts)

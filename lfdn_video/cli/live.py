@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -27,7 +27,13 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.errors import InputError, OptionError
-from lfdn_video.options import MIN_SCALE, EncodeOptions, InferenceOptions, LiveOptions
+from lfdn_video.options import (
+    MIN_SCALE,
+    EncodeOptions,
+    InferenceOptions,
+    LiveOptions,
+    Temporal,
+)
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
@@ -90,6 +96,20 @@ LATENCY = (
         type=AutoOrNumber(),
         metavar=f"auto|{MIN_SCALE}..1",
         help="Scale of the network's input; the output has full size.  [default: auto]",
+    ),
+    click.option(
+        "--temporal",
+        type=click.Choice(get_args(Temporal)),
+        default=_LIVE.temporal,
+        show_default=True,
+        help="Remove rain that only neighbouring frames reveal; auto: while latency allows it.",
+    ),
+    click.option(
+        "--delay",
+        type=click.Choice([0, 1]),
+        default=_LIVE.delay,
+        show_default=True,
+        help="Later frames that each frame waits for, to find more of its rain.",
     ),
 )
 WATCH = (
