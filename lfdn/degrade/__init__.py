@@ -11,9 +11,10 @@ everything else.
 
 from lfdn.degrade.blur import BlurMix, average_along, blur, optical_flow
 from lfdn.degrade.frames import FallingRain, ShakenCamera
-from lfdn.degrade.rain import RainMix, cover, drawn_streaks, rain, rendered_streaks
+from lfdn.degrade.rain import WIDE_RAIN, RainMix, cover, drawn_streaks, rain, rendered_streaks
 
 __all__ = [
+    "WIDE_RAIN",
     "BlurMix",
     "FallingRain",
     "RainMix",
