@@ -34,7 +34,8 @@ class Teacher:
         """SHA-256 of its configuration and weights, hexadecimal."""
         # As the student runs, not rearranged for inference (`lfdn.cpu`), which restores image by
         # image: on a batch of small crops that takes more than twice the time.
-        self._network = network.to(device, memory_format=torch.channels_last).eval()
+        network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.eval()
         self._loss = LOSSES[options.loss]
         self._weight = options.teacher_weight
         self._autocast = options.uses_autocast(device.type)

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
 from lfdn.commands.train import TrainValues
+from lfdn.config import NETWORKS
 from lfdn.training import recipe
 from lfdn.weights import file_sha256, save_weights
 from tests.support import datasets
@@ -139,6 +140,32 @@ def test_missing_tensorboard_is_an_error_with_advice(
     done = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--tensorboard")
     assert done.exit_code == 1
     assert "pip install 'lfdn-video[tensorboard]'" in done.stderr
+
+
+def test_lite_network_is_trained_beside_a_teacher(tmp_path: Path, weights: Path) -> None:
+    clean = datasets.make_clean(tmp_path / "clean")
+    trained = run("train", "--data", f"clean={clean}", "-o", tmp_path / "run", "--steps", "1",
+                  "--stages", "1:16x1", "--network", "lite", "--teacher", weights,
+                  "--wide-rain")  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    assert load(tmp_path / "run" / "best.safetensors").config == NETWORKS["lite"]
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["wide_rain"] is True
+    assert manifest["teacher"]
+
+
+def test_network_beside_weights_to_start_from_is_refused(tmp_path: Path, weights: Path) -> None:
+    refused = run("train", "--data", f"clean={tmp_path}", "-o", tmp_path / "run", "--init", weights,
+                  "--network", "lite")  # fmt: skip
+    assert refused.exit_code == 2
+    assert "--init has a network already" in refused.output
+
+
+def test_teacher_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    clean = datasets.make_clean(tmp_path / "clean")
+    refused = run("train", "--data", f"clean={clean}", "-o", tmp_path / "run", "--teacher", "no")
+    assert refused.exit_code == 1
+    assert refused.output.splitlines()[-1].startswith("Error: no: no packaged weights")
 
 
 def test_train_values_have_the_types_of_train_options() -> None:
