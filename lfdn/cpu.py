@@ -22,6 +22,7 @@ and fusion are rewritten. Images of a batch are restored one by one, because som
 the image. Float32, without autocast.
 """
 
+from copy import deepcopy
 from typing import cast
 
 import torch
@@ -95,6 +96,7 @@ class CpuLFDN(nn.Module):
     @torch.no_grad()
     def __init__(self, network: LFDN) -> None:
         super().__init__()
+        network = deepcopy(network)  # the change of layout below must not reach the original
         self._scratch = scratch = Scratch()
         encoder = cast("MSHF", network.encoder)
         self.entry = _Entry(network.head, encoder.down_1, scratch)
@@ -122,6 +124,9 @@ class CpuLFDN(nn.Module):
         self._up = _build_up(cast("UpBlock", up), scratch)
         self.tail = _build_tail(cast("UpBlock", tail))
         self._residual = network.config.residual
+        # A convolution returns the layout of its kernel. Images are `[H, W, C]`, channels last;
+        # any other layout would cost two passes over memory, more than a narrow convolution itself.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def forward(self, image: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lfdn import LFDN, LFDNConfig, load
+from lfdn.config import NETWORKS
 from lfdn.cpu import CpuLFDN, optimize_for_cpu
 
 ROUNDING = 1e-4
@@ -53,6 +54,7 @@ def test_any_memory_format_gives_the_same_result(layout: torch.memory_format) ->
         LFDNConfig(blocks=1),
         LFDNConfig(blocks=6),
         LFDNConfig(gram="sum"),
+        NETWORKS["lite"],
         LFDNConfig(residual=False),
         LFDNConfig(widths=(4, 6, 8, 10, 12), cca_reduction=2),
     ],
@@ -87,6 +89,23 @@ def test_packaged_weights_agree_on_images_without_contrast(content: str) -> None
     }[content]
     found, expected = restore_both(load("derain"), image)
     torch.testing.assert_close(found, expected, atol=1 / 255 / 10, rtol=0)
+
+
+def test_convolutions_keep_the_layout_of_images() -> None:
+    """Another layout has the same numbers, but costs two passes over memory for each layer."""
+    optimized = optimize_for_cpu(LFDN())
+    convs = [part for part in optimized.modules() if isinstance(part, nn.Conv2d)]
+    spatial = [conv for conv in convs if conv.kernel_size != (1, 1)]
+    assert spatial
+    for conv in spatial:
+        image = torch.rand(1, 32, 32, conv.in_channels).permute(0, 3, 1, 2)
+        assert conv(image).is_contiguous(memory_format=torch.channels_last), conv
+
+
+def test_layout_of_the_original_network_is_not_changed() -> None:
+    network = LFDN()
+    optimize_for_cpu(network)
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
 
 
 def test_original_network_is_not_changed() -> None:
