@@ -22,7 +22,6 @@ and fusion are rewritten. Images of a batch are restored one by one, because som
 the image. Float32, without autocast.
 """
 
-from copy import deepcopy
 from typing import cast
 
 import torch
@@ -96,7 +95,6 @@ class CpuLFDN(nn.Module):
     @torch.no_grad()
     def __init__(self, network: LFDN) -> None:
         super().__init__()
-        network = deepcopy(network)  # the change of layout below must not reach the original
         self._scratch = scratch = Scratch()
         encoder = cast("MSHF", network.encoder)
         self.entry = _Entry(network.head, encoder.down_1, scratch)
@@ -124,9 +122,6 @@ class CpuLFDN(nn.Module):
         self._up = _build_up(cast("UpBlock", up), scratch)
         self.tail = _build_tail(cast("UpBlock", tail))
         self._residual = network.config.residual
-        # A convolution returns the layout of its kernel. Images are `[H, W, C]`, channels last;
-        # any other layout would cost two passes over memory, more than a narrow convolution itself.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def forward(self, image: Tensor) -> Tensor:
@@ -353,7 +348,9 @@ class _ChannelFusion(nn.Module):
 
 def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
     """Apply PyTorch's own convolution: `[H, W, I]` to `[H, W, O]`, contiguous."""
-    out: Tensor = conv(features.permute(2, 0, 1)[None])
+    # The batch dimension comes first: with `permute(2, 0, 1)[None]`, whose stride along it is C,
+    # PyTorch takes the image for a plain `[1, C, H, W]`, and copies it before and after.
+    out: Tensor = conv(features[None].permute(0, 3, 1, 2))
     return out[0].permute(1, 2, 0).contiguous()
 
 
