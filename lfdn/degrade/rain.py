@@ -156,7 +156,7 @@ def drawn_streaks(
     sigma = draw.log_uniform(*mix.sigma_px)
     coverage = draw.log_uniform(*mix.coverage) * draw.happens(0.6)
 
-    kernel = _draw_line_kernel(height, width, slant, length, sigma)
+    kernel = draw_line_kernel(height, width, slant, length, sigma)
     # Coverage is density times the area of a streak, whose profile is a Gaussian across it.
     density = coverage / (length * sigma * math.sqrt(2 * math.pi))
     spots = torch.rand((count, 1, height, width), generator=generator, device=device)
@@ -241,10 +241,21 @@ def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tens
     return covered.clamp(0, 1)
 
 
-def _draw_line_kernel(
+def draw_line_kernel(
     height: int, width: int, slant: Tensor, length: Tensor, sigma: Tensor
 ) -> Tensor:
-    """Draw a soft-ended line of peak 1 through the origin, `[K, 1, H, W]`, wrapped for the FFT."""
+    """Draw a soft-ended line of peak 1 through the origin, wrapped around for the FFT.
+
+    Args:
+        height: H in px.
+        width: W in px.
+        slant: Angle from the vertical in radians, `[K, 1, 1, 1]`.
+        length: In px, like `slant`.
+        sigma: Standard deviation across the line in px, like `slant`.
+
+    Returns:
+        The lines, float32 `[K, 1, H, W]`.
+    """
     device = slant.device
     y = torch.fft.fftfreq(height, d=1 / height, device=device).view(1, 1, height, 1)
     x = torch.fft.fftfreq(width, d=1 / width, device=device).view(1, 1, 1, width)
