@@ -54,7 +54,7 @@ class Streaks:
 
 
 BASE = Streaks()
-VARIED = {
+VARIED: dict[str, tuple[float, ...]] = {
     "coverage": (0.0005, 0.002, 0.008, 0.03, 0.10, 0.30),
     "slant_deg": (0.0, 8.0, 30.0, 45.0, 60.0),
     "sigma_px": (0.5, 0.8, 1.3, 3.0, 5.0),
@@ -62,7 +62,7 @@ VARIED = {
     "contrast": (0.06, 0.12, 0.35, 0.7),
     "part": (1 / 3, 1.0),
 }
-SMOKE = {"coverage": (0.03,), "part": (1 / 3,)}
+SMOKE: dict[str, tuple[float, ...]] = {"coverage": (0.03,), "part": (1 / 3,)}
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,12 @@ def add_rain(clean: Tensor, streaks: Streaks) -> Tensor:
     )
     density = streaks.coverage / (streaks.length_px * streaks.sigma_px * math.sqrt(2 * math.pi))
     generator = torch.Generator().manual_seed(2)
-    drops = (torch.rand((1, 1, height, width), generator=generator) < density).float()
-    drops[..., round(streaks.part * width) :] = 0
+    wet = round(streaks.part * width)
+    # Counted rather than drawn by chance: the sparsest rain has one streak at least.
+    count = max(1, round(density * height * wet))
+    places = torch.randperm(height * wet, generator=generator)[:count]
+    drops = torch.zeros((1, 1, height, width))
+    drops[0, 0, places // wet, places % wet] = 1
     kernel = draw_line_kernel(height, width, slant, length, sigma)
     lines = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
     return round_to_8_bit((clean + streaks.contrast * lines.clamp(0, 1)).clamp(0, 1))
@@ -157,9 +161,8 @@ def main(weights: str, sets: tuple[str, ...], count: int, target: Path | None, s
         name = f"{row.property} {row.value:.4g}"
         click.echo(f"{name:24}" + "".join(f"{share:>8}" for share in shares))
     dry_db = [measure_dry_db(network, image) for image in (*pictures, draw_wall(*LARGEST_PX))]
-    click.echo(
-        f"dry to itself, PSNR-Y: mean {sum(dry_db) / len(dry_db):.1f}, worst {min(dry_db):.1f} dB"
-    )
+    mean_db = sum(dry_db) / len(dry_db)
+    click.echo(f"dry to itself, PSNR-Y: mean {mean_db:.1f}, worst {min(dry_db):.1f} dB")
     if target is not None:
         about = {"weights": weights, "data": list(sets), "pictures": len(pictures)}
         report = {**about, "base": asdict(BASE), "rows": [asdict(row) for row in rows],
