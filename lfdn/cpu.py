@@ -348,8 +348,7 @@ class _ChannelFusion(nn.Module):
 
 def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
     """Apply PyTorch's own convolution: `[H, W, I]` to `[H, W, O]`, contiguous."""
-    # The batch dimension comes first: with `permute(2, 0, 1)[None]`, whose stride along it is C,
-    # PyTorch takes the image for a plain `[1, C, H, W]`, and copies it before and after.
+    # Not `permute(2, 0, 1)[None]`: for a batch with a stride of C PyTorch copies, before and after.
     out: Tensor = conv(features[None].permute(0, 3, 1, 2))
     return out[0].permute(1, 2, 0).contiguous()
 

@@ -24,6 +24,9 @@ Precision: TypeAlias = Literal["auto", ResolvedPrecision]
 Temporal: TypeAlias = Literal["auto", "off"]
 """Whether `derain` removes rain that only neighbouring frames reveal; `auto`: in sequences."""
 
+Network: TypeAlias = Literal["auto", "full", "lite"]
+"""Which network runs: `full`, or `lite`, about three times as fast and less thorough."""
+
 IMAGE_RATE = Fraction(25)
 """Frames per second of a video made from images."""
 
@@ -139,6 +142,8 @@ class InferenceOptions:
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: a GPU if there is one."""
     precision: Precision = "auto"
     """`int8` is the fastest on a CPU, slightly less exact, and needs the `openvino` extra."""
+    network: Network = "auto"
+    """`auto`: that of the weights file; without one `full`."""
     tile: Literal["auto", "off"] | int = "auto"
     """Side of a tile in px, at least `min_tile_px(overlap_px)`; `off`: whole frames."""
     overlap_px: int = 32
@@ -150,6 +155,9 @@ class InferenceOptions:
         if self.precision not in get_args(Precision):
             choices = ", ".join(get_args(Precision))
             raise OptionError(f"precision: {self.precision!r} is none of {choices}")
+        if self.network not in get_args(Network):
+            choices = ", ".join(get_args(Network))
+            raise OptionError(f"network: {self.network!r} is none of {choices}")
         if isinstance(self.tile, int):
             smallest = min_tile_px(self.overlap_px)
             if self.tile < smallest:
