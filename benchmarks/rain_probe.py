@@ -28,7 +28,7 @@ import lfdn
 from lfdn.cpu import optimize_for_cpu
 from lfdn.datasets import layouts
 from lfdn.datasets.images import to_tensor
-from lfdn.degrade import draw_line_kernel
+from lfdn.degrade.rain import draw_line_kernel
 from lfdn.metrics import luma, psnr, round_to_8_bit
 
 LARGEST_PX = (480, 640)

@@ -12,17 +12,14 @@ everything else.
 from lfdn.degrade.blur import BlurMix, average_along, blur, optical_flow
 from lfdn.degrade.frames import FallingRain, ShakenCamera
 from lfdn.degrade.rain import (
-    WIDE_RAIN,
     RainMix,
     cover,
-    draw_line_kernel,
     drawn_streaks,
     rain,
     rendered_streaks,
 )
 
 __all__ = [
-    "WIDE_RAIN",
     "BlurMix",
     "FallingRain",
     "RainMix",
@@ -30,7 +27,6 @@ __all__ = [
     "average_along",
     "blur",
     "cover",
-    "draw_line_kernel",
     "drawn_streaks",
     "optical_flow",
     "rain",

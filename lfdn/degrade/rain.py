@@ -11,6 +11,7 @@ They are added to an image, screened over it, or laid over it as a translucent g
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -58,18 +59,24 @@ class RainMix:
     coverage: tuple[float, float] = (0.008, 0.40)
     layer_gain: tuple[float, float] = LAYER_GAIN
 
+    @classmethod
+    def wide(cls) -> Self:
+        """Rain as people film it too: sparse, slanted, short, long, out of focus.
 
-WIDE_RAIN = RainMix(
-    dry=0.08,
-    rendered=0.35,
-    slanted=0.25,
-    length_px=(3.0, 110.0),
-    sigma_px=(0.4, 4.0),
-    coverage=(0.002, 0.35),
-    layer_gain=(0.2, 1.0),
-)
-"""Rain as people film it too: sparse, slanted, short, long, out of focus. Still fainter and sparser
-streaks teach a network to leave all of them alone."""
+        Still fainter and sparser streaks teach a network to leave all of them alone.
+
+        Returns:
+            A mix of wider ranges, with coverage from 0.2 %.
+        """
+        return cls(
+            dry=0.08,
+            rendered=0.35,
+            slanted=0.25,
+            length_px=(3.0, 110.0),
+            sigma_px=(0.4, 4.0),
+            coverage=(0.002, 0.35),
+            layer_gain=(0.2, 1.0),
+        )
 
 
 def rain(

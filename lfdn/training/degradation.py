@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lfdn.datasets.crops import CropBatch
 from lfdn.degrade.blur import BlurMix, blur
-from lfdn.degrade.rain import WIDE_RAIN, RainMix, rain
+from lfdn.degrade.rain import RainMix, rain
 from lfdn.training.recipe import Task
 
 Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -25,7 +25,7 @@ def build_degradation(
         task: `derain` or `deblur`.
         bank: Streak layers for rain, uint8 `[K, h, w]`, on the device of the batches.
         hardness: Hardness of the blur, 0…1: see `lfdn.degrade.BlurMix.eased`.
-        wide: Rain by `lfdn.degrade.WIDE_RAIN` instead of the default `RainMix`.
+        wide: Rain by `RainMix.wide()` instead of the default `RainMix`.
 
     Returns:
         The degradation, for any device.
@@ -35,7 +35,7 @@ def build_degradation(
         return lambda clean, flow, generator: blur(
             clean, generator=generator, flow=flow, mix=motion
         )
-    mix = WIDE_RAIN if wide else RainMix()
+    mix = RainMix.wide() if wide else RainMix()
     return lambda clean, _, generator: rain(clean, generator=generator, bank=bank, mix=mix)
 
 

@@ -45,7 +45,7 @@ class TrainOptions:
     """Weight of the loss against a teacher's output, 0…1; that against the truth has the rest. Only
     with a teacher; see `lfdn.training.distillation`."""
     wide_rain: bool = False
-    """Synthetic rain by `lfdn.degrade.WIDE_RAIN`: sparser, more slanted, wider, longer streaks."""
+    """Synthetic rain by `lfdn.degrade.RainMix.wide`: sparser, more slanted, wider streaks too."""
     ema_decay: float = 0.999
     """Decay of the averaged weights, which are the ones validated and saved. It is lower during the
     first steps."""

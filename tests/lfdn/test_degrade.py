@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lfdn.degrade import (
-    WIDE_RAIN,
     BlurMix,
     RainMix,
     average_along,
@@ -87,7 +86,7 @@ def test_wide_rain_is_more_slanted_than_usual() -> None:
         across = (streaks[..., 1:] - streaks[..., :-1]).abs().mean(dim=(1, 2, 3))
         return (down > 1.1 * across).float().mean().item()
 
-    assert share_of_flat(WIDE_RAIN) > share_of_flat(RainMix()) + 0.05
+    assert share_of_flat(RainMix.wide()) > share_of_flat(RainMix()) + 0.05
 
 
 def test_wide_rain_is_sparser_than_usual() -> None:
@@ -95,7 +94,7 @@ def test_wide_rain_is_sparser_than_usual() -> None:
         streaks = drawn_streaks(64, 64, 64, generator=seeded(), device=CPU, mix=mix)
         return (streaks > 0.05).float().mean(dim=(1, 2, 3)).sort().values
 
-    usual, wide = cover_shares(RainMix()), cover_shares(WIDE_RAIN)
+    usual, wide = cover_shares(RainMix()), cover_shares(RainMix.wide())
     assert wide[16] < 0.75 * usual[16]
 
 
