@@ -143,7 +143,7 @@ class InferenceOptions:
     precision: Precision = "auto"
     """`int8` is the fastest on a CPU, slightly less exact, and needs the `openvino` extra."""
     network: Network = "auto"
-    """`auto`: that of the weights file; without one `full`."""
+    """`auto`: that of the weights file; without one `full`, or in `live` the one that keeps up."""
     tile: Literal["auto", "off"] | int = "auto"
     """Side of a tile in px, at least `min_tile_px(overlap_px)`; `off`: whole frames."""
     overlap_px: int = 32

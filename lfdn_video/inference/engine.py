@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import lfdn
+from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.int8 import OpenVinoMissingError, load_quantized
 from lfdn.weights import find_packaged, name_network, name_packaged, read_header
@@ -166,6 +167,11 @@ def load_engine(
     if precision == "int8":  # OpenVINO parallelizes by itself; lanes would compete with it
         lanes = 1
     return Engine(model, device=device, precision=precision, model_id=about["digest"], lanes=lanes)
+
+
+def is_packaged(task: str, network: NetworkName) -> bool:
+    """Tell whether weights of this task and network ship with the package."""
+    return name_packaged(task, network) in lfdn.available()
 
 
 def _choose_weights(task: str, weights: Path | None, network: Network) -> str | Path:

@@ -12,7 +12,7 @@ in = frames out + frames dropped. Status and newest frame go to a `Board`.
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -145,7 +145,10 @@ class Session:
         return self._capture.closing
 
     def frames(
-        self, runner: "Runner", inference: InferenceOptions | None = None
+        self,
+        runner: "Runner",
+        inference: InferenceOptions | None = None,
+        lighter: "Callable[[], Runner] | None" = None,
     ) -> Generator[LiveFrame]:
         """Restore the source until it ends, fails or `stop` is called.
 
@@ -154,6 +157,7 @@ class Session:
         Args:
             runner: the network, which stays open.
             inference: tiles and batch; None: the defaults.
+            lighter: loads a network for when `runner` is too slow for full scale.
 
         Yields:
             Frames as they are restored. A slow consumer gets newer frames, not a queue of old ones.
@@ -170,7 +174,7 @@ class Session:
         )
         try:
             with self._capture:
-                yield from self._restore_newest(ScaledRunner(runner), inference)
+                yield from self._restore_newest(ScaledRunner(runner, lighter), inference)
         except BaseException as error:
             left_early = isinstance(error, GeneratorExit | KeyboardInterrupt)
             if left_early:
@@ -207,8 +211,8 @@ class Session:
             self._in_flight = captured
             if size != (size := (frame.width, frame.height)) and self._adaptation.adapts:
                 # A frame of a new size is used for a trial, and is too old to be shown afterwards.
-                costs_s = _measure_costs(frame, runner, inference, self._options.max_latency_s)
-                self._adaptation.start_from_trial(costs_s, time.monotonic())
+                max_latency_s = self._options.max_latency_s
+                _start_from_trial(self._adaptation, frame, runner, inference, max_latency_s)
                 self._drop_in_flight()
                 continue
             runner.scale = self._adaptation.scale
@@ -295,6 +299,22 @@ def _restore_stream(
 
     assert first.info is not None
     return restore_frames(frames, PlaneConverter(first.info), runner, inference)
+
+
+def _start_from_trial(
+    adaptation: Adaptation,
+    frame: Frame,
+    runner: "ScaledRunner",
+    inference: InferenceOptions | None,
+    max_latency_s: float,
+) -> None:
+    """Choose the scale, and the lighter network where the first one would need a smaller image."""
+    costs_s = _measure_costs(frame, runner, inference, max_latency_s)
+    adaptation.start_from_trial(costs_s, time.monotonic())
+    if adaptation.scale < 1 and runner.use_lighter():
+        logger.info("the lite network runs: the full one would need %g scale", adaptation.scale)
+        costs_s = _measure_costs(frame, runner, inference, max_latency_s)
+        adaptation.start_from_trial(costs_s, time.monotonic())
 
 
 def _measure_costs(
