@@ -154,6 +154,22 @@ def test_lite_network_is_trained_beside_a_teacher(tmp_path: Path, weights: Path)
     assert manifest["teacher"]
 
 
+def test_lite_network_is_begun_from_the_full_one(tmp_path: Path) -> None:
+    save_weights(LFDN(), full := tmp_path / "full.safetensors", task="derain")
+    clean, target = datasets.make_clean(tmp_path / "clean"), tmp_path / "lite.safetensors"
+    begun = run("narrow", "--weights", full, "--data", f"clean={clean}", "--crops", "32x4",
+                "-o", target)  # fmt: skip
+    assert begun.exit_code == 0, begun.output
+    assert load(target).config == NETWORKS["lite"]
+
+
+@pytest.mark.parametrize("crops", ["100x4", "32x0", "32", "-32x1"])
+def test_crops_that_cannot_be_fitted_to_are_refused(tmp_path: Path, crops: str) -> None:
+    refused = run("narrow", "--data", f"clean={tmp_path}", "--crops", crops, "-o", tmp_path / "x")
+    assert refused.exit_code == 2
+    assert "--crops" in refused.output
+
+
 def test_network_beside_weights_to_start_from_is_refused(tmp_path: Path, weights: Path) -> None:
     refused = run("train", "--data", f"clean={tmp_path}", "-o", tmp_path / "run", "--init", weights,
                   "--network", "lite")  # fmt: skip
