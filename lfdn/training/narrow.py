@@ -25,8 +25,9 @@ CHOICE_POSITIONS = 20_000
 """Positions by which channels are chosen."""
 FIT_POSITIONS = 1_200
 """Largest number of positions of one image that a layer is fitted to."""
-RIDGE = 1e-4
-"""Regularization, as a share of the mean square of the inputs."""
+RIDGE = 3e-2
+"""Regularization, as a share of the mean square of the inputs. With less, inputs that hardly vary
+get kernels so large that training is unstable."""
 DEAD = 1e-9
 """Variance below which a channel counts as zero."""
 GAIN_RANGE = (0.02, 0.98)

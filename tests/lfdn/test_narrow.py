@@ -50,11 +50,22 @@ def test_as_many_channels_are_chosen_from_each_group() -> None:
 
 @pytest.mark.parametrize(("size", "stride"), [(1, 1), (3, 1), (3, 2)])
 @torch.no_grad()
-def test_known_convolution_is_found(size: int, stride: int) -> None:
+def test_known_convolution_is_found(
+    size: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lfdn.training.narrow.RIDGE", 0)
     known, fitted = (nn.Conv2d(5, 4, size, stride, size // 2) for _ in range(2))
     features = torch.rand(3, 5, 24, 24)
     fit_conv(fitted, features, known(features))
     torch.testing.assert_close(fitted(features), known(features), atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_input_that_hardly_varies_gets_no_large_kernel() -> None:
+    conv, features = nn.Conv2d(2, 1, 1), torch.rand(3, 2, 24, 24)
+    features[:, 0] *= 1e-3
+    fit_conv(conv, features, torch.randn(3, 1, 24, 24))
+    assert conv.weight.abs().max() < 1
 
 
 @torch.no_grad()
