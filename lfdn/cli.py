@@ -11,6 +11,7 @@ import click
 from lfdn.commands.degrade import degrade
 from lfdn.commands.evaluate import evaluate
 from lfdn.commands.export import export
+from lfdn.commands.narrow import narrow
 from lfdn.commands.pack import pack
 from lfdn.commands.quantize import quantize
 from lfdn.commands.train import train
@@ -22,7 +23,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
-for command in (train, evaluate, export, quantize, pack, degrade):
+for command in (train, narrow, evaluate, export, quantize, pack, degrade):
     main.add_command(command)
 
 

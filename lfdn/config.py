@@ -7,6 +7,7 @@ Encoder = Literal["mshf", "plain"]
 Block = Literal["fdnb", "rfdb", "conv"]
 Fusion = Literal["attention", "concat"]
 Gram = Literal["mean", "sum"]
+NetworkName = Literal["full", "lite"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +60,10 @@ class LFDNConfig:
     def channels(self) -> int:
         """C of the paper: the width of the distillation blocks."""
         return self.widths[2]
+
+
+NETWORKS: dict[NetworkName, LFDNConfig] = {
+    "full": LFDNConfig(),
+    "lite": LFDNConfig(widths=(24, 24, 24, 40, 56)),
+}
+"""The networks that have a name: the paper's, and a narrower one for live video on a CPU."""

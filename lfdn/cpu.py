@@ -348,7 +348,8 @@ class _ChannelFusion(nn.Module):
 
 def _convolve(conv: nn.Conv2d, features: Tensor) -> Tensor:
     """Apply PyTorch's own convolution: `[H, W, I]` to `[H, W, O]`, contiguous."""
-    out: Tensor = conv(features.permute(2, 0, 1)[None])
+    # Not `permute(2, 0, 1)[None]`: for a batch with a stride of C PyTorch copies, before and after.
+    out: Tensor = conv(features[None].permute(0, 3, 1, 2))
     return out[0].permute(1, 2, 0).contiguous()
 
 

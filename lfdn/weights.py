@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from lfdn.config import LFDNConfig
+from lfdn.config import NETWORKS, LFDNConfig, NetworkName
 from lfdn.model import LFDN
 
 FOLDER = Path(__file__).parent / "weights"
@@ -39,12 +39,38 @@ class WeightsError(ValueError):
 
 
 def available() -> tuple[str, ...]:
-    """List the tasks that have packaged weights.
+    """List the packaged weights.
 
     Returns:
-        Their names, such as `derain`, sorted; each is an argument of `load`.
+        Their names, such as `derain` and `derain_lite`, sorted; each is an argument of `load`.
     """
     return tuple(sorted(_read_index()))
+
+
+def name_packaged(task: str, network: NetworkName) -> str:
+    """Name the packaged weights of a task for a network: `derain`, or `derain_lite`.
+
+    Args:
+        task: `derain` or `deblur`.
+        network: A name in `NETWORKS`.
+
+    Returns:
+        The name by which `load` and the index know them, whether or not there are such weights.
+    """
+    return task if network == "full" else f"{task}_{network}"
+
+
+def name_network(path: Path) -> NetworkName | None:
+    """Name the network of a weights file; None if its configuration has no name.
+
+    Raises:
+        WeightsError: The file is not readable safetensors, or was not written by lfdn.
+    """
+    text = read_header(path).get("config")
+    if text is None:
+        raise WeightsError(f"{path}: not written by lfdn; convert it, or train with `lfdn train`")
+    config = _parse_config(text)
+    return next((name for name, known in NETWORKS.items() if known == config), None)
 
 
 def find_packaged(task: str) -> tuple[Path, str]:
@@ -199,14 +225,15 @@ def save_weights(
 
 
 def register_weights(path: Path) -> None:
-    """Enter a weights file in the `index.json` beside it, as the weights of its task.
+    """Enter a weights file in the `index.json` beside it, as those of its task and network.
 
     Raises:
-        WeightsError: The file is not readable safetensors.
+        WeightsError: The file is not readable safetensors, or was not written by lfdn.
     """
+    name = name_packaged(read_header(path)["task"], name_network(path) or "full")
     index = path.with_name(INDEX)
     entries = json.loads(index.read_text()) if index.is_file() else {}
-    entries[read_header(path)["task"]] = {"file": path.name, "sha256": file_sha256(path)}
+    entries[name] = {"file": path.name, "sha256": file_sha256(path)}
     index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
 

@@ -27,6 +27,9 @@ Temporal: TypeAlias = Literal["auto", "off"]
 Delay: TypeAlias = Literal[0, 1]
 """Number of later frames that a live frame waits for."""
 
+Network: TypeAlias = Literal["auto", "full", "lite"]
+"""Which network runs: `full`, or `lite`, about three times as fast and less thorough."""
+
 IMAGE_RATE = Fraction(25)
 """Frames per second of a video made from images."""
 
@@ -142,6 +145,8 @@ class InferenceOptions:
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: a GPU if there is one."""
     precision: Precision = "auto"
     """`int8` is the fastest on a CPU, slightly less exact, and needs the `openvino` extra."""
+    network: Network = "auto"
+    """`auto`: that of the weights file; without one `full`, or in `live` the one that keeps up."""
     tile: Literal["auto", "off"] | int = "auto"
     """Side of a tile in px, at least `min_tile_px(overlap_px)`; `off`: whole frames."""
     overlap_px: int = 32
@@ -153,6 +158,9 @@ class InferenceOptions:
         if self.precision not in get_args(Precision):
             choices = ", ".join(get_args(Precision))
             raise OptionError(f"precision: {self.precision!r} is none of {choices}")
+        if self.network not in get_args(Network):
+            choices = ", ".join(get_args(Network))
+            raise OptionError(f"network: {self.network!r} is none of {choices}")
         if isinstance(self.tile, int):
             smallest = min_tile_px(self.overlap_px)
             if self.tile < smallest:

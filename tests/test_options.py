@@ -21,6 +21,7 @@ from lfdn_video.options import (
     [
         lambda: EncodeOptions(frame_rate=Fraction(0)),
         lambda: InferenceOptions(precision="float8"),  # type: ignore[arg-type]  # on purpose
+        lambda: InferenceOptions(network="huge"),  # type: ignore[arg-type]  # on purpose
         lambda: InferenceOptions(tile=16),
         lambda: InferenceOptions(tile="some"),  # type: ignore[arg-type]  # on purpose
         lambda: InferenceOptions(tile=128, overlap_px=64),

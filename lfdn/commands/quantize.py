@@ -45,7 +45,16 @@ def quantize(
     """
     from lfdn.datasets import layouts
     from lfdn.datasets.calibration import draw_calibration_images
-    from lfdn.weights import available, file_sha256, find_packaged, load, read_header, register_int8
+    from lfdn.weights import (
+        available,
+        file_sha256,
+        find_packaged,
+        load,
+        name_network,
+        name_packaged,
+        read_header,
+        register_int8,
+    )
 
     try:
         from lfdn import calibrate
@@ -70,5 +79,5 @@ def quantize(
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if register:
-        register_int8(about["task"], target)
+        register_int8(name_packaged(about["task"], name_network(path) or "full"), target)
     click.echo(f"{file_sha256(target)}  {target}: {len(images)} images")

@@ -23,6 +23,7 @@ from lfdn.commands.progress import ProgressLine, TensorBoard, print_report
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lfdn.config import NetworkName
     from lfdn.datasets.crops import CropStage
     from lfdn.training.recipe import OptimizerName, Task, TrainPrecision
 
@@ -40,6 +41,30 @@ PRESET = (
     ),
     click.option(
         "--init", type=PATH, help="Weights file to start from, instead of random weights."
+    ),
+    click.option(
+        "--network",
+        type=click.Choice(["full", "lite"]),
+        help="Network to train: full, the paper's, or lite, a narrower one for live video on a "
+        "CPU.  [default: full, or the network of --init]",
+    ),
+    click.option(
+        "--teacher",
+        metavar="FILE|TASK",
+        help="Trained weights, or a task with packaged ones, whose output the network learns "
+        "beside the truth.",
+    ),
+    click.option(
+        "--teacher-weight",
+        type=click.FloatRange(0, 1),
+        show_default=BY_PRESET,
+        help="Weight of the loss against the teacher's output; the truth has the rest.",
+    ),
+    click.option(
+        "--wide-rain",
+        is_flag=True,
+        default=None,
+        help="Draw sparser, more slanted, wider and longer synthetic streaks too.",
     ),
     click.option(
         "--steps", type=click.IntRange(min=1), show_default=BY_PRESET, help="Number of steps."
@@ -181,6 +206,8 @@ class TrainValues(TypedDict):
     """
 
     steps: int | None
+    teacher_weight: float | None
+    wide_rain: bool | None
     loss: str | None
     optimizer: OptimizerName | None
     learning_rate: float | None
@@ -225,6 +252,8 @@ def train(
     run: Path,
     preset: str,
     init: Path | None,
+    network: NetworkName | None,
+    teacher: str | None,
     stages: str | None,
     tensorboard: bool,
     **values: Unpack[TrainValues],
@@ -235,10 +264,13 @@ def train(
     Several GPUs: torchrun --nproc-per-node N -m lfdn train ... --device cuda
     """
     from lfdn import weights
+    from lfdn.config import NETWORKS
     from lfdn.datasets import layouts
     from lfdn.training import recipe
     from lfdn.training import train as training
 
+    if init and network:
+        raise click.UsageError("--network: --init has a network already; give one of the two")
     try:
         parsed_stages = None if stages is None else _parse_stages(stages)
         options = recipe.build_options(preset, task, stages=parsed_stages, **values)
@@ -248,7 +280,9 @@ def train(
                 read_samples(sets, exclude),
                 run,
                 options=options,
+                config=NETWORKS[network or "full"],
                 initial=weights.read_weights(init) if init else None,
+                teacher=weights.load(teacher) if teacher else None,
                 bank=layouts.read_streak_bank(streaks) if streaks else None,
                 on_metrics=board.add if board else print_report,
                 on_step=stack.enter_context(ProgressLine(options)).show,

@@ -11,7 +11,13 @@ everything else.
 
 from lfdn.degrade.blur import BlurMix, average_along, blur, optical_flow
 from lfdn.degrade.frames import FallingRain, ShakenCamera
-from lfdn.degrade.rain import RainMix, cover, drawn_streaks, rain, rendered_streaks
+from lfdn.degrade.rain import (
+    RainMix,
+    cover,
+    drawn_streaks,
+    rain,
+    rendered_streaks,
+)
 
 __all__ = [
     "BlurMix",

@@ -11,6 +11,7 @@ They are added to an image, screened over it, or laid over it as a translucent g
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +20,10 @@ from torch import Tensor
 from lfdn.degrade.draw import BatchRandom, compress_pairs
 
 DEPTH_LAYERS = 3
-STREAK_LENGTH_PX = (6.0, 70.0)
-STREAK_SIGMA_PX = (0.45, 2.2)
-STREAK_COVERAGE = (0.008, 0.40)
+LAYER_GAIN = (0.3, 1.0)
 SLANT_STD = math.radians(14)
 SLANT_LIMIT = math.radians(55)
+WIDE_SLANT_LIMIT = math.radians(60)
 BANK_ZOOM = (0.6, 1.8)
 
 
@@ -39,6 +39,11 @@ class RainMix:
         dark: Dusk: a gain below one and a gamma, on rainy image and target.
         noise: Gaussian sensor noise, the same on rainy image and target.
         jpeg: JPEG compression, of the same quality on rainy image and target.
+        slanted: Drawn streaks at any angle up to 60°, instead of falling nearly straight down.
+        length_px: Range of the length of drawn streaks, log-uniform.
+        sigma_px: Range of the standard deviation across drawn streaks, log-uniform.
+        coverage: Range of the share of the image under one layer of drawn streaks, log-uniform.
+        layer_gain: Range of the brightest drop of a layer.
     """
 
     dry: float = 0.10
@@ -48,6 +53,30 @@ class RainMix:
     dark: float = 0.25
     noise: float = 0.2
     jpeg: float = 0.25
+    slanted: float = 0.0
+    length_px: tuple[float, float] = (6.0, 70.0)
+    sigma_px: tuple[float, float] = (0.45, 2.2)
+    coverage: tuple[float, float] = (0.008, 0.40)
+    layer_gain: tuple[float, float] = LAYER_GAIN
+
+    @classmethod
+    def wide(cls) -> Self:
+        """Rain as people film it too: sparse, slanted, short, long, out of focus.
+
+        Still fainter and sparser streaks teach a network to leave all of them alone.
+
+        Returns:
+            A mix of wider ranges, with coverage from 0.2 %.
+        """
+        return cls(
+            dry=0.08,
+            rendered=0.35,
+            slanted=0.25,
+            length_px=(3.0, 110.0),
+            sigma_px=(0.4, 4.0),
+            coverage=(0.002, 0.35),
+            layer_gain=(0.2, 1.0),
+        )
 
 
 def rain(
@@ -79,7 +108,7 @@ def rain(
     target = torch.where(draw.happens(mix.veil), _add_veil(target, draw), target)
 
     # Drawn for every image, used or not: the random numbers that follow stay the same for a seed.
-    streaks = drawn_streaks(batch, height, width, generator=generator, device=clean.device)
+    streaks = drawn_streaks(batch, height, width, generator=generator, device=clean.device, mix=mix)
     if bank is not None:
         rendered = rendered_streaks(bank, batch, height, width, generator=generator)
         use_bank = draw.happens(mix.rendered)
@@ -95,7 +124,13 @@ def rain(
 
 
 def drawn_streaks(
-    batch: int, height: int, width: int, *, generator: torch.Generator, device: torch.device
+    batch: int,
+    height: int,
+    width: int,
+    *,
+    generator: torch.Generator,
+    device: torch.device,
+    mix: RainMix | None = None,
 ) -> Tensor:
     """Draw rain streaks from scratch: three layers of drops, each drop drawn as a line.
 
@@ -109,30 +144,33 @@ def drawn_streaks(
         width: W in px.
         generator: Source of all randomness, on `device`.
         device: Device of the result.
+        mix: Shape of the streaks; by default `RainMix()`.
 
     Returns:
         Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1.
     """
+    mix = mix or RainMix()
     count = batch * DEPTH_LAYERS
     draw = BatchRandom(count, generator, device)
     base = BatchRandom(batch, generator, device)
     # The wind is the same for all layers of an image, but for two degrees.
-    slant = (
-        base.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT).repeat_interleave(DEPTH_LAYERS, 0)
-    )
-    slant = slant + draw.normal(math.radians(2))
-    length = draw.log_uniform(*STREAK_LENGTH_PX)
-    sigma = draw.log_uniform(*STREAK_SIGMA_PX)
-    coverage = draw.log_uniform(*STREAK_COVERAGE) * draw.happens(0.6)
+    slant = base.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT)
+    if mix.slanted:
+        any_angle = base.uniform(-WIDE_SLANT_LIMIT, WIDE_SLANT_LIMIT)
+        slant = torch.where(base.happens(mix.slanted), any_angle, slant)
+    slant = slant.repeat_interleave(DEPTH_LAYERS, 0) + draw.normal(math.radians(2))
+    length = draw.log_uniform(*mix.length_px)
+    sigma = draw.log_uniform(*mix.sigma_px)
+    coverage = draw.log_uniform(*mix.coverage) * draw.happens(0.6)
 
-    kernel = _draw_line_kernel(height, width, slant, length, sigma)
+    kernel = draw_line_kernel(height, width, slant, length, sigma)
     # Coverage is density times the area of a streak, whose profile is a Gaussian across it.
     density = coverage / (length * sigma * math.sqrt(2 * math.pi))
     spots = torch.rand((count, 1, height, width), generator=generator, device=device)
     brightness = torch.rand((count, 1, height, width), generator=generator, device=device)
     drops = (spots < density) * (0.25 + 0.75 * brightness)
     layers = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
-    layers = layers * draw.uniform(0.3, 1.0)
+    layers = layers * draw.uniform(*mix.layer_gain)
     streaks: Tensor = (
         layers.view(batch, DEPTH_LAYERS, height, width).sum(1, keepdim=True).clamp(0, 1)
     )
@@ -210,10 +248,21 @@ def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tens
     return covered.clamp(0, 1)
 
 
-def _draw_line_kernel(
+def draw_line_kernel(
     height: int, width: int, slant: Tensor, length: Tensor, sigma: Tensor
 ) -> Tensor:
-    """Draw a soft-ended line of peak 1 through the origin, `[K, 1, H, W]`, wrapped for the FFT."""
+    """Draw a soft-ended line of peak 1 through the origin, wrapped around for the FFT.
+
+    Args:
+        height: H in px.
+        width: W in px.
+        slant: Angle from the vertical in radians, `[K, 1, 1, 1]`.
+        length: In px, like `slant`.
+        sigma: Standard deviation across the line in px, like `slant`.
+
+    Returns:
+        The lines, float32 `[K, 1, H, W]`.
+    """
     device = slant.device
     y = torch.fft.fftfreq(height, d=1 / height, device=device).view(1, 1, height, 1)
     x = torch.fft.fftfreq(width, d=1 / width, device=device).view(1, 1, 1, width)

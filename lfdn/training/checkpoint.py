@@ -93,7 +93,12 @@ class RunFolder:
         self._metrics = path / "metrics.csv"
 
     def write_manifest(
-        self, options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample]
+        self,
+        options: TrainOptions,
+        config: LFDNConfig,
+        samples: Sequence[Sample],
+        *,
+        teacher: str | None = None,
     ) -> None:
         """Write the run manifest; if there is a checkpoint, compare with its manifest first.
 
@@ -101,12 +106,13 @@ class RunFolder:
             options: Options of the run. Those in `MAY_CHANGE_ON_RESUME` may differ.
             config: Shape of the network.
             samples: The training set, by whose names it is recognized.
+            teacher: SHA-256 of the teacher, if there is one.
 
         Raises:
             TrainingError: The folder is of another run; resuming would mix the two.
         """
         # Through JSON, as the previous manifest was: tuples become lists.
-        manifest = json.loads(json.dumps(_build_manifest(options, config, samples)))
+        manifest = json.loads(json.dumps(_build_manifest(options, config, samples, teacher)))
         if self._last.is_file():
             try:
                 previous = json.loads(self._manifest.read_text())
@@ -187,9 +193,15 @@ class RunFolder:
 
 
 def _build_manifest(
-    options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample]
+    options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample], teacher: str | None
 ) -> dict[str, Any]:
-    """Collect the options, the network, and a fingerprint of the samples' names."""
+    """Collect the options, the networks, and a fingerprint of the samples' names."""
     names = "\n".join(f"{sample.name} {sample.degraded is not None}" for sample in samples)
     digest = hashlib.sha256(names.encode()).hexdigest()
-    return {**asdict(options), "network": asdict(config), "samples": len(samples), "names": digest}
+    return {
+        **asdict(options),
+        "network": asdict(config),
+        "teacher": teacher,
+        "samples": len(samples),
+        "names": digest,
+    }

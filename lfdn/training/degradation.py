@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lfdn.datasets.crops import CropBatch
 from lfdn.degrade.blur import BlurMix, blur
-from lfdn.degrade.rain import rain
+from lfdn.degrade.rain import RainMix, rain
 from lfdn.training.recipe import Task
 
 Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -16,21 +16,27 @@ Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 SYNTHESIS_SALT = 0x5EED  # separates the random numbers of the synthesis from those of the crops
 
 
-def build_degradation(task: Task, bank: Tensor | None, hardness: float = 1.0) -> Degradation:
+def build_degradation(
+    task: Task, bank: Tensor | None, hardness: float = 1.0, *, wide: bool = False
+) -> Degradation:
     """Build the degradation that a task undoes.
 
     Args:
         task: `derain` or `deblur`.
         bank: Streak layers for rain, uint8 `[K, h, w]`, on the device of the batches.
         hardness: Hardness of the blur, 0…1: see `lfdn.degrade.BlurMix.eased`.
+        wide: Rain by `RainMix.wide()` instead of the default `RainMix`.
 
     Returns:
         The degradation, for any device.
     """
     if task == "deblur":
-        mix = BlurMix().eased(hardness)
-        return lambda clean, flow, generator: blur(clean, generator=generator, flow=flow, mix=mix)
-    return lambda clean, _, generator: rain(clean, generator=generator, bank=bank)
+        motion = BlurMix().eased(hardness)
+        return lambda clean, flow, generator: blur(
+            clean, generator=generator, flow=flow, mix=motion
+        )
+    mix = RainMix.wide() if wide else RainMix()
+    return lambda clean, _, generator: rain(clean, generator=generator, bank=bank, mix=mix)
 
 
 def degrade_batch(

@@ -18,7 +18,7 @@ class TrainOptions:
     """The options of a run. The defaults are for rain; `build_options` knows all presets.
 
     Raises:
-        ValueError: There is no such loss, or a count is below 1.
+        ValueError: There is no such loss, a count is below 1, or a share is not in 0…1.
     """
 
     task: Task = "derain"
@@ -41,6 +41,11 @@ class TrainOptions:
     clip_norm: float = 0.2
     """Largest 2-norm of the gradient, twice its usual value: one bad batch must not undo a thousand
     good ones."""
+    teacher_weight: float = 0.3
+    """Weight of the loss against a teacher's output, 0…1; that against the truth has the rest. Only
+    with a teacher; see `lfdn.training.distillation`."""
+    wide_rain: bool = False
+    """Synthetic rain by `lfdn.degrade.RainMix.wide`: sparser, more slanted, wider streaks too."""
     ema_decay: float = 0.999
     """Decay of the averaged weights, which are the ones validated and saved. It is lower during the
     first steps."""
@@ -73,6 +78,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss: {self.loss!r} is none of {', '.join(LOSSES)}")
+        if not 0 <= self.teacher_weight <= 1:
+            raise ValueError(f"teacher_weight: must be in 0…1, got {self.teacher_weight}")
         for name in ("steps", "validate_every", "checkpoint_every", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: at least 1 is needed, got {getattr(self, name)}")

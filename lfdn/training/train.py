@@ -31,6 +31,7 @@ from lfdn.datasets.samples import Sample, split_samples
 from lfdn.model import LFDN
 from lfdn.training.checkpoint import MetricsRow, RunFolder, TrainingError, TrainingState
 from lfdn.training.degradation import build_degradation, degrade_batch
+from lfdn.training.distillation import Teacher
 from lfdn.training.distributed import ProcessRank, join_process_group
 from lfdn.training.losses import LOSSES
 from lfdn.training.optim import Muon
@@ -52,6 +53,7 @@ def train(
     options: TrainOptions,
     config: LFDNConfig | None = None,
     initial: LFDN | None = None,
+    teacher: LFDN | None = None,
     bank: Tensor | None = None,
     on_metrics: Callable[[MetricsRow], None] | None = None,
     on_step: Callable[[TrainingState], None] | None = None,
@@ -67,6 +69,8 @@ def train(
         options: The recipe.
         config: Shape of the network; by default the paper's.
         initial: Network to start from, its configuration included, instead of random weights.
+        teacher: Trained network whose output is learnt beside the truth
+            (`lfdn.training.distillation`).
         bank: Streak layers for synthetic rain, uint8 `[K, h, w]`
             (`lfdn.datasets.layouts.read_streak_bank`).
         on_metrics: Called after each validation.
@@ -84,7 +88,7 @@ def train(
     with ExitStack() as stack:
         rank = stack.enter_context(join_process_group(options.device))
         stop = stack.enter_context(_StopSignals())
-        trainer = _Trainer(samples, run, options, config, initial, bank, rank)
+        trainer = _Trainer(samples, run, options, config, initial, teacher, bank, rank)
         try:
             return trainer.fit(stop, on_metrics, on_step)
         except RuntimeError as error:
@@ -107,6 +111,7 @@ class _Trainer:
         options: TrainOptions,
         config: LFDNConfig | None,
         initial: LFDN | None,
+        teacher: LFDN | None,
         bank: Tensor | None,
         rank: ProcessRank,
     ) -> None:
@@ -119,6 +124,7 @@ class _Trainer:
         self._network = _build_network(config, initial, self._device)
         self._average = AveragedModel(self._network, multi_avg_fn=_build_average(options.ema_decay))
         self._optimizer = _build_optimizer(self._network, options)
+        self._teacher = Teacher(teacher, options, self._device) if teacher else None
         self._parts = {
             "network": self._network,
             "average": self._average,
@@ -126,7 +132,8 @@ class _Trainer:
         }
         self._folder = RunFolder(run)
         if rank.is_leader:
-            self._folder.write_manifest(options, self._network.config, samples)
+            digest = self._teacher.digest if self._teacher else None
+            self._folder.write_manifest(options, self._network.config, samples, teacher=digest)
         training, held_back = split_samples(samples)
         margins_px = 2 * options.margin_px
         self._crops = CropDataset(
@@ -144,7 +151,7 @@ class _Trainer:
         self._validation = Validation(
             held_back if rank.is_leader else [],
             seed=options.seed,
-            degrade=build_degradation(options.task, bank),
+            degrade=build_degradation(options.task, bank, wide=options.wide_rain),
         )
         self._state = self._folder.load_checkpoint(**self._parts)
 
@@ -197,7 +204,10 @@ class _Trainer:
         autocast = options.uses_autocast(self._device.type)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=autocast):
             restored = forward(degraded)
-        loss = LOSSES[options.loss](restored.float(), target)
+        if self._teacher is None:
+            loss = LOSSES[options.loss](restored.float(), target)
+        else:
+            loss = self._teacher.compute_loss(restored.float(), target, degraded)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         norm = nn.utils.clip_grad_norm_(self._network.parameters(), options.clip_norm)
@@ -216,7 +226,9 @@ class _Trainer:
     def _prepare(self, step: int, batch: CropBatch) -> tuple[Tensor, Tensor]:
         """Degrade the batch; return this process's share of it, without the margins."""
         options = self._options
-        degradation = build_degradation(options.task, self._bank, options.compute_hardness(step))
+        degradation = build_degradation(
+            options.task, self._bank, options.compute_hardness(step), wide=options.wide_rain
+        )
         degraded, target = degrade_batch(
             batch, degradation, seed=options.seed, step=step, device=self._device
         )

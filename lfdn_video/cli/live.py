@@ -256,10 +256,10 @@ def live(
             reporter.report_note(f"watch it at {_serve_page(stack, board, watch.web, watch.token)}")
         shows = show_window is not None or bool(watch.web)
         session = Session(live_source, board, live_options, sinks=open_sinks, shows=shows)
-        engine = stack.enter_context(live_engine(task, weights=weights, inference=inference))
+        networks = stack.enter_context(live_engine(task, weights=weights, inference=inference))
 
         def restore() -> None:
-            for _ in session.frames(engine, inference):
+            for _ in session.frames(networks.runner, inference, networks.lighter):
                 pass
 
         with _note_restored_frames(board):

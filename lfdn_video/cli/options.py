@@ -23,6 +23,7 @@ from lfdn_video.options import (
     DEFAULT_CODEC,
     IMAGE_RATE,
     InferenceOptions,
+    Network,
     Precision,
     Temporal,
 )
@@ -51,6 +52,14 @@ NETWORK = (
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Weights file made by `lfdn train`.  [default: the packaged weights]",
+    ),
+    click.option(
+        "--network",
+        type=click.Choice(get_args(Network)),
+        default=_INFERENCE.network,
+        show_default=True,
+        help="Network: full, or lite, about three times as fast and less thorough. auto: that "
+        "of --weights, else full, or for live the one that keeps up.",
     ),
     click.option(
         "--device",

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 import lfdn
+from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.int8 import OpenVinoMissingError, load_quantized
-from lfdn.weights import find_packaged, read_header
+from lfdn.weights import find_packaged, name_network, name_packaged, read_header
 from lfdn_video.errors import OptionError, WeightsError
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CudaRunner
@@ -25,7 +26,7 @@ from lfdn_video.inference.device_runner import DeviceRunner, Model
 from lfdn_video.inference.devices import choose_device, choose_precision
 from lfdn_video.inference.mps import MpsRunner
 from lfdn_video.inference.runner import Future, RunnerWrapper
-from lfdn_video.options import InferenceOptions, ResolvedPrecision
+from lfdn_video.options import InferenceOptions, Network, ResolvedPrecision
 
 MAX_LANES = 4
 """Default limit on the frames that run at a time on a CPU."""
@@ -136,7 +137,7 @@ def load_engine(
     Args:
         task: `derain` or `deblur`; chooses the packaged weights.
         weights: a file of weights to use instead of the packaged ones.
-        options: device and precision; other fields are ignored. None: the defaults.
+        options: network, device and precision; other fields are ignored. None: the defaults.
         lanes: on a CPU, the largest number of frames to run at a time, 1 or more. More lanes have a
             higher throughput; 1 has the shortest latency, for live streams and single images.
 
@@ -145,15 +146,17 @@ def load_engine(
 
     Raises:
         DeviceError: this machine has no such device, or its memory is too small for the weights.
-        OptionError: the precision does not suit the device, or needs OpenVINO, which is missing.
+        OptionError: the precision does not suit the device, or needs OpenVINO, which is missing; or
+            the weights file holds another network.
         WeightsError: there are no weights for this task, or the file cannot be read.
     """
     options = options or InferenceOptions()
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     try:
-        model = _load_network(weights if weights is not None else task, device, precision)
-        about = read_header(weights if weights is not None else find_packaged(task)[0])
+        source = _choose_weights(task, weights, options.network)
+        model = _load_network(source, device, precision)
+        about = read_header(source if isinstance(source, Path) else find_packaged(source)[0])
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
     except OpenVinoMissingError as error:
@@ -164,6 +167,23 @@ def load_engine(
     if precision == "int8":  # OpenVINO parallelizes by itself; lanes would compete with it
         lanes = 1
     return Engine(model, device=device, precision=precision, model_id=about["digest"], lanes=lanes)
+
+
+def is_packaged(task: str, network: NetworkName) -> bool:
+    """Tell whether weights of this task and network ship with the package."""
+    return name_packaged(task, network) in lfdn.available()
+
+
+def _choose_weights(task: str, weights: Path | None, network: Network) -> str | Path:
+    """Choose the file, or the name of packaged weights, that holds the network asked for."""
+    if weights is None:
+        return name_packaged(task, "full" if network == "auto" else network)
+    if network != "auto" and (found := name_network(weights)) != network:
+        raise OptionError(
+            f"network: {weights} holds {f'the network {found}' if found else 'another network'}, "
+            f"not {network}; leave the option out"
+        )
+    return weights
 
 
 def _load_network(

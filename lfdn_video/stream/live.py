@@ -1,7 +1,8 @@
 """`live()`: yields the restored frames of a live source. The command is in `cli/live.py`."""
 
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,10 +60,20 @@ def live(
         shows=board is not None,
     )
     with (
-        live_engine(task, weights=weights, inference=inference, engine=engine) as runner,
-        closing(session.frames(runner, inference)) as frames,
+        live_engine(task, weights=weights, inference=inference, engine=engine) as networks,
+        closing(session.frames(networks.runner, inference, networks.lighter)) as frames,
     ):
         yield from frames
+
+
+@dataclass(frozen=True, slots=True)
+class LiveNetworks:
+    """The networks of a live session."""
+
+    runner: "Runner"
+    """The one to begin with."""
+    lighter: "Callable[[], Runner] | None" = None
+    """Loads one that takes less time; None: there is none, or the user has chosen."""
 
 
 @contextmanager
@@ -72,8 +83,10 @@ def live_engine(
     weights: str | Path | None = None,
     inference: InferenceOptions | None = None,
     engine: "Runner | None" = None,
-) -> Generator["Runner"]:
+) -> Generator[LiveNetworks]:
     """Load the network for a live session, with all cores for each frame; close it at the end.
+
+    Where weights and network are left to us, the lite network may take over (`LiveNetworks`).
 
     Args:
         task: `derain` or `deblur`; chooses the weights that ship with the package.
@@ -82,19 +95,24 @@ def live_engine(
         engine: an engine to yield instead of loading one; it stays open.
 
     Yields:
-        The network.
+        The networks.
 
     Raises:
         DeviceError: the network cannot run on the device asked for.
         WeightsError: there are no weights for the task, or the file is not valid.
     """
-    from lfdn_video.inference.engine import load_engine
+    from lfdn_video.inference.engine import is_packaged, load_engine
 
+    if engine is not None:
+        yield LiveNetworks(engine)
+        return
     path = Path(weights) if weights else None
     options = inference or InferenceOptions()
-    runner = engine or load_engine(task, weights=path, options=options, lanes=1)
-    try:
-        yield runner
-    finally:
-        if engine is None:
-            runner.close()
+    with ExitStack() as stack:
+
+        def load(options: InferenceOptions) -> "Runner":
+            return stack.enter_context(load_engine(task, weights=path, options=options, lanes=1))
+
+        chosen = path is not None or options.network != "auto" or not is_packaged(task, "lite")
+        lighter = None if chosen else lambda: load(replace(options, network="lite"))
+        yield LiveNetworks(load(options), lighter)

@@ -10,7 +10,7 @@ to act is decided in `adaptation.py`.
 
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,10 +47,18 @@ class Restoration:
         runner: runs the network; it stays open.
         inference: tiles; None: the defaults.
         delay: number of frames after a frame that the temporal stage waits for.
+        lighter: loads a network for when `runner` is too slow for full scale; None: there is none.
     """
 
-    def __init__(self, runner: Runner, inference: InferenceOptions | None, *, delay: Delay) -> None:
-        self._runner = ScaledRunner(runner)
+    def __init__(
+        self,
+        runner: Runner,
+        inference: InferenceOptions | None,
+        *,
+        delay: Delay,
+        lighter: Callable[[], Runner] | None = None,
+    ) -> None:
+        self._runner = ScaledRunner(runner, lighter)
         # A batch of tiles from several frames would hold back the first of them.
         self._inference = replace(inference or InferenceOptions(), batch=1)
         self._delay = delay
@@ -118,6 +126,10 @@ class Restoration:
             self._results.close()
         if self._stage is not None:
             self._stage.close()
+
+    def use_lighter(self) -> bool:
+        """Run the lighter network from the next frame on, if there is one and it does not yet."""
+        return self._runner.use_lighter()
 
     def measure_costs(self, frame: Frame, max_latency_s: float) -> dict[float, float]:
         """Measure seconds in the network by scale; a cost above the bound ends the trial."""

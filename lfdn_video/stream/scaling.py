@@ -5,6 +5,7 @@ at full size. A smaller scale costs fine detail of the restoration, but none of 
 `adaptation.py` chooses the scale.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,12 +26,22 @@ class ScaledRunner(RunnerWrapper):
 
     Args:
         runner: runs the network on the smaller frames.
+        lighter: loads a network that takes less time, for `use_lighter`; None: there is none.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, lighter: Callable[[], Runner] | None = None) -> None:
         super().__init__(runner)
+        self._lighter = lighter
         self.scale = 1.0
         """The network's input over the frame, by their sides; above 0, up to 1."""
+
+    def use_lighter(self) -> bool:
+        """Run the lighter network from the next frame on, if there is one and it does not yet."""
+        if self._lighter is None:
+            return False
+        self._runner = self._lighter()
+        self._lighter = None
+        return True
 
     @property
     def max_batches_in_flight(self) -> int:

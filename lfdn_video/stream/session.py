@@ -13,7 +13,7 @@ in = frames out + frames dropped. Status and newest frame go to a `Board`.
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -140,7 +140,10 @@ class Session:
         return self._capture.closing
 
     def frames(
-        self, runner: "Runner", inference: InferenceOptions | None = None
+        self,
+        runner: "Runner",
+        inference: InferenceOptions | None = None,
+        lighter: "Callable[[], Runner] | None" = None,
     ) -> Generator[LiveFrame]:
         """Restore the source until it ends, fails or `stop` is called.
 
@@ -149,6 +152,7 @@ class Session:
         Args:
             runner: the network, which stays open.
             inference: tiles and batch; None: the defaults.
+            lighter: loads a network for when `runner` is too slow for full scale.
 
         Yields:
             Frames as they are restored. A slow consumer gets newer frames, not a queue of old ones.
@@ -166,7 +170,9 @@ class Session:
         try:
             with (
                 self._capture,
-                closing(Restoration(runner, inference, delay=self._options.delay)) as restoration,
+                closing(
+                    Restoration(runner, inference, delay=self._options.delay, lighter=lighter)
+                ) as restoration,
             ):
                 yield from self._restore_newest(restoration)
         except BaseException as error:
@@ -213,11 +219,8 @@ class Session:
         self._in_flight.pop()
         self._meter.dropped += 1
         yield from self._deliver(restoration.finish(), restoration)
-        costs_s = restoration.measure_costs(captured.frame, self._options.max_latency_s)
-        stage_s = 0.0
-        if self._adaptation.refines or self._adaptation.paused:
-            stage_s = restoration.measure_stage_s(captured.frame)
-        self._adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
+        max_latency_s = self._options.max_latency_s
+        _start_from_trial(self._adaptation, captured.frame, restoration, max_latency_s)
 
     def _deliver(
         self, ready: "Sequence[RestoredCapture]", restoration: "Restoration"
@@ -302,6 +305,21 @@ def _patience_s(in_flight: Sequence[CapturedFrame], options: LiveOptions) -> flo
         return STATUS_INTERVAL_S
     due_s = in_flight[0].stamp_s + LOW_WATERMARK * options.max_latency_s
     return min(STATUS_INTERVAL_S, max(0.0, due_s - time.monotonic()))
+
+
+def _start_from_trial(
+    adaptation: Adaptation, frame: Frame, restoration: "Restoration", max_latency_s: float
+) -> None:
+    """Choose the scale, and the lighter network where the first one would need a smaller image."""
+    stage_s = 0.0
+    if adaptation.refines or adaptation.paused:
+        stage_s = restoration.measure_stage_s(frame)
+    costs_s = restoration.measure_costs(frame, max_latency_s)
+    adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
+    if adaptation.scale < 1 and restoration.use_lighter():
+        logger.info("the lite network runs: the full one would need %g scale", adaptation.scale)
+        costs_s = restoration.measure_costs(frame, max_latency_s)
+        adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
 
 
 def _log_changes(

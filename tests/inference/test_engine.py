@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig
+from lfdn.config import NETWORKS, NetworkName
 from lfdn.weights import save_weights
-from lfdn_video.errors import DeviceError, WeightsError
+from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.inference import device_runner
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.cpu import CpuRunner
@@ -236,3 +237,26 @@ def test_current_cuda_stream_is_left_alone() -> None:
     with Engine(identity, device=torch.device("cuda")) as engine:
         engine.compute_residual(torch.rand(1, 3, 16, 16).cuda()).result()
         assert torch.cuda.current_stream() == before
+
+
+def test_network_of_the_weights_file_runs_whatever_its_shape(tmp_path: Path) -> None:
+    save_weights(LFDN(NETWORKS["lite"]), path := tmp_path / "lite.safetensors", task="derain")
+    for options in (InferenceOptions(device="cpu"), InferenceOptions(device="cpu", network="lite")):
+        with load_engine("derain", weights=path, options=options) as engine:
+            assert engine.compute_residual(torch.rand(1, 3, 16, 16)).result().shape[1] == 3
+
+
+@pytest.mark.parametrize(("config", "words"), [("lite", "the network lite"), (None, "another")])
+def test_weights_of_another_network_are_refused(
+    tmp_path: Path, config: NetworkName | None, words: str
+) -> None:
+    network = LFDN(NETWORKS[config] if config else TINY)
+    save_weights(network, path := tmp_path / "some.safetensors", task="derain")
+    with pytest.raises(OptionError, match=f"^network: .* holds {words}.*, not full; leave"):
+        load_engine("derain", weights=path, options=InferenceOptions(network="full"))
+
+
+def test_network_without_packaged_weights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfdn.weights._read_index", dict)
+    with pytest.raises(WeightsError, match="derain_lite: no packaged weights"):
+        load_engine("derain", options=InferenceOptions(network="lite"))

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
 from lfdn.commands.train import TrainValues
+from lfdn.config import NETWORKS
 from lfdn.training import recipe
 from lfdn.weights import file_sha256, save_weights
 from tests.support import datasets
@@ -139,6 +140,48 @@ def test_missing_tensorboard_is_an_error_with_advice(
     done = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--tensorboard")
     assert done.exit_code == 1
     assert "pip install 'lfdn-video[tensorboard]'" in done.stderr
+
+
+def test_lite_network_is_trained_beside_a_teacher(tmp_path: Path, weights: Path) -> None:
+    clean = datasets.make_clean(tmp_path / "clean")
+    trained = run("train", "--data", f"clean={clean}", "-o", tmp_path / "run", "--steps", "1",
+                  "--stages", "1:16x1", "--network", "lite", "--teacher", weights,
+                  "--wide-rain")  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    assert load(tmp_path / "run" / "best.safetensors").config == NETWORKS["lite"]
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["wide_rain"] is True
+    assert manifest["teacher"]
+
+
+def test_lite_network_is_begun_from_the_full_one(tmp_path: Path) -> None:
+    save_weights(LFDN(), full := tmp_path / "full.safetensors", task="derain")
+    clean, target = datasets.make_clean(tmp_path / "clean"), tmp_path / "lite.safetensors"
+    begun = run("narrow", "--weights", full, "--data", f"clean={clean}", "--crops", "32x4",
+                "-o", target)  # fmt: skip
+    assert begun.exit_code == 0, begun.output
+    assert load(target).config == NETWORKS["lite"]
+
+
+@pytest.mark.parametrize("crops", ["100x4", "32x0", "32", "-32x1"])
+def test_crops_that_cannot_be_fitted_to_are_refused(tmp_path: Path, crops: str) -> None:
+    refused = run("narrow", "--data", f"clean={tmp_path}", "--crops", crops, "-o", tmp_path / "x")
+    assert refused.exit_code == 2
+    assert "--crops" in refused.output
+
+
+def test_network_beside_weights_to_start_from_is_refused(tmp_path: Path, weights: Path) -> None:
+    refused = run("train", "--data", f"clean={tmp_path}", "-o", tmp_path / "run", "--init", weights,
+                  "--network", "lite")  # fmt: skip
+    assert refused.exit_code == 2
+    assert "--init has a network already" in refused.output
+
+
+def test_teacher_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    clean = datasets.make_clean(tmp_path / "clean")
+    refused = run("train", "--data", f"clean={clean}", "-o", tmp_path / "run", "--teacher", "no")
+    assert refused.exit_code == 1
+    assert refused.output.splitlines()[-1].startswith("Error: no: no packaged weights")
 
 
 def test_train_values_have_the_types_of_train_options() -> None:

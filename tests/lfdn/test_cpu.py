@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lfdn import LFDN, LFDNConfig, load
+from lfdn.config import NETWORKS
 from lfdn.cpu import CpuLFDN, optimize_for_cpu
 
 ROUNDING = 1e-4
@@ -53,6 +54,7 @@ def test_any_memory_format_gives_the_same_result(layout: torch.memory_format) ->
         LFDNConfig(blocks=1),
         LFDNConfig(blocks=6),
         LFDNConfig(gram="sum"),
+        NETWORKS["lite"],
         LFDNConfig(residual=False),
         LFDNConfig(widths=(4, 6, 8, 10, 12), cca_reduction=2),
     ],
@@ -87,6 +89,22 @@ def test_packaged_weights_agree_on_images_without_contrast(content: str) -> None
     }[content]
     found, expected = restore_both(load("derain"), image)
     torch.testing.assert_close(found, expected, atol=1 / 255 / 10, rtol=0)
+
+
+def test_convolutions_keep_the_layout_of_images() -> None:
+    """Another layout has the same numbers, but costs two passes over memory for each layer."""
+    optimized = optimize_for_cpu(LFDN())
+    kept: list[bool] = []
+
+    def check(conv: nn.Module, _: object, out: Tensor) -> None:
+        if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1):
+            kept.append(out.is_contiguous(memory_format=torch.channels_last))
+
+    for part in optimized.modules():
+        part.register_forward_hook(check)
+    optimized(torch.rand(1, 3, 48, 64))
+    assert len(kept) > 20
+    assert all(kept)
 
 
 def test_original_network_is_not_changed() -> None:

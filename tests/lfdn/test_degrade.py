@@ -76,6 +76,36 @@ def test_drawn_streaks_are_longer_than_wide() -> None:
     assert across > 2 * along
 
 
+def test_wide_rain_is_more_slanted_than_usual() -> None:
+    """A streak at 60° changes less from left to right than from top to bottom."""
+
+    def share_of_flat(mix: RainMix) -> float:
+        one_layer = replace(mix, length_px=(30, 30), sigma_px=(0.8, 0.8), coverage=(0.03, 0.03))
+        streaks = drawn_streaks(96, 64, 64, generator=seeded(), device=CPU, mix=one_layer)
+        down = (streaks[:, :, 1:] - streaks[:, :, :-1]).abs().mean(dim=(1, 2, 3))
+        across = (streaks[..., 1:] - streaks[..., :-1]).abs().mean(dim=(1, 2, 3))
+        return (down > 1.1 * across).float().mean().item()
+
+    assert share_of_flat(RainMix.wide()) > share_of_flat(RainMix()) + 0.05
+
+
+def test_wide_rain_is_sparser_than_usual() -> None:
+    def cover_shares(mix: RainMix) -> Tensor:
+        streaks = drawn_streaks(64, 64, 64, generator=seeded(), device=CPU, mix=mix)
+        return (streaks > 0.05).float().mean(dim=(1, 2, 3)).sort().values
+
+    usual, wide = cover_shares(RainMix()), cover_shares(RainMix.wide())
+    assert wide[16] < 0.75 * usual[16]
+
+
+def test_usual_rain_is_the_default() -> None:
+    first, same = (
+        drawn_streaks(4, 32, 32, generator=seeded(), device=CPU, mix=mix)
+        for mix in (None, RainMix())
+    )
+    assert torch.equal(first, same)
+
+
 def test_rendered_streaks_come_from_the_bank(bank: Tensor) -> None:
     dark = torch.zeros_like(bank)
     assert rendered_streaks(bank, 5, 32, 40, generator=seeded()).shape == (5, 1, 32, 40)

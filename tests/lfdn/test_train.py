@@ -178,6 +178,26 @@ def test_run_may_start_from_given_weights(samples: list[Sample], tmp_path: Path)
         torch.testing.assert_close(one, other)
 
 
+def test_teacher_changes_what_is_learnt(samples: list[Sample], tmp_path: Path) -> None:
+    """A teacher that brightens everything makes its student's output brighter."""
+    teacher = LFDN(SMALL)
+    teacher.get_parameter("decoder.3.conv.bias").data.fill_(0.5)
+    options = replace(OPTIONS, steps=30, learning_rate=1e-2, teacher_weight=0.9, validate_every=30)
+    taught, alone = (
+        train(samples, tmp_path / name, options=options, config=SMALL, teacher=helped)
+        for name, helped in (("taught", teacher), ("alone", None))
+    )
+    grey = torch.full((1, 3, 16, 16), 0.3)
+    assert taught(grey).mean() > alone(grey).mean() + 0.01
+
+
+def test_resuming_with_another_teacher_is_refused(samples: list[Sample], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(samples, run, options=OPTIONS, config=SMALL, teacher=LFDN(SMALL))
+    with pytest.raises(TrainingError, match="was started with teacher"):
+        train(samples, run, options=OPTIONS, config=SMALL)
+
+
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poison: float

@@ -1,5 +1,6 @@
 """Weight files: round trips, and refusal of changed or foreign files."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lfdn import LFDN, LFDNConfig, WeightsError, available, load
+from lfdn.config import NETWORKS
 from lfdn.weights import (
     FOLDER,
     compute_digest,
     file_sha256,
     find_packaged,
+    name_network,
+    name_packaged,
     read_header,
+    register_weights,
     save_weights,
 )
 
@@ -100,8 +105,35 @@ def test_unknown_task_is_refused() -> None:
 def test_packaged_weights_match_the_index(task: str) -> None:
     path, expected = find_packaged(task)
     assert file_sha256(path) == expected
-    assert read_header(path)["task"] == task
-    assert load(task).config == LFDNConfig()
+    network = name_network(path)
+    assert network is not None
+    assert name_packaged(read_header(path)["task"], network) == task
+    assert load(task).config == NETWORKS[network]
+
+
+@pytest.mark.parametrize(
+    ("config", "network"),
+    [
+        (NETWORKS["full"], "full"),
+        (NETWORKS["lite"], "lite"),
+        (LFDNConfig(widths=(4, 4, 4, 4, 4)), None),
+    ],
+)
+def test_network_of_a_file_is_named(
+    tmp_path: Path, config: LFDNConfig, network: str | None
+) -> None:
+    save_weights(LFDN(config), path := tmp_path / "some.safetensors", task="derain")
+    assert name_network(path) == network
+
+
+def test_lite_weights_do_not_replace_the_full_ones_in_the_index(tmp_path: Path) -> None:
+    for network in ("full", "lite"):
+        path = tmp_path / f"{network}.safetensors"
+        save_weights(LFDN(NETWORKS[network]), path, task="derain")
+        register_weights(path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    files = {name: entry["file"] for name, entry in index.items()}
+    assert files == {"derain": "full.safetensors", "derain_lite": "lite.safetensors"}
 
 
 def test_index_lists_derain_and_every_packaged_file() -> None:

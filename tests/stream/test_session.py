@@ -184,3 +184,27 @@ def test_network_runs_without_gradients(board: Board) -> None:
 
     run_session(board, network, LiveOptions(), source(1))
     assert set(seen) == {False}
+
+
+def restore_with_lighter(board: Board, seconds: float) -> list[LiveFrame]:
+    """Restore by a network that takes `seconds` at full scale; the lighter one brightens."""
+    session = Session(parse_source(source(2)), board, LiveOptions(max_latency_s=0.5), shows=True)
+    with Engine(slow(seconds)) as engine, Engine(brighten(0.25)) as lighter:
+        return list(session.frames(engine, lighter=lambda: lighter))
+
+
+def is_brighter(frame: LiveFrame) -> bool:
+    return bool(frame.image.mean() > frame.raw.mean() + 10)
+
+
+def test_lighter_network_runs_where_the_full_one_would_need_a_smaller_image(board: Board) -> None:
+    frames = restore_with_lighter(board, 1.0)
+    assert frames
+    assert all(is_brighter(frame) for frame in frames)
+    assert board.status.inference_scale == 1
+
+
+def test_lighter_network_is_not_loaded_where_the_full_one_keeps_up(board: Board) -> None:
+    frames = restore_with_lighter(board, 0)
+    assert frames
+    assert not any(is_brighter(frame) for frame in frames)
