@@ -18,7 +18,7 @@ from typing import Any
 
 from lfdn_video.checks import Check
 from lfdn_video.errors import InputError
-from lfdn_video.ffmpeg import demux_packets, open_source
+from lfdn_video.ffmpeg import demux_packets, open_source, pyav_errors
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, StreamInfo, VideoInfo
@@ -201,7 +201,7 @@ def _check_stream(
 def _read_contents(info: VideoInfo) -> dict[int, _StreamContent]:
     """Read the copied streams of a file, by index."""
     contents: dict[int, _StreamContent] = defaultdict(_StreamContent)
-    with closing(open_source(info.path)) as container:
+    with pyav_errors(info.path), closing(open_source(info.path)) as container:
         others = [stream for stream in container.streams if stream.index != info.video_index]
         # The reader warns of read errors already, when it decodes the frames.
         for packet in demux_packets(container, others, lambda _: None) if others else ():

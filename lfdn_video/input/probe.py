@@ -33,6 +33,7 @@ from lfdn_video.ffmpeg import (
     has_decoder,
     is_cover,
     open_source,
+    pyav_errors,
     stream_title,
 )
 from lfdn_video.media import (
@@ -99,7 +100,7 @@ def probe_video(path: Path) -> VideoInfo:
     Raises:
         InputError: the file cannot be read, holds no video, or its first frame cannot be decoded.
     """
-    with closing(open_source(path)) as container:
+    with pyav_errors(path), closing(open_source(path)) as container:
         stream = find_main_stream(container, path)
         streams = tuple(_stream_info(stream) for stream in container.streams)
         chapters = tuple(_chapters(container))

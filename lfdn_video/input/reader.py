@@ -35,6 +35,7 @@ from lfdn_video.ffmpeg import (
     demux_packets,
     discard_other_streams,
     open_source,
+    pyav_errors,
 )
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.decoder import CorruptionError, Decoder, Position
@@ -92,7 +93,7 @@ class Reader(FrameReader):
         Raises:
             InputError: no frame of the span can be decoded.
         """
-        with closing(_SpanReader(self).read_frames()) as frames:
+        with pyav_errors(self._path), closing(_SpanReader(self).read_frames()) as frames:
             yield from frames
 
     def close(self) -> None:
