@@ -89,6 +89,9 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
         # Both are needed: a playlist may name local files, and a file's name may look like a URL.
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(sorted(av.formats_available - REFERRING_FORMATS)),
+        # PyAV asks FFmpeg to make up missing pts, which are wrong for B-frames in AVI and ASF. The
+        # decoder knows better (`timestamps.BestEffortTimes`).
+        "fflags": "-genpts",
     }
     limits = [decoding_limits()] * MAX_PROBED
     with pyav_errors(path):

@@ -69,7 +69,7 @@ def verify(
             return
         shift_s = target_times.times_s[0] - source_times.times_s[0]
         yield from _check_streams(before, after, span, shift_s)
-        yield _check_chapters(before, after, span)
+        yield _check_chapters(before, after, span, shift_s)
         yield _check_tags(before, after)
 
 
@@ -227,7 +227,9 @@ def _label(stream: StreamInfo) -> str:
     return f"{stream.type} stream {stream.index} ({', '.join(d for d in details if d)})"
 
 
-def _check_chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> Check:
+def _check_chapters(
+    before: VideoInfo, after: VideoInfo, span: SpanOptions, shift_s: Fraction
+) -> Check:
     expected = len(before.chapters)
     found = len(after.chapters)
     if not span.whole:
@@ -235,7 +237,10 @@ def _check_chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> C
     if expected != found:
         return Check("chapters", "failed", f"{found} of {expected}")
     for one, other in zip(before.chapters, after.chapters, strict=True):
-        differences_s = (abs(one.start_s - other.start_s), abs(one.end_s - other.end_s))
+        differences_s = (
+            abs(one.start_s + shift_s - other.start_s),
+            abs(one.end_s + shift_s - other.end_s),
+        )
         if max(differences_s) > CHAPTER_TOLERANCE_S or one.title != other.title:
             return Check("chapters", "failed", f"{one.title or 'an untitled one'} differs")
     return Check("chapters", "ok", f"{found}, at their times")

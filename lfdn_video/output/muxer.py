@@ -6,7 +6,6 @@ also come from segments that were encoded earlier.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
@@ -20,13 +19,14 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from lfdn_video.errors import OptionError, OutputError
-from lfdn_video.ffmpeg import KEEP_BYTES, discard_other_streams, ffmpeg_errors, ffmpeg_message
+from lfdn_video.ffmpeg import KEEP_BYTES, ffmpeg_errors, ffmpeg_message
 from lfdn_video.frame_io import Warnings
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
+from lfdn_video.output.audit import Written, audit_video
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.passthrough import Passthrough
-from lfdn_video.timestamps import REORDER_FRAMES
+from lfdn_video.output.target_clock import TargetClock
 
 CONTAINER_OPTIONS = {
     # The index goes to the front, so that a browser can play the file while it loads.
@@ -38,10 +38,6 @@ CONTAINER_OPTIONS = {
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
 }
-
-COMMON_START_CONTAINERS = {"avi"}
-"""Containers in which all streams start together. With a later start, FFmpeg's muxer would put the
-gap behind the first frame."""
 
 
 class Muxer:
@@ -79,13 +75,13 @@ class Muxer:
         self._rate = rate
         self._span = span
         self._warnings = warnings
-        self.from_first_frame = not span.whole or container_name in COMMON_START_CONTAINERS
-        """True if the target's time starts at the first frame; otherwise it is the source's."""
+        self.clock = TargetClock(info, container_name, span)
+        """Time zero of the target; known after `open`."""
         self._path = target
         self._container: OutputContainer | None = None
         self._passthrough: Passthrough | None = None
-        self._recent_ticks: deque[int] = deque(maxlen=REORDER_FRAMES)
         self.muxed_frames = 0
+        self._written = Written(encoder.time_base, container_name)
         self.stream: VideoStream
         """The video stream, set by `open`; its encoder is open and unused."""
 
@@ -109,8 +105,10 @@ class Muxer:
             self._add_video(container)
         else:
             self._passthrough = Passthrough(self._info)
+            if (note := self.clock.read_start(self._passthrough.source)) is not None:
+                self._warn(note)
             self._passthrough.add_streams(container, self._add_video)
-            self._passthrough.add_chapters(container, *self._span_s())
+            self._passthrough.add_chapters(container, *self.clock.span_s())
         with ffmpeg_errors():
             container.start_encoding()
         self._collect_warnings()
@@ -122,9 +120,11 @@ class Muxer:
             first_pts: pts of the first frame, in ticks of the source's time base.
         """
         if self._passthrough is not None:
-            origin_s = first_pts * self._info.time_base if self.from_first_frame else Fraction(0)
-            end_s = self._span_s()[1]
-            self._passthrough.set_span(origin_s=origin_s, end_s=end_s, trim=not self._span.whole)
+            self._passthrough.set_span(
+                origin_s=self.clock.origin_s(first_pts * self._info.time_base),
+                end_s=self.clock.span_s()[1],
+                trim=not self._span.whole,
+            )
 
     def mux(self, packets: Iterable[Packet[Stream]]) -> None:
         """Write packets of the video, each after the copied packets with earlier times.
@@ -138,7 +138,9 @@ class Muxer:
                 # By decoding time, the order in which players read: no stream runs ahead.
                 ticks = packet.dts if packet.dts is not None else packet.pts or 0
                 self._copy(self._passthrough.packets_before(ticks * packet.time_base))
-            self._check_ticks((packet.pts or 0) * packet.time_base)
+            tick_s = self.stream.time_base or self._encoder.time_base
+            if (note := self._written.add_packet(packet, tick_s)) is not None:
+                self._warn(note)
             self._container.mux(packet)
             self.muxed_frames += 1
 
@@ -192,14 +194,6 @@ class Muxer:
         self.stream = stream
         return stream
 
-    def _span_s(self) -> tuple[Fraction, Fraction | None]:
-        """Return start and end of the span on the source's clock; None: the end of the source."""
-        if self._span.whole:
-            return Fraction(0), None
-        first_s = self._info.start_pts * self._info.time_base
-        end_s = None if self._span.end is None else first_s + self._span.end
-        return first_s + (self._span.start or 0), end_s
-
     def _copy(self, packets: Iterable[Packet[Stream]]) -> None:
         """Write copied packets. Those too corrupt to be muxed are skipped and counted."""
         assert self._container is not None
@@ -210,31 +204,19 @@ class Muxer:
             except (InvalidDataError, ArgumentError, PatchWelcomeError):  # a full disk must raise
                 self._passthrough.count_refused(packet)
 
-    def _check_ticks(self, time_s: Fraction) -> None:
-        """Warn if the container's time base cannot express this time."""
-        tick_s = self.stream.time_base or self._encoder.time_base
-        ticks = round(time_s / tick_s)
-        if ticks in self._recent_ticks:
-            self._warn("frames are closer together than its time base can express; use .mp4")
-        elif ticks * tick_s != time_s:
-            self._warn(
-                f"timestamps are rounded to {tick_s} s by {self._container_name}; "
-                f".mp4 keeps them exactly"
-            )
-        self._recent_ticks.append(ticks)
-
     def _check_frames(self) -> None:
-        """Demux the file once more, without decoding, and count the frames."""
-        # Muxers drop packets silently, for instance with times that they cannot store.
-        with av.open(f"file:{self._path}", metadata_errors=KEEP_BYTES) as container:
-            stream = container.streams[self.stream.index]
-            discard_other_streams(container, stream)
-            found = sum(packet.size > 0 for packet in container.demux(stream))
-        if found != self.muxed_frames:
-            counts = f"{found} of {self.muxed_frames}"
+        """Read the file once more; compare its frames and their times with what was written."""
+        audit = audit_video(self._path, self.stream.index, self._written)
+        if audit.packets != self.muxed_frames:
+            counts = f"{audit.packets} of {self.muxed_frames}"
             raise OutputError(
                 f"{self._target}: only {counts} frames were found when it was read again; "
                 "try another extension"
+            )
+        if audit.worst_s and not self._written.coincide:
+            self._warn(
+                f"frames are up to {float(audit.worst_s):.3f} s from their time in "
+                f"{self._container_name}; use .mp4 or .mkv"
             )
 
     def _collect_warnings(self) -> None:

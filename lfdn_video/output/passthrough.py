@@ -13,10 +13,9 @@ from contextlib import suppress
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import cast
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Stream
@@ -67,7 +66,8 @@ class Passthrough:
         self.warnings: list[str] = []
         """Messages about everything that is known not to reach the target unchanged."""
         self._info = info
-        self._container = open_source(info.path, metadata_errors=KEEP_BYTES)
+        self.source = open_source(info.path, metadata_errors=KEEP_BYTES)
+        """The open source."""
         self._copies: dict[int, StreamCopy] = {}
         """By the index of the source's stream."""
         self._target_index: dict[int, int] = {}
@@ -82,7 +82,7 @@ class Passthrough:
         """Close the source."""
         if self._packets is not None:
             self._packets.close()
-        self._container.close()
+        self.source.close()
 
     def add_streams(
         self, target: OutputContainer, add_video: Callable[[OutputContainer], Stream]
@@ -93,9 +93,9 @@ class Passthrough:
             target: an open container without a header so far.
             add_video: adds the restored stream, in the place of the source's.
         """
-        target.metadata.update(select_content_tags(self._container.metadata))
-        follows_video = allows_discontinuities(self._container)
-        for stream in self._container.streams:
+        target.metadata.update(select_content_tags(self.source.metadata))
+        follows_video = allows_discontinuities(self.source)
+        for stream in self.source.streams:
             is_restored = stream.index == self._info.video_index
             # QuickTime keeps chapters in a text track as well, which FFmpeg marks like this.
             is_chapter_track = stream.discard == Discard.all
@@ -120,17 +120,9 @@ class Passthrough:
             start_s: start of the span on the source's clock.
             end_s: its end; None: the end of the source.
         """
-        chapters = []
-        for chapter in self._container.chapters():
-            time_base = chapter["time_base"] or Fraction(1)
-            start = floor(start_s / time_base)
-            end = chapter["end"] if end_s is None else floor(end_s / time_base)
-            if chapter["end"] > start and chapter["start"] < end:
-                trimmed_start = max(chapter["start"], start) - start
-                trimmed_end = min(chapter["end"], end) - start
-                chapters.append({**chapter, "start": trimmed_start, "end": trimmed_end})
+        chapters = _trim_chapters(self.source, start_s, end_s)
         self._has_chapters = bool(chapters)
-        target.set_chapters(cast("list[av.container.core.Chapter]", chapters))
+        target.set_chapters(chapters)
 
     def set_span(self, *, origin_s: Fraction, end_s: Fraction | None, trim: bool) -> None:
         """Set the span to copy and the target's time zero. Call it before `packets_before`.
@@ -143,9 +135,9 @@ class Passthrough:
         self._origin_s = origin_s
         self._end_s = end_s
         # Where recordings may be joined, times are not ordered, so seeking may find a wrong place.
-        if trim and not allows_discontinuities(self._container):
+        if trim and not allows_discontinuities(self.source):
             with suppress(FFmpegError):  # where seeking fails, the source is read from its start
-                self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
+                self.source.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._packets = self._convert_packets(trim=trim)
 
     def packets_before(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
@@ -190,11 +182,11 @@ class Passthrough:
             FFmpegError: the target cannot be read.
         """
         with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:
-            yield from find_lost_tags("", self._container.metadata, target.metadata, set())
+            yield from find_lost_tags("", self.source.metadata, target.metadata, set())
             if self._has_chapters and not target.chapters():
                 yield "the chapters are lost"
             for source_index, target_index in self._target_index.items():
-                before = self._container.streams[source_index]
+                before = self.source.streams[source_index]
                 if target_index >= len(target.streams):
                     yield f"{describe_stream(before)} is lost"
                     continue
@@ -230,11 +222,11 @@ class Passthrough:
         if not self._copies:
             return
         streams = [copy.source for copy in self._copies.values()]
-        follow_video = allows_discontinuities(self._container)
+        follow_video = allows_discontinuities(self.source)
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
-            streams.append(self._container.streams[self._info.video_index])
-        demuxed = demux_packets(self._container, streams, self._warn_of_corruption)
+            streams.append(self.source.streams[self._info.video_index])
+        demuxed = demux_packets(self.source, streams, self._warn_of_corruption)
         for packet in clock.shift_packets(demuxed):
             # Packets are interleaved loosely: another stream's last ones may come a little later.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
@@ -250,3 +242,19 @@ class Passthrough:
         note = f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
         if note not in self.warnings:
             self.warnings.append(note)
+
+
+def _trim_chapters(
+    source: InputContainer, start_s: Fraction, end_s: Fraction | None
+) -> list[av.container.core.Chapter]:
+    chapters: list[av.container.core.Chapter] = []
+    for chapter in source.chapters():
+        time_base = chapter["time_base"] or Fraction(1)
+        start = floor(start_s / time_base)
+        end = chapter["end"] if end_s is None else floor(end_s / time_base)
+        if chapter["end"] > start and chapter["start"] < end:
+            trimmed = chapter.copy()
+            trimmed["start"] = max(chapter["start"], start) - start
+            trimmed["end"] = min(chapter["end"], end) - start
+            chapters.append(trimmed)
+    return chapters

@@ -37,7 +37,8 @@ def probe(path: Path, *words: str) -> dict[str, Any]:
 def frame_times(path: Path) -> list[float]:
     """Decode the video; return each frame's best-effort time in seconds."""
     words = ("-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time")
-    return [float(each["best_effort_timestamp_time"]) for each in probe(path, *words)["frames"]]
+    found = probe(path, *words)["frames"]
+    return [float(each.get("best_effort_timestamp_time", "nan")) for each in found]
 
 
 def packet_times(path: Path, stream: str) -> list[float]:
