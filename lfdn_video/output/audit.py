@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -22,6 +22,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from lfdn_video.errors import OutputError
 from lfdn_video.ffmpeg import KEEP_BYTES, discard_other_streams, has_decoder
 from lfdn_video.timestamps import REORDER_FRAMES, BestEffortTimes
 
@@ -44,7 +45,7 @@ class Written:
         """In ticks of `time_base`, in the order of decoding."""
         self.coincide = False
         """True if frames have the same time after rounding to the container's ticks."""
-        self._container_name = container_name
+        self.container_name = container_name
         self._recent_ticks: deque[int] = deque(maxlen=REORDER_FRAMES)
 
     def add_packet(self, packet: Packet[Stream], tick_s: Fraction) -> str | None:
@@ -67,35 +68,26 @@ class Written:
             return "frames are closer together than its time base can express; use .mp4"
         if ticks * tick_s != time_s:
             return (
-                f"timestamps are rounded to {tick_s} s by {self._container_name}; "
+                f"timestamps are rounded to {tick_s} s by {self.container_name}; "
                 f".mp4 keeps them exactly"
             )
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What was found in the file."""
-
-    packets: int
-    """Packets of the video."""
-    worst_s: Fraction | None
-    """Largest distance of a frame from its time, counted from the first frame, beyond what rounding
-    to the container's ticks explains; 0 if there is none, None if it cannot be told."""
-
-
-def audit_video(path: Path, index: int, written: Written) -> Audit:
+def check_video(path: Path, index: int, written: Written, target: Path) -> Iterator[str]:
     """Demux and decode the video of a finished file.
 
     Args:
         path: the file.
         index: of the video's stream.
         written: what was muxed.
+        target: the name for messages.
 
-    Returns:
-        The number of packets, and how far frames are from their times.
+    Yields:
+        A warning, without a subject, if frames are not shown at their times.
 
     Raises:
+        OutputError: the file does not hold every frame.
         FFmpegError: the file cannot be read.
     """
     options = {"fflags": "-genpts"}  # made-up times would be no times of the file
@@ -104,7 +96,17 @@ def audit_video(path: Path, index: int, written: Written) -> Audit:
         assert isinstance(stream, VideoStream)
         discard_other_streams(container, stream)
         packets, times_s = _decode_times(stream)
-        return Audit(packets, _find_worst(written, times_s, stream.time_base or Fraction(0)))
+        worst_s = _find_worst(written, times_s, stream.time_base or Fraction(0))
+    if packets != len(written.pts):
+        raise OutputError(
+            f"{target}: only {packets} of {len(written.pts)} frames were found when it was read "
+            "again; try another extension"
+        )
+    if worst_s and not written.coincide:
+        yield (
+            f"frames are up to {float(worst_s):.3f} s from their time in "
+            f"{written.container_name}; use .mp4 or .mkv"
+        )
 
 
 def _decode_times(stream: VideoStream) -> tuple[int, list[Fraction] | None]:
@@ -138,6 +140,10 @@ def _decode_times(stream: VideoStream) -> tuple[int, list[Fraction] | None]:
 def _find_worst(
     written: Written, found_s: list[Fraction] | None, tick_s: Fraction
 ) -> Fraction | None:
+    """Return the largest distance of a frame from its time, both counted from the first frame.
+
+    It is 0 if rounding to the container's ticks explains it, and None if it cannot be told.
+    """
     expected = sorted(set(written.pts))
     if not found_s or not expected or not 0 <= len(expected) - len(found_s) <= MAX_WITHOUT_TIME:
         return None

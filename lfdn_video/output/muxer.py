@@ -18,14 +18,15 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import KEEP_BYTES, ffmpeg_errors, ffmpeg_message
 from lfdn_video.frame_io import Warnings
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.output.audit import Written, audit_video
+from lfdn_video.output.audit import Written, check_video
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.passthrough import Passthrough
+from lfdn_video.output.tags import describe_stream
 from lfdn_video.output.target_clock import TargetClock
 
 CONTAINER_OPTIONS = {
@@ -70,8 +71,10 @@ class Muxer:
         """
         self._target = target
         self._container_name = container_name
-        self._info = info
-        self._encoder = encoder
+        self.info = info
+        """The source."""
+        self.encoder = encoder
+        """Encodes the video."""
         self._rate = rate
         self._span = span
         self._warnings = warnings
@@ -80,7 +83,11 @@ class Muxer:
         self._path = target
         self._container: OutputContainer | None = None
         self._passthrough: Passthrough | None = None
-        self.muxed_frames = 0
+        self.left_out: set[int] = set()
+        """Indices of the source's streams that are not copied, as the file cannot be written with
+        them."""
+        self.copied_streams: dict[int, str] = {}
+        """Descriptions of the source's streams that are copied, by index; known after `open`."""
         self._written = Written(encoder.time_base, container_name)
         self.stream: VideoStream
         """The video stream, set by `open`; its encoder is open and unused."""
@@ -94,6 +101,7 @@ class Muxer:
             FFmpegError, OSError: the file cannot be written.
         """
         self._path = path
+        self._written = Written(self.encoder.time_base, self._container_name)
         self._container = container = av.open(
             f"file:{path}",
             "w",
@@ -101,13 +109,15 @@ class Muxer:
             container_options=CONTAINER_OPTIONS.get(self._container_name, {}),
             metadata_errors=KEEP_BYTES,
         )
-        if self._info.from_images:
+        if self.info.from_images:
             self._add_video(container)
         else:
-            self._passthrough = Passthrough(self._info)
+            self._passthrough = Passthrough(self.info, self._span)
             if (note := self.clock.read_start(self._passthrough.source)) is not None:
-                self._warn(note)
-            self._passthrough.add_streams(container, self._add_video)
+                self.warn(note)
+            self._passthrough.add_streams(container, self._add_video, self.left_out)
+            copies = self._passthrough.copies.items()
+            self.copied_streams = {index: describe_stream(copy.source) for index, copy in copies}
             self._passthrough.add_chapters(container, *self.clock.span_s())
         with ffmpeg_errors():
             container.start_encoding()
@@ -121,7 +131,7 @@ class Muxer:
         """
         if self._passthrough is not None:
             self._passthrough.set_span(
-                origin_s=self.clock.origin_s(first_pts * self._info.time_base),
+                origin_s=self.clock.origin_s(first_pts * self.info.time_base),
                 end_s=self.clock.span_s()[1],
                 trim=not self._span.whole,
             )
@@ -134,15 +144,10 @@ class Muxer:
         """
         assert self._container is not None
         for packet in packets:
-            if self._passthrough is not None:
-                # By decoding time, the order in which players read: no stream runs ahead.
-                ticks = packet.dts if packet.dts is not None else packet.pts or 0
-                self._copy(self._passthrough.packets_before(ticks * packet.time_base))
-            tick_s = self.stream.time_base or self._encoder.time_base
+            tick_s = self.stream.time_base or self.encoder.time_base
             if (note := self._written.add_packet(packet, tick_s)) is not None:
-                self._warn(note)
-            self._container.mux(packet)
-            self.muxed_frames += 1
+                self.warn(note)
+            self._mux_one(self._container, packet)
 
     def finish(self) -> None:
         """Write the remaining copied packets, close the file, and check what it kept.
@@ -155,16 +160,28 @@ class Muxer:
         if self._passthrough is not None:
             self._copy(self._passthrough.remaining_packets())
         self._container.close()
-        self._check_frames()
+        for note in check_video(self._path, self.stream.index, self._written, self._target):
+            self.warn(note)
         if self._passthrough is None:
             return
         self._collect_warnings()
         try:
             for note in self._passthrough.find_losses(self._path):
-                self._warn(note)
+                self.warn(note)
         except FFmpegError as error:  # every frame is there, so the file is worth keeping
             words = ffmpeg_message(error)
-            self._warn(f"is complete, but what it kept could not be checked: {words}")
+            self.warn(f"is complete, but what it kept could not be checked: {words}")
+
+    def mux_trial(self, packets: Iterable[Packet[Stream]]) -> None:
+        """Write all packets of a file that only shows whether it can be written, and close it.
+
+        Raises:
+            FFmpegError, OSError: it cannot be written.
+        """
+        assert self._container is not None
+        for packet in packets:
+            self._mux_one(self._container, packet)
+        self._container.close()
 
     def close(self) -> None:
         """Close the file. Remove it first if it is not wanted: completing it may take minutes."""
@@ -175,8 +192,8 @@ class Muxer:
                 self._container.close()
 
     def _add_video(self, container: OutputContainer) -> Stream:
-        encoder = self._encoder
-        info = self._info
+        encoder = self.encoder
+        info = self.info
         try:
             stream = container.add_stream(encoder.codec.name, self._rate)
         except ValueError as error:
@@ -194,6 +211,16 @@ class Muxer:
         self.stream = stream
         return stream
 
+    def _mux_one(self, container: OutputContainer, packet: Packet[Stream]) -> None:
+        if packet.pts is not None and packet.dts is not None:
+            # x265 states wrong ones for a video shorter than its reordering depth.
+            packet.dts = min(packet.dts, packet.pts)
+        if self._passthrough is not None:
+            # By decoding time, the order in which players read: no stream runs ahead.
+            ticks = packet.dts if packet.dts is not None else packet.pts or 0
+            self._copy(self._passthrough.packets_before(ticks * packet.time_base))
+        container.mux(packet)
+
     def _copy(self, packets: Iterable[Packet[Stream]]) -> None:
         """Write copied packets. Those too corrupt to be muxed are skipped and counted."""
         assert self._container is not None
@@ -204,24 +231,10 @@ class Muxer:
             except (InvalidDataError, ArgumentError, PatchWelcomeError):  # a full disk must raise
                 self._passthrough.count_refused(packet)
 
-    def _check_frames(self) -> None:
-        """Read the file once more; compare its frames and their times with what was written."""
-        audit = audit_video(self._path, self.stream.index, self._written)
-        if audit.packets != self.muxed_frames:
-            counts = f"{audit.packets} of {self.muxed_frames}"
-            raise OutputError(
-                f"{self._target}: only {counts} frames were found when it was read again; "
-                "try another extension"
-            )
-        if audit.worst_s and not self._written.coincide:
-            self._warn(
-                f"frames are up to {float(audit.worst_s):.3f} s from their time in "
-                f"{self._container_name}; use .mp4 or .mkv"
-            )
-
     def _collect_warnings(self) -> None:
         for note in self._passthrough.warnings if self._passthrough is not None else ():
-            self._warn(note)
+            self.warn(note)
 
-    def _warn(self, note: str) -> None:
+    def warn(self, note: str) -> None:
+        """Add a warning about the target, once."""
         self._warnings.add(self._target, note)

@@ -8,7 +8,7 @@ the source's timestamps jump back, the copied streams follow the video (`joined_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from math import floor
@@ -29,6 +29,7 @@ from lfdn_video.ffmpeg import (
     open_source,
 )
 from lfdn_video.media import VideoInfo
+from lfdn_video.options import SpanOptions
 from lfdn_video.output.joined_clock import JoinedClock, decoding_time_s
 from lfdn_video.output.stream_copy import (
     StreamCopy,
@@ -44,6 +45,8 @@ from lfdn_video.output.tags import (
     find_stream_losses,
     select_content_tags,
 )
+from lfdn_video.output.timecode import TAG as TIMECODE
+from lfdn_video.output.timecode import find_timecode, is_timecode_track, with_timecode
 
 SUBTITLE_S = 10
 """Seconds before a span at which a subtitle that is still shown in it may have begun."""
@@ -57,8 +60,12 @@ class Passthrough:
     finished file; `close` always.
     """
 
-    def __init__(self, info: VideoInfo) -> None:
+    def __init__(self, info: VideoInfo, span: SpanOptions) -> None:
         """Open the source once more, beside the reader.
+
+        Args:
+            info: the source.
+            span: the part of it that the target holds.
 
         Raises:
             InputError: it cannot be read any more.
@@ -66,10 +73,11 @@ class Passthrough:
         self.warnings: list[str] = []
         """Messages about everything that is known not to reach the target unchanged."""
         self._info = info
+        self._span = span
         self.source = open_source(info.path, metadata_errors=KEEP_BYTES)
         """The open source."""
-        self._copies: dict[int, StreamCopy] = {}
-        """By the index of the source's stream."""
+        self.copies: dict[int, StreamCopy] = {}
+        """Copied streams by their index in the source."""
         self._target_index: dict[int, int] = {}
         """Index of each stream in the target, covers and video included, by that in the source."""
         self._has_chapters = False
@@ -85,15 +93,21 @@ class Passthrough:
         self.source.close()
 
     def add_streams(
-        self, target: OutputContainer, add_video: Callable[[OutputContainer], Stream]
+        self,
+        target: OutputContainer,
+        add_video: Callable[[OutputContainer], Stream],
+        left_out: Collection[int] = (),
     ) -> None:
         """Add the source's streams in their order, and the container's tags.
 
         Args:
             target: an open container without a header so far.
             add_video: adds the restored stream, in the place of the source's.
+            left_out: indices of streams that are not copied.
         """
-        target.metadata.update(select_content_tags(self.source.metadata))
+        start_s, rate = self._span.start or Fraction(0), self._info.average_rate
+        tags = select_content_tags(self.source.metadata)
+        target.metadata.update(with_timecode(tags, None, start_s, rate))
         follows_video = allows_discontinuities(self.source)
         for stream in self.source.streams:
             is_restored = stream.index == self._info.video_index
@@ -101,13 +115,15 @@ class Passthrough:
             is_chapter_track = stream.discard == Discard.all
             if is_restored:
                 video = add_video(target)
-                video.metadata.update(collect_stream_tags(stream))
+                timecode = find_timecode(self.source.streams, stream)
+                tags = with_timecode(collect_stream_tags(stream), timecode, start_s, rate)
+                video.metadata.update(tags)
                 video.disposition = stream.disposition
                 self._target_index[stream.index] = video.index
-            elif not is_chapter_track:
+            elif not (is_chapter_track or is_timecode_track(stream) or stream.index in left_out):
                 self._add_copy(target, stream)
             # The demuxer skips what is not copied; the video's times are needed for `JoinedClock`.
-            if stream.index not in self._copies and not (is_restored and follows_video):
+            if stream.index not in self.copies and not (is_restored and follows_video):
                 stream.discard = Discard.all
 
     def add_chapters(
@@ -168,7 +184,7 @@ class Passthrough:
     def count_refused(self, packet: Packet[Stream]) -> None:
         """Count a packet that the muxer refused; `find_losses` reports it."""
         # The packet has its target's stream by now, so the copy is found by that.
-        for copy in self._copies.values():
+        for copy in self.copies.values():
             if copy.target.index == packet.stream.index:
                 copy.packets_written -= 1
 
@@ -182,20 +198,14 @@ class Passthrough:
             FFmpegError: the target cannot be read.
         """
         with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:
-            yield from find_lost_tags("", self.source.metadata, target.metadata, set())
+            # Muxers of MOV and MP4 move the timecode to the streams.
+            tags = {**(target.streams[0].metadata if target.streams else {}), **target.metadata}
+            yield from find_lost_tags("", self.source.metadata, tags, set())
             if self._has_chapters and not target.chapters():
                 yield "the chapters are lost"
             for source_index, target_index in self._target_index.items():
-                before = self.source.streams[source_index]
-                if target_index >= len(target.streams):
-                    yield f"{describe_stream(before)} is lost"
-                    continue
-                after = target.streams[target_index]
-                yield from find_stream_losses(before, after, set(target.metadata.values()))
-                if (copy := self._copies.get(source_index)) is not None:
-                    # MP4 counts packets; other containers may count in units of their own.
-                    counted = after.frames if "mp4" in target.format.name else 0
-                    yield from copy.find_lost_packets(counted)
+                before, copy = self.source.streams[source_index], self.copies.get(source_index)
+                yield from _find_losses_of(before, target_index, target, copy)
 
     def _add_copy(self, target: OutputContainer, stream: Stream) -> None:
         if is_cover(stream) and target.format.name == "matroska":
@@ -203,7 +213,7 @@ class Passthrough:
             return
         copy = add_stream_copy(target, stream, self.warnings)
         if copy is not None:
-            self._copies[stream.index] = copy
+            self.copies[stream.index] = copy
             self._target_index[stream.index] = copy.target.index
 
     def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
@@ -213,15 +223,15 @@ class Passthrough:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
             elif not trim_packet(packet, self._origin_s, self._end_s):
                 continue
-            prepared = self._copies[packet.stream.index].prepare_packet(packet)
+            prepared = self.copies[packet.stream.index].prepare_packet(packet)
             if prepared is not None:
                 yield prepared
 
     def _demux_on_one_clock(self) -> Generator[Packet[Stream]]:
         """Demux the copied streams and yield their packets on one clock."""
-        if not self._copies:
+        if not self.copies:
             return
-        streams = [copy.source for copy in self._copies.values()]
+        streams = [copy.source for copy in self.copies.values()]
         follow_video = allows_discontinuities(self.source)
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
@@ -242,6 +252,23 @@ class Passthrough:
         note = f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
         if note not in self.warnings:
             self.warnings.append(note)
+
+
+def _find_losses_of(
+    before: Stream, target_index: int, target: InputContainer, copy: StreamCopy | None
+) -> Iterator[str]:
+    if target_index >= len(target.streams):
+        yield f"{describe_stream(before)} is lost"
+        return
+    after = target.streams[target_index]
+    elsewhere = set(target.metadata.values())
+    if TIMECODE in target.metadata:
+        elsewhere.add(before.metadata.get(TIMECODE, ""))  # the start of a span has another one
+    yield from find_stream_losses(before, after, elsewhere)
+    if copy is not None:
+        # MP4 counts packets; other containers may count in units of their own.
+        counted = after.frames if "mp4" in target.format.name else 0
+        yield from copy.find_lost_packets(counted)
 
 
 def _trim_chapters(
