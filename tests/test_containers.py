@@ -13,7 +13,15 @@ import pytest
 from lfdn_video.input.reader import Reader
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output.writer import Writer
-from tests.support.ffmpeg_program import codecs, ffmpeg, frame_times, make, packet_times, probe
+from tests.support.ffmpeg_program import (
+    codecs,
+    decoded_audio,
+    ffmpeg,
+    frame_times,
+    make,
+    packet_times,
+    probe,
+)
 
 pytestmark = pytest.mark.needs_ffmpeg
 
@@ -168,3 +176,49 @@ def test_frames_at_other_times_are_told(tmp_path: Path) -> None:
     options = EncodeOptions(codec="libx264", codec_options={"bf": "3"})
     warnings = copy(source, tmp_path / "out.mxf", options)
     assert any("from their time in mxf" in note for note in warnings)
+
+
+KEPT_AUDIO = [
+    ("mkv", "pcm_alaw", 8000, "mkv"),
+    ("mkv", "pcm_mulaw", 8000, "mkv"),
+    ("mov", "pcm_alaw", 8000, "mkv"),
+    ("avi", "pcm_mulaw", 8000, "mkv"),
+    ("avi", "adpcm_ima_wav", 48_000, "avi"),
+    ("avi", "adpcm_ms", 48_000, "avi"),
+    ("avi", "adpcm_ima_wav", 22_050, "avi"),
+    ("avi", "adpcm_ms", 48_000, "mkv"),
+    ("wmv", "wmav2", 48_000, "mkv"),
+    ("mxf", "pcm_s16le", 48_000, "mxf"),
+    ("mxf", "pcm_s24le", 48_000, "mxf"),
+    ("mxf", "pcm_s16le", 48_000, "mov"),
+    ("mkv", "flac", 48_000, "mp4"),
+    ("mkv", "ac3", 48_000, "mpg"),
+    ("mkv", "libopus", 48_000, "webm"),
+    ("mov", "pcm_s24be", 48_000, "mkv"),
+    ("mkv", "mp2", 44_100, "ts"),
+    ("mkv", "aac", 44_100, "flv"),
+]
+
+
+@pytest.mark.parametrize(("ending", "codec", "rate", "into"), KEPT_AUDIO)
+def test_audio_that_ffmpeg_can_mux_is_kept_with_its_clock(
+    tmp_path: Path, ending: str, codec: str, rate: int, into: str
+) -> None:
+    video = ("-c:v", "mpeg2video") if "mxf" in (ending, into) else ("-c:v", "mpeg4")
+    words = (*video, "-c:a", codec, "-ar", str(rate))
+    source, target = clip(tmp_path / f"in.{ending}", *words), tmp_path / f"out.{into}"
+    warnings = copy(source, target)
+    assert not [note for note in warnings if "audio" in note]
+    assert decoded_audio(target) == decoded_audio(source)
+    before, after = packet_times(source, "a:0"), packet_times(target, "a:0")
+    if len(after) == len(before):  # FFmpeg's demuxers cut PCM into packets of their own
+        assert after[-1] - after[0] == pytest.approx(before[-1] - before[0], abs=0.002)
+
+
+@pytest.mark.parametrize(("codec", "into"), [("pcm_s16le", "ts"), ("wmav2", "mp4")])
+def test_audio_that_the_container_has_no_name_for_is_named(
+    tmp_path: Path, codec: str, into: str
+) -> None:
+    source = clip(tmp_path / "in.mkv", "-c:v", "mpeg4", "-c:a", codec)
+    (note,) = copy(source, tmp_path / f"out.{into}")
+    assert f"audio stream 1 ({codec}) is left out" in note

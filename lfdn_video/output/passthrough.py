@@ -32,6 +32,7 @@ from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.joined_clock import JoinedClock, decoding_time_s
 from lfdn_video.output.stream_copy import (
+    VIDEO_FIRST_CONTAINERS,
     StreamCopy,
     add_stream_copy,
     attach_cover,
@@ -109,7 +110,7 @@ class Passthrough:
         tags = select_content_tags(self.source.metadata)
         target.metadata.update(with_timecode(tags, None, start_s, rate))
         follows_video = allows_discontinuities(self.source)
-        for stream in self.source.streams:
+        for stream in _in_order_of(target, self.source, self._info.video_index):
             is_restored = stream.index == self._info.video_index
             # QuickTime keeps chapters in a text track as well, which FFmpeg marks like this.
             is_chapter_track = stream.discard == Discard.all
@@ -252,6 +253,14 @@ class Passthrough:
         note = f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
         if note not in self.warnings:
             self.warnings.append(note)
+
+
+def _in_order_of(target: OutputContainer, source: InputContainer, video_index: int) -> list[Stream]:
+    """Return the source's streams in their order, the video first if the target demands that."""
+    streams: list[Stream] = list(source.streams)
+    if target.format.name in VIDEO_FIRST_CONTAINERS:
+        streams.sort(key=lambda stream: stream.index != video_index)
+    return streams
 
 
 def _find_losses_of(
