@@ -7,12 +7,14 @@ as a whole; `planes.py` handles frames.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.format import Flags
@@ -31,6 +33,9 @@ PYAV_FOLDER = Path(av.__file__).parent
 
 CONVERT = "convert it with another program first, for example to .mkv"
 """What to do about a file that FFmpeg or PyAV cannot handle."""
+
+STAND_INS = ("pcm_s16le", "aac", "mp2", "libopus")
+"""Audio codecs of which every container that holds audio holds one."""
 
 MAX_READ_ERRORS = 8
 """Consecutive failed reads after which the rest of a file is skipped."""
@@ -152,6 +157,39 @@ def pyav_message(error: BaseException) -> str:
     """Return the words of an exception for which `is_pyav_error` is true, without a full stop."""
     words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
     return " ".join((words or type(error).__name__).split()).rstrip(".")
+
+
+def add_copy(target: OutputContainer, stream: Stream) -> Stream:
+    """Add a stream for the unchanged packets of another one.
+
+    Args:
+        target: an open container without a header so far.
+        stream: a stream of a source.
+
+    Returns:
+        The new stream. FFmpeg may still refuse it when it writes the header.
+
+    Raises:
+        ValueError: the container cannot hold such a stream.
+    """
+    try:
+        # "Opaque": from the decoder's parameters, so no encoder is needed.
+        return target.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        # PyAV asks FFmpeg's table of the container's codecs, which lacks those that Matroska stores
+        # as WAV does: G.711, ADPCM, WMA. So another one is added, and gets their parameters.
+        if stream.type != "audio":
+            raise
+        with av.open(io.BytesIO(), "w", format="nut") as neutral:
+            # Its parameters have no tag of the source's container.
+            template = neutral.add_stream_from_template(stream, opaque=True)
+            for stand_in in STAND_INS:
+                with suppress(ValueError):
+                    copy = target.add_mux_stream(stand_in)
+                    BitStreamFilterContext("null", template, copy)  # copies all parameters
+                    copy.time_base = stream.time_base
+                    return copy
+        raise
 
 
 def decoding_limits() -> dict[str, str]:

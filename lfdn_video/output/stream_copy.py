@@ -15,7 +15,6 @@ from math import ceil, floor
 from pathlib import Path
 
 import av
-from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.format import Flags
@@ -24,6 +23,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from lfdn_video.ffmpeg import (
+    add_copy,
     codec_name,
     ffmpeg_errors,
     ffmpeg_message,
@@ -46,9 +46,6 @@ VIDEO_FIRST_CONTAINERS = {"mxf"}
 MPEGTS_AUDIO = {"aac", "aac_latm", "ac3", "dca", "eac3", "mp1", "mp2", "mp3", "mp3float", "opus"}
 MPEGTS_AUDIO |= {"libopus", "s302m", "truehd"}
 """Decoders of the audio codecs that have a type in MPEG-TS, by FFmpeg's names."""
-
-STAND_INS = ("pcm_s16le", "aac", "mp2", "libopus")
-"""Codecs of which every container of audio holds one."""
 
 
 @dataclass(slots=True)
@@ -252,32 +249,10 @@ def _try_header(stream: Stream, container: str, *, after_video: bool) -> str | N
 
 
 def _add_from_template(target: OutputContainer, stream: Stream) -> Stream:
-    try:
-        # "Opaque": from the decoder's parameters, so no encoder is needed.
-        copy = target.add_stream_from_template(stream, opaque=True)
-    except ValueError:
-        if stream.type != "audio":
-            raise
-        # PyAV asks FFmpeg's table of the container's codecs, which lacks those that Matroska stores
-        # as in WAV: G.711, ADPCM, WMA. FFmpeg itself decides when it writes the header.
-        return _add_beside_table(target, stream)
+    copy = add_copy(target, stream)
     if target.format.name == "avi" and (stream.name or "").startswith("adpcm"):
         copy.codec_context.bit_rate = _measure_bit_rate(stream)
     return copy
-
-
-def _add_beside_table(target: OutputContainer, stream: Stream) -> Stream:
-    """Add a copy of an audio stream without asking the container's table of codecs."""
-    with av.open(io.BytesIO(), "w", format="nut") as neutral:
-        # Its parameters have no tag of the source's container.
-        template = neutral.add_stream_from_template(stream, opaque=True)
-        for stand_in in STAND_INS:
-            with suppress(ValueError):
-                copy = target.add_mux_stream(stand_in)
-                BitStreamFilterContext("null", template, copy)  # copies all parameters
-                copy.time_base = stream.time_base
-                return copy
-    raise ValueError(f"{target.format.name} holds no audio of this kind")
 
 
 def _measure_bit_rate(stream: Stream) -> int:
