@@ -100,6 +100,7 @@ class Writer(FrameWriter):
             _adapt_options(self._options, self._container_name),
             time_base=self._source_time_base,
             codec=codec,
+            container=self._container_name,
         )
         rate = self._choose_rate()
         self._muxer = Muxer(

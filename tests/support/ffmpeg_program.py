@@ -59,11 +59,10 @@ def decoded_audio(path: Path, stream: int = 0) -> bytes:
     return ffmpeg("-i", path, "-map", f"0:a:{stream}", "-f", "s16le", "-")
 
 
-def rgb(path: Path, *, matrix: str | None = None) -> bytes:
-    """Decode the first frame as a player shows it: RGB by its tags, or else by `matrix`."""
-    scale = "scale=in_color_matrix=" + matrix if matrix else "scale"
-    more = ("-vf", f"{scale}:flags=accurate_rnd+full_chroma_int+neighbor,format=rgb24")
-    return ffmpeg("-i", path, *more, "-frames:v", "1", "-f", "rawvideo", "-")
+def rgb(path: Path) -> bytes:
+    """Decode the first frame to packed RGB by the file's tags, as a player shows it."""
+    words = ("-vf", "scale=flags=accurate_rnd+full_chroma_int,format=rgb24")
+    return ffmpeg("-i", path, *words, "-frames:v", "1", "-f", "rawvideo", "-")
 
 
 def _run(*words: str | Path) -> bytes:
