@@ -76,10 +76,12 @@ CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 DEFAULT_CODEC = "libx264"
 CONTAINER_CODECS: Mapping[str, str] = MappingProxyType(
     {"avi": "mpeg4", "webm": "libvpx-vp9", "ogg": "libvpx", "ogv": "libvpx"}
+    | {"mpeg": "mpeg2video", "mxf": "mpeg2video"}
 )
 """Encoders for containers that cannot hold what `DEFAULT_CODEC` makes, by FFmpeg's names.
 
-AVI can, but it stores no timestamps, and those that FFmpeg derives for H.264 are a frame late.
+Others can, but AVI stores no timestamps, and those that FFmpeg derives for H.264 are a frame late;
+from MPEG-PS and MXF, few programs read H.264.
 """
 
 

@@ -65,6 +65,8 @@ FOREIGN = {
         "lfdn_video.planes",
         "lfdn_video.stream.capture",
         "lfdn_video.stream.sinks",
+        "lfdn_video.verify",
+        "lfdn_video.verify_streams",
     },
     "click": {"lfdn.cli", "lfdn.commands", "lfdn_video.cli"},
     "cv2": {

@@ -323,6 +323,7 @@ def _open_sinks(
             rotate_s=options.rotate_s,
             encode=encode,
             on_file=lambda path: board.update(recording=None if path is None else str(path)),
+            on_failure=lambda reason: board.update(recording_error=reason),
         )
         sinks.append(stack.enter_context(recording))
     if options.out == STDOUT:

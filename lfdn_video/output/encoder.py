@@ -26,6 +26,7 @@ from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import DEFAULT_CODEC, EncodeOptions
 from lfdn_video.output.encoder_options import resolve_options, suggest_name
+from lfdn_video.output.signalling import MATRIX_NAMES, can_say_full_range, choose_encoding
 from lfdn_video.planes import Converter, PixelEncoding, build_video_frame, working_format
 
 # The values that the standards define. FFmpeg itself fails on the reserved ones in between.
@@ -33,10 +34,6 @@ VALID_MATRICES = frozenset({0, 1, 2, *range(4, 15)})
 VALID_RANGES = frozenset({0, 1, 2})
 VALID_PRIMARIES = frozenset({1, 2, *range(4, 13), 22})
 VALID_TRANSFERS = frozenset({1, 2, *range(4, 19)})
-
-BT601_CODECS = frozenset({"mjpeg", "webp"})
-BT601_MATRICES = (5, 6)
-"""AVCOL_SPC of BT.601, the only matrix of these codecs: no tag in their files can name another."""
 
 RATE_TOLERANCE = Fraction(999, 1000)
 """Rates are often measured, and then fall slightly below the nominal one, such as 30000/1001."""
@@ -66,6 +63,7 @@ class Encoder:
         *,
         time_base: Fraction,
         codec: str | None = None,
+        container: str | None = None,
     ) -> None:
         """Choose codec and pixel format, and resolve the options.
 
@@ -74,6 +72,8 @@ class Encoder:
             options: what the user chose.
             time_base: seconds per tick of the frames' pts.
             codec: FFmpeg's name of the encoder; None: `options.codec`, or the default.
+            container: FFmpeg's name of the muxer, for what it can say of the frames; None: there is
+                none that could say less than the codec, as for images.
 
         Raises:
             OptionError: there is no such encoder, or it refuses an option or pixel format.
@@ -86,6 +86,7 @@ class Encoder:
         """Seconds per tick of the encoder's pts; `keep_rate` changes it."""
         self._frames = frames
         self._source = PixelEncoding.from_format(frames)
+        self._container = container
         self._target = self._choose_pixel_encoding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
@@ -187,7 +188,7 @@ class Encoder:
             same = _find_same_samples(source, accepted, full_range=self._source.full_range)
             best, loss = find_best_pix_fmt_of_list(accepted, source.name, source.alpha)
             name = same or (best.name if best is not None else accepted[0])
-        coding = self._choose_encoding(name)
+        coding = choose_encoding(self._frames, name, self.codec.canonical_name, self._container)
         self._warn_of_change(coding, loss)
         return coding
 
@@ -206,31 +207,22 @@ class Encoder:
                 for name in names
                 if _has_whole_chroma_samples(self._frames, working_format(name))
             ]
-        return names or [self._frames.format.name]
-
-    def _choose_encoding(self, name: str) -> PixelEncoding:
-        """Choose matrix and range for frames in the pixel format `name`."""
-        target = working_format(name)
-        if target.family == "rgb" or target.full_range_name:
-            full_range = True
-        elif self.codec.canonical_name == "webp" or self._frames.format.family == "rgb":
-            full_range = False  # WebP by definition, video made of RGB by custom
-        else:
-            full_range = self._source.full_range
-        matrix = self._source.matrix
-        if self.codec.canonical_name in BT601_CODECS and matrix not in BT601_MATRICES:
-            matrix = BT601_MATRICES[0]
-        return PixelEncoding(name, matrix, full_range)
+        own = self._frames.format.name
+        says_range = can_say_full_range(self.codec.canonical_name, self._container)
+        return names or [own if says_range else own.replace("yuvj", "yuv")]
 
     def _warn_of_change(self, coding: PixelEncoding, loss: PixFmtLoss) -> None:
         before = self._source
         after = working_format(coding.name)
         opaque_added = _planes_name(after.name) == before.name.replace("gbrp", "gbrap")
         if _planes_name(after.name) != _planes_name(before.name) and not opaque_added:
-            if after.family == "rgb":  # FFmpeg counts every change of the colour model as a loss
+            # FFmpeg counts every change of the colour model or the range as a loss of RGB.
+            if after.family == "rgb" or self._frames.format.family != "rgb":
                 loss &= ~PixFmtLoss.COLORSPACE
             losing = " and ".join(name for flag, name in LOSSES.items() if loss & flag)
             note = f", losing {losing}" if losing else ""
+            if before.full_range and not coding.full_range and self._frames.format.family != "rgb":
+                note = f" of limited range{note}"
             self.warnings.append(
                 f"frames are converted from {before.name} to {coding.name} for {self.codec.name}"
                 f"{note}"
@@ -242,7 +234,8 @@ class Encoder:
             )
         if coding.matrix != before.matrix and self._frames.format.family == after.family == "yuv":
             self.warnings.append(
-                f"frames are converted to the BT.601 matrix in {coding.name} for {self.codec.name}"
+                f"frames are converted to the {MATRIX_NAMES.get(coding.matrix, 'usual')} matrix in "
+                f"{coding.name} for {self.codec.name}"
             )
 
 

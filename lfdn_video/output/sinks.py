@@ -33,6 +33,7 @@ from lfdn_video.output.target import (
     rename_into_place,
     sync_to_disk,
 )
+from lfdn_video.output.trial import try_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ class DirectSink(Sink):
 
     def open(self) -> None:
         assert self._temporary is not None
+        try_out(self._muxer, self._temporary)
         self._muxer.open(self._temporary)
 
     def set_first_pts(self, first_pts: int) -> None:
@@ -199,6 +201,7 @@ class SegmentedSink(Sink):
     def open(self) -> None:
         # The container is needed only at the end, but its refusals must be known before hours of
         # work.
+        try_out(self._muxer, self._temporary)
         self._muxer.open(self._temporary)
         # Some containers want codec headers once, in their own header (`Flags.global_header`).
         self._segments.flags = self._muxer.stream.codec_context.flags

@@ -43,8 +43,11 @@ CONTAINERS = frozenset(
 """FFmpeg's muxers that write a single file with timestamps. Others write a playlist with files
 beside it (and would list the temporary names), or a bare stream."""
 
-CONSTANT_RATE_CONTAINERS = frozenset({"asf", "avi", "mxf", "ogg", "ogv"})
+CONSTANT_RATE_CONTAINERS = frozenset({"avi", "mxf", "ogg", "ogv"})
 """Containers with a constant rate, or with decoding times only."""
+
+DECODING_ORDER_CONTAINERS = frozenset({"asf", "avi", "mpeg", "mxf"})
+"""Containers that store decoding times, or no times, for each frame of some codecs."""
 
 MAX_DIRECT_FRAMES = 2 * SEGMENT_FRAMES
 """Runs with more frames than this are written in segments."""
@@ -97,6 +100,7 @@ class Writer(FrameWriter):
             _adapt_options(self._options, self._container_name),
             time_base=self._source_time_base,
             codec=codec,
+            container=self._container_name,
         )
         rate = self._choose_rate()
         self._muxer = Muxer(
@@ -175,10 +179,9 @@ class Writer(FrameWriter):
             if self._first_pts is None:
                 self._first_pts = frame.pts
                 self._sink.set_first_pts(frame.pts)
-            # A span starts at zero in the target; otherwise the source's times are kept.
-            origin_pts = self._first_pts if self._muxer.from_first_frame else 0
             video = self._encoder.prepare(frame)
-            video.pts = self._next_pts(frame.pts - origin_pts)
+            origin_s = self._muxer.clock.origin_s(self._first_pts * self._source_time_base)
+            video.pts = self._next_pts(frame.pts * self._source_time_base - origin_s)
             video.duration = self._to_encoder_ticks(frame.duration)
             self._sink.encode(video)
         self.frames_written += 1
@@ -222,14 +225,13 @@ class Writer(FrameWriter):
             return self._encoder.keep_rate(rate)
         return IMAGE_RATE if rate > MAX_RATE else rate
 
-    def _next_pts(self, source_pts: int) -> int:
+    def _next_pts(self, time_s: Fraction) -> int:
         """Compute the next frame's pts in the encoder's time base, by default the source's.
 
         At a constant rate, one tick of the encoder is one frame. A frame whose tick is occupied
         gets the next one, so that none is lost.
         """
         tick_s = self._encoder.time_base
-        time_s = source_pts * self._source_time_base
         pts = round(time_s / tick_s)
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
@@ -283,8 +285,8 @@ def _check_like_first(frame: Frame, first: VideoInfo) -> None:
 
 
 def _adapt_options(options: EncodeOptions, container: str) -> EncodeOptions:
-    """Disable B-frames in AVI, which stores neither timestamps nor presentation order."""
-    if container != "avi":
+    """Disable B-frames where the container does not store the order of presentation."""
+    if container not in DECODING_ORDER_CONTAINERS:
         return options
     return replace(options, codec_options={"bf": "0", **options.codec_options})
 

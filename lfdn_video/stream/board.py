@@ -87,6 +87,8 @@ class Status:
     """Seconds of work by stage: decode, model, temporal, encode."""
     recording: str | None = None
     """The file being recorded; None: none."""
+    recording_error: str | None = None
+    """Why the recording ended before the session; None: it did not."""
 
 
 class Board:

@@ -70,6 +70,7 @@ class Recording:
         rotate_s: float | None = None,
         encode: EncodeOptions | None = None,
         on_file: Callable[[Path | None], None] | None = None,
+        on_failure: Callable[[str], None] | None = None,
     ) -> None:
         """Check everything that can be checked before the first frame.
 
@@ -78,6 +79,8 @@ class Recording:
             rotate_s: interval in seconds after which a new file starts, 1 or more; None: one file.
             encode: the user's encoding options; None: the defaults.
             on_file: called with the path of every new file, and with None at the end.
+            on_failure: called with the reason if a file cannot be written. The recording ends
+                there, and the session goes on.
 
         Raises:
             OptionError: the pattern, the interval or the encoding cannot be used.
@@ -87,6 +90,9 @@ class Recording:
         self._rotate_s = rotate_s
         self._encode = encode or EncodeOptions()
         self._on_file = on_file or (lambda _: None)
+        self._on_failure = on_failure or (lambda _: None)
+        self._failure: OutputError | None = None
+        """Why nothing more is recorded."""
         self._audio = AudioQueue()
         self._file: _OpenFile | None = None
         self.files: list[Path] = []
@@ -111,6 +117,8 @@ class Recording:
                 raise
         finally:
             self._on_file(None)
+        if error is None and self._failure is not None:
+            raise self._failure
 
     def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """Queue audio, from any thread; it is written with the frames of its time."""
@@ -119,15 +127,31 @@ class Recording:
     def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """Write the next frame, in a new file if it is time for one.
 
+        If the file cannot be written, for instance because the disk is full, the recording ends.
+        Earlier frames are kept, later ones are ignored, and leaving the block raises the error.
+
         Args:
             frame: a restored frame; its `info` is set.
             stamp_s: its time of capture by `time.monotonic`, which becomes its timestamp.
             captured_at: the same in seconds since the epoch, for names and rotation.
-
-        Raises:
-            OutputError: the file cannot be written, for instance because the disk is full. Earlier
-                frames are kept.
         """
+        if self._failure is not None:
+            return
+        try:
+            self._write(frame, stamp_s, captured_at)
+        except OutputError as error:
+            self._fail(error)
+
+    def _fail(self, error: OutputError) -> None:
+        """End the recording; what was written so far stays."""
+        self._failure = error
+        logger.error("%s; the recording ended, the session goes on", error)
+        with suppress(OutputError):
+            self._close_file()
+        self._on_file(None)
+        self._on_failure(str(error))
+
+    def _write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         assert frame.info is not None
         key = (format_key(frame.info), self._audio.header, self._rotation_number(captured_at))
         if self._file is not None:

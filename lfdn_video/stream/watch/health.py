@@ -65,4 +65,5 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
         "latency_s": status.latency_s,
         "max_latency_s": status.max_latency_s,
         "recording": status.recording,
+        "recording_error": status.recording_error,
     }

@@ -78,6 +78,10 @@ class Metrics(Collector):
             ),
             "max_latency_seconds": ("Bound of the latency.", status.max_latency_s),
             "recording": ("1 while a file is being written.", float(status.recording is not None)),
+            "recording_failed": (
+                "1 after a recording could not be written any more.",
+                float(status.recording_error is not None),
+            ),
             "viewers": ("Number of viewers of the page.", float(self.viewers)),
             "start_time_seconds": (
                 "Start of the session in seconds since the epoch.",
