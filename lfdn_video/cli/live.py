@@ -4,6 +4,7 @@ The session (`lfdn_video.stream.session`) runs in a thread of its own. The main 
 for signals: a stop signal ends the session, which then completes its recordings.
 """
 
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.errors import InputError, OptionError
+from lfdn_video.files import Inputs
 from lfdn_video.options import MIN_SCALE, EncodeOptions, InferenceOptions, LiveOptions
 
 if TYPE_CHECKING:
@@ -230,7 +232,8 @@ def live(
     if not (watch.web or watch.no_window or sinks.record or sinks.out):
         show_window = _load_window()
     with ExitStack() as stack:
-        open_sinks = _open_sinks(stack, sinks, encode, board, lambda: session.stopped)
+        inputs = _list_inputs(live_source, weights)
+        open_sinks = _open_sinks(stack, sinks, encode, board, inputs, lambda: session.stopped)
         reporter.report_start(task, str(live_source), sinks.describe())
         if watch.web:
             reporter.report_note(f"watch it at {_serve_page(stack, board, watch.web, watch.token)}")
@@ -267,6 +270,17 @@ def _parse_source(text: str | None, camera: int | None) -> "Source":
     return source
 
 
+def _list_inputs(source: "Source", weights: Path | None) -> Inputs:
+    """List the files that a session reads."""
+    # A filter graph may read files, too: movie=clip.mp4.
+    words = re.split(r"[=:,;'\[\]|]", source.address) if source.kind == "lavfi" else []
+    found = [Path(word) for word in words if word and Path(word).is_file()]
+    inputs = Inputs([Path(source.address)] if source.kind == "file" else found)
+    if weights is not None:
+        inputs.add(weights, "the weights file")
+    return inputs
+
+
 def _load_window() -> Callable[["Board"], None]:
     """Load the window. Raises LfdnVideoError if there is no screen."""
     from lfdn_video.stream.watch import preview, screen
@@ -291,6 +305,7 @@ def _open_sinks(
     options: SinkOptions,
     encode: EncodeOptions,
     board: "Board",
+    inputs: Inputs,
     stopped: Callable[[], bool],
 ) -> list["LiveSink"]:
     """Open the recording and the output; the stack closes them."""
@@ -302,6 +317,7 @@ def _open_sinks(
             options.record,
             rotate_s=options.rotate_s,
             encode=encode,
+            inputs=inputs,
             on_file=lambda path: board.update(recording=None if path is None else str(path)),
         )
         sinks.append(stack.enter_context(recording))

@@ -20,6 +20,7 @@ from typing import Any
 import av
 
 from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.files import Inputs, check_target, follow_link, refuse_around
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import (
@@ -34,7 +35,7 @@ from lfdn_video.output.journal import Journal, fingerprint_file
 from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import SEGMENT_FRAMES
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
-from lfdn_video.output.target import check_target, output_errors
+from lfdn_video.output.target import output_errors
 
 CONTAINERS = frozenset(
     {"3g2", "3gp", "asf", "avi", "f4v", "flv", "ipod", "matroska", "mov", "mp4", "mpeg", "mpegts"}
@@ -65,6 +66,8 @@ class Writer(FrameWriter):
         info: VideoInfo,
         options: EncodeOptions | None = None,
         span: SpanOptions | None = None,
+        *,
+        inputs: Inputs | None = None,
     ) -> None:
         """Check the request; no file is created yet.
 
@@ -73,6 +76,7 @@ class Writer(FrameWriter):
             info: the source of the frames; everything else of it is copied.
             options: how to encode; None: the defaults.
             span: the part of the source that the frames are from; None: all of it.
+            inputs: the files that are read; None: the source.
 
         Raises:
             OutputError: no file can be created at `target`, or FFmpeg has no video format for its
@@ -88,7 +92,11 @@ class Writer(FrameWriter):
         """Pts of the first frame, in ticks of the source's time base."""
         self._last_pts: int | None = None
         """Pts of the last frame, in ticks of the encoder."""
-        check_target(self._target, info.path, overwrite=self._options.overwrite)
+        inputs = inputs or Inputs([info.path])
+        check_target(self._target, inputs, overwrite=self._options.overwrite)
+        self._file = follow_link(self._target)
+        """The file that gets the target's content: another one if the target is a link."""
+        refuse_around(Journal(self._file).folder, inputs)
         self._container_name = _find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
         self._source_time_base = _choose_time_base(info, self._options)
@@ -135,6 +143,8 @@ class Writer(FrameWriter):
         except BaseException:
             self._sink.clean_up()
             raise
+        if self._file != self._target:
+            self._warn(f"is a link, and stays one; {self._file} is written")
         for warning in self._encoder.warnings:
             self._warn(warning)
         for metadata in (*self._info.hdr_metadata, *self._info.side_data):
@@ -203,17 +213,17 @@ class Writer(FrameWriter):
         """Choose segments for long runs, and where an interrupted run left some."""
         expected = self._info.expected_frames(self._span)
         is_long = expected is None or expected > MAX_DIRECT_FRAMES
-        if is_long or Journal(self._target).folder.is_dir():
+        if is_long or Journal(self._file).folder.is_dir():
             manifest = _build_manifest(self._info, self._options, self._span)
             return SegmentedSink(
-                self._target,
+                self._file,
                 self._muxer,
                 self._encoder,
                 self._options,
                 rate=rate,
                 manifest=manifest,
             )
-        return DirectSink(self._target, self._muxer, overwrite=self._options.overwrite)
+        return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
 
     def _choose_rate(self) -> Fraction:
         """Choose the frame rate for containers and codecs that require one."""
@@ -235,22 +245,21 @@ class Writer(FrameWriter):
             pts = max(pts, self._last_pts + 1)
         # Rounding to ticks moves frames of a truly constant rate by far less than this.
         if abs(pts * tick_s - time_s) > tick_s / 4:
-            self._warn_of_constant_rate()
+            self._warn(_constant_rate_note(self._container_name, self._encoder.codec.name))
         self._last_pts = pts
         return pts
 
     def _to_encoder_ticks(self, source_ticks: int) -> int:
         return round(source_ticks * self._source_time_base / self._encoder.time_base)
 
-    def _warn_of_constant_rate(self) -> None:
-        if self._container_name in CONSTANT_RATE_CONTAINERS:
-            self._warn("has a constant rate, so frames are moved; use .mp4 or .mkv")
-        else:
-            codec = self._encoder.codec.name
-            self._warn(f"{codec} has a constant rate, so frames are moved; use another codec")
-
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
+
+
+def _constant_rate_note(container: str, codec: str) -> str:
+    if container in CONSTANT_RATE_CONTAINERS:
+        return "has a constant rate, so frames are moved; use .mp4 or .mkv"
+    return f"{codec} has a constant rate, so frames are moved; use another codec"
 
 
 def _find_container(target: Path) -> str:

@@ -180,3 +180,15 @@ def test_repeated_trouble_is_reported_once() -> None:
     result = run("rtsp://127.0.0.1:9/1", "--retries", "2", "--no-window")
     lines = [line for line in result.stderr.splitlines() if "connecting: " in line]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("source", ["{clip}", "lavfi:movie={clip}"])
+@pytest.mark.parametrize("name", ["clip.mkv", "hard.mkv"])
+def test_recording_never_replaces_the_source(clip: Path, source: str, name: str) -> None:
+    clip.with_name("hard.mkv").hardlink_to(clip)
+    before = clip.read_bytes()
+    words = (source.format(clip=clip), "--no-window", "--overwrite")
+    result = run(*words, "--record", clip.with_name(name))
+    assert result.exit_code == 1
+    assert "is the source itself" in result.stderr
+    assert clip.read_bytes() == before
