@@ -80,16 +80,17 @@ class Inputs:
         """Refuse to write into, or to empty, a folder that holds a file that is read.
 
         Raises:
-            TargetError: it is a link, or an input is in it or in a folder below it.
+            TargetError: an input is in it, or in a folder below it.
         """
-        if folder.is_symlink():
-            raise TargetError(f"{folder}: is a link, and files are removed there; remove the link")
         if (place := _find_place(folder)) is None:
             return
-        above = {Path(name) for name in self._by_name}
-        above |= {parent for path in above for parent in path.parents}
-        if place in map(_find_place, above):
-            raise TargetError(f"{folder}: holds the source; choose another target")
+        above = {Path(name): entry for name, entry in self._by_name.items()}
+        above |= {parent: entry for path, entry in above.items() for parent in path.parents}
+        for path, entry in above.items():
+            if _find_place(path) == place:
+                raise TargetError(
+                    f"{folder}: holds {entry.what}, {entry.path}; choose another target"
+                )
 
     def _find(self, target: Path) -> _Input | None:
         place = _find_place(target)

@@ -64,6 +64,8 @@ def refuse_around(folder: Path, inputs: Inputs) -> None:
     Raises:
         OutputError: it is.
     """
+    if folder.is_symlink():
+        raise OutputError(f"{folder}: is a link, and files are removed there; remove the link")
     with _target_errors():
         inputs.refuse_around(folder)
 

@@ -13,16 +13,21 @@ from lfdn.commands.options import (
     DATA,
     DEVICE,
     EXCLUDE,
+    OVERWRITE,
     PATH,
     WEIGHTS,
     add_options,
+    check_device,
+    check_folder,
+    list_inputs,
     read_samples,
-    refuse_existing,
 )
+from lfdn.files import Inputs, check_target, try_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lfdn.datasets.samples import Sample
     from lfdn.training.evaluate import EvaluationRow
 
 
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--csv", "csv_path", type=PATH, help="Write one row per image to this CSV file.")
 @click.option("--save", type=PATH, help="Write the restored images as PNG to this folder.")
-@click.option("--force", is_flag=True, help="Replace existing targets of --csv and --save.")
+@add_options(OVERWRITE)
 @click.option("--json", "as_json", is_flag=True, help="Print the means and the protocol as JSON.")
 def evaluate(
     weights: str,
@@ -53,29 +58,29 @@ def evaluate(
     scalars: tuple[str, ...],
     csv_path: Path | None,
     save: Path | None,
-    force: bool,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Measure PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), on whole 8-bit images."""
+    check_device(device)
     from lfdn.int8 import OpenVinoMissingError, load_quantized
     from lfdn.training import evaluate as measuring
     from lfdn.weights import load
 
-    for path in filter(None, (csv_path, save)):
-        refuse_existing(path, force=force)
+    samples = read_samples(sets, exclude)
+    _check_targets(
+        list_inputs(samples, Path(weights)), samples, csv_path, save, overwrite=overwrite
+    )
     try:
-        samples = read_samples(sets, exclude)
         network = load_quantized(weights) if int8 else load(weights)
-        learnt = measuring.get_scalars(network)
-        measuring.set_scalars(network, _parse_scalars(scalars))
-        measured = measuring.evaluate(
-            network, samples, device=device, feed_clean=feed_clean, save=save
-        )
-        rows = _show_progress(measured, len(samples))
-        if csv_path:
-            measuring.write_csv(rows, csv_path)
-    except (OSError, ValueError, OpenVinoMissingError) as error:
+    except OpenVinoMissingError as error:
         raise click.ClickException(str(error)) from error
+    learnt = measuring.get_scalars(network)
+    measuring.set_scalars(network, _parse_scalars(scalars))
+    measured = measuring.evaluate(network, samples, device=device, feed_clean=feed_clean, save=save)
+    rows = _show_progress(measured, len(samples))
+    if csv_path:
+        measuring.write_csv(rows, csv_path, overwrite=overwrite)
     about = {
         "weights": _describe_weights(weights),
         "precision": "int8" if int8 else "float32",
@@ -95,6 +100,25 @@ def evaluate(
         )
     else:
         _print_table(measuring.average_rows(rows), about)
+
+
+def _check_targets(
+    inputs: Inputs,
+    samples: Sequence[Sample],
+    csv_path: Path | None,
+    save: Path | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Check the targets before the work, which may take hours. TargetError if one cannot be."""
+    if save is not None:
+        check_folder(save, inputs, overwrite=overwrite)
+        for sample in samples:
+            inputs.refuse(save / f"{sample.name}.png")
+            inputs.add(save / f"{sample.name}.png", "a restored image")
+    if csv_path is not None:
+        check_target(csv_path, inputs, overwrite=overwrite)
+        try_target(csv_path)
 
 
 def _show_progress(rows: Iterator[EvaluationRow], total: int) -> list[EvaluationRow]:

@@ -70,11 +70,6 @@ def test_folder_that_holds_the_source_is_not_emptied(source: Path, above: str) -
         Inputs([source]).refuse_around(folder)
 
 
-def test_work_folder_that_is_a_link_is_refused(source: Path) -> None:
-    with pytest.raises(TargetError, match="is a link"):
-        Inputs().refuse_around(source.with_name("linked"))
-
-
 def test_existing_file_is_refused_without_overwrite(source: Path) -> None:
     target = source.with_name("out.mp4")
     target.touch()
