@@ -254,6 +254,20 @@ def doctor(*, report: ReportOptions) -> None:
         raise click.exceptions.Exit(1)
 
 
+@main.command(short_help="List the video encoders that work here.")
+@add_options(JSON, VERBOSE)
+@pass_options
+def encoders(*, report: ReportOptions) -> None:
+    """List the video encoders for --codec, and which of them open on this machine.
+
+    FFmpeg names encoders of hardware that is not here; they are listed with the driver's words.
+    """
+    from lfdn_video.cli import tables
+    from lfdn_video.cli.doctor import try_encoders
+
+    tables.print_checks(try_encoders(), as_json=report.as_json)
+
+
 main.add_command(live)
 
 
