@@ -68,6 +68,8 @@ class Summary:
     """Number of the source's frames that are missing in the target, by reason."""
     temporal: TemporalSummary | None = None
     """What was done by means of neighbouring frames; None if that was off."""
+    kept_frames: int = 0
+    """Frames, of `frames`, that an earlier, interrupted run had finished."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,6 +243,8 @@ class _Run:
 
     frames: int
     """Frames in the target."""
+    kept: int
+    """Those of them that an earlier run had finished."""
     temporal: TemporalSummary | None
 
 
@@ -305,7 +309,7 @@ def _run_stages(
             if on_progress is not None:
                 on_progress(meter.progress())
     clocks.note_last_frame()
-    return _Run(meter.frames_done, stage.summary if stage is not None else None)
+    return _Run(meter.frames_done, kept, stage.summary if stage is not None else None)
 
 
 def _start_stages(
@@ -354,6 +358,7 @@ def _summarize(
         repeated_frames=reader.repeated_frames,
         dropped_frames=dict(reader.dropped_frames),
         temporal=run.temporal,
+        kept_frames=run.kept,
     )
 
 

@@ -35,7 +35,8 @@ def format_progress(progress: "Progress") -> str:
 
 def format_summary(summary: "pipeline.Summary") -> str:
     """Summarize a run in one line: target, speed, bottleneck, losses."""
-    fps = summary.frames / summary.seconds if summary.seconds > 0 else 0.0
+    restored = summary.frames - summary.kept_frames
+    fps = restored / summary.seconds if summary.seconds > 0 else 0.0
     busy = ", ".join(
         f"{name} {100 * times.busy_s / max(summary.seconds, 1e-9):.0f}%"
         for name, times in summary.stages.items()
@@ -45,6 +46,8 @@ def format_summary(summary: "pipeline.Summary") -> str:
         f"{format_duration(summary.seconds)} ({format_speed(fps)}); "
         f"bottleneck: {STAGE_NAMES[summary.bottleneck]} (busy: {busy})"
     )
+    if summary.kept_frames:
+        line += f"; {_count(summary.kept_frames, 'frame')} kept from before"
     if summary.corrupt_packets:
         line += f"; {_count(summary.corrupt_packets, 'corrupt packet')} in the source"
     if summary.repeated_frames:

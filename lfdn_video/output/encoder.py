@@ -45,8 +45,9 @@ RATE_TOLERANCE = Fraction(999, 1000)
 INTERNAL_ENCODERS = frozenset({"vnull", "wrapped_avframe"})
 """FFmpeg's encoders that write nothing that can be stored."""
 
-SAMPLE_PX = 256
-"""Side of the frames that an encoder is tried with; encoders of hardware refuse small ones."""
+SAMPLE_SIZES_PX = ((256, 256), (352, 288), (720, 576), (1920, 1080))
+"""Width and height of the frames that an encoder is tried with: hardware refuses small ones, and
+some codecs have a few sizes only."""
 
 MPEG4_TICKS = 65_535
 """Largest number of ticks per second in MPEG-4 part 2, which stores it in 16 bits."""
@@ -294,15 +295,19 @@ def try_encoder(name: str) -> str | None:
     Returns:
         None if it opens; else why not, in FFmpeg's or the driver's words.
     """
-    sample = FrameFormat(width=SAMPLE_PX, height=SAMPLE_PX, format=PixelFormat.parse("yuv420p"))
-    try:
-        encoder = Encoder(sample, EncodeOptions(), time_base=1 / IMAGE_RATE, codec=name)
-        rate = encoder.keep_rate(IMAGE_RATE) if encoder.needs_rate else IMAGE_RATE
-        context = cast("VideoCodecContext", CodecContext.create(encoder.codec, "w"))
-        encoder.configure(context, rate=rate)
-    except OptionError as error:
-        return str(error)
-    return None
+    problem: str | None = None
+    for width, height in SAMPLE_SIZES_PX:
+        sample = FrameFormat(width=width, height=height, format=PixelFormat.parse("yuv420p"))
+        try:
+            encoder = Encoder(sample, EncodeOptions(), time_base=1 / IMAGE_RATE, codec=name)
+            rate = encoder.keep_rate(IMAGE_RATE) if encoder.needs_rate else IMAGE_RATE
+            context = cast("VideoCodecContext", CodecContext.create(encoder.codec, "w"))
+            encoder.configure(context, rate=rate)
+        except OptionError as error:
+            problem = problem or str(error)
+        else:
+            return None
+    return problem
 
 
 def _encodes_video(name: str) -> bool:

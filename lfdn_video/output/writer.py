@@ -33,7 +33,7 @@ from lfdn_video.options import (
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal, fingerprint_file
 from lfdn_video.output.muxer import Muxer
-from lfdn_video.output.segments import SEGMENT_FRAMES
+from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
 
@@ -47,8 +47,8 @@ beside it (and would list the temporary names), or a bare stream."""
 CONSTANT_RATE_CONTAINERS = frozenset({"asf", "avi", "mxf", "ogg", "ogv"})
 """Containers with a constant rate, or with decoding times only."""
 
-MAX_DIRECT_FRAMES = 2 * SEGMENT_FRAMES
-"""Runs with more frames than this are written in segments."""
+MAX_DIRECT_SEGMENTS = 2
+"""Runs with more frames than this number of segments has are written in segments."""
 
 MAX_RATE = 240
 """Rates above this are a wrong guess, and more than some encoders accept."""
@@ -212,7 +212,8 @@ class Writer(FrameWriter):
     def _choose_sink(self, rate: Fraction) -> Sink:
         """Choose segments for long runs, and where an interrupted run left some."""
         expected = self._info.expected_frames(self._span)
-        is_long = expected is None or expected > MAX_DIRECT_FRAMES
+        segment_frames = choose_segment_frames(self._info)
+        is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * segment_frames
         if is_long or Journal(self._file).folder.is_dir():
             manifest = _build_manifest(self._info, self._options, self._span)
             return SegmentedSink(
@@ -221,6 +222,7 @@ class Writer(FrameWriter):
                 self._encoder,
                 self._options,
                 rate=rate,
+                segment_frames=segment_frames,
                 manifest=manifest,
             )
         return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
