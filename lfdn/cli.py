@@ -4,7 +4,6 @@ Subcommands import heavy modules when they run, so that `lfdn --help` is quick. 
 1 failed, 2 wrong usage, 130 interrupted.
 """
 
-import errno
 import logging
 import sys
 import traceback
@@ -18,6 +17,7 @@ from lfdn.commands.export import export
 from lfdn.commands.pack import pack
 from lfdn.commands.quantize import quantize
 from lfdn.commands.train import train
+from lfdn.files import open_standard_streams, silence_stdout
 
 ADVICE = "allow overwriting"
 """End of a message of `lfdn.files`; here it names the option."""
@@ -26,12 +26,22 @@ ADVICE = "allow overwriting"
 class Program(click.Group):
     """A group of commands that reports every error in one line."""
 
+    def main(self, *args: Any, **words: Any) -> Any:
+        open_standard_streams()
+        return super().main(*args, **words)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # at the end of the process it would be too late for an error
+            return result
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # click handles it: the reader of stdout has gone
+            try:
+                sys.stdout.flush()
+            except OSError as unwritten:
+                silence_stdout()
+                message = f"stdout: cannot be written: {unwritten.strerror}"
+                raise click.ClickException(message) from error
             raise click.ClickException(_in_one_line(str(error))) from error
         except ValueError as error:
             message = _in_one_line(str(error))

@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -226,6 +227,28 @@ def write_beside(target: Path, *, overwrite: bool) -> Generator[Path]:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def open_standard_streams() -> None:
+    """Open stdin, stdout and stderr where the parent process closed them. Call it first of all.
+
+    Otherwise the next file to be opened would take their place, and get what libraries print. What
+    is written to a closed stderr is lost; writing to a closed stdout is an error, as it should be.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
+
+
+def silence_stdout() -> None:
+    """Redirect stdout, which cannot be written, to nowhere: Python would fail on it at the end."""
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
 
 
 @contextmanager

@@ -214,9 +214,10 @@ def _open_restorer(
     """Prepare the network; close its engine at the end, unless the caller passed one."""
     # Imported late: torch takes seconds to load, and bad files should fail before that.
     from lfdn_video.inference.colour import PlaneConverter
-    from lfdn_video.inference.engine import MAX_LANES, load_engine
+    from lfdn_video.inference.engine import MAX_LANES, load_engine, refuse_after_fork
     from lfdn_video.inference.scheduler import restore_frames
 
+    refuse_after_fork()
     options = inference or InferenceOptions()
     # A single frame is done soonest with all the cores to itself.
     single = info.expected_frames(span or SpanOptions()) == 1

@@ -296,6 +296,8 @@ def default_target(source: str, task: str) -> str:
 def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter") -> str:
     """Report the start of a run. Returns its target."""
     check_is_file(source)
+    if options.output == "":
+        raise OptionError("output: the name is empty; give a file, or leave the option out")
     target = options.output or default_target(source, task)
     reporter.report_start(task, source, target)
     return target

@@ -20,9 +20,18 @@ STAGE_NAMES = {
 }
 
 
-def format_progress(progress: "Progress") -> str:
-    """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`."""
+def format_progress(progress: "Progress", *, short: bool = False) -> str:
+    """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`.
+
+    Args:
+        progress: the state of a run.
+        short: like `53%, 0:03 left`, for narrow terminals.
+    """
     total = progress.frames_total  # unknown parts are left out
+    if short:
+        share = f"{100 * progress.frames_done // total}%" if total else f"{progress.frames_done}"
+        left = "" if progress.eta_s is None else f", {format_duration(progress.eta_s)} left"
+        return share + left
     of = f"/{max(total, progress.frames_done)}" if total else ""
     parts = [f"{progress.frames_done}{of} frames"]
     if progress.fps > 0:

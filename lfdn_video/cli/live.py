@@ -29,6 +29,7 @@ from lfdn_video.cli.options import (
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.files import Inputs
+from lfdn_video.image_files import is_image_file
 from lfdn_video.options import MIN_SCALE, EncodeOptions, InferenceOptions, LiveOptions
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ class LiveCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.pop("lists_cameras"):
+            if (source := ctx.params["source"]) is not None:
+                raise click.UsageError(f"--list: takes no SOURCE; leave out {source!r}", ctx)
             return _list_cameras(ctx)
         return super().invoke(ctx)
 
@@ -222,6 +225,7 @@ def live(
     """
     if report.as_json and sinks.out == STDOUT:
         raise OptionError("out: stdout has the stream; leave out --json")
+    _check_web(watch.web, source)
     live_source = _parse_source(source, camera)
     from lfdn_video.stream.board import Board, Status
     from lfdn_video.stream.live import live_engine
@@ -267,7 +271,18 @@ def _parse_source(text: str | None, camera: int | None) -> "Source":
     source = parse_source(text if text is not None else str(camera or 0))
     if source.kind == "file" and not Path(source.address).exists():
         raise InputError(f"{source}: no such file; check the name")
+    if source.kind == "file" and is_image_file(Path(source.address)):
+        raise InputError(f"{source}: is an image, not a stream; restore it with derain or deblur")
     return source
+
+
+def _check_web(web: str | None, source: str | None) -> None:
+    """Refuse `--web SOURCE`, which takes the source for the address of the page."""
+    if web is not None and source is None and ("://" in web or Path(web).exists()):
+        from lfdn_video.stream.addresses import mask_secrets
+
+        shown = mask_secrets(web)
+        raise OptionError(f"web: {shown!r} is not HOST:PORT; write SOURCE first: {shown} --web")
 
 
 def _list_inputs(source: "Source", weights: Path | None) -> Inputs:

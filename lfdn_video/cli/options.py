@@ -25,6 +25,7 @@ from lfdn_video.options import (
     InferenceOptions,
     Precision,
     Temporal,
+    min_tile_px,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ NETWORK = (
     ),
     click.option(
         "--tile",
-        type=WordOrInteger("auto", "off"),
+        type=WordOrInteger("auto", "off", least=min_tile_px(_INFERENCE.overlap_px)),
         default=_INFERENCE.tile,
         show_default=True,
         metavar="auto|off|PX",

@@ -191,6 +191,7 @@ class Encoder:
         if wanted is not None:
             _check_format(wanted, accepted, self.codec.name)
             name = wanted
+            _, loss = find_best_pix_fmt_of_list([wanted], source.name, source.alpha)
         else:
             same = _find_same_samples(source, accepted, full_range=self._source.full_range)
             best, loss = find_best_pix_fmt_of_list(accepted, source.name, source.alpha)

@@ -30,7 +30,7 @@ from lfdn_video.image_files import (
     list_numbered_files,
 )
 from lfdn_video.media import Frame, FrameFormat, PixelFormat, Plane, VideoInfo
-from lfdn_video.options import IMAGE_RATE, EncodeOptions
+from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.target import (
     create_temporary,
@@ -74,6 +74,7 @@ class ImageWriter(FrameWriter):
         info: VideoInfo,
         options: EncodeOptions | None = None,
         *,
+        span: SpanOptions | None = None,
         inputs: Inputs | None = None,
     ) -> None:
         """Check the request; no file is created yet.
@@ -82,6 +83,7 @@ class ImageWriter(FrameWriter):
             target: an image file, a folder, or a pattern.
             info: the source.
             options: how to encode; None: the defaults. The target's extension chooses the codec.
+            span: the part of the source that the frames are from; None: all of it.
             inputs: the files that are read; None: the source.
 
         Raises:
@@ -92,6 +94,7 @@ class ImageWriter(FrameWriter):
         self._target = Path(target)
         self._info = info
         self._options = options or EncodeOptions()
+        self._single = info.expected_frames(span or SpanOptions()) == 1
         self._inputs = inputs or Inputs([info.path])
         self._temporaries: dict[Path, Path] = {}
         """Temporary file of each encoded image, by its final name."""
@@ -191,7 +194,7 @@ class ImageWriter(FrameWriter):
             self._refuse_existing(list_numbered_files(target))
             return
         check_target(target, self._inputs, overwrite=self._options.overwrite)
-        if not (info.from_images and info.frame_count == 1):
+        if not self._single:
             ways = "a folder, or a pattern" if info.from_images else "a pattern"
             raise OptionError(
                 f"{target}: is one image, but there are more frames; "

@@ -102,7 +102,7 @@ class Muxer:
             f"file:{path}",
             "w",
             format=self._container_name,
-            container_options=CONTAINER_OPTIONS.get(self._container_name, {}),
+            container_options=_choose_options(self._container_name, self._info),
             metadata_errors=KEEP_BYTES,
         )
         if self._info.from_images:
@@ -184,6 +184,8 @@ class Muxer:
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
+        if self._container_name in APPLE_CONTAINERS and encoder.codec.canonical_name == "hevc":
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players know no `hev1`
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)
@@ -243,3 +245,11 @@ class Muxer:
 
     def _warn(self, note: str) -> None:
         self._warnings.add(self._target, note)
+
+
+def _choose_options(container: str, info: VideoInfo) -> dict[str, str]:
+    """Choose the muxer's options; those of MP4 and MOV depend on the source's tags."""
+    options = dict(CONTAINER_OPTIONS.get(container, {}))
+    if container in APPLE_CONTAINERS and any(tag.startswith(APPLE_TAGS) for tag in info.metadata):
+        options["movflags"] += "+use_metadata_tags"
+    return options

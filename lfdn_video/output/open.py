@@ -39,7 +39,7 @@ def open_writer(
         OptionError: the encoder does not accept the options.
     """
     if _is_image_target(target, info):
-        return ImageWriter(target, info, options, inputs=inputs)
+        return ImageWriter(target, info, options, span=span, inputs=inputs)
     file = Path(target) / info.path.name if is_folder_target(target) else Path(target)
     return Writer(file, info, options, span, inputs=inputs)
 

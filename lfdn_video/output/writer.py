@@ -32,7 +32,7 @@ from lfdn_video.options import (
 )
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal, fingerprint_file
-from lfdn_video.output.muxer import Muxer
+from lfdn_video.output.muxer import APPLE_CONTAINERS, Muxer
 from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
@@ -49,6 +49,11 @@ CONSTANT_RATE_CONTAINERS = frozenset({"asf", "avi", "mxf", "ogg", "ogv"})
 
 MAX_DIRECT_SEGMENTS = 2
 """Runs with more frames than this number of segments has are written in segments."""
+
+PLAYABLE_FORMAT = "yuv420p"
+PLAYABLE_CODECS = frozenset({"libx264", "libx265"})
+PLAYABLE_DEPTH = 8
+"""Pixel format that all players of MP4 show, by codec and depth in bits."""
 
 MAX_RATE = 240
 """Rates above this are a wrong guess, and more than some encoders accept."""
@@ -102,7 +107,7 @@ class Writer(FrameWriter):
         self._source_time_base = _choose_time_base(info, self._options)
         self._encoder = Encoder(
             info,
-            _adapt_options(self._options, self._container_name),
+            _adapt_options(self._options, self._container_name, codec, info),
             time_base=self._source_time_base,
             codec=codec,
         )
@@ -275,7 +280,8 @@ def _find_container(target: Path) -> str:
         ) from error
     if container not in CONTAINERS:
         raise OutputError(
-            f"{target}: {container} is not a single file that plays; end the name in .mp4 or .mkv"
+            f"{target}: {container} cannot hold a video with its times and audio; "
+            f"end the name in .mp4 or .mkv"
         )
     return container
 
@@ -293,8 +299,18 @@ def _check_like_first(frame: Frame, first: VideoInfo) -> None:
         )
 
 
-def _adapt_options(options: EncodeOptions, container: str) -> EncodeOptions:
-    """Disable B-frames in AVI, which stores neither timestamps nor presentation order."""
+def _adapt_options(
+    options: EncodeOptions, container: str, codec: str, info: VideoInfo
+) -> EncodeOptions:
+    """Adapt options to the container: what AVI cannot order, and what players of MP4 cannot show.
+
+    AVI stores neither timestamps nor presentation order, so B-frames are disabled. Players show
+    H.264 and HEVC of RGB images as 4:2:0 alone; the encoder warns of the conversion.
+    """
+    is_rgb = info.format.family == "rgb" and info.format.depth == PLAYABLE_DEPTH
+    is_even = info.width % 2 == 0 and info.height % 2 == 0
+    if container in APPLE_CONTAINERS and codec in PLAYABLE_CODECS and is_rgb and is_even:
+        return replace(options, pixel_format=options.pixel_format or PLAYABLE_FORMAT)
     if container != "avi":
         return options
     return replace(options, codec_options={"bf": "0", **options.codec_options})
