@@ -27,6 +27,7 @@ from lfdn_video.cli.options import (
     pass_options,
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
+from lfdn_video.cli.program import StopRequested
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.files import Inputs
 from lfdn_video.image_files import is_image_file
@@ -233,6 +234,7 @@ def live(
 
     board = Board(Status(source=str(live_source), task=task))
     show_window = None
+    exit_code = 0
     if not (watch.web or watch.no_window or sinks.record or sinks.out):
         show_window = _load_window()
     with ExitStack() as stack:
@@ -249,9 +251,14 @@ def live(
             for _ in session.frames(engine, inference):
                 pass
 
-        with _note_restored_frames(board):
-            _run_until_stopped(session, restore, board, reporter, show_window)
+        try:
+            with _note_restored_frames(board):
+                _run_until_stopped(session, restore, board, reporter, show_window)
+        except StopRequested as stop:  # the regular end of a stream that has none
+            exit_code = stop.exit_code
     reporter.report_live_summary(board.status)
+    if exit_code:
+        raise click.exceptions.Exit(exit_code)
 
 
 def _list_cameras(ctx: click.Context) -> None:

@@ -34,6 +34,7 @@ from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.target import (
     create_temporary,
+    output_errors,
     refuse_existing,
     remove_temporary,
     rename_into_place,
@@ -94,7 +95,7 @@ class ImageWriter(FrameWriter):
         self._target = Path(target)
         self._info = info
         self._options = options or EncodeOptions()
-        self._single = info.expected_frames(span or SpanOptions()) == 1
+        self._single = _is_single(info, span or SpanOptions())
         self._inputs = inputs or Inputs([info.path])
         self._temporaries: dict[Path, Path] = {}
         """Temporary file of each encoded image, by its final name."""
@@ -150,10 +151,8 @@ class ImageWriter(FrameWriter):
             self.warnings.add(file, f"is a link, and stays one; {replaced} is written")
         temporary = create_temporary(replaced)
         self._temporaries[replaced] = temporary
-        try:
+        with output_errors(file):
             temporary.write_bytes(content)
-        except OSError as error:
-            raise OutputError(f"{file}: cannot be written: {error.strerror}") from error
         sync_to_disk(temporary, file)
         self.frames_written += 1
 
@@ -262,6 +261,12 @@ class ImageWriter(FrameWriter):
         self.warnings.add(self._target, f"{lost} are not kept in images", once=True)
         for metadata in (*info.hdr_metadata, *info.side_data):
             self.warnings.add(self._target, f"{metadata} is left out", once=True)
+
+
+def _is_single(info: VideoInfo, span: SpanOptions) -> bool:
+    """Tell whether there is one frame to write; a span shorter than a frame has one, too."""
+    expected = info.frame_count if info.from_images else info.expected_frames(span)
+    return expected is not None and expected <= 1
 
 
 def _list_contents(info: VideoInfo) -> Iterator[str]:

@@ -39,6 +39,11 @@ CONTAINER_OPTIONS = {
     "webm": {"avoid_negative_ts": "disabled"},
 }
 
+APPLE_CONTAINERS = frozenset({"mp4", "mov", "ipod"})
+
+APPLE_TAGS = "com."
+"""Start of the names of tags that QuickTime files alone hold: com.apple…, com.android…"""
+
 COMMON_START_CONTAINERS = {"avi"}
 """Containers in which all streams start together. With a later start, FFmpeg's muxer would put the
 gap behind the first frame."""
@@ -184,8 +189,7 @@ class Muxer:
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
-        if self._container_name in APPLE_CONTAINERS and encoder.codec.canonical_name == "hevc":
-            stream.codec_context.codec_tag = "hvc1"  # Apple's players know no `hev1`
+        _tag_for_players(stream, self._container_name)
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)
@@ -245,6 +249,12 @@ class Muxer:
 
     def _warn(self, note: str) -> None:
         self._warnings.add(self._target, note)
+
+
+def _tag_for_players(stream: VideoStream, container: str) -> None:
+    """Give HEVC in MP4 the tag that Apple's players know; FFmpeg's own is `hev1`."""
+    if container in APPLE_CONTAINERS and stream.codec_context.codec.canonical_name == "hevc":
+        stream.codec_context.codec_tag = "hvc1"
 
 
 def _choose_options(container: str, info: VideoInfo) -> dict[str, str]:

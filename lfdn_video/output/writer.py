@@ -97,11 +97,7 @@ class Writer(FrameWriter):
         """Pts of the first frame, in ticks of the source's time base."""
         self._last_pts: int | None = None
         """Pts of the last frame, in ticks of the encoder."""
-        inputs = inputs or Inputs([info.path])
-        check_target(self._target, inputs, overwrite=self._options.overwrite)
-        self._file = follow_link(self._target)
-        """The file that gets the target's content: another one if the target is a link."""
-        refuse_around(Journal(self._file).folder, inputs)
+        self._file = _claim_file(self._target, inputs or Inputs([info.path]), self._options)
         self._container_name = _find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
         self._source_time_base = _choose_time_base(info, self._options)
@@ -261,6 +257,14 @@ class Writer(FrameWriter):
 
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
+
+
+def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
+    """Check that the target may be written. Returns the file: another one if it is a link."""
+    check_target(target, inputs, overwrite=options.overwrite)
+    file = follow_link(target)
+    refuse_around(Journal(file).folder, inputs)
+    return file
 
 
 def _constant_rate_note(container: str, codec: str) -> str:
