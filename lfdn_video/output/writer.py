@@ -309,9 +309,10 @@ def _adapt_options(
     """Adapt options to the container: what AVI cannot order, and what players of MP4 cannot show.
 
     AVI stores neither timestamps nor presentation order, so B-frames are disabled. Players show
-    H.264 and HEVC of RGB images as 4:2:0 alone; the encoder warns of the conversion.
+    H.264 and HEVC of images and GIFs as 4:2:0 alone; the encoder warns of the conversion.
     """
-    is_rgb = info.format.family == "rgb" and info.format.depth == PLAYABLE_DEPTH
+    is_drawn = info.from_images or info.codec == "gif"
+    is_rgb = is_drawn and info.format.family == "rgb" and info.format.depth == PLAYABLE_DEPTH
     is_even = info.width % 2 == 0 and info.height % 2 == 0
     if container in APPLE_CONTAINERS and codec in PLAYABLE_CODECS and is_rgb and is_even:
         return replace(options, pixel_format=options.pixel_format or PLAYABLE_FORMAT)

@@ -192,3 +192,25 @@ def test_recording_never_replaces_the_source(clip: Path, source: str, name: str)
     assert result.exit_code == 1
     assert "is the source itself" in result.stderr
     assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--web", "rtsp://u:secret@h/1"], 2, "is not HOST:PORT; write SOURCE first"),
+        (["--list", "foo.mp4"], 2, "takes no SOURCE"),
+        (["{photo}", "--no-window"], 1, "is an image, not a stream"),
+    ],
+)
+def test_misplaced_source_is_refused(
+    words: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.touch()
+    result = run(*(word.format(photo=photo) for word in words))
+    assert (result.exit_code, message in result.stderr) == (code, True), result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_durations_are_written_with_units(clip: Path) -> None:
+    assert run(clip, "--no-window", "--duration", "5s", "--stall-timeout", "10s").exit_code == 0

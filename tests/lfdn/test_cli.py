@@ -103,13 +103,14 @@ def test_evaluate_checks_its_targets_before_the_work(
     words = ("--weights", weights, "--data", f"rain100={data}")
     image = next(path for path in data.rglob("*.png"))
     (tmp_path / "file").touch()
-    for target, message in (
+    cases: list[tuple[list[str | Path], str]] = [
         (["--csv", tmp_path / "none" / "x.csv"], "does not exist"),
         (["--csv", image, "--overwrite"], "is an input itself"),
         (["--csv", weights, "--overwrite"], "is an input itself"),
         (["--save", tmp_path / "file", "--overwrite"], "is not a folder"),
         (["--save", data / "rainy", "--overwrite"], "is an input itself"),
-    ):
+    ]
+    for target, message in cases:
         refused = run("evaluate", *words, *target)
         assert (refused.exit_code, message in refused.stderr) == (1, True), refused.output
 
@@ -204,7 +205,7 @@ def test_run_folder_that_would_harm_an_input_is_refused(
     (tmp_path / "note.txt").write_text("precious")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "best.safetensors").write_bytes(weights.read_bytes())
-    words = ["--init", tmp_path / init] if init else []
+    words: list[str | Path] = ["--init", tmp_path / init] if init else []
     refused = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / output, *words)
     assert (refused.exit_code, message in refused.stderr) == (1, True), refused.output
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["best.safetensors"]
