@@ -257,9 +257,13 @@ def _tag_for_players(stream: VideoStream, container: str) -> None:
         stream.codec_context.codec_tag = "hvc1"
 
 
+def _has_apple_tags(info: VideoInfo) -> bool:
+    return any(tag.lower().startswith(APPLE_TAGS) for tag in info.metadata)  # Matroska capitalizes
+
+
 def _choose_options(container: str, info: VideoInfo) -> dict[str, str]:
     """Choose the muxer's options; those of MP4 and MOV depend on the source's tags."""
     options = dict(CONTAINER_OPTIONS.get(container, {}))
-    if container in APPLE_CONTAINERS and any(tag.startswith(APPLE_TAGS) for tag in info.metadata):
+    if container in APPLE_CONTAINERS and _has_apple_tags(info):
         options["movflags"] += "+use_metadata_tags"
     return options

@@ -431,7 +431,7 @@ def test_frame_lost_by_the_container_is_an_error(
     assert not target.exists()
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mov", "m4v"])
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
 def test_hevc_has_the_tag_of_apples_players(tmp_path: Path, ending: str) -> None:
     copy(
         Clip().make(tmp_path / "in.mkv"), tmp_path / f"out.{ending}", EncodeOptions(codec="libx265")
