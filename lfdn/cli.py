@@ -36,11 +36,9 @@ class Program(click.Group):
             sys.stdout.flush()  # at the end of the process it would be too late for an error
             return result
         except OSError as error:
-            try:
-                sys.stdout.flush()
-            except OSError as unwritten:
+            if error.filename is None and error.errno is not None:  # other files have a name
                 silence_stdout()
-                message = f"stdout: cannot be written: {unwritten.strerror}"
+                message = f"stdout: cannot be written: {error.strerror}"
                 raise click.ClickException(message) from error
             raise click.ClickException(_in_one_line(str(error))) from error
         except ValueError as error:

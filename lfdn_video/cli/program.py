@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C), 143 termi
 If it is not 0, no target is written; a long run keeps its finished segments for `--resume`.
 """
 
+import errno
 import re
 import signal
 import sys
@@ -22,6 +23,9 @@ from lfdn_video.files import open_standard_streams, silence_stdout
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # names, since not every system has all
 REPEAT_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
+
+STDOUT_ERRORS = {errno.EBADF, errno.EDQUOT, errno.EIO, errno.ENOSPC}
+"""Errors of a file without a name; where other files are written, errors are translated."""
 
 PACKAGE_OF = {"libGL": "libgl1", "libgthread-2": "libglib2.0-0", "libglib-2": "libglib2.0-0"}
 """Debian's packages of the libraries that OpenCV needs."""
@@ -94,21 +98,13 @@ def _explain(error: Exception) -> str:
             f"{library[1]}: this library of the system is missing; install it, "
             f"with apt-get install {package} on Debian and Ubuntu, or use opencv-python-headless"
         )
-    if isinstance(error, OSError) and not _can_write_stdout():
+    if isinstance(error, OSError) and error.errno in STDOUT_ERRORS and error.filename is None:
+        silence_stdout()
         return f"stdout: cannot be written: {error.strerror}; choose another place for the output"
     return (
         f"{type(error).__name__}: {error}; this is a bug in lfdn-video, "
         "run again with --verbose for the traceback"
     )
-
-
-def _can_write_stdout() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        silence_stdout()
-        return False
-    return True
 
 
 def _add_option(message: str) -> str:
