@@ -11,7 +11,7 @@ numbered images or a video, is taken as dry: the stage must leave it as the netw
 the truth. Frames go through `restore`, from PNG to PNG.
 
     PSNR-Y    mean over frames, and the worst, in dB; for dry frames against the network's alone
-    flicker   mean |e(t) - e(t - 1)| of the error e of luma, in 8-bit codes
+    flicker   that of `lfdn.video_metrics`, on luma, in 8-bit codes
     ms        CPU time of the stage for a frame, all threads together
 """
 
@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,9 @@ import click
 import cv2
 import numpy as np
 
+from lfdn.datasets.images import to_tensor
+from lfdn.metrics import luma, psnr
+from lfdn.video_metrics import flicker
 from lfdn_video.inference.degradation import WHOLE_FRAMES, make_degrading_engine
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.input.open import open_reader
@@ -39,7 +41,6 @@ from lfdn_video.temporal.stage import TemporalStage
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
 SIZES = ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))
 SPEED_FRAMES = 12
-WEIGHTS = np.array([65.481, 128.553, 24.966])
 IDENTICAL_DB = 99.0
 """Shown for frames without a difference."""
 
@@ -63,20 +64,12 @@ class Row:
     left: dict[str, int]
 
 
-def luma(image: Image) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Y of MATLAB's rgb2ycbcr, 16…235."""
-    weighted: np.ndarray[Any, np.dtype[np.float64]] = image / 255.0 @ WEIGHTS
-    return 16 + weighted
-
-
 def psnr_db(one: Image, other: Image) -> float:
-    error = np.square(luma(one) - luma(other)).mean()
-    return float(10 * np.log10(255**2 / error)) if error else IDENTICAL_DB
+    return min(psnr(luma(to_tensor(one)), luma(to_tensor(other))).item(), IDENTICAL_DB)
 
 
-def flicker(frames: Sequence[Image], truth: Sequence[Image]) -> float:
-    errors = [luma(frame) - luma(clean) for frame, clean in zip(frames, truth, strict=True)]
-    return float(np.mean([np.abs(b - a).mean() for a, b in pairwise(errors)]))
+def flicker_codes(frames: Sequence[Image], truth: Sequence[Image]) -> float:
+    return flicker(*((luma(to_tensor(image)) for image in clip) for clip in (frames, truth)))
 
 
 def images(source: Path, span: SpanOptions | None = None) -> list[Image]:
@@ -111,8 +104,8 @@ def measure(name: str, source: Path, truth: Sequence[Image] | None, engine: Engi
         single_db=float(np.mean([psnr_db(*pair) for pair in zip(single, truth, strict=True)])),
         stage_db=float(np.mean(by_frame)),
         stage_worst_db=min(by_frame),
-        single_flicker=flicker(single, truth),
-        stage_flicker=flicker(stage, truth),
+        single_flicker=flicker_codes(single, truth),
+        stage_flicker=flicker_codes(stage, truth),
         changed=summary.temporal.frames,
         mean_change=summary.temporal.mean_change,
         left=dict(summary.temporal.left),
@@ -159,13 +152,13 @@ def _moving_texture(info: FrameFormat, *, rainy: bool) -> Iterator[Frame]:
     coarse = random.integers(60, 140, (size[1], size[0]), np.uint8)
     texture: Any = cv2.resize(coarse, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     for index in range(SPEED_FRAMES):
-        luma: Any = texture[: info.height, 3 * index :][:, : info.width].copy()
+        plane: Any = texture[: info.height, 3 * index :][:, : info.width].copy()
         for _ in range(info.width * info.height // 4000 if rainy else 0):
             x, y = int(random.integers(info.width)), int(random.integers(info.height))
-            cv2.line(luma, (x, y), (x + 3, y + 20), (190,), 1)
+            cv2.line(plane, (x, y), (x + 3, y + 20), (190,), 1)
         shapes = info.format.plane_shapes(info.height, info.width)
         chroma = [np.full(shape, 128, np.uint8) for shape in shapes[1:]]
-        yield Frame((luma, *chroma), info.format, index)
+        yield Frame((plane, *chroma), info.format, index)
 
 
 @click.command()

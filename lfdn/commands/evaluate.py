@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from lfdn.commands.options import (
     DATA,
@@ -18,21 +18,34 @@ from lfdn.commands.options import (
     WEIGHTS,
     add_options,
     check_device,
-    check_folder,
-    list_inputs,
-    read_samples,
 )
-from lfdn.files import Inputs, check_target, try_target
+from lfdn.commands.scores import Job, measure_images, measure_video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from lfdn.datasets.samples import Sample
-    from lfdn.training.evaluate import EvaluationRow
+    from torch import nn
+
+OF_THE_NETWORK = ("weights", "device", "int8", "feed_clean", "scalars", "save")
+"""Parameters that mean nothing where no network runs."""
 
 
-@click.command(short_help="Measure PSNR and SSIM of a network.")
+@click.command(short_help="Measure PSNR, SSIM and, of video, flicker.")
 @add_options(WEIGHTS, DATA, EXCLUDE, DEVICE)
+@click.option(
+    "--video",
+    is_flag=True,
+    help="Take the data sets as sequences of consecutive frames, and measure flicker and warping "
+    "error too. Layouts: pairs, gopro, gopro_gamma, reds, pack; sequences for frames without "
+    "truth.",
+)
+@click.option(
+    "--restored",
+    type=PATH,
+    metavar="FOLDER",
+    help="With --video: measure these frames, such as lfdn-video wrote, and run no network. The "
+    "folder holds the frames of the only sequence, or a folder of frames for each.",
+)
 @click.option("--int8", is_flag=True, help="Use the 8-bit form of the weights; needs OpenVINO.")
 @click.option(
     "--feed-clean", is_flag=True, help="Feed the clean images, to measure how much they change."
@@ -53,6 +66,8 @@ def evaluate(
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
     device: str,
+    video: bool,
+    restored: Path | None,
     int8: bool,
     feed_clean: bool,
     scalars: tuple[str, ...],
@@ -61,76 +76,74 @@ def evaluate(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Measure PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), on whole 8-bit images."""
+    """Measure PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), on whole 8-bit images.
+
+    With --video also how steady consecutive frames are: flicker against the truth, and the
+    warping error, which needs none.
+    """
+    from rich.console import Console
+
+    from lfdn.int8 import OpenVinoMissingError
+
+    if restored is not None:
+        _check_restored(video=video)
     check_device(device)
-    from lfdn.int8 import OpenVinoMissingError, load_quantized
+    job = Job(
+        sets,
+        exclude,
+        device,
+        feed_clean=feed_clean,
+        weights=Path(weights),
+        csv_path=csv_path,
+        save=save,
+        overwrite=overwrite,
+    )
+    try:
+        network, about = None, dict[str, Any](restored=str(restored))
+        if restored is None:
+            network, about = _load(weights, int8=int8, scalars=_parse_scalars(scalars))
+    except OpenVinoMissingError as error:
+        raise click.ClickException(str(error)) from error
+    if video or network is None:
+        report = measure_video(network, job, restored=restored)
+    else:
+        report = measure_images(network, job)
+    if as_json:
+        about |= {"data": list(sets), "exclude": list(exclude), **report.about}
+        click.echo(json.dumps({**report.mean, **about}, indent=1))
+    else:
+        report.table.title = f"{_describe(about)}\n{report.table.title}"
+        Console().print(report.table)
+
+
+def _check_restored(*, video: bool) -> None:
+    """Refuse `--restored` where it means nothing, and what means nothing beside it."""
+    if not video:
+        raise click.UsageError("--restored needs --video; images are measured with a network")
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if parameter.name in OF_THE_NETWORK and given:
+            raise click.UsageError(f"--restored runs no network; leave out {parameter.opts[0]}")
+
+
+def _load(
+    weights: str, *, int8: bool, scalars: Mapping[str, float]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Load the network, replace its scalars, and describe it."""
+    from lfdn.int8 import load_quantized
     from lfdn.training import evaluate as measuring
     from lfdn.weights import load
 
-    samples = read_samples(sets, exclude)
-    _check_targets(
-        list_inputs(samples, Path(weights)), samples, csv_path, save, overwrite=overwrite
-    )
-    try:
-        network = load_quantized(weights) if int8 else load(weights)
-    except OpenVinoMissingError as error:
-        raise click.ClickException(str(error)) from error
-    learnt = measuring.get_scalars(network)
-    measuring.set_scalars(network, _parse_scalars(scalars))
-    measured = measuring.evaluate(network, samples, device=device, feed_clean=feed_clean, save=save)
-    rows = _show_progress(measured, len(samples))
-    if csv_path:
-        measuring.write_csv(rows, csv_path, overwrite=overwrite)
+    network = load_quantized(weights) if int8 else load(weights)
     about = {
         "weights": _describe_weights(weights),
         "precision": "int8" if int8 else "float32",
-        "data": list(sets),
-        "exclude": list(exclude),
-        "pictures": len(rows),
-        "fed": "clean" if feed_clean else "degraded",
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "scalars_learnt": learnt,
-        "scalars_used": measuring.get_scalars(network),
-        "device": device,
-        "protocol": measuring.PROTOCOL,
+        "scalars_learnt": measuring.get_scalars(network),
     }
-    if as_json:
-        click.echo(
-            json.dumps({**dataclasses.asdict(measuring.average_rows(rows)), **about}, indent=1)
-        )
-    else:
-        _print_table(measuring.average_rows(rows), about)
-
-
-def _check_targets(
-    inputs: Inputs,
-    samples: Sequence[Sample],
-    csv_path: Path | None,
-    save: Path | None,
-    *,
-    overwrite: bool,
-) -> None:
-    """Check the targets before the work, which may take hours. TargetError if one cannot be."""
-    if save is not None:
-        check_folder(save, inputs, overwrite=overwrite)
-        for sample in samples:
-            inputs.refuse(save / f"{sample.name}.png")
-            inputs.add(save / f"{sample.name}.png", "a restored image")
-    if csv_path is not None:
-        check_target(csv_path, inputs, overwrite=overwrite)
-        try_target(csv_path)
-
-
-def _show_progress(rows: Iterator[EvaluationRow], total: int) -> list[EvaluationRow]:
-    """Collect the rows, with a progress bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return list(
-        track(rows, "evaluating", total=total, console=console,
-              disable=not console.is_terminal, transient=True)
-    )  # fmt: skip
+    measuring.set_scalars(network, scalars)
+    return network, about | {"scalars_used": measuring.get_scalars(network)}
 
 
 def _describe_weights(weights: str) -> dict[str, str]:
@@ -139,6 +152,14 @@ def _describe_weights(weights: str) -> dict[str, str]:
 
     path = find_packaged(weights)[0] if weights in available() else Path(weights)
     return {"name": weights, "sha256": file_sha256(path), "task": read_header(path)["task"]}
+
+
+def _describe(about: Mapping[str, Any]) -> str:
+    """Say in a line what was measured, for the title of the table."""
+    if "restored" in about:
+        return f"{about['restored']}"
+    used = "".join(f", {name} {value:.4f}" for name, value in about["scalars_used"].items())
+    return f"{about['weights']['name']}, {about['parameters']:,} parameters{used}"
 
 
 def _parse_scalars(texts: Sequence[str]) -> dict[str, float]:
@@ -150,21 +171,3 @@ def _parse_scalars(texts: Sequence[str]) -> dict[str, float]:
         except ValueError as error:
             raise click.UsageError(f"--set: {text!r} is not NAME=VALUE, such as theta=0") from error
     return values
-
-
-def _print_table(row: EvaluationRow, about: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    used = "".join(f", {name} {value:.4f}" for name, value in about["scalars_used"].items())
-    title = (
-        f"{about['weights']['name']}, {about['parameters']:,} parameters{used}\n"
-        f"{' '.join(about['data'])}, {row.name} images, {row.seconds:.3f} s each"
-    )
-    table = Table("", "PSNR dB, Y", "SSIM, Y", "PSNR dB, RGB", "SSIM, RGB", title=title)
-    for side in ("input", "output"):
-        values = (
-            getattr(row, f"{side}_{name}") for name in ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
-        )
-        table.add_row(side, *(f"{value:.3f}" for value in values))
-    Console().print(table)

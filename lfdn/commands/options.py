@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from lfdn.datasets.samples import Sample
+    from lfdn.datasets.sequences import FrameSequence
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -97,6 +98,22 @@ def read_samples(sets: Sequence[str], exclude: Sequence[str]) -> list[Sample]:
 
     try:
         return samples.exclude_samples(layouts.read_sets(sets), exclude)
+    except layouts.UnknownLayoutError as error:
+        raise click.UsageError(f"--data: {error}") from error
+
+
+def read_sequences(sets: Sequence[str], exclude: Sequence[str]) -> list[FrameSequence]:
+    """Find the sequences that `--data` names, without those that `--exclude` names.
+
+    Raises:
+        click.UsageError: A set is not LAYOUT=PATH, or its layout is unknown or none of sequences.
+        lfdn.datasets.images.DataError: A folder is missing or not laid out as expected, or a
+            sequence is not complete.
+    """
+    from lfdn.datasets import layouts, sequences
+
+    try:
+        return sequences.read_frame_sequences(sets, exclude)
     except layouts.UnknownLayoutError as error:
         raise click.UsageError(f"--data: {error}") from error
 

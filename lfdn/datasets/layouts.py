@@ -6,7 +6,7 @@ test half one must be named, so that test images never get into training.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -94,7 +94,7 @@ def read_rain14000(folder: Path) -> list[Sample]:
 def read_gopro(folder: Path, *, blur: str = "blur") -> list[Sample]:
     """Read GoPro (Nah et al. 2017): the sequences in `folder`, its `train/` or `test/`."""
     return [
-        Sample(f"{sequence.name}/{sample.name}", sample.clean, sample.degraded)
+        _put_into_sequence(sample, sequence.name)
         for sequence in _list_folders(folder)
         for sample in pair_folders(_find_folder(sequence, blur), _find_folder(sequence, "sharp"))
     ]
@@ -136,21 +136,27 @@ def read_reds(folder: Path) -> list[Sample]:
     half = next((name for name in HALVES if (folder / f"{name}_sharp").is_dir()), None)
     if half is None:
         return read_gopro(folder)
-    blur = _find_folder(folder, f"{half}_blur")
-    sharp = folder / f"{half}_sharp"
-    return [
-        Sample(f"{clip.name}/{sample.name}", sample.clean, sample.degraded)
-        for clip in _list_folders(blur)
-        for sample in pair_folders(clip, _find_folder(sharp, clip.name))
-    ]
+    return _pair_sequences(_find_folder(folder, f"{half}_blur"), folder / f"{half}_sharp")
 
 
 def read_pairs(folder: Path) -> list[Sample]:
-    """Read any two folders: subfolders of `folder` with usual names, or `DEGRADED,CLEAN`."""
+    """Read any two folders: subfolders of `folder` with usual names, or `DEGRADED,CLEAN`.
+
+    Both may hold a folder for each sequence instead of images, and `folder` may hold sequences with
+    such subfolders each.
+    """
     if not folder.is_dir() and "," in str(folder):
         degraded, _, clean = str(folder).partition(",")
-        return pair_folders(Path(degraded), Path(clean))
-    return pair_folders(_find_folder(folder, *DEGRADED), _find_folder(folder, *CLEAN))
+        return _pair_folders_or_sequences(Path(degraded), Path(clean))
+    if not _has_folder(folder, DEGRADED) and _holds_pairs_below(folder):
+        return [
+            _put_into_sequence(sample, sequence.name)
+            for sequence in _list_folders(folder)
+            for sample in pair_folders(
+                _find_folder(sequence, *DEGRADED), _find_folder(sequence, *CLEAN)
+            )
+        ]
+    return _pair_folders_or_sequences(_find_folder(folder, *DEGRADED), _find_folder(folder, *CLEAN))
 
 
 def read_clean(folder: Path) -> list[Sample]:
@@ -219,7 +225,9 @@ LAYOUTS = {
         read_reds, "HALF_blur/CLIP/ and HALF_sharp/CLIP/, or CLIP/blur/ and CLIP/sharp/"
     ),
     "pairs": DatasetLayout(
-        read_pairs, "input/ and target/ or the like, or two folders as DEGRADED,CLEAN"
+        read_pairs,
+        "input/ and target/ or the like, or two folders as DEGRADED,CLEAN; "
+        "SEQUENCE/ may be above or below them",
     ),
     "clean": DatasetLayout(read_clean, "images, to be degraded"),
     "sequences": DatasetLayout(read_sequences, "SEQUENCE/ with consecutive frames, to be degraded"),
@@ -285,6 +293,34 @@ def _pair_by_key(
         if key(path) not in clean:
             raise DataError(f"{path}: no image of this name or number in {where}")
     return [Sample(path.stem, ImageSource(clean[key(path)]), ImageSource(path)) for path in images]
+
+
+def _pair_folders_or_sequences(degraded: Path, clean: Path) -> list[Sample]:
+    """Pair the images of two folders, or those of each folder in them if they hold no images."""
+    only_folders = degraded.is_dir() and all(path.is_dir() for path in degraded.iterdir())
+    if only_folders and any(degraded.iterdir()):
+        return _pair_sequences(degraded, clean)
+    return pair_folders(degraded, clean)
+
+
+def _pair_sequences(degraded: Path, clean: Path) -> list[Sample]:
+    """Pair `degraded/SEQUENCE/` with `clean/SEQUENCE/`, for each sequence."""
+    return [
+        _put_into_sequence(sample, sequence.name)
+        for sequence in _list_folders(degraded)
+        for sample in pair_folders(sequence, _find_folder(clean, sequence.name))
+    ]
+
+
+def _put_into_sequence(sample: Sample, sequence: str) -> Sample:
+    return replace(sample, name=f"{sequence}/{sample.name}")
+
+
+def _holds_pairs_below(folder: Path) -> bool:
+    """Tell whether a folder holds folders with pairs, and no training or test half."""
+    if not folder.is_dir() or _has_folder(folder, HALVES):
+        return False
+    return any(path.is_dir() and _has_folder(path, DEGRADED) for path in folder.iterdir())
 
 
 def _get_stem(path: Path) -> str:

@@ -38,6 +38,7 @@ EASY_LENGTH_PX = 8.0  # of the single blur that training starts with
 LONGEST_SHARE = 1 / 6  # of the shorter side: a crop must be much larger than its blur
 PATH_KNOTS = 4
 WALKING_SHAKE = 0.3  # of the usual camera shake, while the camera moves forward or back
+SMALLEST_FLOW_SIDE_PX = 16  # OpenCV's DIS ends the process on smaller images; they are enlarged
 REGIONS = 3
 FIELD_KNOTS = 6
 REGION_THRESHOLD, REGION_STEEPNESS = 0.6, 12.0
@@ -201,10 +202,17 @@ def optical_flow(
     Returns:
         Displacement of each pixel of `first` in px, float32 `[H, W, 2]`, x then y.
     """
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (first, second)]
+    height, width = first.shape[:2]
+    below, right = (max(0, SMALLEST_FLOW_SIDE_PX - side) for side in (height, width))
+    grey = [
+        cv2.copyMakeBorder(
+            cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0, below, 0, right, cv2.BORDER_REPLICATE
+        )
+        for image in (first, second)
+    ]
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow: npt.NDArray[np.float32] = np.asarray(estimator.calc(*grey, None), np.float32)  # type: ignore[call-overload]
-    return flow
+    return flow[:height, :width]
 
 
 def average_along(

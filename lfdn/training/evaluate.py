@@ -83,15 +83,29 @@ def evaluate(
         references = [to_tensor(each.read()) for each in (sample.clean, *sample.alternatives)]
         image = to_tensor(degraded.read())
         _check_sizes(sample, image, references)
-        began = time.perf_counter()
-        with torch.inference_mode():
-            output = network(image.to(device)).cpu()  # which waits for a GPU
-        seconds = time.perf_counter() - began
-        output = round_to_8_bit(output)
+        output, seconds = restore(network, image, device=device)
         if save is not None:
             write_image(output, save / f"{sample.name}.png")
-        scores = _score("input", image, references) | _score("output", output, references)
+        scores = score("input", image, references) | score("output", output, references)
         yield EvaluationRow(name=sample.name, seconds=seconds, **scores)
+
+
+def restore(network: nn.Module, image: Tensor, *, device: str) -> tuple[Tensor, float]:
+    """Run the network on one whole image.
+
+    Args:
+        network: On `device`, in eval mode.
+        image: RGB, `[1, 3, H, W]` in 0…1, on the CPU.
+        device: Such as `cpu` or `cuda`.
+
+    Returns:
+        (image, seconds): like `image`, clamped and rounded to 8 bit; and the network's time.
+    """
+    began = time.perf_counter()
+    with torch.inference_mode():
+        output = network(image.to(device)).cpu()  # which waits for a GPU
+    seconds = time.perf_counter() - began
+    return round_to_8_bit(output), seconds
 
 
 def average_rows(rows: Sequence[EvaluationRow]) -> EvaluationRow:
@@ -144,6 +158,31 @@ def set_scalars(network: nn.Module, values: Mapping[str, float]) -> None:
             scalars[name].fill_(value)
 
 
+def score(prefix: str, image: Tensor, references: Sequence[Tensor]) -> dict[str, float]:
+    """Score an image against the reference that gives the highest PSNR on RGB.
+
+    Args:
+        prefix: Put before each key, with an underscore: `input` or `output`.
+        image: RGB, `[1, 3, H, W]` in 0…1.
+        references: One or more, like `image`.
+
+    Returns:
+        The prefixed `SCORES`, PSNR in dB and at most `EQUAL_DB`.
+    """
+    reference = max(references, key=lambda each: psnr(image, each).item())
+    image_y, reference_y = luma(image), luma(reference)
+    values = (
+        psnr(image_y, reference_y),
+        ssim(image_y, reference_y),
+        psnr(image, reference),
+        ssim(image, reference),
+    )
+    return {
+        f"{prefix}_{name}": value.clamp(max=EQUAL_DB).item()
+        for name, value in zip(SCORES, values, strict=True)
+    }
+
+
 def _find_scalars(network: nn.Module) -> dict[str, nn.Parameter]:
     return {
         name.rpartition(".")[2]: parameter
@@ -160,19 +199,3 @@ def _check_sizes(sample: Sample, image: Tensor, references: Sequence[Tensor]) ->
             f"{sample.clean}: a side is shorter than the {SSIM_WINDOW_PX} px of SSIM's window; "
             "leave it out with --exclude"
         )
-
-
-def _score(prefix: str, image: Tensor, references: Sequence[Tensor]) -> dict[str, float]:
-    """Score an image against its best reference; the keys are `SCORES`, prefixed."""
-    reference = max(references, key=lambda each: psnr(image, each).item())
-    image_y, reference_y = luma(image), luma(reference)
-    values = (
-        psnr(image_y, reference_y),
-        ssim(image_y, reference_y),
-        psnr(image, reference),
-        ssim(image, reference),
-    )
-    return {
-        f"{prefix}_{name}": value.clamp(max=EQUAL_DB).item()
-        for name, value in zip(SCORES, values, strict=True)
-    }

@@ -279,3 +279,41 @@ def test_every_option_has_help() -> None:
         if isinstance(option, click.Option)
     ]
     assert [option.name for option in options if not option.help] == []
+
+
+def test_evaluate_video_prints_each_sequence_as_json(tmp_path: Path, weights: Path) -> None:
+    data = datasets.make_gopro(tmp_path / "data")
+    words = ("evaluate", "--video", "--data", f"gopro={data}", "--json")
+    printed = json.loads(run(*words, "--weights", weights, "--save", tmp_path / "out").stdout)
+    assert [row["name"] for row in printed["sequences"]] == ["GOPR0", "GOPR1"]
+    assert {"input_flicker", "output_warping_error", "weights", "protocol"} <= set(printed)
+    restored = json.loads(run(*words, "--restored", tmp_path / "out").stdout)
+    assert restored["output_flicker"] == printed["output_flicker"]
+    assert "weights" not in restored
+
+
+def test_evaluate_video_prints_a_table(tmp_path: Path, weights: Path) -> None:
+    data = datasets.make_gopro(tmp_path / "data")
+    result = run("evaluate", "--video", "--weights", weights, "--data", f"gopro={data}")
+    assert "flicker" in result.stdout
+    assert "mean of" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--video", "--data", "rain800=x"], 1, "no such folder"),
+        (["--video", "--data", "pairs=/nowhere"], 1, "no such folder; pairs wants"),
+        (["--video", "--data", "sequences=/nowhere"], 1, "/nowhere: no such folder"),
+        (["--data", "pairs=x", "--restored", "x"], 2, "--restored needs --video"),
+        (
+            ["--video", "--data", "pairs=x", "--restored", "x", "--int8"],
+            2,
+            "--restored runs no network; leave out --int8",
+        ),
+    ],
+)
+def test_bad_video_is_one_error_line(arguments: list[str], code: int, words: str) -> None:
+    result = run("evaluate", *arguments)
+    assert (result.exit_code, words in result.stderr) == (code, True), result.stderr
+    assert "Traceback" not in result.output

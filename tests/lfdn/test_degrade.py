@@ -193,3 +193,10 @@ def test_optical_flow_finds_a_shift() -> None:
     flow = optical_flow(first, first[:, np.r_[125:128, 0:125]])
     assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(3, abs=0.5)
     assert np.median(flow[20:-20, 20:-20, 1]) == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 64), (64, 8), (1, 1)])
+def test_optical_flow_of_a_tiny_image_has_its_size(height: int, width: int) -> None:
+    """OpenCV itself ends the process below 16 px."""
+    image = draw_image(1, height=height, width=width)
+    assert optical_flow(image, image).shape == (height, width, 2)
