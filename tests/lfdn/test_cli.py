@@ -106,7 +106,7 @@ def test_evaluate_checks_its_targets_before_the_work(
     cases: list[tuple[list[str | Path], str]] = [
         (["--csv", tmp_path / "none" / "x.csv"], "does not exist"),
         (["--csv", image, "--overwrite"], "is an input itself"),
-        (["--csv", weights, "--overwrite"], "is an input itself"),
+        (["--csv", weights, "--overwrite"], "is the weights file itself"),
         (["--save", tmp_path / "file", "--overwrite"], "is not a folder"),
         (["--save", data / "rainy", "--overwrite"], "is an input itself"),
     ]
