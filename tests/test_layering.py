@@ -39,7 +39,7 @@ RULES = (
     Rule(("lfdn.datasets",), ("lfdn",)),
     Rule(TRAINING, ("lfdn", "lfdn.datasets")),
     Rule(COMMANDS, ("lfdn", "lfdn.datasets", *TRAINING, *COMMANDS)),
-    Rule(("lfdn_video",)),  # values and helpers that every room shares
+    Rule(("lfdn_video",), ("lfdn.files",)),  # values and helpers that every room shares
     Rule(FILE_PARTS, ("lfdn_video",)),
     Rule(("lfdn_video.inference",), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
@@ -78,7 +78,7 @@ FOREIGN = {
         "lfdn_video.temporal",
     },
     "kornia": {"lfdn.degrade.draw"},
-    "lfdn": {"lfdn_video.inference", "lfdn_video.cli.doctor"},
+    "lfdn": {"lfdn_video.inference", "lfdn_video.files", "lfdn_video.cli.doctor"},
     "nncf": {"lfdn.calibrate"},
     "openvino": {"lfdn.calibrate", "lfdn.int8"},
     "PIL": {"lfdn.datasets"},

@@ -27,9 +27,16 @@ from torch.utils.data import DataLoader
 
 from lfdn.config import LFDNConfig
 from lfdn.datasets.crops import CropBatch, CropDataset
-from lfdn.datasets.samples import Sample, split_samples
+from lfdn.datasets.images import DataError
+from lfdn.datasets.samples import VALIDATION_EVERY, Sample, split_samples
 from lfdn.model import LFDN
-from lfdn.training.checkpoint import MetricsRow, RunFolder, TrainingError, TrainingState
+from lfdn.training.checkpoint import (
+    MetricsRow,
+    RunFolder,
+    TrainingError,
+    TrainingState,
+    lock_folder,
+)
 from lfdn.training.degradation import build_degradation, degrade_batch
 from lfdn.training.distillation import Teacher
 from lfdn.training.distributed import ProcessRank, join_process_group
@@ -87,6 +94,8 @@ def train(
     """
     with ExitStack() as stack:
         rank = stack.enter_context(join_process_group(options.device))
+        if rank.is_leader:
+            stack.enter_context(lock_folder(run))
         stop = stack.enter_context(_StopSignals())
         trainer = _Trainer(samples, run, options, config, initial, teacher, bank, rank)
         try:
@@ -95,10 +104,7 @@ def train(
             # PyTorch raises this from a signal handler, in whatever line is running.
             if "DataLoader worker" not in str(error):
                 raise
-            raise TrainingError(
-                f"{run}: a process that prepares crops was killed, perhaps for lack of memory; "
-                "the same command resumes, with fewer --workers if need be"
-            ) from error
+            raise _lost_worker(run) from error
 
 
 class _Trainer:
@@ -130,11 +136,12 @@ class _Trainer:
             "average": self._average,
             "optimizer": self._optimizer,
         }
+        training, held_back = split_samples(samples)
+        _check_split(training, held_back)
         self._folder = RunFolder(run)
         if rank.is_leader:
             digest = self._teacher.digest if self._teacher else None
             self._folder.write_manifest(options, self._network.config, samples, teacher=digest)
-        training, held_back = split_samples(samples)
         margins_px = 2 * options.margin_px
         self._crops = CropDataset(
             training,
@@ -293,7 +300,13 @@ class _Trainer:
             worker_init_fn=_ignore_signals,
             pin_memory=self._device.type == "cuda",
         )
-        yield from zip(steps, loader, strict=True)
+        batches = iter(loader)
+        for step in steps:
+            try:
+                batch = next(batches)
+            except (OSError, EOFError) as error:  # its end of a pipe or a socket is gone
+                raise _lost_worker(self._folder.path) from error
+            yield step, batch
 
     def _get_averaged(self) -> LFDN:
         network = self._average.module
@@ -323,6 +336,21 @@ class _StopSignals:
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.requested = True
         signal.signal(number, signal.SIG_DFL)
+
+
+def _check_split(training: Sequence[Sample], held_back: Sequence[Sample]) -> None:
+    if held_back and not training:
+        raise DataError(
+            f"{held_back[0].name}: is the only image, and is kept back for validation, as one in "
+            f"{VALIDATION_EVERY} is; add images"
+        )
+
+
+def _lost_worker(run: Path) -> TrainingError:
+    return TrainingError(
+        f"{run}: a process that prepares crops was killed, perhaps for lack of memory; "
+        "the same command resumes, with fewer --workers if need be"
+    )
 
 
 def _ignore_signals(_: int) -> None:

@@ -4,6 +4,7 @@ The session (`lfdn_video.stream.session`) runs in a thread of its own. The main 
 for signals: a stop signal ends the session, which then completes its recordings.
 """
 
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -26,7 +27,10 @@ from lfdn_video.cli.options import (
     pass_options,
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
+from lfdn_video.cli.program import StopRequested
 from lfdn_video.errors import InputError, OptionError
+from lfdn_video.files import Inputs
+from lfdn_video.image_files import is_image_file
 from lfdn_video.options import (
     MIN_SCALE,
     EncodeOptions,
@@ -200,6 +204,8 @@ class LiveCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.pop("lists_cameras"):
+            if (source := ctx.params["source"]) is not None:
+                raise click.UsageError(f"--list: takes no SOURCE; leave out {source!r}", ctx)
             return _list_cameras(ctx)
         return super().invoke(ctx)
 
@@ -240,6 +246,7 @@ def live(
     """
     if report.as_json and sinks.out == STDOUT:
         raise OptionError("out: stdout has the stream; leave out --json")
+    _check_web(watch.web, source)
     live_source = _parse_source(source, camera)
     from lfdn_video.stream.board import Board, Status
     from lfdn_video.stream.live import live_engine
@@ -247,10 +254,12 @@ def live(
 
     board = Board(Status(source=str(live_source), task=task))
     show_window = None
+    exit_code = 0
     if not (watch.web or watch.no_window or sinks.record or sinks.out):
         show_window = _load_window()
     with ExitStack() as stack:
-        open_sinks = _open_sinks(stack, sinks, encode, board, lambda: session.stopped)
+        inputs = _list_inputs(live_source, weights)
+        open_sinks = _open_sinks(stack, sinks, encode, board, inputs, lambda: session.stopped)
         reporter.report_start(task, str(live_source), sinks.describe())
         if watch.web:
             reporter.report_note(f"watch it at {_serve_page(stack, board, watch.web, watch.token)}")
@@ -262,9 +271,14 @@ def live(
             for _ in session.frames(networks.runner, inference, networks.lighter):
                 pass
 
-        with _note_restored_frames(board):
-            _run_until_stopped(session, restore, board, reporter, show_window)
+        try:
+            with _note_restored_frames(board):
+                _run_until_stopped(session, restore, board, reporter, show_window)
+        except StopRequested as stop:  # the regular end of a stream that has none
+            exit_code = stop.exit_code
     reporter.report_live_summary(board.status)
+    if exit_code:
+        raise click.exceptions.Exit(exit_code)
 
 
 def _list_cameras(ctx: click.Context) -> None:
@@ -284,7 +298,29 @@ def _parse_source(text: str | None, camera: int | None) -> "Source":
     source = parse_source(text if text is not None else str(camera or 0))
     if source.kind == "file" and not Path(source.address).exists():
         raise InputError(f"{source}: no such file; check the name")
+    if source.kind == "file" and is_image_file(Path(source.address)):
+        raise InputError(f"{source}: is an image, not a stream; restore it with derain or deblur")
     return source
+
+
+def _check_web(web: str | None, source: str | None) -> None:
+    """Refuse `--web SOURCE`, which takes the source for the address of the page."""
+    if web is not None and source is None and ("://" in web or Path(web).exists()):
+        from lfdn_video.stream.addresses import mask_secrets
+
+        shown = mask_secrets(web)
+        raise OptionError(f"web: {shown!r} is not HOST:PORT; write SOURCE first: {shown} --web")
+
+
+def _list_inputs(source: "Source", weights: Path | None) -> Inputs:
+    """List the files that a session reads."""
+    # A filter graph may read files, too: movie=clip.mp4.
+    words = re.split(r"[=:,;'\[\]|]", source.address) if source.kind == "lavfi" else []
+    found = [Path(word) for word in words if word and Path(word).is_file()]
+    inputs = Inputs([Path(source.address)] if source.kind == "file" else found)
+    if weights is not None:
+        inputs.add(weights, "the weights file")
+    return inputs
 
 
 def _load_window() -> Callable[["Board"], None]:
@@ -311,6 +347,7 @@ def _open_sinks(
     options: SinkOptions,
     encode: EncodeOptions,
     board: "Board",
+    inputs: Inputs,
     stopped: Callable[[], bool],
 ) -> list["LiveSink"]:
     """Open the recording and the output; the stack closes them."""
@@ -322,6 +359,7 @@ def _open_sinks(
             options.record,
             rotate_s=options.rotate_s,
             encode=encode,
+            inputs=inputs,
             on_file=lambda path: board.update(recording=None if path is None else str(path)),
             on_failure=lambda reason: board.update(recording_error=reason),
         )

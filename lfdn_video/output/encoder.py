@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.codec import Codec
 from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
-from av.codec.context import Flags, ThreadType
+from av.codec.context import CodecContext, Flags, ThreadType
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
@@ -24,7 +25,7 @@ from av.video.frame import VideoFrame
 from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat
-from lfdn_video.options import DEFAULT_CODEC, EncodeOptions
+from lfdn_video.options import DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder_options import resolve_options, suggest_name
 from lfdn_video.output.signalling import MATRIX_NAMES, can_say_full_range, choose_encoding
 from lfdn_video.planes import Converter, PixelEncoding, build_video_frame, working_format
@@ -37,6 +38,13 @@ VALID_TRANSFERS = frozenset({1, 2, *range(4, 19)})
 
 RATE_TOLERANCE = Fraction(999, 1000)
 """Rates are often measured, and then fall slightly below the nominal one, such as 30000/1001."""
+
+INTERNAL_ENCODERS = frozenset({"vnull", "wrapped_avframe"})
+"""FFmpeg's encoders that write nothing that can be stored."""
+
+SAMPLE_SIZES_PX = ((256, 256), (352, 288), (720, 576), (1920, 1080))
+"""Width and height of the frames that an encoder is tried with: hardware refuses small ones, and
+some codecs have a few sizes only."""
 
 MPEG4_TICKS = 65_535
 """Largest number of ticks per second in MPEG-4 part 2, which stores it in 16 bits."""
@@ -184,6 +192,7 @@ class Encoder:
         if wanted is not None:
             _check_format(wanted, accepted, self.codec.name)
             name = wanted
+            _, loss = find_best_pix_fmt_of_list([wanted], source.name, source.alpha)
         else:
             same = _find_same_samples(source, accepted, full_range=self._source.full_range)
             best, loss = find_best_pix_fmt_of_list(accepted, source.name, source.alpha)
@@ -194,7 +203,8 @@ class Encoder:
 
     def _list_accepted_formats(self) -> list[str]:
         """List the pixel formats that the encoder may be given, by FFmpeg's names."""
-        names = [known.name for known in self.codec.video_formats or ()]
+        # A format without components is a handle of a GPU's memory, such as `cuda` or `qsv`.
+        names = [known.name for known in self.codec.video_formats or () if known.components]
         if (
             self.codec.canonical_name == "mjpeg"
         ):  # JPEG is full range; FFmpeg's other formats are not standard
@@ -254,11 +264,53 @@ def find_codec(name: str) -> Codec:
     try:
         codec = Codec(name, "w")
     except UnknownCodecError as error:
-        hint = suggest_name(name, sorted(av.codecs_available))
+        hint = suggest_name(name, list_encoders())
         raise OptionError(f"codec: {name!r} is no encoder of this FFmpeg{hint}") from error
     if codec.type != "video":
         raise OptionError(f"codec: {name!r} encodes {codec.type}, not video")
     return codec
+
+
+def list_encoders() -> list[str]:
+    """List the video encoders of this FFmpeg, those of hardware that is not here included.
+
+    Returns:
+        FFmpeg's names, sorted.
+    """
+    return sorted(name for name in av.codecs_available if _encodes_video(name))
+
+
+def try_encoder(name: str) -> str | None:
+    """Open an encoder as a run would.
+
+    Args:
+        name: FFmpeg's name of it.
+
+    Returns:
+        None if it opens; else why not, in FFmpeg's or the driver's words.
+    """
+    problem: str | None = None
+    for width, height in SAMPLE_SIZES_PX:
+        sample = FrameFormat(width=width, height=height, format=PixelFormat.parse("yuv420p"))
+        try:
+            encoder = Encoder(sample, EncodeOptions(), time_base=1 / IMAGE_RATE, codec=name)
+            rate = encoder.keep_rate(IMAGE_RATE) if encoder.needs_rate else IMAGE_RATE
+            context = cast("VideoCodecContext", CodecContext.create(encoder.codec, "w"))
+            encoder.configure(context, rate=rate)
+        except OptionError as error:
+            problem = problem or str(error)
+        else:
+            return None
+    return problem
+
+
+def _encodes_video(name: str) -> bool:
+    if name in INTERNAL_ENCODERS:
+        return False
+    try:
+        return Codec(name, "w").type == "video"
+    except UnknownCodecError:  # it is a decoder alone
+        return False
 
 
 def _check_format(name: str, accepted: Sequence[str], codec: str) -> None:

@@ -40,6 +40,11 @@ CONTAINER_OPTIONS = {
     "webm": {"avoid_negative_ts": "disabled"},
 }
 
+APPLE_CONTAINERS = frozenset({"mp4", "mov", "ipod"})
+
+APPLE_TAGS = "com."
+"""Start of the names of tags that QuickTime files alone hold: com.apple…, com.android…"""
+
 
 class Muxer:
     """Writes one file: `open`, `set_first_pts`, `mux`, `finish`; `close` always.
@@ -106,7 +111,7 @@ class Muxer:
             f"file:{path}",
             "w",
             format=self._container_name,
-            container_options=CONTAINER_OPTIONS.get(self._container_name, {}),
+            container_options=_choose_options(self._container_name, self.info),
             metadata_errors=KEEP_BYTES,
         )
         if self.info.from_images:
@@ -203,6 +208,7 @@ class Muxer:
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
+        _tag_for_players(stream, self._container_name)
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)
@@ -238,3 +244,21 @@ class Muxer:
     def warn(self, note: str) -> None:
         """Add a warning about the target, once."""
         self._warnings.add(self._target, note)
+
+
+def _tag_for_players(stream: VideoStream, container: str) -> None:
+    """Give HEVC in MP4 the tag that Apple's players know; FFmpeg's own is `hev1`."""
+    if container in APPLE_CONTAINERS and stream.codec_context.codec.canonical_name == "hevc":
+        stream.codec_context.codec_tag = "hvc1"
+
+
+def _has_apple_tags(info: VideoInfo) -> bool:
+    return any(tag.lower().startswith(APPLE_TAGS) for tag in info.metadata)  # Matroska capitalizes
+
+
+def _choose_options(container: str, info: VideoInfo) -> dict[str, str]:
+    """Choose the muxer's options; those of MP4 and MOV depend on the source's tags."""
+    options = dict(CONTAINER_OPTIONS.get(container, {}))
+    if container in APPLE_CONTAINERS and _has_apple_tags(info):
+        options["movflags"] += "+use_metadata_tags"
+    return options

@@ -172,6 +172,7 @@ class SegmentedSink(Sink):
         options: EncodeOptions,
         *,
         rate: Fraction,
+        segment_frames: int,
         manifest: Mapping[str, Any],
     ) -> None:
         """Prepare a run; `claim` creates its work folder.
@@ -182,13 +183,16 @@ class SegmentedSink(Sink):
             encoder: sets up a fresh encoder for each segment.
             options: `resume` and `overwrite` apply to an interrupted run.
             rate: frames per second, for the encoders.
+            segment_frames: frames of a segment.
             manifest: the run manifest, as JSON values.
         """
         super().__init__(target, muxer, overwrite=options.overwrite)
         self._resume = options.resume
         self._manifest = manifest
         self._journal = Journal(target)
-        self._segments = SegmentEncoder(self._journal, encoder, rate=rate)
+        self._segments = SegmentEncoder(
+            self._journal, encoder, rate=rate, segment_frames=segment_frames
+        )
         self._temporary = self._journal.folder / f"joined{target.suffix}"
 
     @property

@@ -320,11 +320,11 @@ def test_full_disk_is_reported_in_ffmpegs_words_and_leaves_nothing(
     [
         ("out.xyz", FAST, "FFmpeg has no video format for this extension"),
         ("out", FAST, "FFmpeg has no video format for this extension"),
-        ("out.m3u8", FAST, "hls is not a single file that plays"),
-        ("out.mpd", FAST, "dash is not a single file that plays"),
-        ("out_%d.ppm", FAST, "image2 is not a single file that plays"),
-        ("out.gif", FAST, "gif is not a single file that plays"),
-        ("out.h264", FAST, "h264 is not a single file that plays"),
+        ("out.m3u8", FAST, "hls cannot hold a video with its times"),
+        ("out.mpd", FAST, "dash cannot hold a video with its times"),
+        ("out_%d.ppm", FAST, "image2 cannot hold a video with its times"),
+        ("out.gif", FAST, "gif cannot hold a video with its times"),
+        ("out.h264", FAST, "h264 cannot hold a video with its times"),
         ("no/out.mp4", FAST, "no does not exist"),
         ("in.mkv", EncodeOptions(overwrite=True), "is the source itself"),
     ],
@@ -425,3 +425,24 @@ def test_frame_lost_by_the_container_is_an_error(
     with pytest.raises(OutputError, match="only 9 of 10 frames"):
         copy(source, target, EncodeOptions(codec=codec))
     assert not target.exists()
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_hevc_has_the_tag_of_apples_players(tmp_path: Path, ending: str) -> None:
+    copy(
+        Clip().make(tmp_path / "in.mkv"), tmp_path / f"out.{ending}", EncodeOptions(codec="libx265")
+    )
+    with av.open(tmp_path / f"out.{ending}") as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
+def test_tags_of_quicktime_are_kept(tmp_path: Path) -> None:
+    tags = {"com.apple.quicktime.location.ISO6709": "+10.0000+020.0000/", "title": "Regen"}
+    source = Clip(metadata=tags).make(tmp_path / "in.mkv")
+    with av.open(source) as container:
+        names = {tag.lower() for tag in container.metadata}
+    assert {tag.lower() for tag in tags} <= names
+    copy(source, tmp_path / "out.mov", FAST)
+    with av.open(tmp_path / "out.mov") as container:
+        kept = {tag.lower(): value for tag, value in container.metadata.items()}
+    assert {tag.lower(): value for tag, value in tags.items()}.items() <= kept.items()

@@ -13,6 +13,7 @@ import av
 import pytest
 
 from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.files import Inputs
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
@@ -239,3 +240,26 @@ def test_aac_of_a_transport_stream_is_recorded_and_plays(ending: str, tmp_path: 
         decoded = [frame.samples for frame in container.decode(audio=0)]
         assert container.streams.audio[0].codec_context.extradata
     assert 0.8 < sum(decoded) / 48_000 < 1.1
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "link.mkv", "hard.mkv"])
+def test_recording_never_replaces_its_source(name: str, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    clip.write_bytes(b"source")
+    (tmp_path / "link.mkv").symlink_to(clip)
+    (tmp_path / "hard.mkv").hardlink_to(clip)
+    options = EncodeOptions(overwrite=True)
+    with pytest.raises(OutputError, match="is the source itself"):
+        Recording(tmp_path / name, encode=options, inputs=Inputs([clip]))
+    assert clip.read_bytes() == b"source"
+
+
+def test_dated_recording_never_replaces_its_source(tmp_path: Path) -> None:
+    """The check at the start knows one name only; a later file may have another."""
+    clip = tmp_path / datetime.fromtimestamp(1_000_000_000).astimezone().strftime("%Y.mkv")
+    clip.write_bytes(b"source")
+    options = EncodeOptions(overwrite=True)
+    with Recording(tmp_path / "%Y.mkv", encode=options, inputs=Inputs([clip])) as recording:
+        recording.write_frame(frames(1)[0], 0.0, 1_000_000_000)
+    assert recording.files == [clip.with_stem(f"{clip.stem}-2")]
+    assert clip.read_bytes() == b"source"

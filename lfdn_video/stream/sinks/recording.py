@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.files import Inputs, check_target
 from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.options import EncodeOptions
 from lfdn_video.output.target import output_errors
@@ -69,6 +70,7 @@ class Recording:
         *,
         rotate_s: float | None = None,
         encode: EncodeOptions | None = None,
+        inputs: Inputs | None = None,
         on_file: Callable[[Path | None], None] | None = None,
         on_failure: Callable[[str], None] | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class Recording:
             pattern: a file name; may contain `strftime` codes, such as %Y%m%d_%H%M%S.
             rotate_s: interval in seconds after which a new file starts, 1 or more; None: one file.
             encode: the user's encoding options; None: the defaults.
+            inputs: the files that the session reads, which are never replaced.
             on_file: called with the path of every new file, and with None at the end.
             on_failure: called with the reason if a file cannot be written. The recording ends
                 there, and the session goes on.
@@ -89,6 +92,7 @@ class Recording:
         self._pattern = str(pattern)
         self._rotate_s = rotate_s
         self._encode = encode or EncodeOptions()
+        self._inputs = inputs or Inputs()
         self._on_file = on_file or (lambda _: None)
         self._on_failure = on_failure or (lambda _: None)
         self._failure: OutputError | None = None
@@ -174,12 +178,9 @@ class Recording:
                 f"{path}: has no extension to record to; use one of {', '.join(MUXER_BY_SUFFIX)}"
             )
         _make_dated_folder(path, self._pattern)
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; give the name of a file")
-        if "%" not in self._pattern and os.path.lexists(path) and not self._encode.overwrite:
-            raise OutputError(f"{path}: exists already; choose another name or allow overwriting")
+        is_dated = "%" in self._pattern  # then a number is appended to a name that is taken
+        overwrite = is_dated or self._encode.overwrite
+        check_target(path, self._inputs, overwrite=overwrite, renamed=False)
         check_encoding(self._encode, MUXER_BY_SUFFIX[path.suffix.lower()])
 
     def _rotation_number(self, captured_at: float) -> int:
@@ -197,7 +198,8 @@ class Recording:
         wanted = _file_name(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
         _make_dated_folder(wanted, self._pattern)
         # Without a date in the name, a second file of this session must not replace the first.
-        overwrite = self._encode.overwrite and wanted not in self.files
+        may_replace = wanted not in self.files and wanted not in self._inputs
+        overwrite = self._encode.overwrite and may_replace
         path = _create_file(wanted, overwrite=overwrite)
         muxer = MUXER_BY_SUFFIX[path.suffix.lower()]
         with output_errors(path):
