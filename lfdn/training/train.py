@@ -8,7 +8,6 @@ checkpoints, validation, and a clean end on SIGINT and SIGTERM.
 import logging
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +15,6 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
-from types import FrameType
 
 import numpy as np
 import torch
@@ -43,6 +41,7 @@ from lfdn.training.distributed import ProcessRank, join_process_group
 from lfdn.training.losses import LOSSES
 from lfdn.training.optim import Muon
 from lfdn.training.recipe import TrainOptions, compute_learning_rate
+from lfdn.training.signals import StopSignals, ignore_signals
 from lfdn.training.validation import Validation
 from lfdn.weights import save_weights
 
@@ -96,7 +95,7 @@ def train(
         rank = stack.enter_context(join_process_group(options.device))
         if rank.is_leader:
             stack.enter_context(lock_folder(run))
-        stop = stack.enter_context(_StopSignals())
+        stop = stack.enter_context(StopSignals())
         trainer = _Trainer(samples, run, options, config, initial, teacher, bank, rank)
         try:
             return trainer.fit(stop, on_metrics, on_step)
@@ -164,7 +163,7 @@ class _Trainer:
 
     def fit(
         self,
-        stop: "_StopSignals",
+        stop: "StopSignals",
         on_metrics: Callable[[MetricsRow], None] | None,
         on_step: Callable[[TrainingState], None] | None,
     ) -> LFDN:
@@ -297,7 +296,7 @@ class _Trainer:
             batch_size=None,  # an item is a whole batch already
             sampler=steps,  # in order, from the first step that is not done
             num_workers=self._options.workers,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=ignore_signals,
             pin_memory=self._device.type == "cuda",
         )
         batches = iter(loader)
@@ -314,30 +313,6 @@ class _Trainer:
         return network
 
 
-class _StopSignals:
-    """Records the first SIGINT or SIGTERM; a second one has its usual effect."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._handlers: dict[int, object] = {}
-
-    def __enter__(self) -> "_StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._handlers[number] = signal.signal(number, self._handle)
-            except ValueError:  # not in the main thread
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal returned it
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        self.requested = True
-        signal.signal(number, signal.SIG_DFL)
-
-
 def _check_split(training: Sequence[Sample], held_back: Sequence[Sample]) -> None:
     if held_back and not training:
         raise DataError(
@@ -351,16 +326,6 @@ def _lost_worker(run: Path) -> TrainingError:
         f"{run}: a process that prepares crops was killed, perhaps for lack of memory; "
         "the same command resumes, with fewer --workers if need be"
     )
-
-
-def _ignore_signals(_: int) -> None:
-    """Ignore SIGINT and SIGTERM in a worker, which ends with its parent.
-
-    Terminals and service managers send these signals to every process; a worker that died of one
-    would take the last step's checkpoint with it.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _build_network(config: LFDNConfig | None, initial: LFDN | None, device: torch.device) -> LFDN:

@@ -4,7 +4,6 @@ The session (`lfdn_video.stream.session`) runs in a thread of its own. The main 
 for signals: a stop signal ends the session, which then completes its recordings.
 """
 
-import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from lfdn_video.cli.live_source import check_web, list_inputs, parse_live_source
 from lfdn_video.cli.options import (
     ENCODER,
     JSON,
@@ -28,9 +28,8 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.cli.program import StopRequested
-from lfdn_video.errors import InputError, OptionError
+from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
-from lfdn_video.image_files import is_image_file
 from lfdn_video.options import (
     MIN_SCALE,
     EncodeOptions,
@@ -41,7 +40,6 @@ from lfdn_video.options import (
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
-    from lfdn_video.stream.addresses import Source
     from lfdn_video.stream.board import Board
     from lfdn_video.stream.session import LiveSink, Session
 
@@ -246,8 +244,8 @@ def live(
     """
     if report.as_json and sinks.out == STDOUT:
         raise OptionError("out: stdout has the stream; leave out --json")
-    _check_web(watch.web, source)
-    live_source = _parse_source(source, camera)
+    check_web(watch.web, source)
+    live_source = parse_live_source(source, camera)
     from lfdn_video.stream.board import Board, Status
     from lfdn_video.stream.live import live_engine
     from lfdn_video.stream.session import Session
@@ -258,7 +256,7 @@ def live(
     if not (watch.web or watch.no_window or sinks.record or sinks.out):
         show_window = _load_window()
     with ExitStack() as stack:
-        inputs = _list_inputs(live_source, weights)
+        inputs = list_inputs(live_source, weights)
         open_sinks = _open_sinks(stack, sinks, encode, board, inputs, lambda: session.stopped)
         reporter.report_start(task, str(live_source), sinks.describe())
         if watch.web:
@@ -288,39 +286,6 @@ def _list_cameras(ctx: click.Context) -> None:
         from lfdn_video.stream.capture.cameras import list_cameras
 
         tables.print_cameras(list_cameras(), as_json=report.as_json)
-
-
-def _parse_source(text: str | None, camera: int | None) -> "Source":
-    from lfdn_video.stream.addresses import parse_source
-
-    if text is not None and camera is not None:
-        raise OptionError("camera: SOURCE is given too; give one of them")
-    source = parse_source(text if text is not None else str(camera or 0))
-    if source.kind == "file" and not Path(source.address).exists():
-        raise InputError(f"{source}: no such file; check the name")
-    if source.kind == "file" and is_image_file(Path(source.address)):
-        raise InputError(f"{source}: is an image, not a stream; restore it with derain or deblur")
-    return source
-
-
-def _check_web(web: str | None, source: str | None) -> None:
-    """Refuse `--web SOURCE`, which takes the source for the address of the page."""
-    if web is not None and source is None and ("://" in web or Path(web).exists()):
-        from lfdn_video.stream.addresses import mask_secrets
-
-        shown = mask_secrets(web)
-        raise OptionError(f"web: {shown!r} is not HOST:PORT; write SOURCE first: {shown} --web")
-
-
-def _list_inputs(source: "Source", weights: Path | None) -> Inputs:
-    """List the files that a session reads."""
-    # A filter graph may read files, too: movie=clip.mp4.
-    words = re.split(r"[=:,;'\[\]|]", source.address) if source.kind == "lavfi" else []
-    found = [Path(word) for word in words if word and Path(word).is_file()]
-    inputs = Inputs([Path(source.address)] if source.kind == "file" else found)
-    if weights is not None:
-        inputs.add(weights, "the weights file")
-    return inputs
 
 
 def _load_window() -> Callable[["Board"], None]:
