@@ -190,7 +190,7 @@ class _Trainer:
                     on_metrics(row)
                 if stop.requested and not last:
                     raise KeyboardInterrupt
-        return self._get_averaged().eval()
+        return _get_averaged(self._average).eval()
 
     def run_step(self, forward: nn.Module, step: int, batch: CropBatch) -> None:
         """Train on one batch.
@@ -250,7 +250,7 @@ class _Trainer:
     def _validate(self) -> MetricsRow:
         """Score the averaged weights, save them if they are the best, append a row of metrics."""
         options, state = self._options, self._state
-        network = self._get_averaged()
+        network = _get_averaged(self._average)
         score = self._validation.score(network, self._device)
         row = MetricsRow(
             step=state.step,
@@ -307,10 +307,11 @@ class _Trainer:
                 raise _lost_worker(self._folder.path) from error
             yield step, batch
 
-    def _get_averaged(self) -> LFDN:
-        network = self._average.module
-        assert isinstance(network, LFDN)
-        return network
+
+def _get_averaged(average: AveragedModel) -> LFDN:
+    network = average.module
+    assert isinstance(network, LFDN)
+    return network
 
 
 def _check_split(training: Sequence[Sample], held_back: Sequence[Sample]) -> None:

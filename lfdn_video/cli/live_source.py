@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def parse_live_source(text: str | None, camera: int | None) -> "Source":
-    """Find the source of a session: SOURCE, or a camera's number. LfdnVideoError if there is none."""
+    """Find the source of a session. LfdnVideoError if it is missing, or an image."""
     from lfdn_video.stream.addresses import parse_source
 
     if text is not None and camera is not None:
