@@ -145,6 +145,8 @@ def test_signal_ends_training_with_a_checkpoint(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+# PyTorch's signal handler may raise while its iterator is deleted, which Python prints and ignores.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_killed_worker_is_reported(samples: list[Sample], tmp_path: Path) -> None:
     def kill(_: TrainingState) -> None:
         for worker in multiprocessing.active_children():
