@@ -209,10 +209,11 @@ class Session:
                 continue
             frame = captured.frame
             self._in_flight = captured
-            if size != (size := (frame.width, frame.height)) and self._adaptation.adapts:
-                # A frame of a new size is used for a trial, and is too old to be shown afterwards.
-                max_latency_s = self._options.max_latency_s
-                _start_from_trial(self._adaptation, frame, runner, inference, max_latency_s)
+            adapts, is_new = self._adaptation.adapts, size != (size := (frame.width, frame.height))
+            if adapts and (is_new or (self._adaptation.scale < 1 and runner.use_lighter())):
+                # The frame is used for a trial, and is too old to be shown afterwards.
+                costs_s = _measure_costs(frame, runner, inference, self._options.max_latency_s)
+                self._adaptation.start_from_trial(costs_s, time.monotonic())
                 self._drop_in_flight()
                 continue
             runner.scale = self._adaptation.scale
@@ -299,22 +300,6 @@ def _restore_stream(
 
     assert first.info is not None
     return restore_frames(frames, PlaneConverter(first.info), runner, inference)
-
-
-def _start_from_trial(
-    adaptation: Adaptation,
-    frame: Frame,
-    runner: "ScaledRunner",
-    inference: InferenceOptions | None,
-    max_latency_s: float,
-) -> None:
-    """Choose the scale, and the lighter network where the first one would need a smaller image."""
-    costs_s = _measure_costs(frame, runner, inference, max_latency_s)
-    adaptation.start_from_trial(costs_s, time.monotonic())
-    if adaptation.scale < 1 and runner.use_lighter():
-        logger.info("the lite network runs: the full one would need %g scale", adaptation.scale)
-        costs_s = _measure_costs(frame, runner, inference, max_latency_s)
-        adaptation.start_from_trial(costs_s, time.monotonic())
 
 
 def _measure_costs(
