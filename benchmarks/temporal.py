@@ -2,13 +2,15 @@
 
     python -m benchmarks.temporal --pairs FOLDER --weights FILE
     python -m benchmarks.temporal --sequence FOLDER --sequence VIDEO --drawn
+    python -m benchmarks.temporal --pairs FOLDER --ahead 0
     python -m benchmarks.temporal --speed
     python -m benchmarks.temporal --smoke
 
 FOLDER of `--pairs` holds numbered images in `rainy/` and `clean/`. A `--sequence`, a folder of
 numbered images or a video, is taken as dry: the stage must leave it as the network made it. With
 `--drawn` rain is drawn into it as `lfdn-video degrade rain` draws it, and the sequence itself is
-the truth. Frames go through `restore`, from PNG to PNG.
+the truth. Frames go through `restore`, from PNG to PNG. `--ahead 0` or `1` measures what `live`
+makes of all frames with that `--delay`; the network runs once, and the stage takes RGB planes.
 
     PSNR-Y    mean over frames, and the worst, in dB; for dry frames against the network's alone
     flicker   that of `lfdn.video_metrics`, on luma, in 8-bit codes
@@ -36,7 +38,7 @@ from lfdn_video.input.open import open_reader
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 from lfdn_video.pipeline import Summary, restore, restored_frames
-from lfdn_video.temporal.stage import TemporalStage
+from lfdn_video.temporal.stage import Ahead, TemporalStage, TemporalSummary
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
 SIZES = ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))
@@ -88,14 +90,40 @@ def restored(
     return images(target), summary
 
 
-def measure(name: str, source: Path, truth: Sequence[Image] | None, engine: Engine) -> Row:
+def pushed(
+    rainy: Sequence[Image], single: Sequence[Image], ahead: Ahead
+) -> tuple[list[Image], TemporalSummary]:
+    """Pass frames and what the network made of them through the stage one by one, as RGB planes."""
+    height, width = single[0].shape[:2]
+    form = PixelFormat.parse("gbrp")
+    info = FrameFormat(width=width, height=height, format=form, colour=Colour())
+    stage = TemporalStage(info, ahead=ahead)
+    frames: list[Frame] = []
+    for number, pair in enumerate(zip(rainy, single, strict=True)):
+        decoded, network = (
+            Frame(tuple(np.ascontiguousarray(image[..., c]) for c in (1, 2, 0)), form, number)
+            for image in pair
+        )
+        frames += stage.push(decoded, network)
+    frames += stage.finish()
+    stage.close()
+    return [np.stack([frame.planes[c] for c in (2, 0, 1)], -1) for frame in frames], stage.summary
+
+
+def measure(
+    name: str, source: Path, truth: Sequence[Image] | None, engine: Engine, ahead: Ahead = 2
+) -> Row:
     """Compare with and without the stage; without truth, with it to without it."""
+    rainy = images(source)
     with tempfile.TemporaryDirectory() as folder:
         single, _ = restored(source, Path(folder), engine, "off")
-        stage, summary = restored(source, Path(folder), engine, "auto")
-    rainy = images(source)
+        if ahead == 2:
+            stage, run = restored(source, Path(folder), engine, "auto")
+            assert run.temporal is not None
+            summary = run.temporal
+        else:
+            stage, summary = pushed(rainy, single, ahead)
     truth = single if truth is None else truth
-    assert summary.temporal is not None
     by_frame = [psnr_db(*pair) for pair in zip(stage, truth, strict=True)]
     return Row(
         name=name,
@@ -106,13 +134,15 @@ def measure(name: str, source: Path, truth: Sequence[Image] | None, engine: Engi
         stage_worst_db=min(by_frame),
         single_flicker=flicker_codes(single, truth),
         stage_flicker=flicker_codes(stage, truth),
-        changed=summary.temporal.frames,
-        mean_change=summary.temporal.mean_change,
-        left=dict(summary.temporal.left),
+        changed=summary.frames,
+        mean_change=summary.mean_change,
+        left=dict(summary.left),
     )
 
 
-def measure_sequence(source: Path, engine: Engine, frames: int, density: float | None) -> Row:
+def measure_sequence(
+    source: Path, engine: Engine, frames: int, density: float | None, ahead: Ahead
+) -> Row:
     """Measure a dry sequence, or one with rain drawn into it."""
     with tempfile.TemporaryDirectory() as folder:
         dry, rainy = Path(folder) / "dry_%05d.png", Path(folder) / "rainy_%05d.png"
@@ -120,10 +150,10 @@ def measure_sequence(source: Path, engine: Engine, frames: int, density: float |
         with Engine(lambda batch: batch) as copier:
             restore(source, dry, engine=copier, temporal="off", span=span)
         if density is None:
-            return measure(f"{source.stem}, dry", dry, None, engine)
+            return measure(f"{source.stem}, dry", dry, None, engine, ahead)
         with make_degrading_engine("rain", seed=3, density=density) as degrader:
             restore(dry, rainy, engine=degrader, inference=WHOLE_FRAMES, temporal="off")
-        return measure(f"{source.stem}, rain {density:g}", rainy, images(dry), engine)
+        return measure(f"{source.stem}, rain {density:g}", rainy, images(dry), engine, ahead)
 
 
 def rate(source: Path) -> float:
@@ -165,6 +195,13 @@ def _moving_texture(info: FrameFormat, *, rainy: bool) -> Iterator[Frame]:
 @click.option("--pairs", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--sequence", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--drawn", type=float, multiple=True, help="Draw rain of this density as well.")
+@click.option(
+    "--ahead",
+    type=click.Choice([0, 1, 2]),
+    default=2,
+    show_default=True,
+    help="Neighbours after each frame; 0 and 1 as in live.",
+)
 @click.option("--frames", type=int, default=40, show_default=True, help="Of each sequence.")
 @click.option("--weights", type=click.Path(path_type=Path, exists=True))
 @click.option("--speed", is_flag=True, help="Measure the time too.")
@@ -174,6 +211,7 @@ def main(
     pairs: Sequence[Path],
     sequence: Sequence[Path],
     drawn: Sequence[float],
+    ahead: Ahead,
     frames: int,
     weights: Path | None,
     speed: bool,
@@ -197,10 +235,10 @@ def main(
     options = InferenceOptions()
     with load_engine("derain", weights=weights, options=options) as engine:
         for folder in pairs:
-            add(measure(folder.name, folder / "rainy", images(folder / "clean"), engine))
+            add(measure(folder.name, folder / "rainy", images(folder / "clean"), engine, ahead))
         for source in sequence:
             for density in (None, *drawn):
-                add(measure_sequence(source, engine, frames, density))
+                add(measure_sequence(source, engine, frames, density, ahead))
     times = {}
     for width, height in SIZES[:1] if smoke else SIZES if speed else ():
         for rainy in (True, False):

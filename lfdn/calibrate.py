@@ -28,6 +28,7 @@ from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from torch import Tensor, nn
 
 from lfdn.cpu import fuse_first_convs
+from lfdn.files import write_beside
 from lfdn.int8 import ABOUT, CONSTANTS, INT8_FORMAT, MODEL
 from lfdn.model import ALFM, LFDN, MSHF, AttentionFusion, DownBlock
 
@@ -96,7 +97,10 @@ def save_quantized(model: openvino.Model, path: Path, *, digest: str) -> None:
         openvino.save_model(model, Path(folder, MODEL), compress_to_fp16=True)
         parts = {name: Path(folder, name).read_bytes() for name in (MODEL, CONSTANTS)}
     parts[ABOUT] = (json.dumps(about, indent=1) + "\n").encode()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+    with (
+        write_beside(path, overwrite=True) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
+    ):
         for name, content in parts.items():
             file.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content, zipfile.ZIP_DEFLATED)
 

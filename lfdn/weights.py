@@ -27,6 +27,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from lfdn.config import NETWORKS, LFDNConfig, NetworkName
+from lfdn.files import write_beside
 from lfdn.model import LFDN
 
 FOLDER = Path(__file__).parent / "weights"
@@ -195,18 +196,23 @@ def save_weights(
     task: str,
     notes: Mapping[str, str] | None = None,
     half: bool = True,
+    overwrite: bool = True,
 ) -> str:
     """Write the weights of a network to a temporary file, and rename it to `path`.
 
     Args:
         network: On any device.
-        path: The file to write; replaced if it exists.
+        path: The file to write.
         task: The task that the network was trained for, such as `derain`.
         notes: Free text by name, such as the recipe.
         half: Write float16 instead of float32.
+        overwrite: Replace a file that exists.
 
     Returns:
         The digest of configuration and tensors, hexadecimal.
+
+    Raises:
+        TargetError: The file cannot be written, or exists.
     """
     dtype = torch.float16 if half else torch.float32
     tensors = {
@@ -217,10 +223,9 @@ def save_weights(
     digest = compute_digest(config, tensors)
     metadata = {"format": WEIGHTS_FORMAT, "config": config, "digest": digest, "task": task}
     metadata["notes"] = json.dumps(dict(notes or {}), sort_keys=True)
-    partial = path.with_suffix(".partial")
     # Not by safetensors' save_file, whose files lack a new file's usual permissions.
-    partial.write_bytes(serialize(tensors, metadata=metadata))
-    partial.replace(path)
+    with write_beside(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(serialize(tensors, metadata=metadata))
     return digest
 
 
@@ -232,9 +237,9 @@ def register_weights(path: Path) -> None:
     """
     name = name_packaged(read_header(path)["task"], name_network(path) or "full")
     index = path.with_name(INDEX)
-    entries = json.loads(index.read_text()) if index.is_file() else {}
+    entries = _read_entries(index)
     entries[name] = {"file": path.name, "sha256": file_sha256(path)}
-    index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
+    _write_entries(index, entries)
 
 
 def register_int8(task: str, path: Path) -> None:
@@ -248,11 +253,11 @@ def register_int8(task: str, path: Path) -> None:
         WeightsError: The index has no weights for the task.
     """
     index = path.with_name(INDEX)
-    entries = json.loads(index.read_text()) if index.is_file() else {}
+    entries = _read_entries(index)
     if task not in entries:
         raise WeightsError(f"{index}: has no weights for {task}; register them first")
     entries[task]["int8"] = {"file": path.name, "sha256": file_sha256(path)}
-    index.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
+    _write_entries(index, entries)
 
 
 def compute_digest(config: str, tensors: Mapping[str, Tensor]) -> str:
@@ -286,8 +291,19 @@ def _parse_config(text: str) -> LFDNConfig:
 
 
 def _read_index() -> dict[str, dict[str, Any]]:
-    path = FOLDER / INDEX
-    if not path.is_file():
+    return _read_entries(FOLDER / INDEX)
+
+
+def _read_entries(index: Path) -> dict[str, dict[str, Any]]:
+    if not index.is_file():
         return {}
-    index: dict[str, dict[str, Any]] = json.loads(path.read_text())
-    return index
+    try:
+        entries: dict[str, dict[str, Any]] = json.loads(index.read_text())
+    except ValueError as error:
+        raise WeightsError(f"{index}: is not JSON ({error}); install lfdn-video again") from error
+    return entries
+
+
+def _write_entries(index: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    with write_beside(index, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")

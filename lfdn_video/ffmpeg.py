@@ -7,12 +7,14 @@ as a whole; `planes.py` handles frames.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.format import Flags
@@ -26,6 +28,14 @@ REFERRING_FORMATS = {"concat", "concatf", "dash", "hls", "image2", "imf", "webm_
 REFERRING_FORMATS |= {"lavfi", "rtp", "rtsp", "sap", "sdp", "vobsub"}
 
 PLAYLIST_MAGICS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"v=0\r\n", b"v=0\n")
+
+PYAV_FOLDER = Path(av.__file__).parent
+
+CONVERT = "convert it with another program first, for example to .mkv"
+"""What to do about a file that FFmpeg or PyAV cannot handle."""
+
+STAND_INS = ("pcm_s16le", "aac", "mp2", "libopus")
+"""Audio codecs of which every container that holds audio holds one."""
 
 MAX_READ_ERRORS = 8
 """Consecutive failed reads after which the rest of a file is skipped."""
@@ -84,16 +94,102 @@ def open_source(path: Path, *, metadata_errors: str = "replace") -> InputContain
         # Both are needed: a playlist may name local files, and a file's name may look like a URL.
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(sorted(av.formats_available - REFERRING_FORMATS)),
+        # PyAV asks FFmpeg to make up missing pts, which are wrong for B-frames in AVI and ASF. The
+        # decoder knows better (`timestamps.BestEffortTimes`).
+        "fflags": "-genpts",
     }
+    limits = [decoding_limits()] * MAX_PROBED
+    with pyav_errors(path):
+        try:
+            return av.open(
+                f"file:{path}",
+                options=options,
+                stream_options=limits,  # type: ignore[arg-type]  # the stubs
+                metadata_errors=metadata_errors,
+            )
+        except FFmpegError as error:
+            raise InputError(f"{path}: {_refusal(path, error)}") from error
+        except ValueError:
+            # FLV, MPEG-PS, SWF, DHAV and others show their streams only in the packets, so PyAV has
+            # none to apply the limits to. They apply again when frames are decoded.
+            pass
+        try:
+            return av.open(f"file:{path}", options=options, metadata_errors=metadata_errors)
+        except FFmpegError as error:
+            raise InputError(f"{path}: {_refusal(path, error)}") from error
+
+
+@contextmanager
+def pyav_errors(path: Path) -> Iterator[None]:
+    """Turn exceptions that PyAV or FFmpeg raise in the block into an InputError about a file.
+
+    PyAV has complaints of its own, such as ValueErrors about what it does not support. They are
+    about the file, not about this program. Exceptions of this program's own code pass.
+
+    Args:
+        path: the file that is read.
+    """
     try:
-        return av.open(
-            f"file:{path}",
-            options=options,
-            stream_options=[decoding_limits()] * MAX_PROBED,  # type: ignore[list-item]  # the stubs
-            metadata_errors=metadata_errors,
-        )
-    except FFmpegError as error:
-        raise InputError(f"{path}: {_refusal(path, error)}") from error
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not is_pyav_error(error):
+            raise
+        raise InputError(f"{path}: cannot be read: {pyav_message(error)}; {CONVERT}") from error
+
+
+def is_pyav_error(error: BaseException) -> bool:
+    """Tell whether an exception was raised by FFmpeg or by PyAV's own code."""
+    if isinstance(error, FFmpegError):
+        return True
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    raised_in = Path(traceback.tb_frame.f_code.co_filename)
+    # PyAV's compiled modules name their sources relative to the folder of the package.
+    return raised_in.parts[:1] == ("av",) or raised_in.is_relative_to(PYAV_FOLDER)
+
+
+def pyav_message(error: BaseException) -> str:
+    """Return the words of an exception for which `is_pyav_error` is true, without a full stop."""
+    words = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
+    return " ".join((words or type(error).__name__).split()).rstrip(".")
+
+
+def add_copy(target: OutputContainer, stream: Stream) -> Stream:
+    """Add a stream for the unchanged packets of another one.
+
+    Args:
+        target: an open container without a header so far.
+        stream: a stream of a source.
+
+    Returns:
+        The new stream. FFmpeg may still refuse it when it writes the header.
+
+    Raises:
+        ValueError: the container cannot hold such a stream.
+    """
+    try:
+        # "Opaque": from the decoder's parameters, so no encoder is needed.
+        return target.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        # PyAV asks FFmpeg's table of the container's codecs, which lacks those that Matroska stores
+        # as WAV does: G.711, ADPCM, WMA. So another one is added, and gets their parameters.
+        if stream.type != "audio":
+            raise
+        with av.open(io.BytesIO(), "w", format="nut") as neutral:
+            # Its parameters have no tag of the source's container.
+            template = neutral.add_stream_from_template(stream, opaque=True)
+            for stand_in in STAND_INS:
+                with suppress(ValueError):
+                    copy = target.add_mux_stream(stand_in)
+                    BitStreamFilterContext("null", template, copy)  # copies all parameters
+                    copy.time_base = stream.time_base
+                    return copy
+        raise
 
 
 def decoding_limits() -> dict[str, str]:

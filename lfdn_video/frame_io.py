@@ -77,6 +77,11 @@ class FrameReader(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read, which no writer may replace."""
+        return (self.info.path,)
+
     @abstractmethod
     def frames(self) -> Generator[Frame]:
         """Yield the frames of the span in order of presentation, pts strictly increasing.

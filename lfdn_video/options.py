@@ -24,6 +24,9 @@ Precision: TypeAlias = Literal["auto", ResolvedPrecision]
 Temporal: TypeAlias = Literal["auto", "off"]
 """Whether `derain` removes rain that only neighbouring frames reveal; `auto`: in sequences."""
 
+Delay: TypeAlias = Literal[0, 1]
+"""Number of later frames that a live frame waits for."""
+
 Network: TypeAlias = Literal["auto", "full", "lite"]
 """Which network runs: `full`, or `lite`, about three times as fast and less thorough."""
 
@@ -73,10 +76,12 @@ CODEC_DEFAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 DEFAULT_CODEC = "libx264"
 CONTAINER_CODECS: Mapping[str, str] = MappingProxyType(
     {"avi": "mpeg4", "webm": "libvpx-vp9", "ogg": "libvpx", "ogv": "libvpx"}
+    | {"mpeg": "mpeg2video", "mxf": "mpeg2video"}
 )
 """Encoders for containers that cannot hold what `DEFAULT_CODEC` makes, by FFmpeg's names.
 
-AVI can, but it stores no timestamps, and those that FFmpeg derives for H.264 are a frame late.
+Others can, but AVI stores no timestamps, and those that FFmpeg derives for H.264 are a frame late;
+from MPEG-PS and MXF, few programs read H.264.
 """
 
 
@@ -188,6 +193,11 @@ class LiveOptions:
     """Longest time from a frame's capture to its display, above 0; kept by a smaller `scale`."""
     scale: Literal["auto"] | float = "auto"
     """Factor for the sides of a frame in the network, 0.25…1; the output has full size."""
+    temporal: Temporal = "auto"
+    """`auto`: also removes rain that only neighbouring frames reveal, while that keeps
+    `max_latency_s`; for `derain` only."""
+    delay: Delay = 0
+    """Later frames, 0 or 1, that each frame waits for, which then tell about its rain too."""
     stall_timeout_s: float = 10.0
     """Time without a frame, 1 or more, after which the source is reopened."""
     retries: int | None = None
@@ -209,6 +219,10 @@ class LiveOptions:
             raise OptionError(f"scale: must be from {MIN_SCALE} to 1, got {self.scale:g}")
         if isinstance(self.scale, str) and self.scale != "auto":
             raise OptionError(f"scale: {self.scale!r} is neither auto nor a number")
+        if self.temporal not in get_args(Temporal):
+            raise OptionError(f"temporal: {self.temporal!r} is neither auto nor off")
+        if self.delay not in get_args(Delay):
+            raise OptionError(f"delay: must be 0 or 1 frames, got {self.delay!r}")
         if self.stall_timeout_s < 1:
             raise OptionError(f"stall timeout: must be at least 1 s, got {self.stall_timeout_s:g}")
         if self.retries is not None and self.retries < 0:

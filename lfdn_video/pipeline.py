@@ -21,6 +21,7 @@ import numpy as np
 
 from lfdn_video.background import StageTimes, prefetch
 from lfdn_video.errors import OptionError
+from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameReader, FrameWriter
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
@@ -28,6 +29,7 @@ from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Tem
 from lfdn_video.output.open import open_writer
 from lfdn_video.progress import Progress, ProgressMeter, Stage, StageClocks
 from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
+from lfdn_video.trace import Trace
 
 if TYPE_CHECKING:
     from lfdn_video.inference.runner import Runner
@@ -66,6 +68,8 @@ class Summary:
     """Number of the source's frames that are missing in the target, by reason."""
     temporal: TemporalSummary | None = None
     """What was done by means of neighbouring frames; None if that was off."""
+    kept_frames: int = 0
+    """Frames, of `frames`, that an earlier, interrupted run had finished."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,25 +120,26 @@ def restore(
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
             ignored, and of `task` only what `temporal` says. None loads one for this run.
         on_progress: called after each frame, in the caller's thread.
-        trace: a JSON file for a timeline of the stages, to be viewed in chrome://tracing or
-            ui.perfetto.dev; written after an error, too.
+        trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
+            written at the end, also of a failed run. `encode.overwrite` applies to it, too.
 
     Returns:
         Counts, times, and warnings about everything that was not carried over.
 
     Raises:
         InputError: the source cannot be read.
-        OutputError: the target or `trace` cannot be written, or the target exists already.
+        OutputError: the target or `trace` cannot be written, exists already, or is an input.
         OptionError: an option cannot be met for this source or target.
         WeightsError: the weights cannot be loaded.
         DeviceError: the network cannot run on the device, or runs out of memory on it.
     """
     start_s = time.perf_counter()
     span = span or SpanOptions()
+    encode = encode or EncodeOptions()
     with (
         open_reader(source, span, deinterlace=deinterlace) as reader,
-        StageClocks(trace, temporal=_is_on(temporal, task, reader)) as clocks,
-        open_writer(target, reader.info, encode or EncodeOptions(), span) as writer,
+        _open_clocks(trace, reader, weights, target, encode, temporal, task) as clocks,
+        open_writer(target, reader.info, encode, span, _list_inputs(reader, weights)) as writer,
         _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
         run = _run_stages(reader, restorer, writer, clocks, on_progress)
@@ -209,9 +214,10 @@ def _open_restorer(
     """Prepare the network; close its engine at the end, unless the caller passed one."""
     # Imported late: torch takes seconds to load, and bad files should fail before that.
     from lfdn_video.inference.colour import PlaneConverter
-    from lfdn_video.inference.engine import MAX_LANES, load_engine
+    from lfdn_video.inference.engine import MAX_LANES, load_engine, refuse_after_fork
     from lfdn_video.inference.scheduler import restore_frames
 
+    refuse_after_fork()
     options = inference or InferenceOptions()
     # A single frame is done soonest with all the cores to itself.
     single = info.expected_frames(span or SpanOptions()) == 1
@@ -238,7 +244,40 @@ class _Run:
 
     frames: int
     """Frames in the target."""
+    kept: int
+    """Those of them that an earlier run had finished."""
     temporal: TemporalSummary | None
+
+
+def _list_inputs(
+    reader: FrameReader, weights: str | Path | None, target: str | Path | None = None
+) -> Inputs:
+    """List every file that a run reads, and its target, for those who write other files."""
+    inputs = Inputs(reader.files)
+    if weights is not None:
+        inputs.add(Path(weights), "the weights file")
+    if target is not None:
+        inputs.add(Path(target), "the target")
+    return inputs
+
+
+def _open_clocks(
+    trace: str | Path | None,
+    reader: FrameReader,
+    weights: str | Path | None,
+    target: str | Path,
+    encode: EncodeOptions,
+    temporal: Temporal,
+    task: str,
+) -> StageClocks:
+    """Make the clocks of a run, and the trace that they fill, if one is wanted."""
+    is_on = _is_on(temporal, task, reader)
+    if trace is None:
+        return StageClocks(temporal=is_on)
+    inputs = _list_inputs(reader, weights, target)
+    return StageClocks(
+        Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite), temporal=is_on
+    )
 
 
 def _is_on(temporal: Temporal, task: str, reader: FrameReader) -> bool:
@@ -271,7 +310,7 @@ def _run_stages(
             if on_progress is not None:
                 on_progress(meter.progress())
     clocks.note_last_frame()
-    return _Run(meter.frames_done, stage.summary if stage is not None else None)
+    return _Run(meter.frames_done, kept, stage.summary if stage is not None else None)
 
 
 def _start_stages(
@@ -320,6 +359,7 @@ def _summarize(
         repeated_frames=reader.repeated_frames,
         dropped_frames=dict(reader.dropped_frames),
         temporal=run.temporal,
+        kept_frames=run.kept,
     )
 
 

@@ -6,10 +6,10 @@ is in `background.py`, how it is drawn in `trace.py`.
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 from lfdn_video.background import StageClock, StageTimes
+from lfdn_video.errors import OutputError
 from lfdn_video.trace import Trace
 
 Stage = Literal["decode", "model", "temporal", "encode"]
@@ -40,15 +40,12 @@ class StageClocks:
     renames the target, and this time counts as encoding.
 
     Args:
-        trace: the file of the trace; None: there is none.
+        trace: the trace to fill; None: there is none.
         temporal: there is a stage between network and writer.
-
-    Raises:
-        OutputError: `trace` cannot be written.
     """
 
-    def __init__(self, trace: str | Path | None = None, *, temporal: bool = False) -> None:
-        self._trace = Trace(Path(trace)) if trace is not None else None
+    def __init__(self, trace: Trace | None = None, *, temporal: bool = False) -> None:
+        self._trace = trace
         self._last_frame_s: float | None = None
         self.decode = self._add_clock("decode")
         self.model = self._add_clock("model")
@@ -58,11 +55,17 @@ class StageClocks:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self._last_frame_s is not None:
             self.encode.add_busy(time.perf_counter() - self._last_frame_s)
-        if self._trace is not None:
+        if self._trace is None:
+            return
+        try:
             self._trace.save()
+        except OutputError as late:
+            if error is None:
+                raise
+            error.add_note(str(late))  # the error that ended the run comes first
 
     def note_last_frame(self) -> None:
         """Start counting the completion of the target as encoding."""

@@ -1,6 +1,7 @@
 """Timestamps that jump back: reordered frames, and recordings that were joined into one file.
 
-`DiscontinuityCounter` numbers the joined parts; `PtsRepairer` makes the pts of frames increase.
+`BestEffortTimes` chooses between a frame's pts and dts, `DiscontinuityCounter` numbers the joined
+parts, and `PtsRepairer` makes the pts of frames increase.
 """
 
 from fractions import Fraction
@@ -10,6 +11,37 @@ from lfdn_video.media import VideoInfo
 REORDER_FRAMES = 16
 """Frames by which a keyframe's presentation may lag behind its place in the file: H.264's and
 HEVC's largest reordering depth."""
+
+
+class BestEffortTimes:
+    """Chooses each decoded frame's time from its pts and dts, as FFmpeg's best-effort times do.
+
+    Streams that were wrapped without their timestamps have pts in the order of decoding. They are
+    out of order among decoded frames, while the dts of these keep the right distance. So the kind
+    that went back less often is taken.
+    """
+
+    def __init__(self) -> None:
+        self.pts_went_back = False
+        """True once a pts was not above the one before it: pts do not identify frames."""
+        self._faulty_pts = 0
+        self._faulty_dts = 0
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+
+    def choose(self, pts: int | None, dts: int | None) -> int | None:
+        """Return the time of the next decoded frame in ticks; None if it has neither."""
+        if dts is not None:
+            self._faulty_dts += self._last_dts is not None and dts <= self._last_dts
+        if pts is not None:
+            went_back = self._last_pts is not None and pts <= self._last_pts
+            self._faulty_pts += went_back
+            self.pts_went_back |= went_back
+        self._last_dts = dts if dts is not None else pts
+        self._last_pts = pts if pts is not None else dts
+        if pts is None or (dts is not None and self._faulty_pts > self._faulty_dts):
+            return dts
+        return pts
 
 
 class DiscontinuityCounter:

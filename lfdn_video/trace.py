@@ -2,7 +2,8 @@
 
 Each stage is a row, and each stretch of work on one item (usually a frame) is a bar; waiting leaves
 a gap. The stages' clocks (`background.py`) report the work; this module knows nothing
-of what the stages do. Bars stay in memory until `Trace.save`, about a hundred bytes each.
+of what the stages do. Bars stay in memory until `Trace.save`, about a hundred bytes each; nothing
+is written before.
 
 The format is the Trace Event Format's "complete event", times in microseconds.
 """
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lfdn_video.errors import OutputError
+from lfdn_video.files import Inputs, check_target, try_target, write_beside
 
 WorkListener = Callable[[int, float, float], None]
 """Called with an item's number and the start and end of work on it, by `time.perf_counter`."""
@@ -22,18 +23,26 @@ class Trace:
     """Collects stretches of work from any thread; call `save` when the stages have ended.
 
     Args:
-        path: the JSON file to write; an existing one is replaced.
+        path: the JSON file to write.
+        inputs: the files that are never replaced.
+        overwrite: replace a file that exists.
 
     Raises:
-        OutputError: `path` cannot be written.
+        OutputError: `path` cannot be written, exists, or is an input.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, inputs: Inputs | None = None, overwrite: bool = False
+    ) -> None:
         self._path = path
+        self._inputs = inputs or Inputs()
+        self._overwrite = overwrite
         self._start_s = time.perf_counter()
         self._stages: list[str] = []
         self._bars: list[tuple[int, int, float, float]] = []
-        self.save()  # a path that cannot be written fails now, not after hours of work
+        # A path that cannot be written fails now, not after hours of work.
+        check_target(path, self._inputs, overwrite=overwrite)
+        try_target(path)
 
     def add_stage(self, stage: str) -> WorkListener:
         """Add a row named `stage` below the others and return the listener that fills it."""
@@ -46,7 +55,13 @@ class Trace:
         return listen
 
     def save(self) -> None:
-        """Write all bars so far to the file. Raises OutputError if that fails."""
+        """Write all bars so far to the file, if there are any.
+
+        Raises:
+            OutputError: that fails, or the file has become one that must not be replaced.
+        """
+        if not self._bars:
+            return
         names = [
             {"ph": "M", "name": "thread_name", "pid": 0, "tid": row, "args": {"name": stage}}
             for row, stage in enumerate(self._stages)
@@ -63,9 +78,6 @@ class Trace:
             }
             for row, item, start_s, end_s in self._bars
         ]
-        try:
-            self._path.write_text(json.dumps({"traceEvents": names + bars}) + "\n")
-        except OSError as error:
-            reason = error.strerror or error
-            message = f"{self._path}: cannot be written ({reason}); name another file"
-            raise OutputError(message) from error
+        check_target(self._path, self._inputs, overwrite=self._overwrite)
+        with write_beside(self._path, overwrite=self._overwrite) as file:
+            file.write_text(json.dumps({"traceEvents": names + bars}) + "\n")

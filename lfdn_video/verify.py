@@ -7,33 +7,44 @@ because restoring changes them. `cli/tables.py` prints the checks.
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from av.container import InputContainer
+from av.stream import Stream
 
 from lfdn_video.checks import Check
 from lfdn_video.errors import InputError
-from lfdn_video.ffmpeg import demux_packets, open_source
+from lfdn_video.ffmpeg import open_source, pyav_errors, stream_title
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.open import open_reader
-from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, StreamInfo, VideoInfo
+from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, FrameFormat, StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
-from lfdn_video.output.tags import find_lost_tags
+from lfdn_video.output.tags import find_lost_tags, find_stream_losses
+from lfdn_video.output.timecode import TAG as TIMECODE
+from lfdn_video.output.timecode import is_timecode_track
+from lfdn_video.verify_streams import (
+    TEXT_CODECS,
+    StreamContent,
+    find_audio_difference,
+    find_time_difference,
+    read_contents,
+)
 
 CHAPTER_TOLERANCE_S = Fraction(1, 1000)
 """A tick of Matroska, the coarsest of the containers that store chapters."""
 
-AV_OFFSET_TOLERANCE_S = Fraction(1, 20)
-"""Accepted change of a stream's offset from the video: containers differ in how they store the
-samples with which an audio encoder starts up."""
+BRIGHTNESS_TOLERANCE = 0.03
+CONTRAST_TOLERANCE = 0.08
+"""Accepted change of the mean and, relatively, of the deviation: a range that is told wrongly
+changes the contrast by 16 percent."""
 
-EMPTY_SUBTITLE = b"\0\0"
-"""The packet with which MP4 clears a subtitle from the screen; other containers have none."""
+MATRIX_BT601 = 6
+MATRIX_BT470BG = 5
 
 COLOUR_TAGS = ("matrix", "primaries", "transfer")
 
@@ -64,12 +75,12 @@ def verify(
         for warning in (*source_reader.warnings, *target_reader.warnings):
             yield Check("damage", "warning", warning)
         yield _check_frames(source_times, target_times)
-        yield _check_picture(before, after)
+        yield _check_picture(before, after, looks_alike=source_times.looks_like(target_times))
         if before.from_images or after.from_images:
             return
         shift_s = target_times.times_s[0] - source_times.times_s[0]
         yield from _check_streams(before, after, span, shift_s)
-        yield _check_chapters(before, after, span)
+        yield _check_chapters(before, after, span, shift_s)
         yield _check_tags(before, after)
 
 
@@ -79,21 +90,45 @@ class _FrameTimes:
 
     times_s: list[Fraction]
     tick_s: Fraction
+    brightness: tuple[float, float]
+    """Mean and standard deviation of what is shown, 0 black to 1 white, over all frames."""
 
     @classmethod
     def read(cls, reader: FrameReader) -> _FrameTimes:
         tick_s = reader.info.time_base
+        times_s: list[Fraction] = []
+        means: list[float] = []
+        squares: list[float] = []
         with closing(reader.frames()) as frames:
-            times_s = [frame.pts * tick_s for frame in frames]
+            for frame in frames:
+                times_s.append(frame.pts * tick_s)
+                own = frame.info or reader.info
+                bits = own.format.depth - 8
+                is_full = _range(own) == RANGE_FULL
+                black, peak = (0, (1 << 8 + bits) - 1) if is_full else (16 << bits, 219 << bits)
+                luma = frame.planes[0]
+                means.append((float(luma.mean()) - black) / peak)
+                squares.append(means[-1] ** 2 + (float(luma.std()) / peak) ** 2)
         if not times_s:
             raise InputError(f"{reader.info.path}: has no frames")
-        return cls(times_s, tick_s)
+        count = len(times_s)
+        mean = sum(means) / count
+        spread = max(0.0, sum(squares) / count - mean**2) ** 0.5
+        return cls(times_s, tick_s, (mean, spread))
+
+    def looks_like(self, other: _FrameTimes) -> bool:
+        """Tell whether brightness and contrast agree, as far as restoring keeps them."""
+        (mean, spread), (other_mean, other_spread) = self.brightness, other.brightness
+        least, most = sorted((spread, other_spread))
+        return abs(mean - other_mean) < BRIGHTNESS_TOLERANCE and (
+            most - least < max(CONTRAST_TOLERANCE * most, 1 / 255)
+        )
 
 
 def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:
     """Compare the number of frames, and their times from the first one."""
-    # Rounding to the target's ticks moves a frame by half a tick at most; so did the source's.
-    tolerance_s = (source.tick_s + target.tick_s) / 2
+    # Rounding moves a frame by half a tick at most, and so it does the first one, on both clocks.
+    tolerance_s = source.tick_s + target.tick_s
     expected = [time - source.times_s[0] for time in source.times_s]
     found = [time - target.times_s[0] for time in target.times_s]
     counts = f"{len(found)} of {len(expected)} frames"
@@ -110,8 +145,12 @@ def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:
     return Check("frames", "failed", text)
 
 
-def _check_picture(before: VideoInfo, after: VideoInfo) -> Check:
-    """Compare size, orientation, sample aspect ratio, pixel format, colour and HDR metadata."""
+def _check_picture(before: VideoInfo, after: VideoInfo, *, looks_alike: bool) -> Check:
+    """Compare size, orientation, sample aspect ratio, pixel format, colour and HDR metadata.
+
+    Another range, or a format that holds all samples, is a conversion if the result looks alike,
+    and a warning only.
+    """
     pairs = [
         ("size", f"{before.width}×{before.height}", f"{after.width}×{after.height}"),
         ("rotation and flip", (before.rotation, before.flip), (after.rotation, after.flip)),
@@ -120,16 +159,27 @@ def _check_picture(before: VideoInfo, after: VideoInfo) -> Check:
             before.sample_aspect_ratio or 1,
             after.sample_aspect_ratio or 1,
         ),
-        ("pixel format", _format(before), _format(after)),
-        ("range", _range(before), _range(after)),
     ]
     pairs += [
-        (name, getattr(before.colour, name), getattr(after.colour, name)) for name in COLOUR_TAGS
+        (name, getattr(before.colour, name), getattr(after.colour, name))
+        for name in COLOUR_TAGS
+        if name != "matrix"
     ]
+    pairs.append(("matrix", _matrix(before), _matrix(after)))
+    conversions: list[tuple[str, object, object]] = [("range", _range(before), _range(after))]
+    formats = ("pixel format", _format(before), _format(after))
+    if after.format.depth >= before.format.depth:
+        conversions.append(formats)
+    else:
+        pairs.append(formats)
+    converted = [f"{name} {one} became {other}" for name, one, other in conversions if one != other]
     changed = [f"{name} {one} became {other}" for name, one, other in pairs if one != other]
     changed += [f"{name} is lost" for name in before.hdr_metadata if name not in after.hdr_metadata]
-    if changed:
-        return Check("picture", "failed", "; ".join(changed))
+    if changed or (converted and not looks_alike):
+        looks = [] if looks_alike else ["it looks different"]
+        return Check("picture", "failed", "; ".join([*changed, *converted, *looks]))
+    if converted:
+        return Check("picture", "warning", f"{'; '.join(converted)}; it looks alike")
     text = f"{after.width}×{after.height} {after.format.name}, same tags"
     return Check("picture", "ok", text)
 
@@ -139,87 +189,127 @@ def _format(info: VideoInfo) -> str:
     return info.format.name.replace("yuvj", "yuv")
 
 
-def _range(info: VideoInfo) -> int:
+def _matrix(info: VideoInfo) -> int:
+    """Return the matrix that applies; BT.601 has two numbers."""
+    matrix = info.colour.resolved_matrix(info.height, info.width)
+    return MATRIX_BT601 if matrix == MATRIX_BT470BG else matrix
+
+
+def _range(info: FrameFormat) -> int:
     """Return the range that applies; every program treats untagged YUV as limited."""
-    if "yuvj" in info.format.name or info.format.family != "yuv":
+    if "yuvj" in info.format.name or info.format.family == "rgb":
         return RANGE_FULL
+    if info.format.family == "gray":
+        return info.colour.range or RANGE_FULL
     return info.colour.range or RANGE_LIMITED
-
-
-@dataclass(slots=True)
-class _StreamContent:
-    """The packets of a copied stream: their number, first time in seconds, and hash."""
-
-    packets: int = 0
-    first_s: Fraction | None = None
-    sha256: Any = field(default_factory=hashlib.sha256)
-
-    def add_packet(self, payload: bytes, time_s: Fraction | None) -> None:
-        self.packets += 1
-        self.sha256.update(payload)
-        if self.first_s is None:
-            self.first_s = time_s
 
 
 def _check_streams(
     before: VideoInfo, after: VideoInfo, span: SpanOptions, shift_s: Fraction
 ) -> Iterator[Check]:
     """Compare each copied stream of the source with the next one of its type in the target."""
-    source = _read_contents(before)
-    target = _read_contents(after)
+    source = read_contents(before.path, before.video_index)
+    target = read_contents(after.path, after.video_index)
     unmatched = [stream for stream in after.streams if stream.index != after.video_index]
-    for stream in before.streams:
-        if stream.index == before.video_index:
-            continue
-        match = next((each for each in unmatched if _is_same_kind(stream, each)), None)
-        label = _label(stream)
-        if match is None:
-            yield Check("stream", "failed", f"{label}: is missing")
-            continue
-        unmatched.remove(match)
-        yield _check_stream(label, source[stream.index], target[match.index], span, shift_s)
+    with (
+        closing(open_source(before.path)) as source_file,
+        closing(open_source(after.path)) as target_file,
+    ):
+        for stream in before.streams:
+            one = source_file.streams[stream.index]
+            if stream.index == before.video_index or _is_timecode_kept(one, target_file):
+                continue
+            label = _label(stream)
+            match = next((each for each in unmatched if _is_same_kind(stream, each)), None)
+            if match is None:
+                yield Check("stream", "failed", f"{label}: is missing")
+                continue
+            unmatched.remove(match)
+            other = target_file.streams[match.index]
+            pair = _Pair(label, before.path, one, after.path, other)
+            yield _check_stream(pair, source[stream.index], target[match.index], span, shift_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A stream of the source and its copy."""
+
+    label: str
+    source: Path
+    before: Stream
+    target: Path
+    after: Stream
 
 
 def _check_stream(
-    label: str, before: _StreamContent, after: _StreamContent, span: SpanOptions, shift_s: Fraction
+    pair: _Pair, before: StreamContent, after: StreamContent, span: SpanOptions, shift_s: Fraction
 ) -> Check:
+    label = pair.label
+    tags = _find_tag_differences(pair)
+    # QuickTime has languages of its own, and no dispositions.
+    state: Literal["warning", "failed"] = "warning" if _is_quicktime(pair.after) else "failed"
+    problems: list[str] = []
     if not span.whole:
+        if tags:
+            return Check("stream", state, f"{label}: {'; '.join(tags)}")
         return Check("stream", "ok", f"{label}: {after.packets} packets of the span")
-    if before.packets != after.packets:
-        text = f"{label}: {after.packets} of {before.packets} packets"
-        return Check("stream", "failed", text)
-    if before.first_s is not None and after.first_s is not None:
-        offset_s = after.first_s - before.first_s - shift_s
-        if abs(offset_s) > AV_OFFSET_TOLERANCE_S:
-            text = f"{label}: {float(offset_s):+.3f} s out of sync with the video"
-            return Check("stream", "failed", text)
     identical = before.sha256.digest() == after.sha256.digest()
+    is_audio = pair.before.type == "audio"
+    if (difference := find_time_difference(before, after, shift_s)) is not None:
+        problems.append(difference)
+    if is_audio and not identical:
+        heard = find_audio_difference(pair.source, pair.before.index, pair.target, pair.after.index)
+        problems += [heard] if heard is not None else []
+    elif before.packets != after.packets and not is_audio:  # PCM may be cut otherwise
+        problems.append(f"{after.packets} of {before.packets} packets")
+    elif not identical and not _is_same_text(before, after):
+        problems.append("its content differs")
+    if problems or tags:
+        found = "; ".join([*tags, *problems])
+        return Check("stream", "failed" if problems else state, f"{label}: {found}")
     how = "byte for byte" if identical else "repackaged for this container"
+    if before.codec != after.codec and is_audio and not identical:
+        return Check("stream", "warning", f"{label}: is {after.codec} now, sounds alike")
     return Check("stream", "ok", f"{label}: {after.packets} packets, {how}")
 
 
-def _read_contents(info: VideoInfo) -> dict[int, _StreamContent]:
-    """Read the copied streams of a file, by index."""
-    contents: dict[int, _StreamContent] = defaultdict(_StreamContent)
-    with closing(open_source(info.path)) as container:
-        others = [stream for stream in container.streams if stream.index != info.video_index]
-        # The reader warns of read errors already, when it decodes the frames.
-        for packet in demux_packets(container, others, lambda _: None) if others else ():
-            if packet.stream.type == "subtitle" and bytes(packet) == EMPTY_SUBTITLE:
-                continue  # counting it would report a lost packet in any other container
-            time = packet.pts if packet.pts is not None else packet.dts
-            time_s = None if time is None else time * packet.time_base
-            contents[packet.stream.index].add_packet(bytes(packet), time_s)
-    return contents
+def _is_same_text(before: StreamContent, after: StreamContent) -> bool:
+    """Compare text subtitles of any codec; other streams in another form cannot be compared."""
+    both_text = before.codec in TEXT_CODECS and after.codec in TEXT_CODECS
+    return before.texts == after.texts if both_text else before.codec != after.codec
+
+
+def _find_tag_differences(pair: _Pair) -> list[str]:
+    if pair.before.type != pair.after.type:
+        return []  # a cover that became an attachment
+    elsewhere = set(pair.after.container.metadata.values())
+    losses = find_stream_losses(pair.before, pair.after, elsewhere)
+    found = [loss.rpartition(": ")[2] for loss in losses]
+    for name, one, other in (
+        ("language", pair.before.language, pair.after.language),
+        ("title", stream_title(pair.before), stream_title(pair.after)),
+    ):
+        if one and other and one != other and "und" not in (one, other):
+            found.append(f"{name} {one} became {other}")
+    return found
+
+
+def _is_quicktime(stream: Stream) -> bool:
+    return stream.container.metadata.get("major_brand", "").strip() == "qt"
+
+
+def _is_timecode_kept(stream: Stream, target: InputContainer) -> bool:
+    """Tell whether a stream is a timecode track whose timecode the target has in some form."""
+    tags = [target.metadata, *(each.metadata for each in target.streams)]
+    names = {name.lower() for each in tags for name in each}
+    return is_timecode_track(stream) and TIMECODE in names
 
 
 def _is_same_kind(one: StreamInfo, other: StreamInfo) -> bool:
-    """Tell whether type and language agree; a cover may have become an attachment."""
+    """Tell whether the types agree; a cover may have become an attachment."""
     kinds = {one.type, other.type}
     cover = (one.cover or other.cover) and kinds <= {"video", "attachment"}
-    if not cover and one.type != other.type:
-        return False
-    return one.language == other.language or not (one.language and other.language)
+    return bool(cover) or one.type == other.type
 
 
 def _label(stream: StreamInfo) -> str:
@@ -227,7 +317,9 @@ def _label(stream: StreamInfo) -> str:
     return f"{stream.type} stream {stream.index} ({', '.join(d for d in details if d)})"
 
 
-def _check_chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> Check:
+def _check_chapters(
+    before: VideoInfo, after: VideoInfo, span: SpanOptions, shift_s: Fraction
+) -> Check:
     expected = len(before.chapters)
     found = len(after.chapters)
     if not span.whole:
@@ -235,14 +327,23 @@ def _check_chapters(before: VideoInfo, after: VideoInfo, span: SpanOptions) -> C
     if expected != found:
         return Check("chapters", "failed", f"{found} of {expected}")
     for one, other in zip(before.chapters, after.chapters, strict=True):
-        differences_s = (abs(one.start_s - other.start_s), abs(one.end_s - other.end_s))
+        differences_s = (
+            abs(one.start_s + shift_s - other.start_s),
+            abs(one.end_s + shift_s - other.end_s),
+        )
         if max(differences_s) > CHAPTER_TOLERANCE_S or one.title != other.title:
             return Check("chapters", "failed", f"{one.title or 'an untitled one'} differs")
     return Check("chapters", "ok", f"{found}, at their times")
 
 
 def _check_tags(before: VideoInfo, after: VideoInfo) -> Check:
-    lost = list(find_lost_tags("", before.metadata, after.metadata, set()))
+    with pyav_errors(after.path), closing(open_source(after.path)) as container:
+        of_streams = [stream.metadata for stream in container.streams]
+    # FFmpeg's muxers of MOV and MP4 move the timecode to the streams.
+    timecodes = {
+        tag: value for tags in of_streams for tag, value in tags.items() if tag == TIMECODE
+    }
+    lost = list(find_lost_tags("", before.metadata, {**timecodes, **after.metadata}, set()))
     if lost:
         return Check("tags", "failed", "; ".join(lost))
     return Check("tags", "ok", f"{len(after.metadata)} of the file")

@@ -2,8 +2,9 @@
 
     python pipelines/dashcam_folder.py /media/dashcam ~/dry
 
-Run it again at any time, by hand or from a timer: finished clips are skipped, a bad file is
-reported and does not stop the others, and subfolders are preserved. Exits with 1 if any clip
+Run it again at any time, by hand or from a timer: finished clips are skipped, one that was
+interrupted is resumed, a bad file is reported and does not stop the others, and subfolders are
+preserved. Exits with 1 if any clip
 failed. The network is loaded once for all clips. A recipe over the Python API: copy it and change
 it.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from lfdn_video import InferenceOptions, LfdnVideoError, load_engine, restore
+from lfdn_video import EncodeOptions, InferenceOptions, LfdnVideoError, load_engine, restore
 
 CLIP_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".ts", ".m4v"}
 
@@ -53,7 +54,14 @@ def main(source: Path, target: Path, task: str, weights: Path | None, device: st
                 continue
             restored.parent.mkdir(parents=True, exist_ok=True)
             try:
-                summary = restore(clip, restored, task=task, inference=inference, engine=engine)
+                summary = restore(
+                    clip,
+                    restored,
+                    task=task,
+                    inference=inference,
+                    encode=EncodeOptions(resume=True),
+                    engine=engine,
+                )
             except LfdnVideoError as error:
                 failed += 1
                 click.echo(f"failed: {error}", err=True)

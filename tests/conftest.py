@@ -21,12 +21,18 @@ def _no_screen() -> str:
     return " and ".join(f"no {name}" for name in programs if shutil.which(name) is None)
 
 
+def _no_ffmpeg() -> str:
+    programs = ("ffmpeg", "ffprobe")
+    return " and ".join(f"no {name}" for name in programs if shutil.which(name) is None)
+
+
 SEED = 20211
 
 NEEDS = {
     "needs_cuda": ("LFDN_REQUIRE_CUDA", _no_cuda),
     "needs_browser": ("LFDN_REQUIRE_BROWSER", _no_browser),
     "needs_screen": ("LFDN_REQUIRE_SCREEN", _no_screen),
+    "needs_ffmpeg": ("LFDN_REQUIRE_FFMPEG", _no_ffmpeg),
 }
 """By mark: the variable that turns a skip into a failure, and a check for what is missing."""
 

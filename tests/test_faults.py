@@ -16,7 +16,7 @@ from lfdn_video.errors import InputError, LfdnVideoError, OutputError
 from lfdn_video.inference.engine import Engine
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
-from lfdn_video.output import segments, writer
+from lfdn_video.output import segments
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.pipeline import Summary
 from lfdn_video.progress import Progress
@@ -47,7 +47,6 @@ def target(tmp_path: Path) -> Path:
 def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
         monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-        monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
 
 
 def run(source: Path, target: Path, happens: Callable[[], object]) -> Summary:
@@ -80,7 +79,6 @@ def test_source_missing_when_segments_are_joined_costs_no_frame(
 ) -> None:
     """Its audio is copied then. Once it is back, the run can be resumed."""
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-    monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
     away = source.with_name("away.mkv")
     with pytest.raises(InputError, match=r"in\.mkv: no such file") as failed:
         run(source, target, lambda: source.rename(away))

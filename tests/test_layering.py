@@ -39,12 +39,15 @@ RULES = (
     Rule(("lfdn.datasets",), ("lfdn",)),
     Rule(TRAINING, ("lfdn", "lfdn.datasets")),
     Rule(COMMANDS, ("lfdn", "lfdn.datasets", *TRAINING, *COMMANDS)),
-    Rule(("lfdn_video",)),  # values and helpers that every room shares
+    Rule(("lfdn_video",), ("lfdn.files",)),  # values and helpers that every room shares
     Rule(FILE_PARTS, ("lfdn_video",)),
     Rule(("lfdn_video.inference",), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
     Rule(STREAM_PARTS, ("lfdn_video", "lfdn_video.inference", "lfdn_video.stream", *FOR_STREAM)),
-    Rule(("lfdn_video.stream",), ("lfdn_video", "lfdn_video.inference", *STREAM_PARTS)),
+    Rule(
+        ("lfdn_video.stream",),
+        ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *STREAM_PARTS),
+    ),
     Rule(("lfdn_video.cli",), EVERYTHING),
     Rule(("lfdn_video.__init__", "lfdn_video.__main__"), EVERYTHING),
 )
@@ -62,6 +65,8 @@ FOREIGN = {
         "lfdn_video.planes",
         "lfdn_video.stream.capture",
         "lfdn_video.stream.sinks",
+        "lfdn_video.verify",
+        "lfdn_video.verify_streams",
     },
     "click": {"lfdn.cli", "lfdn.commands", "lfdn_video.cli"},
     "cv2": {
@@ -73,7 +78,7 @@ FOREIGN = {
         "lfdn_video.temporal",
     },
     "kornia": {"lfdn.degrade.draw"},
-    "lfdn": {"lfdn_video.inference", "lfdn_video.cli.doctor"},
+    "lfdn": {"lfdn_video.inference", "lfdn_video.files", "lfdn_video.cli.doctor"},
     "nncf": {"lfdn.calibrate"},
     "openvino": {"lfdn.calibrate", "lfdn.int8"},
     "PIL": {"lfdn.datasets"},

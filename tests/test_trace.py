@@ -86,7 +86,7 @@ def test_trace_is_written_after_a_failed_run(tmp_path: Path) -> None:
 
 
 def test_unwritable_trace_is_refused_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="name another file"):
+    with pytest.raises(OutputError, match="does not exist"):
         Trace(tmp_path / "no folder" / "trace.json")
 
 
@@ -94,3 +94,42 @@ def test_trace_rows_are_named_after_the_stages(tmp_path: Path) -> None:
     events = json.loads(restored(tmp_path).read_text())["traceEvents"]
     names = [event["args"]["name"] for event in events if event["ph"] == "M"]
     assert names == ["decode", "model", "encode"]
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "link.mkv", "hard.mkv", "after.mkv", "net.st"])
+def test_trace_never_replaces_what_the_run_reads_or_writes(tmp_path: Path, name: str) -> None:
+    clip = Clip(pts=range(FRAMES)).make(tmp_path / "clip.mkv")
+    (tmp_path / "link.mkv").symlink_to(clip)
+    (tmp_path / "hard.mkv").hardlink_to(clip)
+    (tmp_path / "net.st").write_bytes(b"weights")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match="itself"):
+        restore(
+            clip,
+            tmp_path / "after.mkv",
+            weights=tmp_path / "net.st",
+            engine=FakeRunner(slow),
+            encode=EncodeOptions(overwrite=True),
+            trace=tmp_path / name,
+        )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_existing_trace_is_replaced_with_permission_alone(tmp_path: Path) -> None:
+    clip = Clip(pts=range(2)).make(tmp_path / "clip.mkv")
+    trace = tmp_path / "trace.json"
+    trace.write_text("precious")
+    with pytest.raises(OutputError, match="exists already"):
+        restore(clip, tmp_path / "a.mkv", engine=FakeRunner(slow), trace=trace)
+    assert trace.read_text() == "precious"
+    options = EncodeOptions(overwrite=True)
+    restore(clip, tmp_path / "a.mkv", engine=FakeRunner(slow), encode=options, trace=trace)
+    assert bars(trace)
+
+
+def test_refused_run_writes_no_trace(tmp_path: Path) -> None:
+    clip = Clip(pts=range(2)).make(tmp_path / "clip.mkv")
+    (tmp_path / "after.mkv").write_text("precious")
+    with pytest.raises(OutputError, match="exists already"):
+        restore(clip, tmp_path / "after.mkv", engine=FakeRunner(slow), trace=tmp_path / "t.json")
+    assert not (tmp_path / "t.json").exists()

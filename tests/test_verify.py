@@ -42,7 +42,8 @@ def failed(source: Path, target: Path, span: SpanOptions | None = None) -> list[
 def test_verify_passes_for_a_restored_video(tmp_path: Path, ending: str) -> None:
     source = RICH.make(tmp_path / "in.mkv")
     checks = list(verify(source, restored(source, tmp_path / f"out.{ending}")))
-    assert [check for check in checks if check.state != "ok"] == []
+    notes = [check.state for check in checks if check.state != "ok"]
+    assert set(notes) <= ({"warning"} if ending == "mov" else set())  # it lacks tags of streams
     assert checks[0] == Check("frames", "ok", "14 of 14 frames, each at its time")
     assert sum(check.name == "stream" for check in checks) == 3
 
@@ -113,9 +114,8 @@ def test_verify_finds_audio_out_of_sync(tmp_path: Path) -> None:
                 packet.stream = streams[packet.stream.index]
                 after.mux(packet)
     texts = [check.text for check in verify(source, target) if check.state == "failed"]
-    assert [text.rpartition(": ")[2] for text in texts] == [
-        "+0.200 s out of sync with the video"
-    ] * 2
+    assert len(texts) == 2
+    assert all(text.endswith("+0.200 s out of sync with the video") for text in texts)
 
 
 def run(*words: object) -> Result:

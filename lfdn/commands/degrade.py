@@ -36,12 +36,9 @@ def degrade(
     from lfdn.datasets import layouts
     from lfdn.datasets.pairs import write_pairs
 
-    try:
-        samples = read_samples(sets, exclude)
-        bank = layouts.read_streak_bank(streaks) if streaks else None
-        written = write_pairs(samples, target, kind=kind, seed=seed, bank=bank)
-        for _ in track(written, "pairs", total=len(samples), transient=True):
-            pass
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    samples = read_samples(sets, exclude)
+    bank = layouts.read_streak_bank(streaks) if streaks else None
+    written = write_pairs(samples, target, kind=kind, seed=seed, bank=bank)
+    for _ in track(written, "pairs", total=len(samples), transient=True):
+        pass
     click.echo(f"{target}: {len(samples)} pairs")

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from lfdn.commands.options import DATA, DEVICE, EXCLUDE, PATH, WEIGHTS, add_options, refuse_existing
+from lfdn.commands.options import (
+    DATA,
+    DEVICE,
+    EXCLUDE,
+    OVERWRITE,
+    PATH,
+    WEIGHTS,
+    add_options,
+    check_device,
+)
 from lfdn.commands.scores import Job, measure_images, measure_video
 
 if TYPE_CHECKING:
@@ -50,7 +59,7 @@ OF_THE_NETWORK = ("weights", "device", "int8", "feed_clean", "scalars", "save")
 )
 @click.option("--csv", "csv_path", type=PATH, help="Write one row per image to this CSV file.")
 @click.option("--save", type=PATH, help="Write the restored images as PNG to this folder.")
-@click.option("--force", is_flag=True, help="Replace existing targets of --csv and --save.")
+@add_options(OVERWRITE)
 @click.option("--json", "as_json", is_flag=True, help="Print the means and the protocol as JSON.")
 def evaluate(
     weights: str,
@@ -64,7 +73,7 @@ def evaluate(
     scalars: tuple[str, ...],
     csv_path: Path | None,
     save: Path | None,
-    force: bool,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Measure PSNR and SSIM on RGB and on Y (MATLAB's rgb2ycbcr), on whole 8-bit images.
@@ -78,19 +87,27 @@ def evaluate(
 
     if restored is not None:
         _check_restored(video=video)
-    for path in filter(None, (csv_path, save)):
-        refuse_existing(path, force=force)
-    job = Job(sets, exclude, device, feed_clean=feed_clean, csv_path=csv_path, save=save)
+    check_device(device)
+    job = Job(
+        sets,
+        exclude,
+        device,
+        feed_clean=feed_clean,
+        weights=Path(weights),
+        csv_path=csv_path,
+        save=save,
+        overwrite=overwrite,
+    )
     try:
         network, about = None, dict[str, Any](restored=str(restored))
         if restored is None:
             network, about = _load(weights, int8=int8, scalars=_parse_scalars(scalars))
-        if video or network is None:
-            report = measure_video(network, job, restored=restored)
-        else:
-            report = measure_images(network, job)
-    except (OSError, ValueError, OpenVinoMissingError) as error:
+    except OpenVinoMissingError as error:
         raise click.ClickException(str(error)) from error
+    if video or network is None:
+        report = measure_video(network, job, restored=restored)
+    else:
+        report = measure_images(network, job)
     if as_json:
         about |= {"data": list(sets), "exclude": list(exclude), **report.about}
         click.echo(json.dumps({**report.mean, **about}, indent=1))

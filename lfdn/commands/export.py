@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lfdn.commands.options import PATH, REGISTER, add_options
+from lfdn.commands.options import OVERWRITE, PATH, REGISTER, add_options, list_inputs
+from lfdn.files import check_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Export the best weights of a training run.")
 @click.argument("source", type=PATH)
 @click.option("-o", "--output", "target", type=PATH, required=True, help="Weights file to write.")
-@add_options(REGISTER)
-def export(source: Path, target: Path, register: bool) -> None:
+@add_options(REGISTER, OVERWRITE)
+def export(source: Path, target: Path, register: bool, overwrite: bool) -> None:
     """Export weights as a float16 file for `--weights`, and print its SHA-256.
 
     SOURCE is a weights file, or a run folder, whose best weights are exported.
@@ -25,13 +26,11 @@ def export(source: Path, target: Path, register: bool) -> None:
     from lfdn import weights
 
     source = source / "best.safetensors" if source.is_dir() else source
-    try:
-        head = weights.read_header(source)
-        weights.save_weights(
-            weights.read_weights(source), target, task=head["task"], notes=json.loads(head["notes"])
-        )
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    check_target(target, list_inputs((), source), overwrite=overwrite)
+    network = weights.read_weights(source)
+    head = weights.read_header(source)
+    notes = json.loads(head["notes"])
+    weights.save_weights(network, target, task=head["task"], notes=notes, overwrite=overwrite)
     if register:
         weights.register_weights(target)
     click.echo(f"{weights.file_sha256(target)}  {target}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lfdn.files import Inputs, TargetError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lfdn.datasets.samples import Sample
     from lfdn.datasets.sequences import FrameSequence
@@ -48,6 +51,27 @@ DEVICE = click.option(
 )
 REGISTER = click.option(
     "--register", is_flag=True, help="Add the file to the index.json beside it, for packaging."
+)
+
+
+class OptionWithAlias(click.Option):
+    """An option whose help shows its first name alone: the others are older names of it."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        names, self.opts = self.opts, self.opts[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
+
+
+OVERWRITE = click.option(
+    "--overwrite",
+    "--force",
+    "overwrite",
+    cls=OptionWithAlias,
+    is_flag=True,
+    help="Replace files that exist.",
 )
 
 
@@ -94,11 +118,48 @@ def read_sequences(sets: Sequence[str], exclude: Sequence[str]) -> list[FrameSeq
         raise click.UsageError(f"--data: {error}") from error
 
 
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Refuse to write over an existing file or folder.
+def list_inputs(samples: Iterable[Sample] = (), *others: Path | None) -> Inputs:
+    """List the files that a command reads, for `lfdn.files.check_target`.
+
+    Args:
+        samples: The samples whose images it reads.
+        others: Other files and folders, such as weights; None is left out.
+    """
+    found = (path for sample in samples for path in sample.files)
+    return Inputs([*found, *(path for path in others if path is not None)], "an input")
+
+
+def check_folder(folder: Path, inputs: Inputs, *, overwrite: bool) -> None:
+    """Check that files can be written to a folder, which is created if there is none.
 
     Raises:
-        click.ClickException: `path` exists, and `force` is False.
+        lfdn.files.TargetError: It is no folder, an input, or exists and `overwrite` is False.
     """
-    if path.exists() and not force:
-        raise click.ClickException(f"{path}: exists; choose another name or add --force")
+    inputs.refuse(folder)
+    above = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    if not above.is_dir():
+        raise TargetError(f"{above}: is not a folder; give the name of a folder")
+    if above == folder and not overwrite:
+        raise TargetError(f"{folder}: exists already; choose another name or allow overwriting")
+
+
+def check_device(name: str) -> None:
+    """Check that torch knows a device of this name here.
+
+    Raises:
+        ValueError: It does not.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"--device: {name!r} is no device; use cpu, cuda or cuda:1") from error
+    if device.type == "cpu":
+        return
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if here is None or here.type != device.type:
+        found = f"torch {torch.__version__} finds {here.type if here else 'no GPU'} here"
+        raise ValueError(f"--device: {name} cannot be used: {found}; use --device cpu")
+    if (device.index or 0) >= (count := torch.accelerator.device_count()):
+        raise ValueError(f"--device: there is no {name}: the last one is {device.type}:{count - 1}")

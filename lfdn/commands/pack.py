@@ -9,11 +9,13 @@ import click
 from lfdn.commands.options import (
     DATA,
     EXCLUDE,
+    OVERWRITE,
     PATH,
     add_options,
+    list_inputs,
     read_samples,
-    refuse_existing,
 )
+from lfdn.files import check_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     help="Longest side of clean images without a pair; larger ones are shrunk.",
 )
 @click.option("-o", "--output", "target", type=PATH, required=True, help="Pack file to write.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@add_options(OVERWRITE)
 def pack(
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -41,18 +43,23 @@ def pack(
     quality: int | None,
     max_side_px: int | None,
     target: Path,
-    force: bool,
+    overwrite: bool,
 ) -> None:
     """Pack data sets into one file, for use as pack=FILE and --streaks FILE."""
     from lfdn.datasets.images import ImageSource, list_images
     from lfdn.datasets.pack import write_pack
 
-    refuse_existing(target, force=force)
-    try:
-        samples = read_samples(sets, exclude)
-        layers = [ImageSource(path) for path in list_images(streaks)] if streaks else []
-        write_pack(samples, target, streaks=layers, quality=quality, max_side_px=max_side_px)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    samples = read_samples(sets, exclude)
+    layers = [ImageSource(path) for path in list_images(streaks)] if streaks else []
+    inputs = list_inputs(samples, *(layer.path for layer in layers))
+    check_target(target, inputs, overwrite=overwrite)
+    write_pack(
+        samples,
+        target,
+        streaks=layers,
+        quality=quality,
+        max_side_px=max_side_px,
+        overwrite=overwrite,
+    )
     size = target.stat().st_size / 2**20
     click.echo(f"{target}: {len(samples)} samples, {len(layers)} streak layers, {size:.1f} MiB")

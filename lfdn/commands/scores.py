@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lfdn.commands.options import read_samples, read_sequences
+from lfdn.commands.options import check_folder, list_inputs, read_samples, read_sequences
+from lfdn.files import check_target, try_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from rich.table import Table
     from torch import nn
 
+    from lfdn.files import Inputs
     from lfdn.training.evaluate_video import SequenceRow
 
 IMAGE_COLUMNS = {
@@ -38,8 +40,30 @@ class Job:
     exclude: tuple[str, ...]
     device: str
     feed_clean: bool
+    weights: Path
     csv_path: Path | None
     save: Path | None
+    overwrite: bool
+
+    def check_targets(self, inputs: Inputs, names: Iterable[str]) -> None:
+        """Check the targets before the work, which may take hours.
+
+        Args:
+            inputs: The images that are read.
+            names: Of the restored images, without a suffix, in the folder `save`.
+
+        Raises:
+            lfdn.files.TargetError: One of them cannot be written.
+        """
+        inputs.add(self.weights, "the weights file")
+        if self.save is not None:
+            check_folder(self.save, inputs, overwrite=self.overwrite)
+            for name in names:
+                inputs.refuse(self.save / f"{name}.png")
+                inputs.add(self.save / f"{name}.png", "a restored image")
+        if self.csv_path is not None:
+            check_target(self.csv_path, inputs, overwrite=self.overwrite)
+            try_target(self.csv_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +88,13 @@ def measure_images(network: nn.Module, job: Job) -> Report:
     from lfdn.training import evaluate
 
     samples = read_samples(job.sets, job.exclude)
+    job.check_targets(list_inputs(samples), (sample.name for sample in samples))
     measured = evaluate.evaluate(
         network, samples, device=job.device, feed_clean=job.feed_clean, save=job.save
     )
     rows = _show_progress(measured, len(samples))
     if job.csv_path:
-        evaluate.write_csv(rows, job.csv_path)
+        evaluate.write_csv(rows, job.csv_path, overwrite=job.overwrite)
     mean = evaluate.average_rows(rows)
     title = f"{' '.join(job.sets)}, {mean.name} images, {mean.seconds:.3f} s each"
     table = Table("", *IMAGE_COLUMNS.values(), title=title)
@@ -95,12 +120,15 @@ def measure_video(network: nn.Module | None, job: Job, *, restored: Path | None)
     sequences = read_sequences(job.sets, job.exclude)
     if restored is not None:
         sequences = add_restored_frames(sequences, restored)
+    found = [(sequence.name, frame) for sequence in sequences for frame in sequence.frames]
+    inputs = list_inputs((), *(path for _, frame in found for path in frame.files))
+    job.check_targets(inputs, (f"{name}/{frame.name}" for name, frame in found))
     measured = evaluate_video.evaluate_video(
         network, sequences, device=job.device, feed_clean=job.feed_clean, save=job.save
     )
     rows = _show_progress(measured, sum(len(sequence.frames) for sequence in sequences))
     if job.csv_path:
-        evaluate_video.write_csv(rows, job.csv_path)
+        evaluate_video.write_csv(rows, job.csv_path, overwrite=job.overwrite)
     by_sequence = evaluate_video.summarize_sequences(rows)
     mean = evaluate_video.average_sequences(by_sequence)
     about = {

@@ -16,6 +16,9 @@ from lfdn.commands.options import (
     SEED,
     STREAKS,
     add_options,
+    check_device,
+    check_folder,
+    list_inputs,
     read_samples,
 )
 from lfdn.commands.progress import ProgressLine, TensorBoard, print_report
@@ -263,6 +266,7 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node N -m lfdn train ... --device cuda
     """
+    check_device(values["device"])
     from lfdn import weights
     from lfdn.config import NETWORKS
     from lfdn.datasets import layouts
@@ -274,10 +278,14 @@ def train(
     try:
         parsed_stages = None if stages is None else _parse_stages(stages)
         options = recipe.build_options(preset, task, stages=parsed_stages, **values)
+        samples = read_samples(sets, exclude)
+        inputs = list_inputs(samples, init, streaks)
+        check_folder(run, inputs, overwrite=True)  # which resumes a run
+        inputs.refuse_around(run)
         with ExitStack() as stack:
             board = stack.enter_context(TensorBoard(run)) if tensorboard else None
             training.train(
-                read_samples(sets, exclude),
+                samples,
                 run,
                 options=options,
                 config=NETWORKS[network or "full"],
@@ -287,7 +295,7 @@ def train(
                 on_metrics=board.add if board else print_report,
                 on_step=stack.enter_context(ProgressLine(options)).show,
             )
-    except (training.TrainingError, ValueError) as error:
+    except training.TrainingError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         message = f"{run}: {error}; check free space and permissions"

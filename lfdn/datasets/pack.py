@@ -15,6 +15,7 @@ from PIL import Image
 
 from lfdn.datasets.images import DataError, ImagePart, ImageSource
 from lfdn.datasets.samples import Sample
+from lfdn.files import write_beside
 
 PACK_FORMAT = "lfdn pack 1"
 PACK_INDEX = "index.json"
@@ -27,6 +28,7 @@ def write_pack(
     streaks: Sequence[ImageSource] = (),
     quality: int | None = None,
     max_side_px: int | None = None,
+    overwrite: bool = True,
 ) -> None:
     """Write samples and streak layers to a temporary file, and rename it to `target`.
 
@@ -34,32 +36,32 @@ def write_pack(
 
     Args:
         samples: At least one.
-        target: The file to write; replaced if it exists.
+        target: The file to write.
         streaks: Streak layers, which are stored as they are.
         quality: Encode all images but the streaks as WebP of this quality, 1 to 100. By default
             the files are stored as they are.
         max_side_px: Longest side of clean images without a degraded counterpart; larger ones are
             shrunk.
+        overwrite: Replace a file that exists.
 
     Raises:
         DataError: There are no samples, or an image cannot be read. `target` is then unchanged.
+        TargetError: The file cannot be written, or exists.
     """
     if not samples:
         raise DataError(f"{target}: no samples to pack; name a data set")
-    partial = target.with_name(target.name + ".partial")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with ZipFile(partial, "w", ZIP_STORED) as archive:
-            writer = _PackWriter(archive, quality)
-            index = {
-                "format": PACK_FORMAT,
-                "samples": [_add_sample(sample, writer, max_side_px) for sample in samples],
-                "streaks": [writer.add_image(layer, verbatim=True) for layer in streaks],
-            }
-            archive.writestr(PACK_INDEX, json.dumps(index, indent=1))
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        write_beside(target, overwrite=overwrite) as temporary,
+        ZipFile(temporary, "w", ZIP_STORED) as archive,
+    ):
+        writer = _PackWriter(archive, quality)
+        index = {
+            "format": PACK_FORMAT,
+            "samples": [_add_sample(sample, writer, max_side_px) for sample in samples],
+            "streaks": [writer.add_image(layer, verbatim=True) for layer in streaks],
+        }
+        archive.writestr(PACK_INDEX, json.dumps(index, indent=1))
 
 
 def read_pack(path: Path) -> list[Sample]:

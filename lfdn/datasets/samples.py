@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 
 from lfdn.datasets.images import DataError, ImageSource
 
@@ -21,6 +22,12 @@ class Sample:
     """The next frame, where the clean image is one of a sequence."""
     alternatives: tuple[ImageSource, ...] = ()
     """Further clean images, any of which may be the right reference; not for training."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that its images are in: images, videos, or the pack that holds them."""
+        images = (self.clean, self.degraded, self.following, *self.alternatives)
+        return tuple(image.archive or image.path for image in images if image is not None)
 
 
 def split_samples(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:

@@ -31,6 +31,12 @@ class SequenceFrame:
     restored: ImageSource | None = None
     """The same frame as another program restored it."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that its images are in: images, videos, or the pack that holds them."""
+        images = (self.degraded, self.truth, self.restored)
+        return tuple(image.archive or image.path for image in images if image is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class FrameSequence:

@@ -5,6 +5,7 @@
     best.safetensors  the averaged weights with the best validation score
     metrics.csv       a row for each validation
     samples/          restored validation images
+    lock              locked by the process that trains here
 
 Files are replaced by renaming a temporary one: a killed run leaves the old file or the new one.
 """
@@ -15,7 +16,10 @@ import json
 import logging
 import math
 import pickle
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,9 @@ import torch
 from lfdn.config import LFDNConfig
 from lfdn.datasets.samples import Sample
 from lfdn.training.recipe import MAY_CHANGE_ON_RESUME, TrainOptions
+
+if sys.platform != "win32":
+    import fcntl
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +197,28 @@ class RunFolder:
         partial = self._metrics.with_suffix(".partial")
         partial.write_text("".join([head, *kept]))
         partial.replace(self._metrics)
+
+
+@contextmanager
+def lock_folder(run: Path) -> Generator[None]:
+    """Keep other trainings out of a run folder, which is created if there is none.
+
+    Raises:
+        TrainingError: Another training is at work in it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / "lock").open("wb") as file:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"{run}: another training is at work in it; wait, or name another folder"
+                raise TrainingError(message) from error
+        try:
+            yield
+        finally:
+            if [path.name for path in run.iterdir()] == ["lock"]:  # nothing was trained
+                shutil.rmtree(run, ignore_errors=True)
 
 
 def _build_manifest(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lfdn.datasets.images import DataError, to_tensor, write_image
 from lfdn.datasets.samples import Sample
+from lfdn.files import write_beside
 from lfdn.metrics import SSIM_WINDOW_PX, luma, psnr, round_to_8_bit, ssim
 
 SCORES = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")
@@ -114,9 +115,21 @@ def average_rows(rows: Sequence[EvaluationRow]) -> EvaluationRow:
     return EvaluationRow(name=f"mean of {len(rows)}", **averages)
 
 
-def write_csv(rows: Sequence[EvaluationRow], path: Path) -> None:
-    """Write the rows as CSV, with a header of the field names."""
-    with path.open("w", newline="") as file:
+def write_csv(rows: Sequence[EvaluationRow], path: Path, *, overwrite: bool = True) -> None:
+    """Write the rows as CSV, with a header of the field names.
+
+    Args:
+        rows: The rows.
+        path: The file to write.
+        overwrite: Replace a file that exists.
+
+    Raises:
+        TargetError: It cannot be written, or exists.
+    """
+    with (
+        write_beside(path, overwrite=overwrite) as temporary,
+        temporary.open("w", newline="") as file,
+    ):
         writer = csv.DictWriter(file, [field.name for field in fields(EvaluationRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lfdn.datasets.images import DataError, ImageSource, to_tensor, write_image
 from lfdn.datasets.sequences import FrameSequence, SequenceFrame
+from lfdn.files import write_beside
 from lfdn.metrics import SSIM_WINDOW_PX, luma
 from lfdn.training import evaluate
 from lfdn.video_metrics import Motion, estimate_motion, flicker, warping_error
@@ -151,10 +152,22 @@ def average_sequences(rows: Sequence[SequenceRow]) -> SequenceRow:
     return SequenceRow(name=f"mean of {len(rows)}", frames=frames, **_average(rows))
 
 
-def write_csv(rows: Sequence[FrameRow], path: Path) -> None:
-    """Write the rows as CSV, with a header of the field names; what is not measured stays empty."""
+def write_csv(rows: Sequence[FrameRow], path: Path, *, overwrite: bool = True) -> None:
+    """Write the rows as CSV, with a header of the field names; what is not measured stays empty.
+
+    Args:
+        rows: The rows.
+        path: The file to write.
+        overwrite: Replace a file that exists.
+
+    Raises:
+        TargetError: It cannot be written, or exists.
+    """
     names = ["sequence", "frame", *(field.name for field in fields(Scores))]
-    with path.open("w", newline="") as file:
+    with (
+        write_beside(path, overwrite=overwrite) as temporary,
+        temporary.open("w", newline="") as file,
+    ):
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)

@@ -8,7 +8,6 @@ checkpoints, validation, and a clean end on SIGINT and SIGTERM.
 import logging
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +15,6 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
-from types import FrameType
 
 import numpy as np
 import torch
@@ -27,15 +25,23 @@ from torch.utils.data import DataLoader
 
 from lfdn.config import LFDNConfig
 from lfdn.datasets.crops import CropBatch, CropDataset
-from lfdn.datasets.samples import Sample, split_samples
+from lfdn.datasets.images import DataError
+from lfdn.datasets.samples import VALIDATION_EVERY, Sample, split_samples
 from lfdn.model import LFDN
-from lfdn.training.checkpoint import MetricsRow, RunFolder, TrainingError, TrainingState
+from lfdn.training.checkpoint import (
+    MetricsRow,
+    RunFolder,
+    TrainingError,
+    TrainingState,
+    lock_folder,
+)
 from lfdn.training.degradation import build_degradation, degrade_batch
 from lfdn.training.distillation import Teacher
 from lfdn.training.distributed import ProcessRank, join_process_group
 from lfdn.training.losses import LOSSES
 from lfdn.training.optim import Muon
 from lfdn.training.recipe import TrainOptions, compute_learning_rate
+from lfdn.training.signals import StopSignals, ignore_signals
 from lfdn.training.validation import Validation
 from lfdn.weights import save_weights
 
@@ -87,7 +93,9 @@ def train(
     """
     with ExitStack() as stack:
         rank = stack.enter_context(join_process_group(options.device))
-        stop = stack.enter_context(_StopSignals())
+        if rank.is_leader:
+            stack.enter_context(lock_folder(run))
+        stop = stack.enter_context(StopSignals())
         trainer = _Trainer(samples, run, options, config, initial, teacher, bank, rank)
         try:
             return trainer.fit(stop, on_metrics, on_step)
@@ -95,10 +103,7 @@ def train(
             # PyTorch raises this from a signal handler, in whatever line is running.
             if "DataLoader worker" not in str(error):
                 raise
-            raise TrainingError(
-                f"{run}: a process that prepares crops was killed, perhaps for lack of memory; "
-                "the same command resumes, with fewer --workers if need be"
-            ) from error
+            raise _lost_worker(run) from error
 
 
 class _Trainer:
@@ -130,11 +135,12 @@ class _Trainer:
             "average": self._average,
             "optimizer": self._optimizer,
         }
+        training, held_back = split_samples(samples)
+        _check_split(training, held_back)
         self._folder = RunFolder(run)
         if rank.is_leader:
             digest = self._teacher.digest if self._teacher else None
             self._folder.write_manifest(options, self._network.config, samples, teacher=digest)
-        training, held_back = split_samples(samples)
         margins_px = 2 * options.margin_px
         self._crops = CropDataset(
             training,
@@ -157,7 +163,7 @@ class _Trainer:
 
     def fit(
         self,
-        stop: "_StopSignals",
+        stop: "StopSignals",
         on_metrics: Callable[[MetricsRow], None] | None,
         on_step: Callable[[TrainingState], None] | None,
     ) -> LFDN:
@@ -184,7 +190,7 @@ class _Trainer:
                     on_metrics(row)
                 if stop.requested and not last:
                     raise KeyboardInterrupt
-        return self._get_averaged().eval()
+        return _get_averaged(self._average).eval()
 
     def run_step(self, forward: nn.Module, step: int, batch: CropBatch) -> None:
         """Train on one batch.
@@ -244,7 +250,7 @@ class _Trainer:
     def _validate(self) -> MetricsRow:
         """Score the averaged weights, save them if they are the best, append a row of metrics."""
         options, state = self._options, self._state
-        network = self._get_averaged()
+        network = _get_averaged(self._average)
         score = self._validation.score(network, self._device)
         row = MetricsRow(
             step=state.step,
@@ -290,49 +296,37 @@ class _Trainer:
             batch_size=None,  # an item is a whole batch already
             sampler=steps,  # in order, from the first step that is not done
             num_workers=self._options.workers,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=ignore_signals,
             pin_memory=self._device.type == "cuda",
         )
-        yield from zip(steps, loader, strict=True)
-
-    def _get_averaged(self) -> LFDN:
-        network = self._average.module
-        assert isinstance(network, LFDN)
-        return network
-
-
-class _StopSignals:
-    """Records the first SIGINT or SIGTERM; a second one has its usual effect."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._handlers: dict[int, object] = {}
-
-    def __enter__(self) -> "_StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        batches = iter(loader)
+        for step in steps:
             try:
-                self._handlers[number] = signal.signal(number, self._handle)
-            except ValueError:  # not in the main thread
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal returned it
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        self.requested = True
-        signal.signal(number, signal.SIG_DFL)
+                batch = next(batches)
+            except (OSError, EOFError) as error:  # its end of a pipe or a socket is gone
+                raise _lost_worker(self._folder.path) from error
+            yield step, batch
 
 
-def _ignore_signals(_: int) -> None:
-    """Ignore SIGINT and SIGTERM in a worker, which ends with its parent.
+def _get_averaged(average: AveragedModel) -> LFDN:
+    network = average.module
+    assert isinstance(network, LFDN)
+    return network
 
-    Terminals and service managers send these signals to every process; a worker that died of one
-    would take the last step's checkpoint with it.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+
+def _check_split(training: Sequence[Sample], held_back: Sequence[Sample]) -> None:
+    if held_back and not training:
+        raise DataError(
+            f"{held_back[0].name}: is the only image, and is kept back for validation, as one in "
+            f"{VALIDATION_EVERY} is; add images"
+        )
+
+
+def _lost_worker(run: Path) -> TrainingError:
+    return TrainingError(
+        f"{run}: a process that prepares crops was killed, perhaps for lack of memory; "
+        "the same command resumes, with fewer --workers if need be"
+    )
 
 
 def _build_network(config: LFDNConfig | None, initial: LFDN | None, device: torch.device) -> LFDN:

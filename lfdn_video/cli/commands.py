@@ -254,6 +254,20 @@ def doctor(*, report: ReportOptions) -> None:
         raise click.exceptions.Exit(1)
 
 
+@main.command(short_help="List the video encoders that work here.")
+@add_options(JSON, VERBOSE)
+@pass_options
+def encoders(*, report: ReportOptions) -> None:
+    """List the video encoders for --codec, and which of them open on this machine.
+
+    FFmpeg names encoders of hardware that is not here; they are listed with the driver's words.
+    """
+    from lfdn_video.cli import tables
+    from lfdn_video.cli.doctor import try_encoders
+
+    tables.print_checks(try_encoders(), as_json=report.as_json)
+
+
 main.add_command(live)
 
 
@@ -282,6 +296,8 @@ def default_target(source: str, task: str) -> str:
 def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter") -> str:
     """Report the start of a run. Returns its target."""
     check_is_file(source)
+    if options.output == "":
+        raise OptionError("output: the name is empty; give a file, or leave the option out")
     target = options.output or default_target(source, task)
     reporter.report_start(task, source, target)
     return target

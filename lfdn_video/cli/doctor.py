@@ -21,6 +21,7 @@ from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.devices import DeviceInfo, list_devices
 from lfdn_video.input.open import open_reader
+from lfdn_video.output.encoder import list_encoders, try_encoder
 from lfdn_video.pipeline import restore
 
 PACKAGES = ("torch", "av", "numpy", "opencv-python", "kornia", "safetensors", "Pillow", "rich")
@@ -43,6 +44,14 @@ def examine() -> Generator[Check]:
     for task in TASKS:
         yield _check_weights(task)
     yield _restore_clip()
+
+
+def try_encoders() -> Generator[Check]:
+    """Open every video encoder that FFmpeg names, and yield the results."""
+    for name in list_encoders():
+        problem = try_encoder(name)
+        text = av.Codec(name, "w").long_name if problem is None else problem
+        yield Check(name, "ok" if problem is None else "warning", text)
 
 
 def _check_versions() -> Check:

@@ -20,9 +20,18 @@ STAGE_NAMES = {
 }
 
 
-def format_progress(progress: "Progress") -> str:
-    """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`."""
+def format_progress(progress: "Progress", *, short: bool = False) -> str:
+    """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`.
+
+    Args:
+        progress: the state of a run.
+        short: like `53%, 0:03 left`, for narrow terminals.
+    """
     total = progress.frames_total  # unknown parts are left out
+    if short:
+        share = f"{100 * progress.frames_done // total}%" if total else f"{progress.frames_done}"
+        left = "" if progress.eta_s is None else f", {format_duration(progress.eta_s)} left"
+        return share + left
     of = f"/{max(total, progress.frames_done)}" if total else ""
     parts = [f"{progress.frames_done}{of} frames"]
     if progress.fps > 0:
@@ -35,7 +44,8 @@ def format_progress(progress: "Progress") -> str:
 
 def format_summary(summary: "pipeline.Summary") -> str:
     """Summarize a run in one line: target, speed, bottleneck, losses."""
-    fps = summary.frames / summary.seconds if summary.seconds > 0 else 0.0
+    restored = summary.frames - summary.kept_frames
+    fps = restored / summary.seconds if summary.seconds > 0 else 0.0
     busy = ", ".join(
         f"{name} {100 * times.busy_s / max(summary.seconds, 1e-9):.0f}%"
         for name, times in summary.stages.items()
@@ -45,6 +55,8 @@ def format_summary(summary: "pipeline.Summary") -> str:
         f"{format_duration(summary.seconds)} ({format_speed(fps)}); "
         f"bottleneck: {STAGE_NAMES[summary.bottleneck]} (busy: {busy})"
     )
+    if summary.kept_frames:
+        line += f"; {_count(summary.kept_frames, 'frame')} kept from before"
     if summary.corrupt_packets:
         line += f"; {_count(summary.corrupt_packets, 'corrupt packet')} in the source"
     if summary.repeated_frames:
@@ -79,6 +91,8 @@ def format_status(status: "Status") -> str:
     parts.append(f"{_count(status.frames_dropped, 'frame')} dropped")
     if status.inference_scale < 1:
         parts.append(f"scale {status.inference_scale:g}")
+    if status.temporal == "paused":
+        parts.append("neighbouring frames paused")
     if status.reconnects:
         parts.append(_count(status.reconnects, "reconnect"))
     return ", ".join(parts)

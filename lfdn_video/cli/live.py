@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from lfdn_video.cli.live_source import check_web, list_inputs, parse_live_source
 from lfdn_video.cli.options import (
     ENCODER,
     JSON,
@@ -26,12 +27,19 @@ from lfdn_video.cli.options import (
     pass_options,
 )
 from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
-from lfdn_video.errors import InputError, OptionError
-from lfdn_video.options import MIN_SCALE, EncodeOptions, InferenceOptions, LiveOptions
+from lfdn_video.cli.program import StopRequested
+from lfdn_video.errors import OptionError
+from lfdn_video.files import Inputs
+from lfdn_video.options import (
+    MIN_SCALE,
+    EncodeOptions,
+    InferenceOptions,
+    LiveOptions,
+    Temporal,
+)
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
-    from lfdn_video.stream.addresses import Source
     from lfdn_video.stream.board import Board
     from lfdn_video.stream.session import LiveSink, Session
 
@@ -90,6 +98,20 @@ LATENCY = (
         type=AutoOrNumber(),
         metavar=f"auto|{MIN_SCALE}..1",
         help="Scale of the network's input; the output has full size.  [default: auto]",
+    ),
+    click.option(
+        "--temporal",
+        type=click.Choice(get_args(Temporal)),
+        default=_LIVE.temporal,
+        show_default=True,
+        help="Remove rain that only neighbouring frames reveal; auto: while latency allows it.",
+    ),
+    click.option(
+        "--delay",
+        type=click.Choice([0, 1]),
+        default=_LIVE.delay,
+        show_default=True,
+        help="Later frames that each frame waits for, to find more of its rain.",
     ),
 )
 WATCH = (
@@ -180,6 +202,8 @@ class LiveCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.pop("lists_cameras"):
+            if (source := ctx.params["source"]) is not None:
+                raise click.UsageError(f"--list: takes no SOURCE; leave out {source!r}", ctx)
             return _list_cameras(ctx)
         return super().invoke(ctx)
 
@@ -220,17 +244,20 @@ def live(
     """
     if report.as_json and sinks.out == STDOUT:
         raise OptionError("out: stdout has the stream; leave out --json")
-    live_source = _parse_source(source, camera)
+    check_web(watch.web, source)
+    live_source = parse_live_source(source, camera)
     from lfdn_video.stream.board import Board, Status
     from lfdn_video.stream.live import live_engine
     from lfdn_video.stream.session import Session
 
     board = Board(Status(source=str(live_source), task=task))
     show_window = None
+    exit_code = 0
     if not (watch.web or watch.no_window or sinks.record or sinks.out):
         show_window = _load_window()
     with ExitStack() as stack:
-        open_sinks = _open_sinks(stack, sinks, encode, board, lambda: session.stopped)
+        inputs = list_inputs(live_source, weights)
+        open_sinks = _open_sinks(stack, sinks, encode, board, inputs, lambda: session.stopped)
         reporter.report_start(task, str(live_source), sinks.describe())
         if watch.web:
             reporter.report_note(f"watch it at {_serve_page(stack, board, watch.web, watch.token)}")
@@ -242,9 +269,14 @@ def live(
             for _ in session.frames(networks.runner, inference, networks.lighter):
                 pass
 
-        with _note_restored_frames(board):
-            _run_until_stopped(session, restore, board, reporter, show_window)
+        try:
+            with _note_restored_frames(board):
+                _run_until_stopped(session, restore, board, reporter, show_window)
+        except StopRequested as stop:  # the regular end of a stream that has none
+            exit_code = stop.exit_code
     reporter.report_live_summary(board.status)
+    if exit_code:
+        raise click.exceptions.Exit(exit_code)
 
 
 def _list_cameras(ctx: click.Context) -> None:
@@ -254,17 +286,6 @@ def _list_cameras(ctx: click.Context) -> None:
         from lfdn_video.stream.capture.cameras import list_cameras
 
         tables.print_cameras(list_cameras(), as_json=report.as_json)
-
-
-def _parse_source(text: str | None, camera: int | None) -> "Source":
-    from lfdn_video.stream.addresses import parse_source
-
-    if text is not None and camera is not None:
-        raise OptionError("camera: SOURCE is given too; give one of them")
-    source = parse_source(text if text is not None else str(camera or 0))
-    if source.kind == "file" and not Path(source.address).exists():
-        raise InputError(f"{source}: no such file; check the name")
-    return source
 
 
 def _load_window() -> Callable[["Board"], None]:
@@ -291,6 +312,7 @@ def _open_sinks(
     options: SinkOptions,
     encode: EncodeOptions,
     board: "Board",
+    inputs: Inputs,
     stopped: Callable[[], bool],
 ) -> list["LiveSink"]:
     """Open the recording and the output; the stack closes them."""
@@ -302,7 +324,9 @@ def _open_sinks(
             options.record,
             rotate_s=options.rotate_s,
             encode=encode,
+            inputs=inputs,
             on_file=lambda path: board.update(recording=None if path is None else str(path)),
+            on_failure=lambda reason: board.update(recording_error=reason),
         )
         sinks.append(stack.enter_context(recording))
     if options.out == STDOUT:

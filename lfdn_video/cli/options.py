@@ -26,6 +26,7 @@ from lfdn_video.options import (
     Network,
     Precision,
     Temporal,
+    min_tile_px,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ NETWORK = (
     ),
     click.option(
         "--tile",
-        type=WordOrInteger("auto", "off"),
+        type=WordOrInteger("auto", "off", least=min_tile_px(_INFERENCE.overlap_px)),
         default=_INFERENCE.tile,
         show_default=True,
         metavar="auto|off|PX",

@@ -5,13 +5,16 @@
 
 import re
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
+INTERVAL = re.compile(r"(\d+(?:\.\d*)?)([smhd]?)", re.IGNORECASE)
+UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
 
 class Seconds(click.ParamType[float]):
-    """`12.5`, `1:30` or `1:02:03.250`, as seconds."""
+    """`12.5`, `1:30` or `1:02:03.250`, as seconds; `5s`, `2m` and `1h`, too."""
 
     name = "time"
     _pattern = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)")
@@ -19,6 +22,8 @@ class Seconds(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        if (interval := INTERVAL.fullmatch(str(value))) is not None and interval[2]:
+            return float(interval[1]) * UNIT_S[interval[2].lower()]
         match = self._pattern.fullmatch(str(value))
         if match is None:
             self.fail(f"{value!r} is neither seconds nor [HH:]MM:SS[.ms]", param, ctx)
@@ -30,16 +35,14 @@ class Interval(click.ParamType[float]):
     """`90`, `90s`, `15m`, `1h` or `1d`, as seconds above 0."""
 
     name = "interval"
-    _unit_s: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-    _pattern = re.compile(r"(\d+(?:\.\d*)?)([smhd]?)", re.IGNORECASE)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        match = self._pattern.fullmatch(str(value))
+        match = INTERVAL.fullmatch(str(value))
         if match is None or not float(match[1]):
             self.fail(f"{value!r} is not an interval; write 90s, 15m, 1h or 1d", param, ctx)
-        return float(match[1]) * self._unit_s[match[2].lower()]
+        return float(match[1]) * UNIT_S[match[2].lower()]
 
 
 class Rate(click.ParamType[Fraction]):
@@ -60,10 +63,11 @@ class Rate(click.ParamType[Fraction]):
 
 
 class WordOrInteger(click.ParamType[str | int]):
-    """One of some words, or an integer from 1."""
+    """One of some words, or an integer from 1; `least`: the smallest that makes sense."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, least: int = 1) -> None:
         self._words = words
+        self._least = least
         self.name = "|".join((*words, "number"))
 
     def convert(
@@ -74,7 +78,8 @@ class WordOrInteger(click.ParamType[str | int]):
             return text
         if not text.isdecimal() or int(text) < 1:
             words = " nor ".join(self._words)
-            self.fail(f"{text!r} is neither {words} nor a whole number from 1", param, ctx)
+            number = f"a whole number from {self._least}"
+            self.fail(f"{text!r} is neither {words} nor {number}", param, ctx)
         return int(text)
 
 

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C), 143 termi
 If it is not 0, no target is written; a long run keeps its finished segments for `--resume`.
 """
 
+import errno
 import re
 import signal
 import sys
@@ -18,9 +19,16 @@ from typing import Any
 import click
 
 from lfdn_video.errors import InputError, LfdnVideoError
+from lfdn_video.files import open_standard_streams, silence_stdout
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # names, since not every system has all
 REPEAT_S = 1.0  # a terminal and a wrapper may both pass on the same Ctrl-C
+
+STDOUT_ERRORS = {errno.EBADF, errno.EDQUOT, errno.EIO, errno.ENOSPC}
+"""Errors of a file without a name; where other files are written, errors are translated."""
+
+PACKAGE_OF = {"libGL": "libgl1", "libgthread-2": "libglib2.0-0", "libglib-2": "libglib2.0-0"}
+"""Debian's packages of the libraries that OpenCV needs."""
 
 OPTION_FOR = {
     "allow overwriting": "--overwrite",
@@ -43,12 +51,18 @@ class StopRequested(KeyboardInterrupt):
 class Program(click.Group):
     """A group of commands that reports every error in one line and exits with its code."""
 
+    def main(self, *args: Any, **words: Any) -> Any:
+        open_standard_streams()
+        return super().main(*args, **words)
+
     def invoke(self, ctx: click.Context) -> Any:
         if isinstance(sys.stdout, TextIOWrapper):  # names and tags need not be UTF-8
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _raise_on_stop_signals():
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+                sys.stdout.flush()  # at the end of the process it would be too late for an error
+                return result
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click handles these itself
         except StopRequested as error:
@@ -58,23 +72,39 @@ class Program(click.Group):
             message = "; ".join([_add_option(str(error)), *_notes(error)])
             _exit_with_error(ctx, message, error.exit_code, error)
         except Exception as error:  # noqa: BLE001 (the last resort: a line instead of a traceback)
-            message = (
-                f"{type(error).__name__}: {error}; this is a bug in lfdn-video, "
-                "run again with --verbose for the traceback"
-            )
-            _exit_with_error(ctx, message, 1, error)
+            _exit_with_error(ctx, _explain(error), 1, error)
 
 
 def check_is_file(source: str) -> None:
     """Refuse an address where only files are read.
 
     Raises:
-        InputError: `source` starts with a scheme such as `https://`.
+        InputError: `source` is empty, or starts with a scheme such as `https://`.
     """
+    if not source:
+        raise InputError("input: the name is empty; give a file or a folder")
     if re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
         raise InputError(
             f"{source}: is an address, and only files are read here; download it, or use live"
         )
+
+
+def _explain(error: Exception) -> str:
+    """Explain an error that is none of ours: a broken installation, a full stdout, or a bug."""
+    library = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", str(error))
+    if isinstance(error, ImportError) and library:
+        package = PACKAGE_OF.get(library[1].partition(".so")[0], "its package")
+        return (
+            f"{library[1]}: this library of the system is missing; install it, "
+            f"with apt-get install {package} on Debian and Ubuntu, or use opencv-python-headless"
+        )
+    if isinstance(error, OSError) and error.errno in STDOUT_ERRORS and error.filename is None:
+        silence_stdout()
+        return f"stdout: cannot be written: {error.strerror}; choose another place for the output"
+    return (
+        f"{type(error).__name__}: {error}; this is a bug in lfdn-video, "
+        "run again with --verbose for the traceback"
+    )
 
 
 def _add_option(message: str) -> str:

@@ -29,6 +29,8 @@ from lfdn_video.cli.formatting import (
     format_summary,
     to_jsonable,
 )
+from lfdn_video.errors import OutputError
+from lfdn_video.files import silence_stdout
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -41,6 +43,9 @@ JSON_INTERVAL_S = 0.5
 LIVE_LINE_INTERVAL_S = 60.0  # keeps a log of days readable; changes of state are reported at once
 LIVE_JSON_INTERVAL_S = 1.0
 ECHO_COLUMNS = 3
+WIDE_COLUMNS = 90  # below, there is room for the share done and the time left alone
+SHORTEST_NAME = 8
+NAME_MARGIN = 42  # columns for everything but the name
 
 LOGGER_NAMES = ("lfdn", "lfdn_video", "py.warnings")
 
@@ -170,16 +175,15 @@ class BarReporter(LineReporter):
 
     def report_start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
         name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-        self._task = self._bar.add_task(
-            Text(escape_unprintable(name)).markup, total=None, line="loading the network"
-        )
+        shown = Text(escape_unprintable(name))
+        shown.truncate(max(SHORTEST_NAME, self.console.width - NAME_MARGIN), overflow="ellipsis")
+        self._task = self._bar.add_task(shown.markup, total=None, line="loading the network")
         self._bar.start()
 
     def report_progress(self, progress: "progress.Progress") -> None:
         total = progress.frames_total and max(progress.frames_total, progress.frames_done)
-        self._bar.update(
-            self._task, completed=progress.frames_done, total=total, line=format_progress(progress)
-        )
+        line = format_progress(progress, short=self.console.width < WIDE_COLUMNS)
+        self._bar.update(self._task, completed=progress.frames_done, total=total, line=line)
 
     def report_status(self, status: "Status") -> None:
         self._bar.update(self._task, completed=status.frames_out, line=format_status(status))
@@ -203,37 +207,61 @@ class EventReporter(Reporter):
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
         self._throttle = _Throttle()
+        self._lost: str | None = None
+        """Why stdout takes no more events; None: it does."""
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self._lost is not None and error[0] is None:
+            raise OutputError(f"{self._lost}; the work is done, without its later events")
 
     def report_start(self, task: str, source: str, target: str) -> None:
-        _print_event("start", task=task, input=source, output=target)
+        self._print("start", task=task, input=source, output=target)
+        if self._lost is not None:
+            raise OutputError(f"{self._lost}; choose another place for the output")
 
     def report_progress(self, progress: "progress.Progress") -> None:
         is_last = progress.frames_done == progress.frames_total
         if self._throttle.is_due(JSON_INTERVAL_S, force=is_last):
-            _print_event("progress", **_field_values(progress))
+            self._print("progress", **_field_values(progress))
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
         for message in summary.warnings:
             self.warn(message)
         values = _field_values(summary)
-        _print_event("done", output=values.pop("target"), **values)
+        self._print("done", output=values.pop("target"), **values)
 
     def report_note(self, message: str) -> None:
-        _print_event("note", message=message)
+        self._print("note", message=message)
 
     def report_status(self, status: "Status") -> None:
         if self._throttle.is_due(LIVE_JSON_INTERVAL_S, state=(status.state, status.message)):
-            _print_event("status", **_field_values(status))
+            self._print("status", **_field_values(status))
+            if self._lost is not None:  # a stream has no end at which to say so
+                raise OutputError(f"{self._lost}; the stream is stopped")
 
     def report_live_summary(self, status: "Status") -> None:
-        _print_event("done", **_field_values(status))
+        self._print("done", **_field_values(status))
 
     def _show_warning(self, message: str) -> None:
-        _print_event("warning", message=message)
+        self._print("warning", message=message)
 
     def report_error(self, message: str, exit_code: int) -> None:
-        _print_event("error", message=message, exit_code=exit_code)
+        self._print("error", message=message, exit_code=exit_code)
         super().report_error(message, exit_code)
+
+    def _print(self, name: str, **values: object) -> None:
+        """Print an event. A full disk or a closed pipe ends no run: its frames are worth more."""
+        if self._lost is not None:
+            return
+        event = {"event": name, **{key: to_jsonable(value) for key, value in values.items()}}
+        try:
+            # ASCII only, since neither names and tags nor the pipe need be UTF-8.
+            sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            self._lost = f"stdout: cannot be written: {error.strerror}"
+            silence_stdout()
 
 
 def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
@@ -299,13 +327,6 @@ class _LineColumn(ProgressColumn):
 
 def _field_values(value: "progress.Progress | pipeline.Summary | Status") -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
-
-
-def _print_event(name: str, **values: object) -> None:
-    event = {"event": name, **{key: to_jsonable(value) for key, value in values.items()}}
-    # ASCII only, since neither names and tags nor the pipe need be UTF-8.
-    sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
-    sys.stdout.flush()
 
 
 class _ReporterHandler(logging.Handler):

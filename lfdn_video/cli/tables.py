@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 RANGES = {1: "limited", 2: "full"}
 STATE_COLUMNS = 7
-NAME_COLUMNS = 9
+NAME_COLUMNS = 15
 STATES = {
     "ok": ("ok", "green"),
     "warning": ("warning", "yellow"),
@@ -83,7 +83,7 @@ def _print_check(check: "Check") -> None:
     console = Console(highlight=False)
     word, style = STATES[check.state]
     if not console.is_terminal:
-        console.print(_text(f"{word:8}{check.name:12}{check.text}"), soft_wrap=True)
+        console.print(_text(f"{word:8}{check.name:11} {check.text}"), soft_wrap=True)
         return
     row = Table.grid(padding=(0, 2, 0, 0))
     for width in (STATE_COLUMNS, NAME_COLUMNS, None):

@@ -7,6 +7,7 @@ what to run when; it knows an engine only as a `runner.Runner`.
 """
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -19,7 +20,7 @@ from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.int8 import OpenVinoMissingError, load_quantized
 from lfdn.weights import find_packaged, name_network, name_packaged, read_header
-from lfdn_video.errors import OptionError, WeightsError
+from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CudaRunner
 from lfdn_video.inference.device_runner import DeviceRunner, Model
@@ -30,6 +31,9 @@ from lfdn_video.options import InferenceOptions, Network, ResolvedPrecision
 
 MAX_LANES = 4
 """Default limit on the frames that run at a time on a CPU."""
+
+_process: int | None = None
+"""The process that loaded a network, by its number; None: none has."""
 
 logger = logging.getLogger(__name__)
 
@@ -145,11 +149,15 @@ def load_engine(
         An engine; the caller closes it or uses it as a context manager.
 
     Raises:
-        DeviceError: this machine has no such device, or its memory is too small for the weights.
+        DeviceError: this machine has no such device, its memory is too small for the weights, or
+            this process was forked from one that had loaded a network.
         OptionError: the precision does not suit the device, or needs OpenVINO, which is missing; or
             the weights file holds another network.
         WeightsError: there are no weights for this task, or the file cannot be read.
     """
+    global _process
+    refuse_after_fork()
+    _process = os.getpid()
     options = options or InferenceOptions()
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
@@ -184,6 +192,21 @@ def _choose_weights(task: str, weights: Path | None, network: Network) -> str | 
             f"not {network}; leave the option out"
         )
     return weights
+
+
+def refuse_after_fork() -> None:
+    """Refuse to run a network in a process forked from one that had loaded one.
+
+    A fork copies torch's locks and not its threads, so the network would wait for ever.
+
+    Raises:
+        DeviceError: this is such a process.
+    """
+    if _process is not None and _process != os.getpid():
+        raise DeviceError(
+            "fork: the network was loaded before this process was forked, and would hang; start "
+            'processes with multiprocessing.get_context("spawn"), or load it in them alone'
+        )
 
 
 def _load_network(

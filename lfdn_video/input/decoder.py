@@ -83,7 +83,7 @@ class Decoder:
         before: Position | None = None
         if before_pts is not None:
             before = (self._shown.observe(before_pts), before_pts)
-            self._newest_shown = before
+            self._newest_shown = max(before, self._newest_shown or before)
         popped = sorted(position for position in self._lost if before is None or position < before)
         self._lost = [position for position in self._lost if position not in popped]
         return popped

@@ -59,7 +59,8 @@ class ImageReader(FrameReader):
         super().__init__()
         self.span = span or SpanOptions()
         path = Path(source)
-        self._files = _select_span(_find_images(path), self.span, path)
+        self._found = _find_images(path)
+        self._files = _select_span(self._found, self.span, path)
         self.consecutive = are_numbered(self._files)
         self.info = replace(
             _probe_first(self._files),
@@ -67,6 +68,11 @@ class ImageReader(FrameReader):
             frame_count=len(self._files),
             duration_s=float(len(self._files) / IMAGE_RATE),
         )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every image of the source, those outside of the span included."""
+        return (self.info.path, *self._found)
 
     def frames(self) -> Generator[Frame]:
         """Yield the images in natural order; the pts is the file's index, from 0."""

@@ -33,6 +33,7 @@ from lfdn_video.ffmpeg import (
     has_decoder,
     is_cover,
     open_source,
+    pyav_errors,
     stream_title,
 )
 from lfdn_video.media import (
@@ -44,6 +45,9 @@ from lfdn_video.media import (
     VideoInfo,
 )
 from lfdn_video.planes import read_colour, working_format
+
+MAX_RATE = 240
+"""An average above this many frames per second is doubted."""
 
 MAX_PROBE_ERRORS = 100
 """Packets that may fail to decode before the search for the first frame is given up."""
@@ -99,7 +103,7 @@ def probe_video(path: Path) -> VideoInfo:
     Raises:
         InputError: the file cannot be read, holds no video, or its first frame cannot be decoded.
     """
-    with closing(open_source(path)) as container:
+    with pyav_errors(path), closing(open_source(path)) as container:
         stream = find_main_stream(container, path)
         streams = tuple(_stream_info(stream) for stream in container.streams)
         chapters = tuple(_chapters(container))
@@ -147,7 +151,7 @@ def probe_frame(frame: VideoFrame, stream: VideoStream | None, path: Path) -> Fr
     rotation, flip, matrix = _orientation(frame)
     colour = _merge_colour_tags(frame, stream)
     _check_colour(colour, frame, path)
-    rate = stream.average_rate or stream.guessed_rate if stream is not None else None
+    rate = _frame_rate(stream) if stream is not None else None
     return FrameFormat(
         width=frame.width,
         height=frame.height,
@@ -159,6 +163,15 @@ def probe_frame(frame: VideoFrame, stream: VideoStream | None, path: Path) -> Fr
         sample_aspect_ratio=(stream and stream.sample_aspect_ratio) or Fraction(1),
         average_rate=rate or None,
     )
+
+
+def _frame_rate(stream: VideoStream) -> Fraction | None:
+    """Return the stream's average rate; where that is no rate of frames, FFmpeg's guess."""
+    average, guessed = stream.average_rate, stream.guessed_rate
+    # Raw DV, for example, states its ticks per second.
+    if average and guessed and average > MAX_RATE >= guessed:
+        return guessed
+    return average or guessed or None
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
@@ -312,7 +325,7 @@ def _stream_info(stream: Stream) -> StreamInfo:
             width=stream.width,
             height=stream.height,
             pixel_format=stream.pix_fmt,
-            frame_rate=stream.average_rate or None,
+            frame_rate=_frame_rate(stream),
         )
     if isinstance(stream, AudioStream):
         return replace(

@@ -35,6 +35,7 @@ from lfdn_video.ffmpeg import (
     demux_packets,
     discard_other_streams,
     open_source,
+    pyav_errors,
 )
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.decoder import CorruptionError, Decoder, Position
@@ -43,7 +44,7 @@ from lfdn_video.input.probe import probe_video
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.planes import FormatUnifier, extract_planes, is_lossless
-from lfdn_video.timestamps import REORDER_FRAMES, PtsRepairer
+from lfdn_video.timestamps import REORDER_FRAMES, BestEffortTimes, PtsRepairer
 
 MAX_HELD_PACKETS = 1000
 """Packets to hold while looking for a keyframe; without one, decoding starts at the first of them.
@@ -92,7 +93,7 @@ class Reader(FrameReader):
         Raises:
             InputError: no frame of the span can be decoded.
         """
-        with closing(_SpanReader(self).read_frames()) as frames:
+        with pyav_errors(self._path), closing(_SpanReader(self).read_frames()) as frames:
             yield from frames
 
     def close(self) -> None:
@@ -128,6 +129,7 @@ class _SpanReader:
             self._deinterlacer = Deinterlacer(
                 reader.info.time_base, only_marked=reader.info.interlaced
             )
+        self._best_effort = BestEffortTimes()
         self._last: Frame | None = None
         self._last_raw_pts: int | None = None
         self._ambiguous_pts = False
@@ -171,6 +173,7 @@ class _SpanReader:
             min_jump = REORDER_FRAMES * self._timing.frame_ticks
             # A new decoder, since the fast one lost the frames it had in flight when it failed.
             decoder = Decoder(stream, careful=careful, min_jump=min_jump)
+            self._best_effort = BestEffortTimes()
             try:
                 for packet in self._demux_packets(container, stream):
                     for video in decoder.decode(packet):
@@ -182,7 +185,7 @@ class _SpanReader:
                 yield from self._repeat_for_lost(decoder.pop_lost(None))
             finally:
                 # Before the careful pass starts, which has to know how to find its first frame.
-                self._ambiguous_pts |= decoder.met_discontinuity
+                self._ambiguous_pts |= decoder.met_discontinuity or self._best_effort.pts_went_back
                 # On every way out, also when the caller leaves early: FFmpeg's threads may hang
                 # when the container is closed while they have frames in flight.
                 decoder.drain()
@@ -224,8 +227,9 @@ class _SpanReader:
 
     def _handle_decoded(self, video: VideoFrame, decoder: Decoder) -> Iterator[Frame]:
         """Yield a decoded frame if it is in the span, after repeats for those lost before it."""
-        raw_pts = video.pts if video.pts is not None else video.dts
-        lost = decoder.pop_lost(raw_pts) if raw_pts is not None else []
+        raw_pts = self._best_effort.choose(video.pts, video.dts)
+        own_pts = video.pts if video.pts is not None else video.dts
+        lost = decoder.pop_lost(own_pts) if own_pts is not None else []
         if not self._has_reached_span(raw_pts):
             return
         if self._frames_to_skip:

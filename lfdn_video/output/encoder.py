@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.codec import Codec
 from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
-from av.codec.context import Flags, ThreadType
+from av.codec.context import CodecContext, Flags, ThreadType
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
@@ -24,8 +25,9 @@ from av.video.frame import VideoFrame
 from lfdn_video.errors import OptionError
 from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat
-from lfdn_video.options import DEFAULT_CODEC, EncodeOptions
+from lfdn_video.options import DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder_options import resolve_options, suggest_name
+from lfdn_video.output.signalling import MATRIX_NAMES, can_say_full_range, choose_encoding
 from lfdn_video.planes import Converter, PixelEncoding, build_video_frame, working_format
 
 # The values that the standards define. FFmpeg itself fails on the reserved ones in between.
@@ -34,12 +36,15 @@ VALID_RANGES = frozenset({0, 1, 2})
 VALID_PRIMARIES = frozenset({1, 2, *range(4, 13), 22})
 VALID_TRANSFERS = frozenset({1, 2, *range(4, 19)})
 
-BT601_CODECS = frozenset({"mjpeg", "webp"})
-BT601_MATRICES = (5, 6)
-"""AVCOL_SPC of BT.601, the only matrix of these codecs: no tag in their files can name another."""
-
 RATE_TOLERANCE = Fraction(999, 1000)
 """Rates are often measured, and then fall slightly below the nominal one, such as 30000/1001."""
+
+INTERNAL_ENCODERS = frozenset({"vnull", "wrapped_avframe"})
+"""FFmpeg's encoders that write nothing that can be stored."""
+
+SAMPLE_SIZES_PX = ((256, 256), (352, 288), (720, 576), (1920, 1080))
+"""Width and height of the frames that an encoder is tried with: hardware refuses small ones, and
+some codecs have a few sizes only."""
 
 MPEG4_TICKS = 65_535
 """Largest number of ticks per second in MPEG-4 part 2, which stores it in 16 bits."""
@@ -66,6 +71,7 @@ class Encoder:
         *,
         time_base: Fraction,
         codec: str | None = None,
+        container: str | None = None,
     ) -> None:
         """Choose codec and pixel format, and resolve the options.
 
@@ -74,6 +80,8 @@ class Encoder:
             options: what the user chose.
             time_base: seconds per tick of the frames' pts.
             codec: FFmpeg's name of the encoder; None: `options.codec`, or the default.
+            container: FFmpeg's name of the muxer, for what it can say of the frames; None: there is
+                none that could say less than the codec, as for images.
 
         Raises:
             OptionError: there is no such encoder, or it refuses an option or pixel format.
@@ -86,6 +94,7 @@ class Encoder:
         """Seconds per tick of the encoder's pts; `keep_rate` changes it."""
         self._frames = frames
         self._source = PixelEncoding.from_format(frames)
+        self._container = container
         self._target = self._choose_pixel_encoding(options.pixel_format)
         changed = self._target != self._source
         self._converter = Converter(self._source, self._target) if changed else None
@@ -183,17 +192,19 @@ class Encoder:
         if wanted is not None:
             _check_format(wanted, accepted, self.codec.name)
             name = wanted
+            _, loss = find_best_pix_fmt_of_list([wanted], source.name, source.alpha)
         else:
             same = _find_same_samples(source, accepted, full_range=self._source.full_range)
             best, loss = find_best_pix_fmt_of_list(accepted, source.name, source.alpha)
             name = same or (best.name if best is not None else accepted[0])
-        coding = self._choose_encoding(name)
+        coding = choose_encoding(self._frames, name, self.codec.canonical_name, self._container)
         self._warn_of_change(coding, loss)
         return coding
 
     def _list_accepted_formats(self) -> list[str]:
         """List the pixel formats that the encoder may be given, by FFmpeg's names."""
-        names = [known.name for known in self.codec.video_formats or ()]
+        # A format without components is a handle of a GPU's memory, such as `cuda` or `qsv`.
+        names = [known.name for known in self.codec.video_formats or () if known.components]
         if (
             self.codec.canonical_name == "mjpeg"
         ):  # JPEG is full range; FFmpeg's other formats are not standard
@@ -206,31 +217,22 @@ class Encoder:
                 for name in names
                 if _has_whole_chroma_samples(self._frames, working_format(name))
             ]
-        return names or [self._frames.format.name]
-
-    def _choose_encoding(self, name: str) -> PixelEncoding:
-        """Choose matrix and range for frames in the pixel format `name`."""
-        target = working_format(name)
-        if target.family == "rgb" or target.full_range_name:
-            full_range = True
-        elif self.codec.canonical_name == "webp" or self._frames.format.family == "rgb":
-            full_range = False  # WebP by definition, video made of RGB by custom
-        else:
-            full_range = self._source.full_range
-        matrix = self._source.matrix
-        if self.codec.canonical_name in BT601_CODECS and matrix not in BT601_MATRICES:
-            matrix = BT601_MATRICES[0]
-        return PixelEncoding(name, matrix, full_range)
+        own = self._frames.format.name
+        says_range = can_say_full_range(self.codec.canonical_name, self._container)
+        return names or [own if says_range else own.replace("yuvj", "yuv")]
 
     def _warn_of_change(self, coding: PixelEncoding, loss: PixFmtLoss) -> None:
         before = self._source
         after = working_format(coding.name)
         opaque_added = _planes_name(after.name) == before.name.replace("gbrp", "gbrap")
         if _planes_name(after.name) != _planes_name(before.name) and not opaque_added:
-            if after.family == "rgb":  # FFmpeg counts every change of the colour model as a loss
+            # FFmpeg counts every change of the colour model or the range as a loss of RGB.
+            if after.family == "rgb" or self._frames.format.family != "rgb":
                 loss &= ~PixFmtLoss.COLORSPACE
             losing = " and ".join(name for flag, name in LOSSES.items() if loss & flag)
             note = f", losing {losing}" if losing else ""
+            if before.full_range and not coding.full_range and self._frames.format.family != "rgb":
+                note = f" of limited range{note}"
             self.warnings.append(
                 f"frames are converted from {before.name} to {coding.name} for {self.codec.name}"
                 f"{note}"
@@ -242,7 +244,8 @@ class Encoder:
             )
         if coding.matrix != before.matrix and self._frames.format.family == after.family == "yuv":
             self.warnings.append(
-                f"frames are converted to the BT.601 matrix in {coding.name} for {self.codec.name}"
+                f"frames are converted to the {MATRIX_NAMES.get(coding.matrix, 'usual')} matrix in "
+                f"{coding.name} for {self.codec.name}"
             )
 
 
@@ -261,11 +264,53 @@ def find_codec(name: str) -> Codec:
     try:
         codec = Codec(name, "w")
     except UnknownCodecError as error:
-        hint = suggest_name(name, sorted(av.codecs_available))
+        hint = suggest_name(name, list_encoders())
         raise OptionError(f"codec: {name!r} is no encoder of this FFmpeg{hint}") from error
     if codec.type != "video":
         raise OptionError(f"codec: {name!r} encodes {codec.type}, not video")
     return codec
+
+
+def list_encoders() -> list[str]:
+    """List the video encoders of this FFmpeg, those of hardware that is not here included.
+
+    Returns:
+        FFmpeg's names, sorted.
+    """
+    return sorted(name for name in av.codecs_available if _encodes_video(name))
+
+
+def try_encoder(name: str) -> str | None:
+    """Open an encoder as a run would.
+
+    Args:
+        name: FFmpeg's name of it.
+
+    Returns:
+        None if it opens; else why not, in FFmpeg's or the driver's words.
+    """
+    problem: str | None = None
+    for width, height in SAMPLE_SIZES_PX:
+        sample = FrameFormat(width=width, height=height, format=PixelFormat.parse("yuv420p"))
+        try:
+            encoder = Encoder(sample, EncodeOptions(), time_base=1 / IMAGE_RATE, codec=name)
+            rate = encoder.keep_rate(IMAGE_RATE) if encoder.needs_rate else IMAGE_RATE
+            context = cast("VideoCodecContext", CodecContext.create(encoder.codec, "w"))
+            encoder.configure(context, rate=rate)
+        except OptionError as error:
+            problem = problem or str(error)
+        else:
+            return None
+    return problem
+
+
+def _encodes_video(name: str) -> bool:
+    if name in INTERNAL_ENCODERS:
+        return False
+    try:
+        return Codec(name, "w").type == "video"
+    except UnknownCodecError:  # it is a decoder alone
+        return False
 
 
 def _check_format(name: str, accepted: Sequence[str], codec: str) -> None:

@@ -20,6 +20,7 @@ from av.video.codeccontext import VideoCodecContext
 from lfdn_video import image_tags
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_message
+from lfdn_video.files import Inputs, check_target, follow_link, refuse_input
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.image_files import (
     ENCODERS,
@@ -29,11 +30,11 @@ from lfdn_video.image_files import (
     list_numbered_files,
 )
 from lfdn_video.media import Frame, FrameFormat, PixelFormat, Plane, VideoInfo
-from lfdn_video.options import IMAGE_RATE, EncodeOptions
+from lfdn_video.options import IMAGE_RATE, EncodeOptions, SpanOptions
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.target import (
-    check_target,
     create_temporary,
+    output_errors,
     refuse_existing,
     remove_temporary,
     rename_into_place,
@@ -69,7 +70,13 @@ class ImageWriter(FrameWriter):
     """
 
     def __init__(
-        self, target: str | Path, info: VideoInfo, options: EncodeOptions | None = None
+        self,
+        target: str | Path,
+        info: VideoInfo,
+        options: EncodeOptions | None = None,
+        *,
+        span: SpanOptions | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         """Check the request; no file is created yet.
 
@@ -77,6 +84,8 @@ class ImageWriter(FrameWriter):
             target: an image file, a folder, or a pattern.
             info: the source.
             options: how to encode; None: the defaults. The target's extension chooses the codec.
+            span: the part of the source that the frames are from; None: all of it.
+            inputs: the files that are read; None: the source.
 
         Raises:
             OutputError: the target cannot be created, or exists and may not be overwritten.
@@ -86,6 +95,8 @@ class ImageWriter(FrameWriter):
         self._target = Path(target)
         self._info = info
         self._options = options or EncodeOptions()
+        self._single = _is_single(info, span or SpanOptions())
+        self._inputs = inputs or Inputs([info.path])
         self._temporaries: dict[Path, Path] = {}
         """Temporary file of each encoded image, by its final name."""
         self._made_folder = False
@@ -128,18 +139,20 @@ class ImageWriter(FrameWriter):
             OutputError: its name is taken, or it cannot be encoded or written.
         """
         file = self._choose_file(frame)
-        if file in self._temporaries:
+        replaced = follow_link(file)
+        if replaced in self._temporaries:
             raise OutputError(f"{file}: two images would have this name; use a pattern")
         source = frame.info.path if isinstance(frame.info, VideoInfo) else self._info.path
-        check_target(file, source, overwrite=self._options.overwrite)
+        self._inputs.add(source)
+        check_target(file, self._inputs, overwrite=self._options.overwrite)
         self._refuse_other_sources(file, source)
         content = self._encode(frame, file)
-        temporary = create_temporary(file)
-        self._temporaries[file] = temporary
-        try:
+        if replaced != file:
+            self.warnings.add(file, f"is a link, and stays one; {replaced} is written")
+        temporary = create_temporary(replaced)
+        self._temporaries[replaced] = temporary
+        with output_errors(file):
             temporary.write_bytes(content)
-        except OSError as error:
-            raise OutputError(f"{file}: cannot be written: {error.strerror}") from error
         sync_to_disk(temporary, file)
         self.frames_written += 1
 
@@ -167,21 +180,20 @@ class ImageWriter(FrameWriter):
                 f"{target}: frames of a video have no names; give a pattern like frame_%05d.png"
             )
         if not target.is_dir():
-            check_target(target, self._info.path, overwrite=False)
+            check_target(target, self._inputs, overwrite=False)
             return
-        if self._info.path.is_dir() and target.samefile(self._info.path):
-            raise OutputError(f"{target}: is the source itself; choose another folder")
+        refuse_input(target, self._inputs)
         self._refuse_existing([file for file in target.iterdir() if is_image_file(file)])
 
     def _check_file(self) -> None:
         target = self._target
         info = self._info
         if FRAME_NUMBER.search(target.name):
-            check_target(target, info.path, overwrite=True)
+            check_target(target, self._inputs, overwrite=True)
             self._refuse_existing(list_numbered_files(target))
             return
-        check_target(target, info.path, overwrite=self._options.overwrite)
-        if not (info.from_images and info.frame_count == 1):
+        check_target(target, self._inputs, overwrite=self._options.overwrite)
+        if not self._single:
             ways = "a folder, or a pattern" if info.from_images else "a pattern"
             raise OptionError(
                 f"{target}: is one image, but there are more frames; "
@@ -249,6 +261,12 @@ class ImageWriter(FrameWriter):
         self.warnings.add(self._target, f"{lost} are not kept in images", once=True)
         for metadata in (*info.hdr_metadata, *info.side_data):
             self.warnings.add(self._target, f"{metadata} is left out", once=True)
+
+
+def _is_single(info: VideoInfo, span: SpanOptions) -> bool:
+    """Tell whether there is one frame to write; a span shorter than a frame has one, too."""
+    expected = info.frame_count if info.from_images else info.expected_frames(span)
+    return expected is not None and expected <= 1
 
 
 def _list_contents(info: VideoInfo) -> Iterator[str]:

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from lfdn_video.errors import OutputError
+from lfdn_video.files import STEM_CHARACTERS
 from lfdn_video.output.packets import file_sha256
-from lfdn_video.output.target import STEM_CHARACTERS
 
 if sys.platform != "win32":  # on Windows, a second run with the same target is not detected
     import fcntl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.image_files import ENCODERS
 from lfdn_video.media import VideoInfo
@@ -17,6 +18,7 @@ def open_writer(
     info: VideoInfo,
     options: EncodeOptions | None = None,
     span: SpanOptions | None = None,
+    inputs: Inputs | None = None,
 ) -> FrameWriter:
     """Choose a writer by the target's name: for a video, or for images.
 
@@ -26,6 +28,7 @@ def open_writer(
         info: the source: `open_reader(...).info`.
         options: how to encode; None: the defaults.
         span: the part of the source that the frames are from; None: all of it.
+        inputs: the files that must not be replaced; None: the source.
 
     Returns:
         A writer that has checked the request but created no file. Enter it as a context manager to
@@ -36,9 +39,9 @@ def open_writer(
         OptionError: the encoder does not accept the options.
     """
     if _is_image_target(target, info):
-        return ImageWriter(target, info, options)
+        return ImageWriter(target, info, options, span=span, inputs=inputs)
     file = Path(target) / info.path.name if is_folder_target(target) else Path(target)
-    return Writer(file, info, options, span)
+    return Writer(file, info, options, span, inputs=inputs)
 
 
 def _is_image_target(target: str | Path, info: VideoInfo) -> bool:

@@ -8,15 +8,14 @@ the source's timestamps jump back, the copied streams follow the video (`joined_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import cast
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Stream
@@ -30,8 +29,10 @@ from lfdn_video.ffmpeg import (
     open_source,
 )
 from lfdn_video.media import VideoInfo
+from lfdn_video.options import SpanOptions
 from lfdn_video.output.joined_clock import JoinedClock, decoding_time_s
 from lfdn_video.output.stream_copy import (
+    VIDEO_FIRST_CONTAINERS,
     StreamCopy,
     add_stream_copy,
     attach_cover,
@@ -45,6 +46,8 @@ from lfdn_video.output.tags import (
     find_stream_losses,
     select_content_tags,
 )
+from lfdn_video.output.timecode import TAG as TIMECODE
+from lfdn_video.output.timecode import find_timecode, is_timecode_track, with_timecode
 
 SUBTITLE_S = 10
 """Seconds before a span at which a subtitle that is still shown in it may have begun."""
@@ -58,8 +61,12 @@ class Passthrough:
     finished file; `close` always.
     """
 
-    def __init__(self, info: VideoInfo) -> None:
+    def __init__(self, info: VideoInfo, span: SpanOptions) -> None:
         """Open the source once more, beside the reader.
+
+        Args:
+            info: the source.
+            span: the part of it that the target holds.
 
         Raises:
             InputError: it cannot be read any more.
@@ -67,9 +74,11 @@ class Passthrough:
         self.warnings: list[str] = []
         """Messages about everything that is known not to reach the target unchanged."""
         self._info = info
-        self._container = open_source(info.path, metadata_errors=KEEP_BYTES)
-        self._copies: dict[int, StreamCopy] = {}
-        """By the index of the source's stream."""
+        self._span = span
+        self.source = open_source(info.path, metadata_errors=KEEP_BYTES)
+        """The open source."""
+        self.copies: dict[int, StreamCopy] = {}
+        """Copied streams by their index in the source."""
         self._target_index: dict[int, int] = {}
         """Index of each stream in the target, covers and video included, by that in the source."""
         self._has_chapters = False
@@ -82,32 +91,40 @@ class Passthrough:
         """Close the source."""
         if self._packets is not None:
             self._packets.close()
-        self._container.close()
+        self.source.close()
 
     def add_streams(
-        self, target: OutputContainer, add_video: Callable[[OutputContainer], Stream]
+        self,
+        target: OutputContainer,
+        add_video: Callable[[OutputContainer], Stream],
+        left_out: Collection[int] = (),
     ) -> None:
         """Add the source's streams in their order, and the container's tags.
 
         Args:
             target: an open container without a header so far.
             add_video: adds the restored stream, in the place of the source's.
+            left_out: indices of streams that are not copied.
         """
-        target.metadata.update(select_content_tags(self._container.metadata))
-        follows_video = allows_discontinuities(self._container)
-        for stream in self._container.streams:
+        start_s, rate = self._span.start or Fraction(0), self._info.average_rate
+        tags = select_content_tags(self.source.metadata)
+        target.metadata.update(with_timecode(tags, None, start_s, rate))
+        follows_video = allows_discontinuities(self.source)
+        for stream in _in_order_of(target, self.source, self._info.video_index):
             is_restored = stream.index == self._info.video_index
             # QuickTime keeps chapters in a text track as well, which FFmpeg marks like this.
             is_chapter_track = stream.discard == Discard.all
             if is_restored:
                 video = add_video(target)
-                video.metadata.update(collect_stream_tags(stream))
+                timecode = find_timecode(self.source.streams, stream)
+                tags = with_timecode(collect_stream_tags(stream), timecode, start_s, rate)
+                video.metadata.update(tags)
                 video.disposition = stream.disposition
                 self._target_index[stream.index] = video.index
-            elif not is_chapter_track:
+            elif not (is_chapter_track or is_timecode_track(stream) or stream.index in left_out):
                 self._add_copy(target, stream)
             # The demuxer skips what is not copied; the video's times are needed for `JoinedClock`.
-            if stream.index not in self._copies and not (is_restored and follows_video):
+            if stream.index not in self.copies and not (is_restored and follows_video):
                 stream.discard = Discard.all
 
     def add_chapters(
@@ -120,17 +137,9 @@ class Passthrough:
             start_s: start of the span on the source's clock.
             end_s: its end; None: the end of the source.
         """
-        chapters = []
-        for chapter in self._container.chapters():
-            time_base = chapter["time_base"] or Fraction(1)
-            start = floor(start_s / time_base)
-            end = chapter["end"] if end_s is None else floor(end_s / time_base)
-            if chapter["end"] > start and chapter["start"] < end:
-                trimmed_start = max(chapter["start"], start) - start
-                trimmed_end = min(chapter["end"], end) - start
-                chapters.append({**chapter, "start": trimmed_start, "end": trimmed_end})
+        chapters = _trim_chapters(self.source, start_s, end_s)
         self._has_chapters = bool(chapters)
-        target.set_chapters(cast("list[av.container.core.Chapter]", chapters))
+        target.set_chapters(chapters)
 
     def set_span(self, *, origin_s: Fraction, end_s: Fraction | None, trim: bool) -> None:
         """Set the span to copy and the target's time zero. Call it before `packets_before`.
@@ -143,9 +152,9 @@ class Passthrough:
         self._origin_s = origin_s
         self._end_s = end_s
         # Where recordings may be joined, times are not ordered, so seeking may find a wrong place.
-        if trim and not allows_discontinuities(self._container):
+        if trim and not allows_discontinuities(self.source):
             with suppress(FFmpegError):  # where seeking fails, the source is read from its start
-                self._container.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
+                self.source.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
         self._packets = self._convert_packets(trim=trim)
 
     def packets_before(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
@@ -176,7 +185,7 @@ class Passthrough:
     def count_refused(self, packet: Packet[Stream]) -> None:
         """Count a packet that the muxer refused; `find_losses` reports it."""
         # The packet has its target's stream by now, so the copy is found by that.
-        for copy in self._copies.values():
+        for copy in self.copies.values():
             if copy.target.index == packet.stream.index:
                 copy.packets_written -= 1
 
@@ -190,20 +199,14 @@ class Passthrough:
             FFmpegError: the target cannot be read.
         """
         with av.open(f"file:{path}", metadata_errors=KEEP_BYTES) as target:
-            yield from find_lost_tags("", self._container.metadata, target.metadata, set())
+            # Muxers of MOV and MP4 move the timecode to the streams.
+            tags = {**(target.streams[0].metadata if target.streams else {}), **target.metadata}
+            yield from find_lost_tags("", self.source.metadata, tags, set())
             if self._has_chapters and not target.chapters():
                 yield "the chapters are lost"
             for source_index, target_index in self._target_index.items():
-                before = self._container.streams[source_index]
-                if target_index >= len(target.streams):
-                    yield f"{describe_stream(before)} is lost"
-                    continue
-                after = target.streams[target_index]
-                yield from find_stream_losses(before, after, set(target.metadata.values()))
-                if (copy := self._copies.get(source_index)) is not None:
-                    # MP4 counts packets; other containers may count in units of their own.
-                    counted = after.frames if "mp4" in target.format.name else 0
-                    yield from copy.find_lost_packets(counted)
+                before, copy = self.source.streams[source_index], self.copies.get(source_index)
+                yield from _find_losses_of(before, target_index, target, copy)
 
     def _add_copy(self, target: OutputContainer, stream: Stream) -> None:
         if is_cover(stream) and target.format.name == "matroska":
@@ -211,7 +214,7 @@ class Passthrough:
             return
         copy = add_stream_copy(target, stream, self.warnings)
         if copy is not None:
-            self._copies[stream.index] = copy
+            self.copies[stream.index] = copy
             self._target_index[stream.index] = copy.target.index
 
     def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
@@ -221,20 +224,20 @@ class Passthrough:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
             elif not trim_packet(packet, self._origin_s, self._end_s):
                 continue
-            prepared = self._copies[packet.stream.index].prepare_packet(packet)
+            prepared = self.copies[packet.stream.index].prepare_packet(packet)
             if prepared is not None:
                 yield prepared
 
     def _demux_on_one_clock(self) -> Generator[Packet[Stream]]:
         """Demux the copied streams and yield their packets on one clock."""
-        if not self._copies:
+        if not self.copies:
             return
-        streams = [copy.source for copy in self._copies.values()]
-        follow_video = allows_discontinuities(self._container)
+        streams = [copy.source for copy in self.copies.values()]
+        follow_video = allows_discontinuities(self.source)
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
-            streams.append(self._container.streams[self._info.video_index])
-        demuxed = demux_packets(self._container, streams, self._warn_of_corruption)
+            streams.append(self.source.streams[self._info.video_index])
+        demuxed = demux_packets(self.source, streams, self._warn_of_corruption)
         for packet in clock.shift_packets(demuxed):
             # Packets are interleaved loosely: another stream's last ones may come a little later.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
@@ -250,3 +253,44 @@ class Passthrough:
         note = f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
         if note not in self.warnings:
             self.warnings.append(note)
+
+
+def _in_order_of(target: OutputContainer, source: InputContainer, video_index: int) -> list[Stream]:
+    """Return the source's streams in their order, the video first if the target demands that."""
+    streams: list[Stream] = list(source.streams)
+    if target.format.name in VIDEO_FIRST_CONTAINERS:
+        streams.sort(key=lambda stream: stream.index != video_index)
+    return streams
+
+
+def _find_losses_of(
+    before: Stream, target_index: int, target: InputContainer, copy: StreamCopy | None
+) -> Iterator[str]:
+    if target_index >= len(target.streams):
+        yield f"{describe_stream(before)} is lost"
+        return
+    after = target.streams[target_index]
+    elsewhere = set(target.metadata.values())
+    if TIMECODE in target.metadata:
+        elsewhere.add(before.metadata.get(TIMECODE, ""))  # the start of a span has another one
+    yield from find_stream_losses(before, after, elsewhere)
+    if copy is not None:
+        # MP4 counts packets; other containers may count in units of their own.
+        counted = after.frames if "mp4" in target.format.name else 0
+        yield from copy.find_lost_packets(counted)
+
+
+def _trim_chapters(
+    source: InputContainer, start_s: Fraction, end_s: Fraction | None
+) -> list[av.container.core.Chapter]:
+    chapters: list[av.container.core.Chapter] = []
+    for chapter in source.chapters():
+        time_base = chapter["time_base"] or Fraction(1)
+        start = floor(start_s / time_base)
+        end = chapter["end"] if end_s is None else floor(end_s / time_base)
+        if chapter["end"] > start and chapter["start"] < end:
+            trimmed = chapter.copy()
+            trimmed["start"] = max(chapter["start"], start) - start
+            trimmed["end"] = min(chapter["end"], end) - start
+            chapters.append(trimmed)
+    return chapters

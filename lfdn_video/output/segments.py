@@ -1,6 +1,6 @@
 """Segments of a long run: encoded and finished one by one, and muxed together at the end.
 
-    frames ─ a fresh encoder every SEGMENT_FRAMES ─▶ 00000.packets, 00001.packets, ... ─▶ target
+    frames ─ a fresh encoder for each segment ─▶ 00000.packets, 00001.packets, ... ─▶ target
 
 Every segment begins with a keyframe, its packets carry their final times, and it is entered in the
 journal once it is on the disk. So however a run ends, the next one resumes after the last entry and
@@ -21,19 +21,48 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from lfdn_video.media import FrameFormat
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal, Segment
 from lfdn_video.output.packets import PacketWriter, read_packets
 
 SEGMENT_FRAMES = 250
-"""x264's maximum keyframe interval, so that segments cost no compression."""
+"""Longest segment. x264's maximum keyframe interval, so that such segments cost no compression."""
+
+MIN_SEGMENT_FRAMES = 25
+"""Shortest segment. Every segment begins with a keyframe, and more of them would cost too much."""
+
+SEGMENT_WORK_S = 30.0
+"""Work, in seconds, that an interruption may cost."""
+
+WORK_S_PER_MEGAPIXEL = 0.6
+"""Seconds in which a laptop's CPU restores a megapixel (`docs/benchmarks.md`)."""
+
+
+def choose_segment_frames(frames: FrameFormat) -> int:
+    """Choose how many frames a segment has: about `SEGMENT_WORK_S` of work on a laptop.
+
+    It depends on the size of the frames alone, and not on a measured speed, so that every run of a
+    source has the same segments, and a resumed run the same frames as an uninterrupted one.
+
+    Args:
+        frames: how the frames are stored.
+
+    Returns:
+        A number from `MIN_SEGMENT_FRAMES` to `SEGMENT_FRAMES`.
+    """
+    work_s = WORK_S_PER_MEGAPIXEL * frames.width * frames.height / 1e6
+    return min(SEGMENT_FRAMES, max(MIN_SEGMENT_FRAMES, round(SEGMENT_WORK_S / work_s)))
 
 
 class SegmentEncoder:
     """Encodes frames into the segments of a journal: `encode`, `finish_segment`, then
     `join_packets`."""
 
-    def __init__(self, journal: Journal, encoder: Encoder, *, rate: Fraction) -> None:
+    def __init__(
+        self, journal: Journal, encoder: Encoder, *, rate: Fraction, segment_frames: int
+    ) -> None:
+        self._segment_frames = segment_frames
         self._journal = journal
         self._encoder = encoder
         self._rate = rate
@@ -52,7 +81,7 @@ class SegmentEncoder:
             writer = PacketWriter(self._journal.segment_path(len(self._journal.segments)))
             self._open = _OpenSegment(writer, self._new_context())
         self._open.encode(video)
-        if len(self._open.pts) == SEGMENT_FRAMES:
+        if len(self._open.pts) == self._segment_frames:
             self.finish_segment()
 
     def finish_segment(self) -> None:

@@ -33,6 +33,7 @@ from lfdn_video.output.target import (
     rename_into_place,
     sync_to_disk,
 )
+from lfdn_video.output.trial import try_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ class DirectSink(Sink):
 
     def open(self) -> None:
         assert self._temporary is not None
+        try_out(self._muxer, self._temporary)
         self._muxer.open(self._temporary)
 
     def set_first_pts(self, first_pts: int) -> None:
@@ -170,6 +172,7 @@ class SegmentedSink(Sink):
         options: EncodeOptions,
         *,
         rate: Fraction,
+        segment_frames: int,
         manifest: Mapping[str, Any],
     ) -> None:
         """Prepare a run; `claim` creates its work folder.
@@ -180,13 +183,16 @@ class SegmentedSink(Sink):
             encoder: sets up a fresh encoder for each segment.
             options: `resume` and `overwrite` apply to an interrupted run.
             rate: frames per second, for the encoders.
+            segment_frames: frames of a segment.
             manifest: the run manifest, as JSON values.
         """
         super().__init__(target, muxer, overwrite=options.overwrite)
         self._resume = options.resume
         self._manifest = manifest
         self._journal = Journal(target)
-        self._segments = SegmentEncoder(self._journal, encoder, rate=rate)
+        self._segments = SegmentEncoder(
+            self._journal, encoder, rate=rate, segment_frames=segment_frames
+        )
         self._temporary = self._journal.folder / f"joined{target.suffix}"
 
     @property
@@ -199,6 +205,7 @@ class SegmentedSink(Sink):
     def open(self) -> None:
         # The container is needed only at the end, but its refusals must be known before hours of
         # work.
+        try_out(self._muxer, self._temporary)
         self._muxer.open(self._temporary)
         # Some containers want codec headers once, in their own header (`Flags.global_header`).
         self._segments.flags = self._muxer.stream.codec_context.flags

@@ -20,8 +20,10 @@ from av.error import FFmpegError
 from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
 from lfdn_video.ffmpeg import (
+    add_copy,
     codec_name,
     ffmpeg_errors,
     ffmpeg_message,
@@ -37,6 +39,13 @@ from lfdn_video.output.subtitles import (
     reencode_subtitle,
 )
 from lfdn_video.output.tags import collect_stream_tags, describe_stream
+
+VIDEO_FIRST_CONTAINERS = {"mxf"}
+"""Containers whose first stream must be the video."""
+
+MPEGTS_AUDIO = {"aac", "aac_latm", "ac3", "dca", "eac3", "mp1", "mp2", "mp3", "mp3float", "opus"}
+MPEGTS_AUDIO |= {"libopus", "s302m", "truehd"}
+"""Decoders of the audio codecs that have a type in MPEG-TS, by FFmpeg's names."""
 
 
 @dataclass(slots=True)
@@ -208,11 +217,25 @@ def set_origin(packet: Packet[Stream], origin: int) -> None:
 def _find_refusal(stream: Stream, container: str) -> str | None:
     """Return FFmpeg's reason why a container cannot hold a stream; None if it can.
 
-    FFmpeg decides only when it writes a header, so one is written in memory.
+    FFmpeg decides only when it writes a header, so one is written in memory. Some containers take
+    no stream without a video before it.
     """
+    if stream.type == "audio" and container == "mpegts" and stream.name not in MPEGTS_AUDIO:
+        return "it would be data without a meaning"
+    refusal = _try_header(stream, container, after_video=False)
+    if refusal is not None and container in VIDEO_FIRST_CONTAINERS:
+        return _try_header(stream, container, after_video=True)
+    return refusal
+
+
+def _try_header(stream: Stream, container: str, *, after_video: bool) -> str | None:
     trial = av.open(io.BytesIO(), "w", format=container)
     try:
         with ffmpeg_errors():
+            if after_video:
+                video = trial.add_stream("mpeg2video", 25)
+                assert isinstance(video, VideoStream)
+                video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
             _add_from_template(trial, stream).metadata.update(stream.metadata)
             trial.start_encoding()
     except FFmpegError as error:
@@ -226,5 +249,16 @@ def _find_refusal(stream: Stream, container: str) -> str | None:
 
 
 def _add_from_template(target: OutputContainer, stream: Stream) -> Stream:
-    # "Opaque": from the decoder's parameters, so no encoder is needed.
-    return target.add_stream_from_template(stream, opaque=True)
+    copy = add_copy(target, stream)
+    if target.format.name == "avi" and (stream.name or "").startswith("adpcm"):
+        copy.codec_context.bit_rate = _measure_bit_rate(stream)
+    return copy
+
+
+def _measure_bit_rate(stream: Stream) -> int:
+    """Return the bit rate of blocks of a constant length. FFmpeg's AVI muxer times them by it."""
+    with closing(open_source(Path(stream.container.name.removeprefix("file:")))) as container:
+        packet = next(container.demux(container.streams[stream.index]))
+        length_s = (packet.duration or 0) * packet.time_base
+        rate = packet.size * 8 / length_s if length_s else stream.codec_context.bit_rate
+        return round(rate or 0)

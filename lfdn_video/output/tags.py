@@ -16,6 +16,10 @@ from lfdn_video.ffmpeg import codec_name, stream_title
 ENCODING_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps"}
     | {"vendor_id", "handler_name", "number_of_frames", "number_of_bytes"}
+    # Of MXF: identities of the file and of the program that wrote it.
+    | {"uid", "generation_uid", "operational_pattern_ul", "application_platform", "company_name"}
+    | {"material_package_umid", "file_package_umid", "product_name", "product_uid"}
+    | {"product_version", "product_version_num", "toolkit_version_num", "toolkit_version"}
 )
 ENCODING_PREFIXES = ("_statistics", "bps-", "duration-", "number_of_")
 

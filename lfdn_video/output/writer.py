@@ -20,6 +20,7 @@ from typing import Any
 import av
 
 from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.files import Inputs, check_target, follow_link, refuse_around
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import (
@@ -31,10 +32,10 @@ from lfdn_video.options import (
 )
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal, fingerprint_file
-from lfdn_video.output.muxer import Muxer
-from lfdn_video.output.segments import SEGMENT_FRAMES
+from lfdn_video.output.muxer import APPLE_CONTAINERS, Muxer
+from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
-from lfdn_video.output.target import check_target, output_errors
+from lfdn_video.output.target import output_errors
 
 CONTAINERS = frozenset(
     {"3g2", "3gp", "asf", "avi", "f4v", "flv", "ipod", "matroska", "mov", "mp4", "mpeg", "mpegts"}
@@ -43,11 +44,19 @@ CONTAINERS = frozenset(
 """FFmpeg's muxers that write a single file with timestamps. Others write a playlist with files
 beside it (and would list the temporary names), or a bare stream."""
 
-CONSTANT_RATE_CONTAINERS = frozenset({"asf", "avi", "mxf", "ogg", "ogv"})
+CONSTANT_RATE_CONTAINERS = frozenset({"avi", "mxf", "ogg", "ogv"})
 """Containers with a constant rate, or with decoding times only."""
 
-MAX_DIRECT_FRAMES = 2 * SEGMENT_FRAMES
-"""Runs with more frames than this are written in segments."""
+DECODING_ORDER_CONTAINERS = frozenset({"asf", "avi", "mpeg", "mxf"})
+"""Containers that store decoding times, or no times, for each frame of some codecs."""
+
+MAX_DIRECT_SEGMENTS = 2
+"""Runs with more frames than this number of segments has are written in segments."""
+
+PLAYABLE_FORMAT = "yuv420p"
+PLAYABLE_CODECS = frozenset({"libx264", "libx265"})
+PLAYABLE_DEPTH = 8
+"""Pixel format that all players of MP4 show, by codec and depth in bits."""
 
 MAX_RATE = 240
 """Rates above this are a wrong guess, and more than some encoders accept."""
@@ -65,6 +74,8 @@ class Writer(FrameWriter):
         info: VideoInfo,
         options: EncodeOptions | None = None,
         span: SpanOptions | None = None,
+        *,
+        inputs: Inputs | None = None,
     ) -> None:
         """Check the request; no file is created yet.
 
@@ -73,6 +84,7 @@ class Writer(FrameWriter):
             info: the source of the frames; everything else of it is copied.
             options: how to encode; None: the defaults.
             span: the part of the source that the frames are from; None: all of it.
+            inputs: the files that are read; None: the source.
 
         Raises:
             OutputError: no file can be created at `target`, or FFmpeg has no video format for its
@@ -88,15 +100,16 @@ class Writer(FrameWriter):
         """Pts of the first frame, in ticks of the source's time base."""
         self._last_pts: int | None = None
         """Pts of the last frame, in ticks of the encoder."""
-        check_target(self._target, info.path, overwrite=self._options.overwrite)
+        self._file = _claim_file(self._target, inputs or Inputs([info.path]), self._options)
         self._container_name = _find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
         self._source_time_base = _choose_time_base(info, self._options)
         self._encoder = Encoder(
             info,
-            _adapt_options(self._options, self._container_name),
+            _adapt_options(self._options, self._container_name, codec, info),
             time_base=self._source_time_base,
             codec=codec,
+            container=self._container_name,
         )
         rate = self._choose_rate()
         self._muxer = Muxer(
@@ -135,6 +148,8 @@ class Writer(FrameWriter):
         except BaseException:
             self._sink.clean_up()
             raise
+        if self._file != self._target:
+            self._warn(f"is a link, and stays one; {self._file} is written")
         for warning in self._encoder.warnings:
             self._warn(warning)
         for metadata in (*self._info.hdr_metadata, *self._info.side_data):
@@ -175,10 +190,9 @@ class Writer(FrameWriter):
             if self._first_pts is None:
                 self._first_pts = frame.pts
                 self._sink.set_first_pts(frame.pts)
-            # A span starts at zero in the target; otherwise the source's times are kept.
-            origin_pts = self._first_pts if self._muxer.from_first_frame else 0
             video = self._encoder.prepare(frame)
-            video.pts = self._next_pts(frame.pts - origin_pts)
+            origin_s = self._muxer.clock.origin_s(self._first_pts * self._source_time_base)
+            video.pts = self._next_pts(frame.pts * self._source_time_base - origin_s)
             video.duration = self._to_encoder_ticks(frame.duration)
             self._sink.encode(video)
         self.frames_written += 1
@@ -202,18 +216,20 @@ class Writer(FrameWriter):
     def _choose_sink(self, rate: Fraction) -> Sink:
         """Choose segments for long runs, and where an interrupted run left some."""
         expected = self._info.expected_frames(self._span)
-        is_long = expected is None or expected > MAX_DIRECT_FRAMES
-        if is_long or Journal(self._target).folder.is_dir():
+        segment_frames = choose_segment_frames(self._info)
+        is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * segment_frames
+        if is_long or Journal(self._file).folder.is_dir():
             manifest = _build_manifest(self._info, self._options, self._span)
             return SegmentedSink(
-                self._target,
+                self._file,
                 self._muxer,
                 self._encoder,
                 self._options,
                 rate=rate,
+                segment_frames=segment_frames,
                 manifest=manifest,
             )
-        return DirectSink(self._target, self._muxer, overwrite=self._options.overwrite)
+        return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
 
     def _choose_rate(self) -> Fraction:
         """Choose the frame rate for containers and codecs that require one."""
@@ -222,35 +238,41 @@ class Writer(FrameWriter):
             return self._encoder.keep_rate(rate)
         return IMAGE_RATE if rate > MAX_RATE else rate
 
-    def _next_pts(self, source_pts: int) -> int:
+    def _next_pts(self, time_s: Fraction) -> int:
         """Compute the next frame's pts in the encoder's time base, by default the source's.
 
         At a constant rate, one tick of the encoder is one frame. A frame whose tick is occupied
         gets the next one, so that none is lost.
         """
         tick_s = self._encoder.time_base
-        time_s = source_pts * self._source_time_base
         pts = round(time_s / tick_s)
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
         # Rounding to ticks moves frames of a truly constant rate by far less than this.
         if abs(pts * tick_s - time_s) > tick_s / 4:
-            self._warn_of_constant_rate()
+            self._warn(_constant_rate_note(self._container_name, self._encoder.codec.name))
         self._last_pts = pts
         return pts
 
     def _to_encoder_ticks(self, source_ticks: int) -> int:
         return round(source_ticks * self._source_time_base / self._encoder.time_base)
 
-    def _warn_of_constant_rate(self) -> None:
-        if self._container_name in CONSTANT_RATE_CONTAINERS:
-            self._warn("has a constant rate, so frames are moved; use .mp4 or .mkv")
-        else:
-            codec = self._encoder.codec.name
-            self._warn(f"{codec} has a constant rate, so frames are moved; use another codec")
-
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
+
+
+def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
+    """Check that the target may be written. Returns the file: another one if it is a link."""
+    check_target(target, inputs, overwrite=options.overwrite)
+    file = follow_link(target)
+    refuse_around(Journal(file).folder, inputs)
+    return file
+
+
+def _constant_rate_note(container: str, codec: str) -> str:
+    if container in CONSTANT_RATE_CONTAINERS:
+        return "has a constant rate, so frames are moved; use .mp4 or .mkv"
+    return f"{codec} has a constant rate, so frames are moved; use another codec"
 
 
 def _find_container(target: Path) -> str:
@@ -264,7 +286,8 @@ def _find_container(target: Path) -> str:
         ) from error
     if container not in CONTAINERS:
         raise OutputError(
-            f"{target}: {container} is not a single file that plays; end the name in .mp4 or .mkv"
+            f"{target}: {container} cannot hold a video with its times and audio; "
+            f"end the name in .mp4 or .mkv"
         )
     return container
 
@@ -282,9 +305,20 @@ def _check_like_first(frame: Frame, first: VideoInfo) -> None:
         )
 
 
-def _adapt_options(options: EncodeOptions, container: str) -> EncodeOptions:
-    """Disable B-frames in AVI, which stores neither timestamps nor presentation order."""
-    if container != "avi":
+def _adapt_options(
+    options: EncodeOptions, container: str, codec: str, info: VideoInfo
+) -> EncodeOptions:
+    """Adapt options to the container: what it cannot order, and what players of MP4 cannot show.
+
+    B-frames are disabled where the container does not store the order of presentation. Players show
+    H.264 and HEVC of images and GIFs as 4:2:0 alone; the encoder warns of the conversion.
+    """
+    is_drawn = info.from_images or info.codec == "gif"
+    is_rgb = is_drawn and info.format.family == "rgb" and info.format.depth == PLAYABLE_DEPTH
+    is_even = info.width % 2 == 0 and info.height % 2 == 0
+    if container in APPLE_CONTAINERS and codec in PLAYABLE_CODECS and is_rgb and is_even:
+        return replace(options, pixel_format=options.pixel_format or PLAYABLE_FORMAT)
+    if container not in DECODING_ORDER_CONTAINERS:
         return options
     return replace(options, codec_options={"bf": "0", **options.codec_options})
 

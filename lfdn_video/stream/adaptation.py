@@ -1,4 +1,4 @@
-"""The scale of live frames in the network: as large as the bound on latency allows.
+"""The scale of live frames in the network, and whether the temporal stage acts, within the bound.
 
 A controller with a low and a high watermark; arithmetic only, with the time passed in. The
 network's cost grows with the area of its input, so the cost at one scale predicts that at another:
@@ -13,16 +13,25 @@ network's cost grows with the area of its input, so the cost at one scale predic
   scale itself defeats the prediction. It halves when a step up lasts.
 - The first scale comes from a trial (`start_from_trial`). Starting at full size would show a frame
   that is seconds late on a slow device; starting small, a coarse result on a fast one.
+- The temporal stage costs the same at any scale. It finds what the network leaves, so it goes
+  before the network's input becomes so small that thin streaks vanish (`LEAST_SCALE_REFINED`), and
+  not sooner. It comes back like a step up, at the largest scale that leaves it time, before the
+  scale itself goes up.
+- With a delay a frame waits for the next one, which needs a pass of its own: two passes of latency.
 
 Only the network's input is scaled; frames keep their size (`scaling.py`).
 """
 
 from collections.abc import Mapping
 
-from lfdn_video.options import MIN_SCALE
+from lfdn_video.options import MIN_SCALE, Delay
 
 SCALES = (MIN_SCALE, 0.375, 0.5, 0.75, 1.0)
 """Scales to choose from, ascending: sides of the network's input over those of the frame."""
+
+LEAST_SCALE_REFINED = 0.5
+"""Below this scale there is no temporal stage: at less, the network removes hardly any rain, and
+with it the stage has to do without both its time and the network's work."""
 
 HIGH_WATERMARK = 0.75
 """Share of the latency bound; after two consecutive frames above it, the scale goes down."""
@@ -36,27 +45,37 @@ MAX_HOLD_S = 600.0
 """Bounds of the hold: the time from a change of scale until it may go up."""
 REVERTED_WITHIN_S = 60.0
 """A step down within this time after a step up reverts it."""
+STAGE_COST_KEPT = 0.98
+"""What a frame leaves of the remembered cost of a paused stage."""
 EMA_WEIGHT = 0.3
 """Weight of the newest cost in the moving average."""
 
 
 class Adaptation:
-    """Chooses `scale` from the costs and latencies of frames, unless it is fixed."""
+    """Chooses `scale`, unless it is fixed, and `refines` from costs and latencies of frames."""
 
-    def __init__(self, max_latency_s: float, *, fixed: float | None = None) -> None:
+    def __init__(
+        self, max_latency_s: float, *, fixed: float | None = None, delay: Delay | None = None
+    ) -> None:
         """Start at full size, or at `fixed`.
 
         Args:
             max_latency_s: the bound on a frame's latency, in seconds, above 0.
             fixed: a constant scale in `MIN_SCALE`…1; None: adapt.
+            delay: frames that the temporal stage waits for; None: there is no such stage.
         """
         self._max_latency_s = max_latency_s
         self._fixed = fixed
+        self._delay = delay
         self.scale = fixed or 1.0
+        self.refines = delay is not None
+        """True if the temporal stage is to act."""
         self.saturated = False
         """True if even the smallest scale is too slow."""
         self._average_cost_s = 0.0
         """Moving average of the cost at this scale; 0: none yet."""
+        self._stage_s = 0.0
+        """Moving average of the temporal stage's cost, kept while it is paused."""
         self._frames_above_high = 0
         self._frames = 0
         """Frames observed at this scale."""
@@ -69,26 +88,45 @@ class Adaptation:
         """False if the scale is fixed."""
         return self._fixed is None
 
-    def start_from_trial(self, costs_s: Mapping[float, float], now_s: float) -> None:
+    @property
+    def paused(self) -> bool:
+        """True if there is a temporal stage that is not to act."""
+        return self._delay is not None and not self.refines
+
+    def start_from_trial(
+        self, costs_s: Mapping[float, float], now_s: float, stage_s: float = 0.0
+    ) -> None:
         """Choose the scale for frames of a new size from measured costs.
 
         Args:
             costs_s: seconds in the network by scale, of one frame at one or more of `SCALES`.
             now_s: the time by `time.monotonic`.
+            stage_s: seconds in the temporal stage.
         """
-        if self.adapts:
-            limit_s = LOW_WATERMARK * self._max_latency_s
-            self._set_scale(_largest_scale_within(limit_s, *_fit_cost(costs_s)), now_s)
+        if not self.adapts:
+            return
+        limit_s = LOW_WATERMARK * self._max_latency_s
+        fixed_s, whole_s = _fit_cost(costs_s)
+        self._stage_s = stage_s
+        self.refines = self._delay is not None
+        scale = self._largest_scale(limit_s, fixed_s, whole_s)
+        if self.refines and (scale is None or scale < LEAST_SCALE_REFINED):
+            self.refines = False
+            scale = self._largest_scale(limit_s, fixed_s, whole_s)
+        self._set_scale(scale or SCALES[0], now_s)
 
-    def observe_frame(self, latency_s: float, cost_s: float, now_s: float) -> None:
-        """Observe a finished frame; `scale` may change.
+    def observe_frame(
+        self, latency_s: float, cost_s: float, now_s: float, stage_s: float = 0.0
+    ) -> None:
+        """Observe a finished frame; `scale` and `refines` may change.
 
         Args:
             latency_s: seconds from its capture to its display.
-            cost_s: seconds of these spent in the network.
+            cost_s: seconds in the network of the newest frame.
             now_s: the time by `time.monotonic`.
+            stage_s: seconds in the temporal stage of the newest frame.
         """
-        if not self.adapts:
+        if not self.adapts and self._delay is None:
             return
         # The first frame at a scale pays for warming up, so its cost says nothing about the next
         # ones. It is ignored, unless it breaks the bound: then waiting for another would be worse.
@@ -99,6 +137,9 @@ class Adaptation:
         # The first observed cost is the average; starting from 0 would predict too little for long.
         weight = EMA_WEIGHT if self._average_cost_s else 1.0
         self._average_cost_s += weight * (cost_s - self._average_cost_s)
+        if self.refines:
+            weight = EMA_WEIGHT if self._stage_s else 1.0
+            self._stage_s += weight * (stage_s - self._stage_s)
         is_above = latency_s > HIGH_WATERMARK * self._max_latency_s
         self._frames_above_high = self._frames_above_high + 1 if is_above else 0
         # One frame above the watermark may be an outlier; one above the bound breaks the promise.
@@ -110,30 +151,74 @@ class Adaptation:
 
     def _go_down(self, cost_s: float, now_s: float) -> None:
         """Go down to a scale predicted to be below the low watermark, at least by one step."""
-        smaller = [scale for scale in SCALES if scale < self.scale]
-        if not smaller:
-            self.saturated = True
+        smaller = [scale for scale in SCALES if scale < self.scale] if self.adapts else []
+        if not smaller and not self.refines:
+            self.saturated = self.adapts
             return
         if now_s - self._went_up_s < REVERTED_WITHIN_S:
             self._hold_s = min(2 * self._hold_s, MAX_HOLD_S)
         limit_s = LOW_WATERMARK * self._max_latency_s
         # Without the fixed part, which is unknown under the new load. If it is large, this predicts
         # too little, and the scale goes down again after the next frames.
-        predicted = _largest_scale_within(limit_s, 0.0, cost_s / self.scale**2)
-        self._set_scale(min(predicted, smaller[-1]), now_s)
+        whole_s = cost_s / self.scale**2
+        predicted = self._largest_scale(limit_s, 0.0, whole_s) or SCALES[0]
+        largest = smaller[-1] if smaller else self.scale
+        if self.refines and (not smaller or min(predicted, largest) < LEAST_SCALE_REFINED):
+            self.refines = False
+            predicted = self._largest_scale(limit_s, 0.0, whole_s) or SCALES[0]
+            largest = self.scale  # without the stage this one may do
+        self._set_scale(min(predicted, largest) if self.adapts else self.scale, now_s)
 
     def _try_to_go_up(self, latency_s: float, now_s: float) -> None:
         """Go up by one step, if the latency is predicted to stay below the low watermark."""
+        limit_s = LOW_WATERMARK * self._max_latency_s
+        if self.paused and (scale := self._find_scale_refined(latency_s, limit_s)) is not None:
+            self.refines = True
+            self._note_step_up(scale, now_s)
+            return
+        # What the stage costs is unknown while it is paused; without this, one busy minute would
+        # keep it off for good. Tries that fail become rare, as for the scale.
+        self._stage_s *= STAGE_COST_KEPT if self.paused else 1.0
         larger = next((scale for scale in SCALES if scale > self.scale), None)
-        if larger is None:
+        if larger is None or not self.adapts:
             return
         # As if all of the cost grew with the area: too pessimistic rather than too late.
-        more_s = self._average_cost_s * ((larger / self.scale) ** 2 - 1)
-        if latency_s + more_s <= LOW_WATERMARK * self._max_latency_s:
-            if now_s - self._went_up_s > 2 * REVERTED_WITHIN_S:  # the last step up lasted
-                self._hold_s = max(FIRST_HOLD_S, self._hold_s / 2)
-            self._went_up_s = now_s
-            self._set_scale(larger, now_s)
+        more_s = self._passes * self._average_cost_s * ((larger / self.scale) ** 2 - 1)
+        if latency_s + more_s <= limit_s:
+            self._note_step_up(larger, now_s)
+
+    def _find_scale_refined(self, latency_s: float, limit_s: float) -> float | None:
+        """Return the largest scale, up to this one, with time for the paused stage; None: none."""
+        assert self._delay is not None
+        for scale in reversed(SCALES) if self.adapts else (self.scale,):
+            if scale > self.scale or (self.adapts and scale < LEAST_SCALE_REFINED):
+                continue
+            cost_s = self._average_cost_s * (scale / self.scale) ** 2
+            saved_s = self._average_cost_s - cost_s
+            if latency_s - saved_s + self._delay * cost_s + self._stage_s <= limit_s:
+                return scale
+        return None
+
+    def _note_step_up(self, scale: float, now_s: float) -> None:
+        if now_s - self._went_up_s > 2 * REVERTED_WITHIN_S:  # the last step up lasted
+            self._hold_s = max(FIRST_HOLD_S, self._hold_s / 2)
+        self._went_up_s = now_s
+        self._set_scale(scale, now_s)
+
+    @property
+    def _passes(self) -> int:
+        """Passes of the network in a frame's latency: its own, and those that it waits for."""
+        return 1 + (self._delay or 0) if self.refines else 1
+
+    def _largest_scale(self, limit_s: float, fixed_s: float, whole_s: float) -> float | None:
+        """Return the largest scale at which network and stage fit the limit; None: none does."""
+        stage_s = self._stage_s if self.refines else 0.0
+        fitting = [
+            scale
+            for scale in SCALES
+            if self._passes * (fixed_s + whole_s * scale**2) + stage_s <= limit_s
+        ]
+        return fitting[-1] if fitting else None
 
     def _set_scale(self, scale: float, now_s: float) -> None:
         self.scale = scale
@@ -154,9 +239,3 @@ def _fit_cost(costs_s: Mapping[float, float]) -> tuple[float, float]:
     # Noise may make the larger scale cheaper; with a negative `whole`, every scale would fit.
     whole_s = max(0.0, (large_cost_s - small_cost_s) / (large**2 - small**2))
     return max(0.0, small_cost_s - whole_s * small**2), whole_s
-
-
-def _largest_scale_within(limit_s: float, fixed_s: float, whole_s: float) -> float:
-    """Return the largest scale that costs at most `limit_s`; the smallest one if none does."""
-    fitting = [scale for scale in SCALES if fixed_s + whole_s * scale**2 <= limit_s]
-    return fitting[-1] if fitting else SCALES[0]

@@ -14,6 +14,8 @@ from lfdn_video.media import Image
 
 StreamState = Literal["connecting", "live", "reconnecting", "ended", "failed"]
 
+TemporalState = Literal["off", "on", "paused"]
+
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Upper bounds of the latency histogram's buckets; one more bucket is above the last."""
 
@@ -57,6 +59,10 @@ class Status:
     """Width and height of the upright frame in pixels, once known."""
     inference_scale: float = 1.0
     """Sides of the network's input over those of the frame, up to 1."""
+    temporal: TemporalState = "off"
+    """The temporal stage: `off`, not asked for; `paused`, it would break the latency bound."""
+    temporal_frames: int = 0
+    """Frames that it changed."""
     frames_in: int = 0
     """Frames captured."""
     frames_out: int = 0
@@ -78,9 +84,11 @@ class Status:
     latency_sum_s: float = 0.0
     """Sum of the latencies of all frames, in seconds."""
     stage_s: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of work by stage: decode, model, encode."""
+    """Seconds of work by stage: decode, model, temporal, encode."""
     recording: str | None = None
     """The file being recorded; None: none."""
+    recording_error: str | None = None
+    """Why the recording ended before the session; None: it did not."""
 
 
 class Board:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
+from lfdn_video.ffmpeg import CONVERT, is_pyav_error, pyav_message
 from lfdn_video.stream import wire
 
 EXIT_TIMEOUT_S = 5.0
@@ -122,6 +123,19 @@ def connect_to_parent() -> Generator[Parent]:
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
         yield Parent(sys.stdin.buffer, out)
+
+
+def describe_failure(error: Exception) -> str:
+    """Describe an exception that a child did not expect, for the message that ends it.
+
+    Returns:
+        What is wrong and what to do: PyAV's complaint about the source or the target, or else a
+        sentence that calls it a bug of this program.
+    """
+    if is_pyav_error(error):
+        return f"cannot be handled: {pyav_message(error)}; {CONVERT}"
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{words}; this is a bug in lfdn-video"
 
 
 def _environment() -> dict[str, str]:

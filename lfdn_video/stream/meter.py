@@ -18,7 +18,10 @@ class Meter:
         self.frames_out = 0
         self.dropped = 0
         """Frames that were fetched from the capture but not shown."""
-        self._model_s = 0.0
+        self.model_s = 0.0
+        """Seconds spent in the network; the session adds to it."""
+        self.temporal_s = 0.0
+        """Seconds spent in the temporal stage; the session adds to it."""
         self.encode_s = 0.0
         """Seconds spent in sinks; the session adds to it."""
         self._latency_sum_s = 0.0
@@ -29,10 +32,9 @@ class Meter:
         self._samples: deque[tuple[float, int, int]] = deque()
         """Time, frames in and frames out, over the window."""
 
-    def count_frame(self, latency_s: float, model_s: float) -> None:
-        """Count a shown frame, with its latency and its time in the network, in seconds."""
+    def count_frame(self, latency_s: float) -> None:
+        """Count a shown frame, with its latency in seconds."""
         self.frames_out += 1
-        self._model_s += model_s
         self._latency_sum_s += latency_s
         self._latency_counts[bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
 
@@ -58,7 +60,8 @@ class Meter:
             "latency_sum_s": self._latency_sum_s,
             "stage_s": {
                 "decode": captured.decode_s,
-                "model": self._model_s,
+                "model": self.model_s,
+                "temporal": self.temporal_s,
                 "encode": self.encode_s,
             },
         }

@@ -2,7 +2,7 @@
 
     grabber process     demux, decode                               capture/grabber.py
     thread "capture"    keeps the newest frame, drops the others    capture/capture.py
-    caller's thread     network, then board, then sinks             here
+    caller's thread     network, temporal stage, board, sinks       restoration.py, here
 
 A live stream never falls behind. The network takes the newest frame whenever it is free, so the
 latency is about one pass of the network and one frame interval; if that is above the bound, the
@@ -12,14 +12,16 @@ in = frames out + frames dropped. Status and newest frame go to a `Board`.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from lfdn_video.errors import LfdnVideoError
 from lfdn_video.media import Frame, Image
 from lfdn_video.options import InferenceOptions, LiveOptions
-from lfdn_video.stream.adaptation import SCALES, Adaptation
+from lfdn_video.stream.adaptation import LOW_WATERMARK, Adaptation
 from lfdn_video.stream.addresses import Source
 from lfdn_video.stream.board import Board, StreamState, View
 from lfdn_video.stream.capture.capture import Capture, CapturedFrame
@@ -29,13 +31,10 @@ from lfdn_video.stream.wire import AudioHeader, AudioPacket, CaptureRequest
 
 if TYPE_CHECKING:
     from lfdn_video.inference.runner import Runner
-    from lfdn_video.stream.scaling import ScaledRunner
+    from lfdn_video.stream.restoration import Restoration, RestoredCapture
 
 STATUS_INTERVAL_S = 0.5
 """Seconds between updates of the status while no frame arrives."""
-
-TRIAL_SCALES = (SCALES[0], SCALES[0], SCALES[2])
-"""The passes of a trial. The first one includes warming up, so it is measured again."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +114,7 @@ class Session:
         self._options = options or LiveOptions()
         self._sinks = sinks
         self._shows = shows
-        scale = self._options.scale
-        self._adaptation = Adaptation(
-            self._options.max_latency_s, fixed=None if isinstance(scale, str) else scale
-        )
+        self._adaptation = _make_adaptation(self._options, board.status.task)
         request = CaptureRequest(
             source=source,
             loop=self._options.loop,
@@ -131,9 +127,8 @@ class Session:
             request, patience, on_state=self._set_state, on_audio=self._pass_audio
         )
         self._meter = Meter()
-        self._in_flight: CapturedFrame | None = None
-        self._submitted_s = 0.0
-        """Time when the frame in flight was submitted to the network, by `time.monotonic`."""
+        self._in_flight: deque[CapturedFrame] = deque()
+        """Fetched and not delivered yet: in the network, or waiting in the temporal stage."""
 
     def stop(self) -> None:
         """Let `frames` end after the frame in flight. Safe from any thread."""
@@ -165,7 +160,7 @@ class Session:
         Raises:
             LfdnVideoError: the source, the network or a sink failed for good.
         """
-        from lfdn_video.stream.scaling import ScaledRunner
+        from lfdn_video.stream.restoration import Restoration
 
         self._board.update(
             started_at=time.time(),
@@ -173,8 +168,13 @@ class Session:
             max_latency_s=self._options.max_latency_s,
         )
         try:
-            with self._capture:
-                yield from self._restore_newest(ScaledRunner(runner, lighter), inference)
+            with (
+                self._capture,
+                closing(
+                    Restoration(runner, inference, delay=self._options.delay, lighter=lighter)
+                ) as restoration,
+            ):
+                yield from self._restore_newest(restoration)
         except BaseException as error:
             left_early = isinstance(error, GeneratorExit | KeyboardInterrupt)
             if left_early:
@@ -184,91 +184,94 @@ class Session:
             raise
         self._finish("ended")
 
-    def _restore_newest(
-        self, runner: "ScaledRunner", inference: InferenceOptions | None
-    ) -> Generator[LiveFrame]:
-        captured = self._fetch_frames(runner, inference)
-        if (first := next(captured, None)) is None:
-            return
-        with closing(
-            _restore_stream(_chain(first, captured), first, runner, inference)
-        ) as restored:
-            for frame in restored:
-                yield self._deliver(frame)
-
-    def _fetch_frames(
-        self, runner: "ScaledRunner", inference: InferenceOptions | None
-    ) -> Generator[Frame]:
-        """Yield the newest frame each time; the next is fetched after the last was delivered."""
+    def _restore_newest(self, restoration: "Restoration") -> Generator[LiveFrame]:
+        """Fetch the newest frame each time, after the last was delivered, and restore it."""
         end_s = time.monotonic() + (self._options.duration_s or float("inf"))
         size: tuple[int, int] | None = None
         while not self._capture.ended and (left_s := end_s - time.monotonic()) > 0:
-            captured = self._capture.wait_for_frame(min(STATUS_INTERVAL_S, left_s))
+            try:
+                captured = self._capture.wait_for_frame(
+                    min(left_s, _patience_s(self._in_flight, self._options))
+                )
+            except LfdnVideoError:
+                yield from self._deliver(restoration.finish(), restoration)
+                raise
             self._publish()  # also without a frame, so that rates fall while a source is silent
             if captured is None:
+                if self._in_flight and _patience_s(self._in_flight, self._options) == 0:
+                    yield from self._deliver(restoration.release(), restoration)
                 continue
             frame = captured.frame
-            self._in_flight = captured
+            self._in_flight.append(captured)
             adapts, is_new = self._adaptation.adapts, size != (size := (frame.width, frame.height))
-            if adapts and (is_new or (self._adaptation.scale < 1 and runner.use_lighter())):
-                # The frame is used for a trial, and is too old to be shown afterwards.
-                costs_s = _measure_costs(frame, runner, inference, self._options.max_latency_s)
-                self._adaptation.start_from_trial(costs_s, time.monotonic())
-                self._drop_in_flight()
+            if adapts and (is_new or (self._adaptation.scale < 1 and restoration.use_lighter())):
+                yield from self._try_out(captured, restoration)
                 continue
-            runner.scale = self._adaptation.scale
-            self._submitted_s = time.monotonic()
-            yield frame
-
-    def _deliver(self, frame: Frame) -> LiveFrame:
-        """Show the restored frame in flight, then write it to the sinks."""
-        captured = self._in_flight
-        assert captured is not None
-        model_s = time.monotonic() - self._submitted_s
-        result = LiveFrame(captured, frame)
-        if self._shows:
-            image = result.image
-            raw = result.raw
-            result.latency_s = time.monotonic() - captured.stamp_s
-            self._board.show(
-                View(captured.number, raw, image, captured.captured_at, result.latency_s)
+            ready = restoration.push(
+                captured, scale=self._adaptation.scale, refines=self._adaptation.refines
             )
-        # Sinks come after the board: a slow disk must not add to the latency of what is shown.
-        shown_s = time.monotonic()
-        self._meter.count_frame(result.latency_s, model_s)
-        self._in_flight = None
-        self._adapt(result.latency_s, model_s)
-        for sink in self._sinks:
-            sink.write_frame(frame, captured.stamp_s, captured.captured_at)
-        self._meter.encode_s += time.monotonic() - shown_s
-        self._publish(latency_s=result.latency_s, size=_upright_size(frame))
-        return result
+            self._meter.model_s += restoration.model_s
+            self._meter.temporal_s += restoration.temporal_s
+            yield from self._deliver(ready, restoration)
+        yield from self._deliver(restoration.finish(), restoration)
 
-    def _adapt(self, latency_s: float, cost_s: float) -> None:
+    def _try_out(self, captured: CapturedFrame, restoration: "Restoration") -> Generator[LiveFrame]:
+        """Use a frame of a new size or network for a trial; it is then too old to be shown."""
+        self._in_flight.pop()
+        self._meter.dropped += 1
+        yield from self._deliver(restoration.finish(), restoration)
+        max_latency_s = self._options.max_latency_s
+        _start_from_trial(self._adaptation, captured.frame, restoration, max_latency_s)
+
+    def _deliver(
+        self, ready: "Sequence[RestoredCapture]", restoration: "Restoration"
+    ) -> Generator[LiveFrame]:
+        """Show restored frames, then write them to the sinks."""
+        for restored in ready:
+            captured, frame = restored.captured, restored.frame
+            result = LiveFrame(captured, frame)
+            if self._shows:
+                image = result.image
+                raw = result.raw
+                result.latency_s = time.monotonic() - captured.stamp_s
+                self._board.show(
+                    View(captured.number, raw, image, captured.captured_at, result.latency_s)
+                )
+            # Sinks come after the board: a slow disk must not add to the latency of what is shown.
+            shown_s = time.monotonic()
+            self._meter.count_frame(result.latency_s)
+            assert self._in_flight[0] is captured, "each frame comes out, in order"
+            self._in_flight.popleft()
+            self._adapt(result.latency_s, restoration)
+            for sink in self._sinks:
+                sink.write_frame(frame, captured.stamp_s, captured.captured_at)
+            self._meter.encode_s += time.monotonic() - shown_s
+            self._publish(
+                latency_s=result.latency_s,
+                size=_upright_size(frame),
+                temporal_frames=restoration.changed,
+            )
+            yield result
+
+    def _adapt(self, latency_s: float, restoration: "Restoration") -> None:
         """Let the scale adapt, and log changes."""
-        scale_before = self._adaptation.scale
-        was_saturated = self._adaptation.saturated
-        self._adaptation.observe_frame(latency_s, cost_s, time.monotonic())
-        scale = self._adaptation.scale
-        if scale != scale_before:
-            logger.info(
-                "scale of the network's input: %g, was %g (latency %.2f s)",
-                scale,
-                scale_before,
-                latency_s,
-            )
-        if self._adaptation.saturated and not was_saturated:
-            logger.warning(
-                "%s: %.1f s behind even at the smallest scale; use a lower resolution, "
-                "a faster device, or a larger --max-latency",
-                self._source,
-                latency_s,
-            )
+        adaptation = self._adaptation
+        before = (adaptation.scale, adaptation.paused, adaptation.saturated)
+        adaptation.observe_frame(
+            latency_s, restoration.model_s, time.monotonic(), restoration.temporal_s
+        )
+        _log_changes(before, adaptation, latency_s, self._source)
 
     def _publish(self, **changes: object) -> None:
         """Update the board's status with all counts, and with `changes`."""
         counts = self._meter.summarize(self._capture.counts)
-        self._board.update(inference_scale=self._adaptation.scale, **counts, **changes)
+        temporal = "on" if self._adaptation.refines else "off"
+        self._board.update(
+            inference_scale=self._adaptation.scale,
+            temporal="paused" if self._adaptation.paused else temporal,
+            **counts,
+            **changes,
+        )
 
     def _set_state(self, state: StreamState, message: str = "") -> None:
         if state != self._board.status.state:
@@ -276,55 +279,68 @@ class Session:
         self._board.update(state=state, message=message)
 
     def _finish(self, state: StreamState, message: str = "") -> None:
-        if self._in_flight is not None:
-            self._drop_in_flight()
+        self._meter.dropped += len(self._in_flight)
+        self._in_flight.clear()
         self._publish()
         self._set_state(state, message)
         self._board.close()
-
-    def _drop_in_flight(self) -> None:
-        self._in_flight = None
-        self._meter.dropped += 1
 
     def _pass_audio(self, message: AudioHeader | AudioPacket) -> None:
         for sink in self._sinks:
             sink.add_audio(message)
 
 
-def _restore_stream(
-    frames: Generator[Frame], first: Frame, runner: "Runner", inference: InferenceOptions | None
-) -> Generator[Frame]:
-    """Restore `frames`, whose format is that of `first`."""
-    from lfdn_video.inference.colour import PlaneConverter
-    from lfdn_video.inference.scheduler import restore_frames
-
-    assert first.info is not None
-    return restore_frames(frames, PlaneConverter(first.info), runner, inference)
-
-
-def _measure_costs(
-    frame: Frame,
-    runner: "ScaledRunner",
-    inference: InferenceOptions | None,
-    max_latency_s: float,
-) -> dict[float, float]:
-    """Measure seconds in the network by scale; a cost above the bound ends the trial."""
-    costs_s: dict[float, float] = {}
-    for runner.scale in TRIAL_SCALES:
-        began_s = time.monotonic()
-        for _ in _restore_stream((each for each in (frame,)), frame, runner, inference):
-            pass
-        costs_s[runner.scale] = time.monotonic() - began_s
-        if costs_s[runner.scale] > max_latency_s:
-            break
-    return costs_s
+def _make_adaptation(options: LiveOptions, task: str) -> Adaptation:
+    # Blur is in all frames alike, so that neighbours tell nothing about it.
+    refines = options.temporal == "auto" and task == "derain"
+    return Adaptation(
+        options.max_latency_s,
+        fixed=None if isinstance(options.scale, str) else options.scale,
+        delay=options.delay if refines else None,
+    )
 
 
-def _chain(first: Frame, others: Generator[Frame]) -> Generator[Frame]:
-    with closing(others):
-        yield first
-        del first  # else it would live as long as the session
-        yield from others
+def _patience_s(in_flight: Sequence[CapturedFrame], options: LiveOptions) -> float:
+    """Return how long to wait for a frame: less if one waits for it, and has to be shown."""
+    if not in_flight:
+        return STATUS_INTERVAL_S
+    due_s = in_flight[0].stamp_s + LOW_WATERMARK * options.max_latency_s
+    return min(STATUS_INTERVAL_S, max(0.0, due_s - time.monotonic()))
+
+
+def _start_from_trial(
+    adaptation: Adaptation, frame: Frame, restoration: "Restoration", max_latency_s: float
+) -> None:
+    """Choose the scale, and the lighter network where the first one would need a smaller image."""
+    stage_s = 0.0
+    if adaptation.refines or adaptation.paused:
+        stage_s = restoration.measure_stage_s(frame)
+    costs_s = restoration.measure_costs(frame, max_latency_s)
+    adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
+    if adaptation.scale < 1 and restoration.use_lighter():
+        costs_s = restoration.measure_costs(frame, max_latency_s)
+        adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
+
+
+def _log_changes(
+    before: tuple[float, bool, bool], adaptation: Adaptation, latency_s: float, source: Source
+) -> None:
+    """Log what differs from `before`: scale, pause of the temporal stage, saturation."""
+    scale, was_paused, was_saturated = before
+    if adaptation.scale != scale:
+        logger.info(
+            "scale of the network's input: %g, was %g (latency %.2f s)",
+            *(adaptation.scale, scale, latency_s),
+        )
+    if adaptation.paused != was_paused:
+        what = "paused" if adaptation.paused else "on again"
+        logger.info("neighbouring frames: %s (latency %.2f s)", what, latency_s)
+    if adaptation.saturated and not was_saturated:
+        logger.warning(
+            "%s: %.1f s behind even at the smallest scale; use a lower resolution, "
+            "a faster device, or a larger --max-latency",
+            *(source, latency_s),
+        )
 
 
 def _upright_size(frame: Frame) -> tuple[int, int]:

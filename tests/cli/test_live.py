@@ -180,3 +180,37 @@ def test_repeated_trouble_is_reported_once() -> None:
     result = run("rtsp://127.0.0.1:9/1", "--retries", "2", "--no-window")
     lines = [line for line in result.stderr.splitlines() if "connecting: " in line]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("source", ["{clip}", "lavfi:movie={clip}"])
+@pytest.mark.parametrize("name", ["clip.mkv", "hard.mkv"])
+def test_recording_never_replaces_the_source(clip: Path, source: str, name: str) -> None:
+    clip.with_name("hard.mkv").hardlink_to(clip)
+    before = clip.read_bytes()
+    words = (source.format(clip=clip), "--no-window", "--overwrite")
+    result = run(*words, "--record", clip.with_name(name))
+    assert result.exit_code == 1
+    assert "is the source itself" in result.stderr
+    assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--web", "rtsp://u:secret@h/1"], 2, "is not HOST:PORT; write SOURCE first"),
+        (["--list", "foo.mp4"], 2, "takes no SOURCE"),
+        (["{photo}", "--no-window"], 1, "is an image, not a stream"),
+    ],
+)
+def test_misplaced_source_is_refused(
+    words: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.touch()
+    result = run(*(word.format(photo=photo) for word in words))
+    assert (result.exit_code, message in result.stderr) == (code, True), result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_durations_are_written_with_units(clip: Path) -> None:
+    assert run(clip, "--no-window", "--duration", "5s", "--stall-timeout", "10s").exit_code == 0

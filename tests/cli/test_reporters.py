@@ -49,7 +49,10 @@ def test_verbose_prints_details(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "lfdn_video.inference.engine: a detail\n"
 
 
-def test_bar_shows_a_name_with_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bar_shows_a_name_with_brackets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     with reporters.BarReporter() as bar:
         bar.report_start("derain", "/videos/rain [4k].mp4", "out.mp4")
         bar.report_progress(progress())
@@ -79,3 +82,18 @@ def test_progress_events_come_at_most_twice_a_second(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["frames_done"] for line in lines][:3] == [1, 5, 9]
     assert lines[-1]["frames_done"] == 85
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_bar_keeps_share_and_time_left_with_a_long_name(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    with reporters.BarReporter() as bar:
+        bar.report_start("derain", f"/videos/{'a long name ' * 10}.mp4", "out.mp4")
+        bar.report_progress(progress())
+        page = io.StringIO()
+        Console(file=page, width=width).print(bar._bar.get_renderable())
+    capsys.readouterr()
+    assert "3.2 s left" in page.getvalue()
+    assert ("52%" if width < 90 else "45/85") in page.getvalue()

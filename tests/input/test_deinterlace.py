@@ -120,7 +120,7 @@ def test_resume_refuses_a_run_with_another_deinterlace_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 3)
-    monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 4)
+    monkeypatch.setattr(writer, "MAX_DIRECT_SEGMENTS", 1)
     source, target = clip(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     with pytest.raises(NetworkFailureError), Engine(fail_after(6)) as engine:
         restore(source, target, deinterlace=True, engine=engine)

@@ -1,6 +1,7 @@
 """The `lfdn` command, run through click on tiny data sets."""
 
 import json
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from lfdn.cli import main
 from lfdn.commands.train import TrainValues
 from lfdn.config import NETWORKS
 from lfdn.training import recipe
+from lfdn.training.checkpoint import lock_folder
 from lfdn.weights import file_sha256, save_weights
 from tests.support import datasets
 
@@ -39,6 +41,26 @@ def test_exported_weights_of_a_run_load(tmp_path: Path) -> None:
     exported = run("export", tmp_path / "run", "-o", tmp_path / "out.safetensors")
     assert exported.exit_code == 0, exported.output
     assert load(tmp_path / "out.safetensors").config == LFDNConfig()
+
+
+def test_export_never_replaces_what_it_reads_nor_a_file_unasked(
+    tmp_path: Path, weights: Path
+) -> None:
+    before = weights.read_bytes()
+    (tmp_path / "link.safetensors").symlink_to(weights)
+    for target in (weights, tmp_path / "link.safetensors"):
+        refused = run("export", weights, "-o", target, "--overwrite")
+        assert (refused.exit_code, "is an input itself" in refused.stderr) == (1, True)
+    assert weights.read_bytes() == before
+    other = tmp_path / "other.safetensors"
+    other.write_text("precious")
+    refused = run("export", weights, "-o", other)
+    assert "exists already; choose another name or allow overwriting with --overwrite" in (
+        refused.stderr
+    )
+    assert other.read_text() == "precious"
+    assert run("export", weights, "-o", other, "--force").exit_code == 0
+    assert load(other).config == SMALL
 
 
 def test_registered_export_is_in_the_index(tmp_path: Path, weights: Path) -> None:
@@ -71,7 +93,41 @@ def test_evaluate_refuses_an_existing_target(tmp_path: Path, weights: Path) -> N
     words = ("--weights", weights, "--data", f"rain100={datasets.make_rain100(tmp_path / 'data')}")
     assert run("evaluate", *words, "--csv", tmp_path / "rows.csv").exit_code == 0
     again = run("evaluate", *words, "--csv", tmp_path / "rows.csv")
-    assert (again.exit_code, "rows.csv: exists" in again.stderr) == (1, True)
+    assert (again.exit_code, "rows.csv: exists already" in again.stderr) == (1, True)
+
+
+def test_evaluate_checks_its_targets_before_the_work(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lfdn.training.evaluate.evaluate", lambda *_, **__: pytest.fail("worked"))
+    data = datasets.make_rain100(tmp_path / "data")
+    words = ("--weights", weights, "--data", f"rain100={data}")
+    image = next(path for path in data.rglob("*.png"))
+    (tmp_path / "file").touch()
+    cases: list[tuple[list[str | Path], str]] = [
+        (["--csv", tmp_path / "none" / "x.csv"], "does not exist"),
+        (["--csv", image, "--overwrite"], "is an input itself"),
+        (["--csv", weights, "--overwrite"], "is the weights file itself"),
+        (["--save", tmp_path / "file", "--overwrite"], "is not a folder"),
+        (["--save", data / "rainy", "--overwrite"], "is an input itself"),
+    ]
+    for target, message in cases:
+        refused = run("evaluate", *words, *target)
+        assert (refused.exit_code, message in refused.stderr) == (1, True), refused.output
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "gpu"])
+@pytest.mark.parametrize("command", ["evaluate", "train"])
+def test_device_that_is_not_here_is_one_error_line(
+    tmp_path: Path, weights: Path, command: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    words = ("--weights", weights) if command == "evaluate" else ("-o", tmp_path / "run")
+    data = datasets.make_rain100(tmp_path / "data")
+    result = run(command, *words, "--data", f"rain100={data}", "--device", device)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "use --device cpu" in result.stderr or "is no device" in result.stderr
 
 
 def test_evaluate_prints_a_table_with_the_protocol(tmp_path: Path, weights: Path) -> None:
@@ -118,7 +174,10 @@ def test_pack_can_be_evaluated_and_is_not_overwritten(tmp_path: Path, weights: P
     assert measured.exit_code == 0, measured.output
     again = run("pack", *words)
     assert again.exit_code == 1
-    assert "data.zip: exists; choose another name or add --force" in again.stderr
+    assert (
+        "data.zip: exists already; choose another name or allow overwriting with --overwrite"
+        in again.stderr
+    )
     assert run("pack", *words, "--force").exit_code == 0
 
 
@@ -130,6 +189,70 @@ def test_different_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     other = run(*words, "--preset", "paper")
     assert other.exit_code == 1
     assert "was started with" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "init", "message"),
+    [
+        ("note.txt", None, "is not a folder"),
+        (".", None, "holds an input"),
+        ("run", "run/best.safetensors", "holds an input"),
+    ],
+)
+def test_run_folder_that_would_harm_an_input_is_refused(
+    tmp_path: Path, weights: Path, output: str, init: str | None, message: str
+) -> None:
+    pairs = datasets.make_rain800(tmp_path / "pairs")
+    (tmp_path / "note.txt").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.safetensors").write_bytes(weights.read_bytes())
+    words: list[str | Path] = ["--init", tmp_path / init] if init else []
+    refused = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / output, *words)
+    assert (refused.exit_code, message in refused.stderr) == (1, True), refused.output
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["best.safetensors"]
+    assert (tmp_path / "note.txt").read_text() == "precious"
+
+
+def test_one_pair_is_refused_with_the_reason(tmp_path: Path) -> None:
+    pairs = datasets.make_rain800(tmp_path / "pairs")
+    for path in sorted(pairs.iterdir())[1:]:
+        path.unlink()
+    words = ("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1")
+    refused = run(*words, "--stages", "1:16x1")
+    assert (refused.exit_code, "is kept back for validation" in refused.stderr) == (1, True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks of this kind there")
+def test_second_training_in_a_folder_is_refused(tmp_path: Path) -> None:
+    pairs = datasets.make_rain800(tmp_path / "pairs")
+    words = ("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", "--steps", "1")
+    with lock_folder(tmp_path / "run"):
+        refused = run(*words, "--stages", "1:16x1")
+    assert refused.exit_code == 1
+    assert "another training is at work in it" in refused.stderr
+
+
+def test_version_is_printed() -> None:
+    assert run("--version").stdout.startswith("lfdn ")
+
+
+def test_help_shows_one_spelling_of_overwrite() -> None:
+    shown = run("pack", "--help").stdout
+    assert ("--overwrite" in shown, "--force" in shown) == (True, False)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_loads_no_torch(words: list[str]) -> None:
+    probe = (
+        "import sys; from lfdn.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, *words], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_missing_tensorboard_is_an_error_with_advice(

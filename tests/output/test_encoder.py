@@ -9,7 +9,7 @@ from av.video.codeccontext import VideoCodecContext
 from lfdn_video.errors import OptionError
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import EncodeOptions
-from lfdn_video.output.encoder import Encoder, find_codec
+from lfdn_video.output.encoder import Encoder, find_codec, list_encoders, try_encoder
 from lfdn_video.planes import extract_planes
 from tests.support.clips import noise
 
@@ -190,3 +190,25 @@ def test_ffmpeg_log_is_not_captured_with_frames_in_flight(monkeypatch: pytest.Mo
     context = av.CodecContext.create(encoder.codec, "w")
     assert isinstance(context, VideoCodecContext)
     encoder.configure(context, rate=Fraction(25), frames_in_flight=True)
+
+
+def test_decoder_is_not_suggested_as_an_encoder() -> None:
+    with pytest.raises(OptionError) as refused:
+        find_codec("h264_nvdec")
+    suggested = str(refused.value).rpartition("did you mean ")[2].strip("'?")
+    assert suggested in list_encoders()
+
+
+@pytest.mark.parametrize("name", list_encoders())
+def test_every_encoder_opens_or_says_why_not(name: str) -> None:
+    """Those of hardware fail in their driver's words, with a next step, and raise nothing else."""
+    problem = try_encoder(name)
+    assert problem is None or problem.startswith((f"{name}: ", "codec: "))
+
+
+@pytest.mark.parametrize("kind", ["nvenc", "qsv", "amf", "v4l2m2m", "videotoolbox"])
+def test_hardware_encoder_chooses_a_format_in_memory(kind: str) -> None:
+    names = [name for name in list_encoders() if name.endswith(kind)]
+    for name in names:
+        encoder = make_encoder(frame_format("yuv420p", size=(256, 256)), codec=name)
+        assert av.VideoFormat(encoder._target.name).components, name

@@ -364,3 +364,23 @@ def _copy_one(source: Path, target: Path) -> None:
     with open_reader(source) as reader, open_writer(target, reader.info) as writer:
         writer.write(next(reader.frames()))
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("end_s", [0.01, 0.04])
+def test_span_of_one_frame_becomes_one_image(tmp_path: Path, end_s: float) -> None:
+    clip = Clip(pts=range(10)).make(tmp_path / "in.mkv")
+    span = SpanOptions(end_s=end_s)
+    with (
+        open_reader(clip, span) as reader,
+        open_writer(tmp_path / "out.png", reader.info, span=span) as writer,
+    ):
+        for frame in reader.frames():
+            writer.write(frame)
+    assert size(tmp_path / "out.png") == (64, 48)
+
+
+def test_images_become_an_mp4_that_players_show(tmp_path: Path) -> None:
+    warnings = copy(folder(tmp_path / "in", 3), tmp_path / "out.mp4")
+    with av.open(tmp_path / "out.mp4") as container:
+        assert container.streams.video[0].format.name == "yuv420p"
+    assert "converted from gbrp to yuv420p for libx264, losing chroma resolution" in warnings[0]

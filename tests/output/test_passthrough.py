@@ -224,7 +224,7 @@ def test_recording_on_the_wall_clock_keeps_its_audio(tmp_path: Path) -> None:
 
 
 def test_span_without_an_end_keeps_all_following_chapters(tmp_path: Path) -> None:
-    others = Passthrough(Reader(rich(tmp_path)).info)
+    others = Passthrough(Reader(rich(tmp_path)).info, SpanOptions())
     with closing(others), av.open(str(tmp_path / "out.mkv"), "w") as target:
         others.add_chapters(target, Fraction(1, 5), None)
         assert [chapter["metadata"]["title"] for chapter in target.chapters()] == ["Ende"]
@@ -232,7 +232,7 @@ def test_span_without_an_end_keeps_all_following_chapters(tmp_path: Path) -> Non
 
 def test_lost_packets_are_reported(tmp_path: Path) -> None:
     source, path = Clip(codec="libx264", audio="aac").make(tmp_path / "in.mp4"), tmp_path / "o.mp4"
-    others = Passthrough(Reader(source).info)
+    others = Passthrough(Reader(source).info, SpanOptions())
     with closing(others):
         with av.open(str(path), "w") as target:
             others.add_streams(target, lambda container: container.add_stream("libx264", 25))

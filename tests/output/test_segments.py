@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 
+from lfdn_video.cli.formatting import format_summary
 from lfdn_video.errors import OutputError
 from lfdn_video.inference.engine import Engine
+from lfdn_video.media import FrameFormat, PixelFormat
 from lfdn_video.options import EncodeOptions, SpanOptions, Temporal
 from lfdn_video.output import segments, writer
 from lfdn_video.output.journal import Journal
@@ -32,7 +35,6 @@ RESUME = EncodeOptions(codec="libx264", preset="ultrafast", resume=True)
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 13)
-    monkeypatch.setattr(writer, "MAX_DIRECT_FRAMES", 20)
 
 
 def run(target: Path, options: EncodeOptions = FAST, *, fail: int | None = None,
@@ -68,7 +70,7 @@ def test_segmented_run_gives_the_frames_and_audio_of_a_direct_one(
     lossless = EncodeOptions(codec="libx264", crf=0, preset="ultrafast", codec_options={"bf": "3"})
     whole, joined = tmp_path / f"whole.{ending}", tmp_path / f"joined.{ending}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "MAX_DIRECT_FRAMES", 1000)
+        patch.setattr(writer, "MAX_DIRECT_SEGMENTS", 1000)
         run(whole, lossless)
     run(joined, lossless)
     assert frames(joined) == frames(whole)
@@ -211,8 +213,8 @@ def test_killed_run_is_resumed(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     script = (
         "from lfdn_video import cli\n"
-        "from lfdn_video.output import segments, writer\n"
-        "segments.SEGMENT_FRAMES, writer.MAX_DIRECT_FRAMES = 4, 8\n"
+        "from lfdn_video.output import segments\n"
+        "segments.SEGMENT_FRAMES = 4\n"
         "cli.main()"
     )
     words = [sys.executable, "-c", script, "derain", str(SAMPLES / "many_streams.mkv"), "-o",
@@ -283,3 +285,29 @@ def test_disk_full_from_the_start_is_reported(tmp_path: Path, disk: Path) -> Non
 def leave_free(disk: Path, size_bytes: int) -> None:
     status = os.statvfs(disk)
     (disk / "filler").write_bytes(bytes(status.f_bavail * status.f_frsize - size_bytes))
+
+
+@pytest.mark.parametrize(
+    ("size", "frames"),
+    [((64, 48), 250), ((640, 360), 217), ((1280, 720), 54), ((1920, 1080), 25), ((3840, 2160), 25)],
+)
+def test_segment_is_half_a_minute_of_work_within_bounds(
+    size: tuple[int, int], frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 250)
+    width, height = size
+    pixel_format = PixelFormat.parse("yuv420p")
+    chosen = segments.choose_segment_frames(
+        FrameFormat(width=width, height=height, format=pixel_format)
+    )
+    assert chosen == frames
+
+
+def test_rate_of_a_resumed_run_counts_its_own_frames(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    interrupted(target)
+    summary = run(target, RESUME)
+    assert (summary.frames, summary.kept_frames) == (60, 26)
+    shown = format_summary(replace(summary, seconds=34.0))
+    assert "60 frames in 0:34 (1.0 fps)" in shown
+    assert "26 frames kept from before" in shown

@@ -11,7 +11,6 @@ import pytest
 from lfdn_video.errors import OutputError
 from lfdn_video.output import target as target_module
 from lfdn_video.output.target import (
-    check_target,
     create_temporary,
     lock_temporary,
     remove_stale_temporaries,
@@ -19,44 +18,6 @@ from lfdn_video.output.target import (
     rename_into_place,
     sync_to_disk,
 )
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    file = tmp_path / "in.mp4"
-    file.write_bytes(b"source")
-    return file
-
-
-def test_free_name_is_accepted(source: Path) -> None:
-    check_target(source.with_name("out.mp4"), source, overwrite=False)
-
-
-@pytest.mark.parametrize("name", ["in.mp4", "../{folder}/in.mp4", "symbolic.mp4", "hard.mp4"])
-def test_source_is_refused_as_target(source: Path, name: str) -> None:
-    source.with_name("symbolic.mp4").symlink_to(source)
-    source.with_name("hard.mp4").hardlink_to(source)
-    target = source.parent / name.format(folder=source.parent.name)
-    with pytest.raises(OutputError, match="is the source itself"):
-        check_target(target, source, overwrite=True)
-
-
-def test_existing_file_is_refused_without_overwrite(source: Path) -> None:
-    target = source.with_name("out.mp4")
-    target.touch()
-    with pytest.raises(OutputError, match="exists already"):
-        check_target(target, source, overwrite=False)
-    check_target(target, source, overwrite=True)
-
-
-def test_missing_folder_is_refused(source: Path) -> None:
-    with pytest.raises(OutputError, match="nowhere does not exist"):
-        check_target(source.parent / "nowhere" / "out.mp4", source, overwrite=False)
-
-
-def test_folder_is_refused_as_target(source: Path) -> None:
-    with pytest.raises(OutputError, match="is a folder"):
-        check_target(source.parent, source, overwrite=True)
 
 
 def test_unwritable_folder_is_reported_in_the_systems_words() -> None:

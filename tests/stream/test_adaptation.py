@@ -96,3 +96,77 @@ def test_network_too_slow_for_every_scale_is_saturated() -> None:
     simulation.run(20)
     assert simulation.adaptation.scale == SCALES[0]
     assert simulation.adaptation.saturated
+
+
+class StageSimulation(Simulation):
+    """A network followed by a temporal stage, whose cost does not depend on the scale."""
+
+    def __init__(self, adaptation: Adaptation, full_cost_s: float, stage_s: float) -> None:
+        super().__init__(adaptation, full_cost_s)
+        self.stage_s = stage_s
+
+    def run(self, frames: int, *, waited_s: float = 0.02) -> None:
+        for _ in range(frames):
+            cost_s = self.full_cost_s * self.adaptation.scale**2
+            stage_s = self.stage_s if self.adaptation.refines else 0.0
+            self.now_s += cost_s + stage_s + waited_s
+            self.scales.append(self.adaptation.scale)
+            latency_s = cost_s + stage_s + waited_s
+            self.adaptation.observe_frame(latency_s, cost_s, self.now_s, stage_s)
+
+
+def test_stage_acts_while_there_is_time() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 0.1, 0.05)
+    simulation.run(100)
+    assert simulation.adaptation.refines
+    assert set(simulation.scales) == {1.0}
+
+
+def test_scale_goes_down_to_half_before_the_stage_is_paused() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 1.2, 0.05)
+    simulation.run(30)
+    assert (simulation.adaptation.scale, simulation.adaptation.refines) == (0.5, True)
+
+
+def test_stage_is_paused_before_the_scale_falls_below_half() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 1.6, 0.7)
+    simulation.run(30)
+    assert (simulation.adaptation.scale, simulation.adaptation.paused) == (0.5, True)
+
+
+def test_paused_stage_comes_back_when_there_is_time() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 1.6, 0.7)
+    simulation.run(30)
+    simulation.full_cost_s, simulation.stage_s = 0.1, 0.05
+    simulation.run(1000)
+    assert (simulation.adaptation.scale, simulation.adaptation.refines) == (1.0, True)
+
+
+def test_tries_of_a_stage_that_costs_too_much_become_rare() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 0.1, 0.9)
+    acted = []
+    for _ in range(5000):
+        simulation.run(1)
+        acted.append(simulation.adaptation.refines)
+    assert sum(acted) < 60
+
+
+def test_trial_leaves_time_for_the_stage_and_for_the_frame_that_is_waited_for() -> None:
+    now, later = Adaptation(BOUND_S, delay=0), Adaptation(BOUND_S, delay=1)
+    for adaptation in (now, later):
+        adaptation.start_from_trial({0.25: 0.025, 0.5: 0.1}, 0.0, stage_s=0.05)  # 0.4 s in all
+    assert (now.scale, later.scale) == (1.0, 0.5)
+    assert now.refines
+    assert later.refines
+
+
+def test_trial_pauses_a_stage_that_costs_more_than_the_bound() -> None:
+    adaptation = Adaptation(BOUND_S, delay=0)
+    adaptation.start_from_trial({0.25: 0.025, 0.5: 0.1}, 0.0, stage_s=0.9)
+    assert (adaptation.scale, adaptation.paused) == (1.0, True)
+
+
+def test_stage_is_paused_at_a_fixed_scale_too() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, fixed=1.0, delay=0), 0.4, 0.8)
+    simulation.run(20)
+    assert (simulation.adaptation.scale, simulation.adaptation.paused) == (1.0, True)

@@ -13,6 +13,7 @@ import av
 import pytest
 
 from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.files import Inputs
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
@@ -196,3 +197,69 @@ def test_full_disk_is_an_output_error(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "out.mkv", encode=EncodeOptions(overwrite=True))
     with pytest.raises(OutputError, match="No space left"), recording:
         record(recording, frames(200))
+
+
+def test_recording_that_fails_ends_and_the_session_goes_on(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / "out.mkv").symlink_to("/dev/full")
+    failures: list[str] = []
+    recording = Recording(
+        tmp_path / "out.mkv", encode=EncodeOptions(overwrite=True), on_failure=failures.append
+    )
+    record(recording, frames(200))  # raises nothing
+    assert len(failures) == 1
+    assert "No space left" in failures[0]
+    with pytest.raises(OutputError, match="No space left"):
+        recording.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("codec", ["pcm_alaw", "pcm_mulaw"])
+def test_audio_beside_the_table_of_the_container_is_recorded(tmp_path: Path, codec: str) -> None:
+    clip = Clip(codec="libx264", pts=tuple(range(25)), audio=codec).make(tmp_path / "clip.mov")
+    with Recording(tmp_path / "out.mkv") as recording:
+        for message in audio_of(clip):
+            recording.add_audio(message)
+        record(recording, frames(25))
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        (stream,) = container.streams.audio
+        assert stream.codec_context.name == codec
+        assert sum(packet.size > 0 for packet in container.demux(stream)) > 10
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "mov"])
+def test_aac_of_a_transport_stream_is_recorded_and_plays(ending: str, tmp_path: Path) -> None:
+    """There, each packet has its parameters, which MP4 wants in its header."""
+    clip = Clip(codec="libx264", pts=tuple(range(25)), audio="aac").make(tmp_path / "clip.ts")
+    file = tmp_path / f"out.{ending}"
+    with Recording(file) as recording:
+        for message in audio_of(clip):
+            recording.add_audio(message)
+        record(recording, frames(25))
+    with av.open(str(file)) as container:
+        decoded = [frame.samples for frame in container.decode(audio=0)]
+        assert container.streams.audio[0].codec_context.extradata
+    assert 0.8 < sum(decoded) / 48_000 < 1.1
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "link.mkv", "hard.mkv"])
+def test_recording_never_replaces_its_source(name: str, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    clip.write_bytes(b"source")
+    (tmp_path / "link.mkv").symlink_to(clip)
+    (tmp_path / "hard.mkv").hardlink_to(clip)
+    options = EncodeOptions(overwrite=True)
+    with pytest.raises(OutputError, match="is the source itself"):
+        Recording(tmp_path / name, encode=options, inputs=Inputs([clip]))
+    assert clip.read_bytes() == b"source"
+
+
+def test_dated_recording_never_replaces_its_source(tmp_path: Path) -> None:
+    """The check at the start knows one name only; a later file may have another."""
+    clip = tmp_path / datetime.fromtimestamp(1_000_000_000).astimezone().strftime("%Y.mkv")
+    clip.write_bytes(b"source")
+    options = EncodeOptions(overwrite=True)
+    with Recording(tmp_path / "%Y.mkv", encode=options, inputs=Inputs([clip])) as recording:
+        recording.write_frame(frames(1)[0], 0.0, 1_000_000_000)
+    assert recording.files == [clip.with_stem(f"{clip.stem}-2")]
+    assert clip.read_bytes() == b"source"

@@ -1,6 +1,7 @@
 """Drawn scenes with rain that is in one frame only, as frames of any pixel format."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat, Plane
 from lfdn_video.planes import build_video_frame
-from lfdn_video.temporal.stage import TemporalStage, TemporalSummary
+from lfdn_video.temporal.stage import Ahead, TemporalStage, TemporalSummary
 
 Luma = np.ndarray[Any, np.dtype[np.float32]]
 """`[H, W]`, in 8-bit codes."""
@@ -108,6 +109,17 @@ def refine(
         pass
     frames = list(stage.refine(iter(restored or decoded)))
     return frames, stage.summary
+
+
+def push(
+    decoded: Sequence[Frame], restored: Sequence[Frame] | None = None, *, ahead: Ahead = 2
+) -> list[list[Frame]]:
+    """Push frames one by one; return what each made ready, and at last what still waited."""
+    first = decoded[0]
+    info = FrameFormat(width=first.width, height=first.height, format=first.format, colour=COLOUR)
+    with closing(TemporalStage(info, ahead=ahead)) as stage:
+        pairs = zip(decoded, restored or decoded, strict=True)
+        return [*(stage.push(*pair) for pair in pairs), stage.finish()]
 
 
 def error(frames: Sequence[Frame], lumas: Sequence[Luma]) -> float:

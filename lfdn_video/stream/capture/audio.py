@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -22,8 +23,16 @@ MAX_SHIFT_S = 1.0
 """A packet whose stamp differs more than this from its arrival, in seconds, resets the clock."""
 
 
+ADTS_SYNC = 0xFFF
+ADTS_NO_CHANNELS = 0
+"""The number of channels is in the packet itself, which no container's header can repeat."""
+
+
 class AudioForwarder:
     """Sends the packets of one audio stream as `wire.AudioPacket`.
+
+    AAC that carries its parameters in each packet (ADTS), as in MPEG-TS, is sent without them, with
+    the parameters in the header: MP4, Matroska and FLV want it so, and MPEG-TS takes it too.
 
     The first packet is stamped with its arrival; later ones keep their distance to it by their own
     timestamps, which are steadier than arrivals. If the two drift apart, the clock is reset.
@@ -32,6 +41,8 @@ class AudioForwarder:
     def __init__(self, stream: Stream, send: Callable[[object], None]) -> None:
         self.stream = stream
         self._send = send
+        self._header_sent = False
+        self._filter: BitStreamFilterContext | None = None
         self._offset_s: float | None = None
         """Stamp minus timestamp, in seconds; None before the first packet."""
 
@@ -43,12 +54,41 @@ class AudioForwarder:
             arrival_s: the time it was read, by `time.monotonic`.
         """
         time_s = packet_time_s(packet)
-        if time_s is None:
+        if time_s is None or not self._send_header(packet):
             return
         if self._offset_s is None or abs(time_s + self._offset_s - arrival_s) > MAX_SHIFT_S:
             self._offset_s = arrival_s - time_s
         duration_s = float((packet.duration or 0) * packet.time_base)
-        self._send(wire.AudioPacket(bytes(packet), time_s + self._offset_s, duration_s))
+        for content in self._filtered(packet):
+            self._send(wire.AudioPacket(content, time_s + self._offset_s, duration_s))
+
+    def send_header(self, config: bytes | None = None) -> None:
+        """Send the header.
+
+        Args:
+            config: parameters of the decoder, where the stream has none.
+
+        Raises:
+            FFmpegError, ValueError: it cannot be made.
+        """
+        self._send(wire.AudioHeader(_make_header(self.stream, config)))
+        self._header_sent = True
+
+    def _send_header(self, packet: Packet[Stream]) -> bool:
+        """Send the header of ADTS with its first packet; False if there is none so far."""
+        if not self._header_sent and (config := read_adts_config(bytes(packet))) is not None:
+            self._filter = BitStreamFilterContext("aac_adtstoasc", self.stream)
+            self.send_header(config)
+        return self._header_sent
+
+    def _filtered(self, packet: Packet[Stream]) -> list[bytes]:
+        if self._filter is None:
+            return [bytes(packet)]
+        try:
+            return [bytes(each) for each in self._filter.filter(packet)]
+        except FFmpegError:  # a corrupt packet
+            self._filter.flush()
+            return []
 
 
 def forward_audio(
@@ -63,14 +103,35 @@ def forward_audio(
     if not container.streams.audio:
         return None
     stream = container.streams.audio[0]
+    forwarder = AudioForwarder(stream, send)
+    if stream.name == "aac" and not stream.codec_context.extradata:
+        return forwarder  # ADTS: its first packet tells the parameters
     try:
-        header = _make_header(stream)
+        forwarder.send_header()
     except (FFmpegError, ValueError) as error:
         reason = ffmpeg_message(error) if isinstance(error, FFmpegError) else str(error)
         send(wire.Note(f"the audio ({stream.name}) cannot be copied and is left out: {reason}"))
         return None
-    send(wire.AudioHeader(header))
-    return AudioForwarder(stream, send)
+    return forwarder
+
+
+def read_adts_config(content: bytes) -> bytes | None:
+    """Read the parameters of AAC from a packet's ADTS header.
+
+    Args:
+        content: the packet.
+
+    Returns:
+        MPEG-4's AudioSpecificConfig of two bytes; None if there is no such header, or if it leaves
+        the number of channels open.
+    """
+    if len(content) < 7 or int.from_bytes(content[:2]) >> 4 != ADTS_SYNC:
+        return None
+    head = int.from_bytes(content[2:4])
+    profile, rate, channels = head >> 14, head >> 10 & 0xF, head >> 6 & 0x7
+    if channels == ADTS_NO_CHANNELS:
+        return None
+    return ((profile + 1) << 11 | rate << 7 | channels << 3).to_bytes(2)
 
 
 def packet_time_s(packet: Packet[Stream]) -> float | None:
@@ -79,11 +140,13 @@ def packet_time_s(packet: Packet[Stream]) -> float | None:
     return None if ticks is None else float(ticks * (packet.time_base or Fraction(0)))
 
 
-def _make_header(stream: Stream) -> bytes:
+def _make_header(stream: Stream, config: bytes | None) -> bytes:
     """Write a NUT file with the stream's codec parameters, which PyAV cannot pass otherwise."""
     header = io.BytesIO()
     with av.open(header, "w", format="nut") as container:
         copy = container.add_stream_from_template(stream, opaque=True)
+        if config is not None:
+            copy.codec_context.extradata = config
         silence: Packet[Stream] = Packet(
             bytes(SILENCE_BYTES)
         )  # a file without packets cannot be opened

@@ -51,6 +51,8 @@ class CapturedFrame:
     """Time of capture by `time.monotonic`; strictly increasing."""
     captured_at: float
     """Time of capture in seconds since the epoch, by the system's current clock."""
+    connection: int
+    """Number of times the source was reopened before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,7 @@ class Capture:
                 return None
             if self._newest is None and self._error is not None:
                 raise self._error
-            captured = self._newest
-            self._newest = None
+            captured, self._newest = self._newest, None
             return captured
 
     def _run(self) -> None:
@@ -258,6 +259,7 @@ class Capture:
                 number=self._counts.frames_in,
                 stamp_s=pts / 1e6,
                 captured_at=time.time() - (time.monotonic() - stamped.stamp_s),
+                connection=self._counts.reconnects,
             )
             self._was_live = True
             self._changed.notify_all()

@@ -39,7 +39,7 @@ from lfdn_video.stream.capture.backlog import Backlog
 from lfdn_video.stream.capture.cameras import find_ffmpeg_device, read_opencv_frames
 from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace
 from lfdn_video.stream.capture.sources import is_finite, open_container
-from lfdn_video.stream.child import connect_to_parent
+from lfdn_video.stream.child import connect_to_parent, describe_failure
 
 MAX_CORRUPT_PACKETS = 250
 """Consecutive corrupt packets after which the source is reopened."""
@@ -78,6 +78,10 @@ def grab(request: wire.CaptureRequest, send: Send) -> None:
         send(wire.Ended(f"{source}: {describe_missing_protocol(source.scheme)}", final=True))
     except FFmpegError as error:
         send(wire.Ended(f"{source}: {source.redact(ffmpeg_message(error))}"))
+    except OSError:  # of `send`: the parent is gone
+        raise
+    except Exception as error:  # noqa: BLE001 (the parent shows it; otherwise it would be lost)
+        send(wire.Ended(f"{source}: {source.redact(describe_failure(error))}"))
     else:
         send(wire.Ended())
 

@@ -70,7 +70,7 @@ def make_live_encoder(frames: FrameFormat, options: EncodeOptions, muxer: str) -
     is_even = frames.width % 2 == 0 and frames.height % 2 == 0
     if options.pixel_format is None and PLAYABLE_FORMAT in accepted and is_even:
         chosen = replace(chosen, pixel_format=PLAYABLE_FORMAT)
-    return Encoder(frames, chosen, time_base=MILLISECOND, codec=codec.name)
+    return Encoder(frames, chosen, time_base=MILLISECOND, codec=codec.name, container=muxer)
 
 
 def check_encoding(options: EncodeOptions, muxer: str) -> None:

@@ -21,7 +21,7 @@ from av.stream import Stream
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
+from lfdn_video.ffmpeg import add_copy, ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
 from lfdn_video.stream.sinks.live_encoder import MILLISECOND, make_live_encoder
@@ -180,7 +180,7 @@ class LiveWriter:
                 self._warn_of_missing_audio(f"no {stream.name} in FLV")
                 return None
             try:
-                return container.add_stream_from_template(stream, opaque=True)
+                return add_copy(container, stream)
             except ValueError as error:
                 self._warn_of_missing_audio(str(error))
                 return None

@@ -15,7 +15,7 @@ from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.media import FrameFormat
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets, redact, scheme_of
-from lfdn_video.stream.child import Parent, connect_to_parent
+from lfdn_video.stream.child import Parent, connect_to_parent, describe_failure
 from lfdn_video.stream.sinks.live_writer import LiveWriter, format_key
 
 MUXER_BY_SCHEME = {
@@ -52,6 +52,8 @@ def main() -> None:
             ended = _failure(target, redact(ffmpeg_message(error), target), final=False)
         except LfdnVideoError as error:
             ended = _failure(target, redact(str(error), target), final=True)
+        except Exception as error:  # noqa: BLE001 (the parent shows it; otherwise it would be lost)
+            ended = _failure(target, redact(describe_failure(error), target), final=False)
         else:
             ended = wire.Ended()
         parent.send(ended)

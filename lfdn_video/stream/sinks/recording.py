@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from lfdn_video.errors import OptionError, OutputError
+from lfdn_video.files import Inputs, check_target
 from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.options import EncodeOptions
 from lfdn_video.output.target import output_errors
@@ -69,7 +70,9 @@ class Recording:
         *,
         rotate_s: float | None = None,
         encode: EncodeOptions | None = None,
+        inputs: Inputs | None = None,
         on_file: Callable[[Path | None], None] | None = None,
+        on_failure: Callable[[str], None] | None = None,
     ) -> None:
         """Check everything that can be checked before the first frame.
 
@@ -77,7 +80,10 @@ class Recording:
             pattern: a file name; may contain `strftime` codes, such as %Y%m%d_%H%M%S.
             rotate_s: interval in seconds after which a new file starts, 1 or more; None: one file.
             encode: the user's encoding options; None: the defaults.
+            inputs: the files that the session reads, which are never replaced.
             on_file: called with the path of every new file, and with None at the end.
+            on_failure: called with the reason if a file cannot be written. The recording ends
+                there, and the session goes on.
 
         Raises:
             OptionError: the pattern, the interval or the encoding cannot be used.
@@ -86,7 +92,11 @@ class Recording:
         self._pattern = str(pattern)
         self._rotate_s = rotate_s
         self._encode = encode or EncodeOptions()
+        self._inputs = inputs or Inputs()
         self._on_file = on_file or (lambda _: None)
+        self._on_failure = on_failure or (lambda _: None)
+        self._failure: OutputError | None = None
+        """Why nothing more is recorded."""
         self._audio = AudioQueue()
         self._file: _OpenFile | None = None
         self.files: list[Path] = []
@@ -111,6 +121,8 @@ class Recording:
                 raise
         finally:
             self._on_file(None)
+        if error is None and self._failure is not None:
+            raise self._failure
 
     def add_audio(self, message: AudioHeader | AudioPacket) -> None:
         """Queue audio, from any thread; it is written with the frames of its time."""
@@ -119,15 +131,31 @@ class Recording:
     def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """Write the next frame, in a new file if it is time for one.
 
+        If the file cannot be written, for instance because the disk is full, the recording ends.
+        Earlier frames are kept, later ones are ignored, and leaving the block raises the error.
+
         Args:
             frame: a restored frame; its `info` is set.
             stamp_s: its time of capture by `time.monotonic`, which becomes its timestamp.
             captured_at: the same in seconds since the epoch, for names and rotation.
-
-        Raises:
-            OutputError: the file cannot be written, for instance because the disk is full. Earlier
-                frames are kept.
         """
+        if self._failure is not None:
+            return
+        try:
+            self._write(frame, stamp_s, captured_at)
+        except OutputError as error:
+            self._fail(error)
+
+    def _fail(self, error: OutputError) -> None:
+        """End the recording; what was written so far stays."""
+        self._failure = error
+        logger.error("%s; the recording ended, the session goes on", error)
+        with suppress(OutputError):
+            self._close_file()
+        self._on_file(None)
+        self._on_failure(str(error))
+
+    def _write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         assert frame.info is not None
         key = (format_key(frame.info), self._audio.header, self._rotation_number(captured_at))
         if self._file is not None:
@@ -150,12 +178,9 @@ class Recording:
                 f"{path}: has no extension to record to; use one of {', '.join(MUXER_BY_SUFFIX)}"
             )
         _make_dated_folder(path, self._pattern)
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; give the name of a file")
-        if "%" not in self._pattern and os.path.lexists(path) and not self._encode.overwrite:
-            raise OutputError(f"{path}: exists already; choose another name or allow overwriting")
+        is_dated = "%" in self._pattern  # then a number is appended to a name that is taken
+        overwrite = is_dated or self._encode.overwrite
+        check_target(path, self._inputs, overwrite=overwrite, renamed=False)
         check_encoding(self._encode, MUXER_BY_SUFFIX[path.suffix.lower()])
 
     def _rotation_number(self, captured_at: float) -> int:
@@ -173,7 +198,8 @@ class Recording:
         wanted = _file_name(self._pattern, datetime.fromtimestamp(captured_at).astimezone())
         _make_dated_folder(wanted, self._pattern)
         # Without a date in the name, a second file of this session must not replace the first.
-        overwrite = self._encode.overwrite and wanted not in self.files
+        may_replace = wanted not in self.files and wanted not in self._inputs
+        overwrite = self._encode.overwrite and may_replace
         path = _create_file(wanted, overwrite=overwrite)
         muxer = MUXER_BY_SUFFIX[path.suffix.lower()]
         with output_errors(path):

@@ -54,6 +54,8 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
         "task": status.task,
         "size": status.size,
         "inference_scale": status.inference_scale,
+        "temporal": status.temporal,
+        "temporal_frames": status.temporal_frames,
         "frames_in": status.frames_in,
         "frames_out": status.frames_out,
         "frames_dropped": status.frames_dropped,
@@ -63,4 +65,5 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
         "latency_s": status.latency_s,
         "max_latency_s": status.max_latency_s,
         "recording": status.recording,
+        "recording_error": status.recording_error,
     }

@@ -72,8 +72,16 @@ class Metrics(Collector):
                 "Sides of the network's input over those of the frame.",
                 status.inference_scale,
             ),
+            "temporal": (
+                "1 while neighbouring frames are used.",
+                float(status.temporal == "on"),
+            ),
             "max_latency_seconds": ("Bound of the latency.", status.max_latency_s),
             "recording": ("1 while a file is being written.", float(status.recording is not None)),
+            "recording_failed": (
+                "1 after a recording could not be written any more.",
+                float(status.recording_error is not None),
+            ),
             "viewers": ("Number of viewers of the page.", float(self.viewers)),
             "start_time_seconds": (
                 "Start of the session in seconds since the epoch.",
@@ -90,6 +98,10 @@ def _counters(status: Status) -> Iterator[Metric]:
         "frames_in": ("Frames received from the source.", status.frames_in),
         "frames_out": ("Frames restored and shown.", status.frames_out),
         "frames_dropped": ("Frames dropped for newer ones.", status.frames_dropped),
+        "temporal_frames": (
+            "Frames changed by what their neighbours tell.",
+            status.temporal_frames,
+        ),
         "reconnects": ("Number of times the source was opened again.", status.reconnects),
     }
     for name, (text, count) in counts.items():

@@ -270,9 +270,10 @@ function render() {
   document.title = `${state === "live" ? "" : `${STATE_WORDS[state]} – `}${report.source} – lfdn-video`;
   setText("source", report.source);
   element("source").title = report.source;
-  element("recording").hidden = !report.recording;
-  setText("recording-file", (report.recording ?? "").split(/[\\/]/).pop());
-  element("recording").title = report.recording ?? "";
+  element("recording").hidden = !(report.recording || report.recording_error);
+  const file = (report.recording ?? "").split(/[\\/]/).pop();
+  setText("recording-file", report.recording_error ? `failed: ${report.recording_error}` : file);
+  element("recording").title = report.recording_error ?? report.recording ?? "";
   setText("fps-out", report.fps_out.toFixed(1));
   setText("fps-note", `of ${report.fps_in.toFixed(1)} from the source`);
   setText("frames-in", formatCount(report.frames_in));

@@ -1,0 +1,177 @@
+"""Restores captured frames one by one: network, then the temporal stage.
+
+    captured ─▶ network, at a scale ─▶ temporal stage ─▶ those that are ready, with their captures
+
+A frame may wait for the next one (`delay` 1), so what comes out need not be what went in; each
+keeps its capture. Neighbours are frames that the network restored in one way: another scale or
+connection to the source, or a stage that was paused, starts a new sequence. Whether the stage is
+to act is decided in `adaptation.py`.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.inference.runner import Runner
+from lfdn_video.inference.scheduler import restore_frames
+from lfdn_video.media import Frame
+from lfdn_video.options import Delay, InferenceOptions
+from lfdn_video.stream.adaptation import SCALES
+from lfdn_video.stream.capture.capture import CapturedFrame
+from lfdn_video.stream.scaling import ScaledRunner
+from lfdn_video.temporal.stage import TemporalStage
+
+TRIAL_SCALES = (SCALES[0], SCALES[0], SCALES[2])
+"""The passes of a trial. The first one includes warming up, so it is measured again."""
+
+TRIAL_STEP_PX = 4
+"""A trial of the stage moves one frame by this much, as a copy of it would be no neighbour."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestoredCapture:
+    """A restored frame, and the capture it was made from."""
+
+    captured: CapturedFrame
+    frame: Frame
+
+
+class Restoration:
+    """Network and temporal stage of one live source. Close it at the end.
+
+    Args:
+        runner: runs the network; it stays open.
+        inference: tiles; None: the defaults.
+        delay: number of frames after a frame that the temporal stage waits for.
+        lighter: loads a network for when `runner` is too slow for full scale; None: there is none.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        inference: InferenceOptions | None,
+        *,
+        delay: Delay,
+        lighter: Callable[[], Runner] | None = None,
+    ) -> None:
+        self._runner = ScaledRunner(runner, lighter)
+        # A batch of tiles from several frames would hold back the first of them.
+        self._inference = replace(inference or InferenceOptions(), batch=1)
+        self._delay = delay
+        self._next: Frame | None = None
+        self._results: Generator[Frame] | None = None
+        self._stage: TemporalStage | None = None
+        self._waiting: deque[CapturedFrame] = deque()
+        """Those in the stage whose result has not come out."""
+        self._sequence: tuple[object, ...] = ()
+        """What the frames of the stage have in common."""
+        self.model_s = 0.0
+        """Seconds in the network of the newest frame."""
+        self.temporal_s = 0.0
+        """Seconds in the temporal stage for the newest frame; 0 if it did not act."""
+
+    @property
+    def changed(self) -> int:
+        """Number of frames that the temporal stage changed."""
+        return self._stage.summary.frames if self._stage is not None else 0
+
+    def push(
+        self, captured: CapturedFrame, *, scale: float, refines: bool
+    ) -> list[RestoredCapture]:
+        """Restore the next frame.
+
+        Args:
+            captured: the frame.
+            scale: of the network's input.
+            refines: the temporal stage is to act.
+
+        Returns:
+            Frames that are ready, in order of capture: this one or earlier ones, if any.
+        """
+        frame = captured.frame
+        self._runner.scale = scale
+        self.temporal_s = 0.0
+        began_s = time.monotonic()
+        restored = self._restore(frame)
+        restored_s = time.monotonic()
+        self.model_s = restored_s - began_s
+        sequence = (scale, captured.connection, refines)
+        ready = self.finish() if sequence != self._sequence else []
+        self._sequence = sequence
+        if not refines:
+            return [*ready, RestoredCapture(captured, restored)]
+        if self._stage is None:
+            assert frame.info is not None
+            self._stage = TemporalStage(frame.info, ahead=self._delay)
+        self._waiting.append(captured)
+        ready += self._pair(self._stage.push(frame, restored))
+        self.temporal_s = time.monotonic() - restored_s
+        return ready
+
+    def release(self) -> list[RestoredCapture]:
+        """Return the frame that waits for the next one, as that takes too long."""
+        return self._pair(self._stage.release()) if self._stage is not None else []
+
+    def finish(self) -> list[RestoredCapture]:
+        """End the sequence: return the frame that waits for the next one, if any."""
+        return self._pair(self._stage.finish()) if self._stage is not None else []
+
+    def close(self) -> None:
+        """End the network's generator and the stage's threads."""
+        if self._results is not None:
+            self._results.close()
+        if self._stage is not None:
+            self._stage.close()
+
+    def use_lighter(self) -> bool:
+        """Run the lighter network from the next frame on, if there is one and it does not yet."""
+        return self._runner.use_lighter()
+
+    def measure_costs(self, frame: Frame, max_latency_s: float) -> dict[float, float]:
+        """Measure seconds in the network by scale; a cost above the bound ends the trial."""
+        costs_s: dict[float, float] = {}
+        for self._runner.scale in TRIAL_SCALES:
+            began_s = time.monotonic()
+            self._restore(frame)
+            costs_s[self._runner.scale] = time.monotonic() - began_s
+            if costs_s[self._runner.scale] > max_latency_s:
+                break
+        return costs_s
+
+    def measure_stage_s(self, frame: Frame) -> float:
+        """Measure seconds in the temporal stage, with all of its neighbours, on a moved frame."""
+        assert frame.info is not None
+        stage = TemporalStage(frame.info, ahead=self._delay)
+        seconds = 0.0
+        for step in range(4):
+            moved = replace(
+                frame,
+                planes=tuple(np.roll(p, step * TRIAL_STEP_PX, axis=1) for p in frame.planes),
+            )
+            began_s = time.monotonic()
+            stage.push(moved, moved)
+            seconds = time.monotonic() - began_s
+        stage.close()
+        return seconds
+
+    def _restore(self, frame: Frame) -> Frame:
+        """Run the network on one frame, within one run of the scheduler, which learns from it."""
+        self._next = frame
+        if self._results is None:
+            assert frame.info is not None
+            converter = PlaneConverter(frame.info)
+            self._results = restore_frames(self._feed(), converter, self._runner, self._inference)
+        # With nothing in flight, a frame is done before the next one is asked for.
+        return next(self._results)
+
+    def _feed(self) -> Generator[Frame]:
+        while (frame := self._next) is not None:
+            self._next = None
+            yield frame
+
+    def _pair(self, frames: Sequence[Frame]) -> list[RestoredCapture]:
+        return [RestoredCapture(self._waiting.popleft(), frame) for frame in frames]
