@@ -5,6 +5,7 @@ at full size. A smaller scale costs fine detail of the restoration, but none of 
 `adaptation.py` chooses the scale.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -16,6 +17,8 @@ from lfdn_video.inference.runner import Future, Job, Runner, RunnerWrapper
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+logger = logging.getLogger(__name__)
 
 MIN_SIDE_PX = 16
 """The smallest side of the network's input."""
@@ -39,6 +42,7 @@ class ScaledRunner(RunnerWrapper):
         """Run the lighter network from the next frame on, if there is one and it does not yet."""
         if self._lighter is None:
             return False
+        logger.info("the lite network takes over, since the full one needs a smaller image")
         self._runner = self._lighter()
         self._lighter = None
         return True

@@ -203,7 +203,8 @@ class Session:
                 continue
             frame = captured.frame
             self._in_flight.append(captured)
-            if size != (size := (frame.width, frame.height)) and self._adaptation.adapts:
+            adapts, is_new = self._adaptation.adapts, size != (size := (frame.width, frame.height))
+            if adapts and (is_new or (self._adaptation.scale < 1 and restoration.use_lighter())):
                 yield from self._try_out(captured, restoration)
                 continue
             ready = restoration.push(
@@ -215,7 +216,7 @@ class Session:
         yield from self._deliver(restoration.finish(), restoration)
 
     def _try_out(self, captured: CapturedFrame, restoration: "Restoration") -> Generator[LiveFrame]:
-        """Use a frame of a new size for a trial; it is too old to be shown afterwards."""
+        """Use a frame of a new size or network for a trial; it is then too old to be shown."""
         self._in_flight.pop()
         self._meter.dropped += 1
         yield from self._deliver(restoration.finish(), restoration)
@@ -317,7 +318,6 @@ def _start_from_trial(
     costs_s = restoration.measure_costs(frame, max_latency_s)
     adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
     if adaptation.scale < 1 and restoration.use_lighter():
-        logger.info("the lite network runs: the full one would need %g scale", adaptation.scale)
         costs_s = restoration.measure_costs(frame, max_latency_s)
         adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
 

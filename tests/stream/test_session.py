@@ -1,5 +1,6 @@
 """A live session: which frames are restored, and the account of all of them."""
 
+import itertools
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -201,6 +202,21 @@ def test_lighter_network_runs_where_the_full_one_would_need_a_smaller_image(boar
     frames = restore_with_lighter(board, 1.0)
     assert frames
     assert all(is_brighter(frame) for frame in frames)
+    assert board.status.inference_scale == 1
+
+
+def test_lighter_network_takes_over_when_the_full_one_becomes_too_slow(board: Board) -> None:
+    """Fast in the trial and for five frames, then above the bound."""
+    calls = itertools.count()
+
+    def slows_down(batch: Tensor) -> Tensor:
+        return slow(0 if next(calls) < 8 else 1.0)(batch)
+
+    session = Session(parse_source(source(4)), board, LiveOptions(max_latency_s=0.5), shows=True)
+    with Engine(slows_down) as engine, Engine(brighten(0.25)) as lighter:
+        frames = list(session.frames(engine, lighter=lambda: lighter))
+    assert not is_brighter(frames[0])
+    assert is_brighter(frames[-1])
     assert board.status.inference_scale == 1
 
 
