@@ -25,12 +25,16 @@ from lfdn_video.image_files import (
     FRAME_NUMBER,
     are_numbered,
     find_decoder,
+    holds_several,
     is_image_file,
     list_numbered_files,
 )
 from lfdn_video.media import IMAGES, Frame, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, SpanOptions
 from lfdn_video.planes import extract_planes, read_colour, working_format
+
+MOST_NAMES = 5
+"""Files that a warning names one by one."""
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -60,6 +64,8 @@ class ImageReader(FrameReader):
         self.span = span or SpanOptions()
         path = Path(source)
         self._found = _find_images(path)
+        if path.is_dir() and (others := _list_others(path)):
+            self.warnings.add(path, f"{_join_names(others)}: not images that can be read; left out")
         self._files = _select_span(self._found, self.span, path)
         self.consecutive = are_numbered(self._files)
         self.info = replace(
@@ -108,6 +114,18 @@ def _find_images(source: Path) -> list[Path]:
     if not files:
         raise InputError(f"{source}: {problem}")
     return sorted(files, key=_natural_key)
+
+
+def _list_others(folder: Path) -> list[str]:
+    """List the names of visible files in a folder that are not read."""
+    visible = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    return sorted(file.name for file in visible if file.is_file() and not is_image_file(file))
+
+
+def _join_names(names: list[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    more = len(names) - MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _is_pattern(name: str) -> bool:
@@ -198,6 +216,11 @@ def _decode(content: bytes, decoder: str, file: Path) -> VideoFrame:
     if not decoder:
         kinds = ", ".join(sorted({suffix[1:] for suffix in ENCODERS}))
         raise InputError(f"{file}: not an image that can be read ({kinds})")
+    if holds_several(content):
+        raise InputError(
+            f"{file}: holds several pictures, of which only the first would be kept; split it into "
+            "files of one each"
+        )
     context = CodecContext.create(decoder, "r")
     assert isinstance(context, VideoCodecContext)
     context.thread_type = ThreadType.SLICE

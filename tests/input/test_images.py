@@ -1,0 +1,72 @@
+"""Reading images: what is refused, and what a folder says of the files that it does not read."""
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lfdn_video.errors import InputError
+from lfdn_video.input.images import ImageReader
+
+
+def write_image(file: Path) -> bytes:
+    cv2.imwrite(str(file), np.full((16, 24, 3), 90, np.uint8))
+    return file.read_bytes()
+
+
+def animated_png(file: Path) -> None:
+    content = write_image(file)
+    end_of_header = content.index(b"IHDR") + 4 + 13 + 4
+    control = struct.pack(">I4sIII", 8, b"acTL", 2, 0, 0)
+    file.write_bytes(content[:end_of_header] + control + content[end_of_header:])
+
+
+def animated_webp(file: Path) -> None:
+    data = write_image(file)[12:]
+    extended = struct.pack("<4sIB3x3s3s", b"VP8X", 10, 2, b"\x17\0\0", b"\x0f\0\0") + data
+    file.write_bytes(struct.pack("<4sI4s", b"RIFF", 4 + len(extended), b"WEBP") + extended)
+
+
+def two_pages(file: Path) -> None:
+    page = np.full((16, 24, 3), 90, np.uint8)
+    cv2.imwritemulti(str(file), [page, page])
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("a.png", animated_png), ("a.webp", animated_webp), ("a.tif", two_pages)],
+)
+def test_file_of_several_pictures_is_refused_by_name(name: str, write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / name
+    write(file)
+    with pytest.raises(InputError, match=f"{name}: holds several pictures"):
+        ImageReader(file)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif", "a.jpg", "a.bmp"])
+def test_file_of_one_picture_is_read(name: str, tmp_path: Path) -> None:
+    write_image(tmp_path / name)
+    assert len(list(ImageReader(tmp_path / name).frames())) == 1
+
+
+def test_folder_names_what_it_does_not_read(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    for name in ("b.avif", "c.gif", "e.jfif", ".hidden"):
+        (tmp_path / name).write_bytes(b"x")
+    (warning,) = ImageReader(tmp_path).warnings
+    assert warning == f"{tmp_path}: b.avif, c.gif, e.jfif: not images that can be read; left out"
+
+
+def test_folder_of_images_alone_says_nothing(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    assert not list(ImageReader(tmp_path).warnings)
+
+
+def test_long_list_is_cut(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    for index in range(8):
+        (tmp_path / f"{index}.txt").write_bytes(b"x")
+    (warning,) = ImageReader(tmp_path).warnings
+    assert "4.txt and 3 more: not images" in warning
