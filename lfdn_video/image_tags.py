@@ -16,7 +16,18 @@ EXIF_MARK = b"Exif\0\0"
 ORIENTATION_TAG = 0x0112
 
 # Second bytes of JPEG markers.
-SCAN, COMMENT, APP0, APP1, ADOBE, APP15 = 0xDA, 0xFE, 0xE0, 0xE1, 0xEE, 0xEF
+SCAN, COMMENT, APP0, APP1, APP2, ADOBE, APP15 = 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
+
+JFIF_MARK = b"JFIF\0"
+JFIF_DENSITY = slice(11, 16)
+"""Unit and density in a JFIF segment, its marker and length included: the DPI."""
+
+MPF_MARK = b"MPF\0"
+"""Start of the APP2 segment that says where a JPEG's other pictures are (CIPA DC-007)."""
+
+XMP_MARK = b"http://ns.adobe.com/xap/"
+XMP_INDEX_MARKS = (b"hdrgm:", b"Container:Directory", b"MotionPhoto", b"MicroVideo")
+"""Words of XMP that announce a gain map or a video behind the picture."""
 
 PNG_CHUNKS = {b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tIME"}
 PNG_TEXT_CHUNKS = {b"tEXt", b"iTXt", b"zTXt"}
@@ -74,6 +85,21 @@ def has_tags(content: bytes) -> bool:
     return any(kind in PNG_CHUNKS | PNG_TEXT_CHUNKS for kind, _ in _png_chunks(content))
 
 
+def holds_more(content: bytes) -> bool:
+    """Tell whether a JPEG announces more than its picture: others, a gain map, a video.
+
+    `copy_tags` leaves the announcement out, as these are not copied.
+    """
+    return _is_jpeg(content) and any(_is_index(each) for each in _jpeg_segments(content))
+
+
+def _is_index(segment: bytes) -> bool:
+    if segment[1] == APP2:
+        return segment[4:].startswith(MPF_MARK)
+    is_xmp = segment[1] == APP1 and segment[4:].startswith(XMP_MARK)
+    return is_xmp and any(mark in segment for mark in XMP_INDEX_MARKS)
+
+
 def _is_jpeg(content: bytes) -> bool:
     return content.startswith(JPEG_MAGIC)
 
@@ -83,11 +109,22 @@ def _is_webp(content: bytes) -> bool:
 
 
 def _copy_jpeg_tags(source: bytes, target: bytes) -> bytes:
-    copied = b"".join(each for each in _jpeg_segments(source) if _is_metadata_segment(each))
-    start = len(JPEG_MAGIC) - 1
-    if target[start + 1] == APP0:  # JFIF requires its own header to come first
-        start += 2 + struct.unpack_from(">H", target, start + 2)[0]
-    return target[:start] + copied + target[start:]
+    copied = [each for each in _jpeg_segments(source) if _is_metadata_segment(each)]
+    own = list(_jpeg_segments(target))
+    samples = target[2 + sum(len(each) for each in own) :]
+    # JFIF requires its own header to come first. FFmpeg's comment names FFmpeg, and says no more.
+    header = [_take_density(each, source) for each in own if each[1] == APP0]
+    rest = [each for each in own if each[1] not in {APP0, COMMENT}]
+    return b"".join([target[:2], *header, *copied, *rest, samples])
+
+
+def _take_density(header: bytes, source: bytes) -> bytes:
+    """Return a JFIF header with the density of the source's, if both have one."""
+    found = (each for each in _jpeg_segments(source) if each[1] == APP0 and JFIF_MARK in each[:9])
+    density = next(found, header)[JFIF_DENSITY]
+    if JFIF_MARK not in header[:9] or len(density) < JFIF_DENSITY.stop - JFIF_DENSITY.start:
+        return header
+    return header[: JFIF_DENSITY.start] + density + header[JFIF_DENSITY.stop :]
 
 
 def _copy_png_tags(source: bytes, target: bytes) -> bytes:
@@ -110,7 +147,8 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
 def _is_metadata_segment(segment: bytes) -> bool:
     # Adobe's segment tells how the source's samples are coded; the target has its own.
     marker = segment[1]
-    return marker == COMMENT or (APP1 <= marker <= APP15 and marker != ADOBE)
+    describes = marker == COMMENT or (APP1 <= marker <= APP15 and marker != ADOBE)
+    return describes and not _is_index(segment)
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

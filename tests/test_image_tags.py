@@ -84,3 +84,35 @@ def test_has_tags_finds_exif_and_profile_in_webp_and_tiff(kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "rain"
     assert image_tags.has_tags(picture(kind, exif=exif))
+
+
+def test_copy_tags_keeps_density_and_comment_of_a_jpeg() -> None:
+    source = picture("JPEG", dpi=(300, 300), comment=b"roof, camera 2")
+    target = picture("JPEG", comment=b"the encoder")
+    carried = Image.open(io.BytesIO(image_tags.copy_tags(source, target)))
+    assert carried.info["dpi"] == (300, 300)
+    assert carried.info["comment"] == b"roof, camera 2"
+    carried.load()
+
+
+def test_index_of_further_pictures_is_left_out() -> None:
+    first, second, content = Image.new("RGB", (24, 16)), Image.new("RGB", (24, 16)), io.BytesIO()
+    first.save(content, "MPO", save_all=True, append_images=[second])
+    source = content.getvalue()
+    assert image_tags.holds_more(source)
+    carried = image_tags.copy_tags(source, picture("JPEG"))
+    assert not image_tags.holds_more(carried)
+    assert Image.open(io.BytesIO(carried)).format == "JPEG"  # and no longer MPO
+
+
+@pytest.mark.parametrize("mark", [b"hdrgm:Version", b"Camera:MotionPhoto", b"Container:Directory"])
+def test_announcement_of_a_gain_map_or_video_is_left_out(mark: bytes) -> None:
+    source = picture("JPEG", xmp=b"<x " + mark + b"='1'/>")
+    assert image_tags.holds_more(source)
+    assert mark not in image_tags.copy_tags(source, picture("JPEG"))
+
+
+def test_other_xmp_is_kept() -> None:
+    source = picture("JPEG", xmp=b"<x dc:title='roof'/>")
+    assert not image_tags.holds_more(source)
+    assert b"dc:title" in image_tags.copy_tags(source, picture("JPEG"))

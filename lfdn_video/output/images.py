@@ -51,6 +51,8 @@ AUTOMATIC_TAGS = frozenset(
 )
 """Tags that nearly every video has, written by muxers rather than by a user."""
 
+MORE_IS_LEFT_OUT = "further pictures, gain map or video in the file are left out"
+
 FOLDER_SUFFIXES = tuple({"/", os.sep})
 
 ROTATED_CHROMA = {"422": "440", "440": "422"}
@@ -230,7 +232,8 @@ class ImageWriter(FrameWriter):
                 self.warnings.add(file, "EXIF, texts and colour profile are left out", once=True)
             frame, frame_format = _rotate_upright(frame, frame_format)
         encoder = self._make_encoder(frame_format, codec)
-        for note in encoder.warnings:
+        more = [MORE_IS_LEFT_OUT] if image_tags.holds_more(source) else []
+        for note in (*more, *encoder.warnings):
             self.warnings.add(file, note, once=True)
         try:
             content = _encode_frame(encoder, frame)

@@ -384,3 +384,10 @@ def test_images_become_an_mp4_that_players_show(tmp_path: Path) -> None:
     with av.open(tmp_path / "out.mp4") as container:
         assert container.streams.video[0].format.name == "yuv420p"
     assert "converted from gbrp to yuv420p for libx264, losing chroma resolution" in warnings[0]
+
+
+def test_further_pictures_of_a_jpeg_are_named_as_left_out(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(draw_image(seed, 48, 64)) for seed in (1, 2))
+    first.save(tmp_path / "in.jpg", "MPO", save_all=True, append_images=[second])
+    (warning,) = copy(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    assert "further pictures, gain map or video in the file are left out" in warning
