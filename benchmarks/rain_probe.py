@@ -25,30 +25,23 @@ import torch
 from torch import Tensor
 
 import lfdn
+from benchmarks.scenes.rain import RainKind
 from lfdn.cpu import optimize_for_cpu
 from lfdn.datasets import layouts
 from lfdn.datasets.images import to_tensor
 from lfdn.degrade.rain import draw_line_kernel
 from lfdn.metrics import luma, psnr, round_to_8_bit
+from lfdn.training.evaluate import EQUAL_DB
 
 LARGEST_PX = (480, 640)
 WALL_GREY = 0.15
 WALL_NOISE = 0.006
-IDENTICAL_DB = 100.0
-"""PSNR of two equal pictures, as in `lfdn evaluate`."""
 
 
 @dataclass(frozen=True)
-class Streaks:
-    """Rain of one kind."""
+class Streaks(RainKind):
+    """Rain of one kind, perhaps in a part of the picture alone."""
 
-    coverage: float = 0.03
-    """Share of the picture, 0…1."""
-    slant_deg: float = 8.0
-    sigma_px: float = 0.8
-    length_px: float = 20.0
-    contrast: float = 0.35
-    """Added at a streak's centre, in 0…1."""
     part: float = 1.0
     """Share of the picture's width, from the left, in which it rains."""
 
@@ -115,7 +108,7 @@ def measure_left(network: torch.nn.Module, clean: Tensor, streaks: Streaks) -> f
 def measure_dry_db(network: torch.nn.Module, clean: Tensor) -> float:
     with torch.inference_mode():
         restored = round_to_8_bit(network(clean))
-    return min(IDENTICAL_DB, psnr(luma(restored), luma(clean)).item())
+    return min(EQUAL_DB, psnr(luma(restored), luma(clean)).item())
 
 
 def probe(

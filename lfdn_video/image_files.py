@@ -1,7 +1,6 @@
 """Image files by name and by first bytes: supported formats, and numbered sequences."""
 
 import re
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,28 +66,3 @@ def find_decoder(content: bytes) -> str:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     return next((name for magic, name in DECODERS.items() if content.startswith(magic)), "")
-
-
-def holds_several(content: bytes) -> bool:
-    """Tell whether an image file's content is an animation, or has several pages.
-
-    Animated PNG has a chunk acTL before its data (PNG, third edition), animated WebP a flag in VP8X
-    (RFC 9649), TIFF of several pages a chain of directories (TIFF 6.0).
-    """
-    decoder = find_decoder(content)
-    if decoder == "png":
-        return 0 < content.find(b"acTL") < content.find(b"IDAT")
-    if decoder == "webp":
-        return content[12:16] == b"VP8X" and len(content) > 20 and bool(content[20] & 2)
-    return decoder == "tiff" and _has_second_directory(content)
-
-
-def _has_second_directory(content: bytes) -> bool:
-    order = "<" if content.startswith(b"II") else ">"
-    try:
-        (start,) = struct.unpack_from(f"{order}I", content, 4)
-        (entries,) = struct.unpack_from(f"{order}H", content, start)
-        (following,) = struct.unpack_from(f"{order}I", content, start + 2 + 12 * entries)
-    except struct.error:  # cut short: the decoder says so
-        return False
-    return bool(following)

@@ -85,6 +85,22 @@ def has_tags(content: bytes) -> bool:
     return any(kind in PNG_CHUNKS | PNG_TEXT_CHUNKS for kind, _ in _png_chunks(content))
 
 
+def holds_several(content: bytes) -> bool:
+    """Tell whether an image file's content is an animation, or has several pages.
+
+    Animated PNG has a chunk acTL (PNG, third edition), animated WebP a flag in VP8X (RFC 9649),
+    TIFF of several pages a chain of directories (TIFF 6.0).
+    """
+    if _is_webp(content):
+        flags = next(
+            (payload[:1] for kind, payload in _webp_chunks(content) if kind == b"VP8X"), b""
+        )
+        return bool(flags) and bool(flags[0] & 2)
+    if content.startswith(TIFF_MAGICS):
+        return _has_second_directory(content)
+    return any(kind == b"acTL" for kind, _ in _png_chunks(content))
+
+
 def holds_more(content: bytes) -> bool:
     """Tell whether a JPEG announces more than its picture: others, a gain map, a video.
 
@@ -196,3 +212,12 @@ def _tiff_entries(tiff: bytes) -> Iterator[tuple[int, int]]:
         for entry in range(struct.unpack_from(f"{order}H", tiff, at)[0]):
             tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, at + 2 + 12 * entry)
             yield tag, value
+
+
+def _has_second_directory(tiff: bytes) -> bool:
+    order = "<" if tiff.startswith(b"II") else ">"
+    with suppress(struct.error):  # the structure is truncated
+        at = struct.unpack_from(f"{order}I", tiff, 4)[0]
+        entries = struct.unpack_from(f"{order}H", tiff, at)[0]
+        return bool(struct.unpack_from(f"{order}I", tiff, at + 2 + 12 * entries)[0])
+    return False

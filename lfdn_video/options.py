@@ -28,7 +28,7 @@ Delay: TypeAlias = Literal[0, 1]
 """Number of later frames that a live frame waits for."""
 
 Network: TypeAlias = Literal["auto", "full", "lite"]
-"""Which network runs: `full`, or `lite`, about three times as fast and less thorough."""
+"""Which network runs: `full`, or `lite`, 2.5 to 3 times as fast and less thorough."""
 
 IMAGE_RATE = Fraction(25)
 """Frames per second of a video made from images."""

@@ -59,7 +59,7 @@ NETWORK = (
         type=click.Choice(get_args(Network)),
         default=_INFERENCE.network,
         show_default=True,
-        help="Network: full, or lite, about three times as fast and less thorough. auto: that "
+        help="Network: full, or lite, 2.5 to 3 times as fast and less thorough. auto: that "
         "of --weights, else full, or for live the one that keeps up.",
     ),
     click.option(

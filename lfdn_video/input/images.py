@@ -25,7 +25,6 @@ from lfdn_video.image_files import (
     FRAME_NUMBER,
     are_numbered,
     find_decoder,
-    holds_several,
     is_image_file,
     list_numbered_files,
 )
@@ -216,7 +215,7 @@ def _decode(content: bytes, decoder: str, file: Path) -> VideoFrame:
     if not decoder:
         kinds = ", ".join(sorted({suffix[1:] for suffix in ENCODERS}))
         raise InputError(f"{file}: not an image that can be read ({kinds})")
-    if holds_several(content):
+    if image_tags.holds_several(content):
         raise InputError(
             f"{file}: holds several pictures, of which only the first would be kept; split it into "
             "files of one each"
