@@ -11,6 +11,7 @@ from lfdn.commands.options import (
     DATA,
     EXCLUDE,
     PATH,
+    RAIN,
     SEED,
     STREAKS,
     WEIGHTS,
@@ -21,7 +22,7 @@ from lfdn.commands.options import (
 if TYPE_CHECKING:
     from lfdn.config import NetworkName
     from lfdn.datasets.crops import CropStage
-    from lfdn.training.recipe import Task
+    from lfdn.training.recipe import RainName, Task
 
 
 @click.command(short_help="Begin a narrower network from trained weights.")
@@ -42,8 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("--paired-share", type=click.FloatRange(0, 1), default=0.4, show_default=True,
               help="Share of the crops from pairs.")  # fmt: skip
-@click.option("--wide-rain", is_flag=True, help="As for `lfdn train`.")
-@add_options(SEED)
+@add_options(RAIN, SEED)
 @click.option("-o", "--output", "target", type=PATH, required=True, help="Weights file to write.")
 def narrow(
     weights: str,
@@ -53,7 +53,7 @@ def narrow(
     network: NetworkName,
     crops: str,
     paired_share: float,
-    wide_rain: bool,
+    rain: RainName | None,
     seed: int,
     target: Path,
 ) -> None:
@@ -87,7 +87,7 @@ def narrow(
             motion=task == "deblur",
         )[0]
         bank = layouts.read_streak_bank(streaks) if streaks else None
-        degradation = build_degradation(cast("Task", task), bank, wide=wide_rain)
+        degradation = build_degradation(cast("Task", task), bank, rain=rain or "default")
         torch.manual_seed(seed)
         degraded, clean = degrade_batch(
             batch, degradation, seed=seed, step=0, device=torch.device("cpu")

@@ -46,6 +46,12 @@ WEIGHTS = click.option(
     help="Weights file, or a task with packaged weights.",
 )
 SEED = click.option("--seed", type=int, default=1, show_default=True, help="Random seed.")
+RAIN = click.option(
+    "--rain",
+    type=click.Choice(["default", "wide", "filmed"]),
+    help="Synthetic rain. wide: sparser, more slanted, wider and longer streaks too. filmed: also "
+    "images with only a few streaks, at any slant.  [default: default]",
+)
 DEVICE = click.option(
     "--device", default="cpu", show_default=True, help="Device: cpu, cuda, cuda:1, ..."
 )

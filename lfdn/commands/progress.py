@@ -31,6 +31,7 @@ class ProgressLine:
         )
 
         self._steps = options.steps
+        self._seconds = options.seconds
         self._first: tuple[int, float] | None = None
         self._printed_s = 0.0
         console = Console(stderr=True)
@@ -45,7 +46,8 @@ class ProgressLine:
             console=console,
             disable=not self._is_terminal,
         )
-        self._task = self._bar.add_task(options.task, total=options.steps, figures="")
+        total = None if options.seconds else options.steps
+        self._task = self._bar.add_task(options.task, total=total, figures="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -73,6 +75,8 @@ class ProgressLine:
         if not self._is_terminal and progress.seconds - self._printed_s > LINE_INTERVAL_S:
             self._printed_s = progress.seconds
             left_s = (self._steps - progress.step) * seconds / steps
+            if self._seconds is not None:
+                left_s = max(0.0, self._seconds - progress.seconds)
             click.echo(f"step {progress.step}  {figures}  {left_s / 60:.0f} min left", err=True)
 
 
@@ -112,6 +116,7 @@ def print_report(report: MetricsRow) -> None:
     """Print the results of a validation in one line."""
     click.echo(
         f"step {report.step}  {report.seconds:.0f} s  loss {report.loss:.5f}  "
+        f"{report.crops / max(report.seconds, 1e-9):.0f} crops/s  "
         f"validation PSNR-Y {report.validation_input_psnr_y:.2f} -> "
         f"{report.validation_psnr_y:.2f} dB, RGB {report.validation_input_psnr_rgb:.2f} -> "
         f"{report.validation_psnr_rgb:.2f} dB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
@@ -13,6 +14,7 @@ from lfdn.commands.options import (
     DEVICE,
     EXCLUDE,
     PATH,
+    RAIN,
     SEED,
     STREAKS,
     add_options,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from lfdn.config import NetworkName
     from lfdn.datasets.crops import CropStage
-    from lfdn.training.recipe import OptimizerName, Task, TrainPrecision
+    from lfdn.training.recipe import OptimizerName, RainName, Task, TrainPrecision
 
 BY_PRESET = "by preset"
 
@@ -63,14 +65,20 @@ PRESET = (
         show_default=BY_PRESET,
         help="Weight of the loss against the teacher's output; the truth has the rest.",
     ),
+    RAIN,
     click.option(
-        "--wide-rain",
+        "--revive",
         is_flag=True,
         default=None,
-        help="Draw sparser, more slanted, wider and longer synthetic streaks too.",
+        help="Give new weights to channels of the initial network that never fire.",
     ),
     click.option(
         "--steps", type=click.IntRange(min=1), show_default=BY_PRESET, help="Number of steps."
+    ),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Train for this time instead of a number of steps. Needs --resident.",
     ),
     click.option(
         "--stages",
@@ -82,9 +90,9 @@ PRESET = (
     ),
     click.option(
         "--loss",
-        type=click.Choice(["charbonnier", "log_mse", "mse"]),
+        type=click.Choice(["charbonnier", "log_mse", "mse", "relative"]),
         show_default=BY_PRESET,
-        help="Loss function.",
+        help="Loss function. relative: charbonnier, with more weight on less damaged images.",
     ),
     click.option(
         "--optimizer",
@@ -129,6 +137,12 @@ PRESET = (
         help="Share of a batch from pairs; the rest is clean images, degraded on the fly.",
     ),
     click.option(
+        "--pair-weights",
+        metavar="NAME=SHARE,...",
+        help="How often some pairs are drawn: SHARE (0 to 1) of all crops from pairs comes from "
+        "those whose name begins with NAME. Needs --resident.",
+    ),
+    click.option(
         "--smallest-side-px",
         type=click.IntRange(min=16),
         show_default=BY_PRESET,
@@ -157,6 +171,14 @@ PRESET = (
 """Options that replace values of the preset."""
 
 EXECUTION = (
+    click.option(
+        "--resident",
+        type=click.Choice(["auto", "on", "off"]),
+        default="auto",
+        show_default=True,
+        help="Hold all images on the device, and make crops there; on CUDA each step is one graph. "
+        "auto: on one CUDA device.",
+    ),
     click.option(
         "--precision",
         type=click.Choice(["auto", "float32", "bfloat16"]),
@@ -210,7 +232,9 @@ class TrainValues(TypedDict):
 
     steps: int | None
     teacher_weight: float | None
-    wide_rain: bool | None
+    rain: RainName | None
+    revive: bool | None
+    seconds: float | None
     loss: str | None
     optimizer: OptimizerName | None
     learning_rate: float | None
@@ -258,6 +282,8 @@ def train(
     network: NetworkName | None,
     teacher: str | None,
     stages: str | None,
+    pair_weights: str | None,
+    resident: Literal["auto", "on", "off"],
     tensorboard: bool,
     **values: Unpack[TrainValues],
 ) -> None:
@@ -277,7 +303,15 @@ def train(
         raise click.UsageError("--network: --init has a network already; give one of the two")
     try:
         parsed_stages = None if stages is None else _parse_stages(stages)
-        options = recipe.build_options(preset, task, stages=parsed_stages, **values)
+        weights_of_pairs = None if pair_weights is None else _parse_weights(pair_weights)
+        options = recipe.build_options(
+            preset,
+            task,
+            stages=parsed_stages,
+            pair_weights=weights_of_pairs,
+            resident=_is_resident(resident, values["device"]),
+            **values,
+        )
         samples = read_samples(sets, exclude)
         inputs = list_inputs(samples, init, streaks)
         check_folder(run, inputs, overwrite=True)  # which resumes a run
@@ -303,6 +337,27 @@ def train(
     except KeyboardInterrupt:
         click.echo("interrupted; repeat the command to resume", err=True)
         sys.exit(130)
+
+
+def _is_resident(choice: Literal["auto", "on", "off"], device: str) -> bool:
+    """Decide where crops are made; several processes prepare them on the CPU."""
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if choice == "on" and not alone:
+        raise click.UsageError("--resident: works in one process alone; leave it out")
+    return choice == "on" or (choice == "auto" and alone and device.startswith("cuda"))
+
+
+def _parse_weights(text: str) -> tuple[tuple[str, float], ...]:
+    try:
+        parts = [part.rsplit("=", 1) for part in text.split(",")]
+        weights = tuple((name, float(share)) for name, share in parts)
+    except ValueError as error:
+        message = f"--pair-weights: {text!r} is not NAME=SHARE,...; for example GOPR=0.3,nm=0.2"
+        raise click.UsageError(message) from error
+    total = sum(share for _, share in weights)
+    if any(share < 0 for _, share in weights) or not 0 < total < 1 + 1e-6:
+        raise click.UsageError(f"--pair-weights: the shares must be 0…1 in all, not {total:g}")
+    return weights
 
 
 def _parse_stages(text: str) -> tuple[CropStage, ...]:

@@ -111,8 +111,7 @@ class CropDataset(Dataset[CropBatch]):
 
     def get_stage(self, step: int) -> CropStage:
         """Return the stage of `step`, counted from 0."""
-        done = step / self._steps
-        return next((stage for stage in self._stages if done < stage.until), self._stages[-1])
+        return select_stage(self._stages, step / self._steps)
 
     def __getitem__(self, step: int) -> CropBatch:
         # Seeded by the step, not carried over from the one before: see the top of this file.
@@ -138,6 +137,11 @@ class CropDataset(Dataset[CropBatch]):
             if paired or _measure_detail(crop.clean) >= self._least_detail:
                 break
         return crop
+
+
+def select_stage(stages: Sequence[CropStage], done: float) -> CropStage:
+    """Return the stage of a run of which a share `done`, 0…1, is over."""
+    return next((stage for stage in stages if done < stage.until), stages[-1])
 
 
 @dataclass(frozen=True, slots=True)

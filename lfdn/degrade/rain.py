@@ -10,7 +10,7 @@ They are added to an image, screened over it, or laid over it as a translucent g
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -24,6 +24,17 @@ LAYER_GAIN = (0.3, 1.0)
 SLANT_STD = math.radians(14)
 SLANT_LIMIT = math.radians(55)
 WIDE_SLANT_LIMIT = math.radians(60)
+SPARSE_LAYERS = 2
+SPARSE_SLANT_LIMIT = math.radians(65)
+SPARSE_LENGTH_PX = (5.0, 110.0)
+SPARSE_SIGMA_PX = (0.5, 4.0)
+SPARSE_COVERAGE = (0.0005, 0.02)
+SPARSE_CONTRAST = (0.15, 1.0)
+SPARSE_BRIGHTNESS = (0.8, 1.0)  # of single drops, relative to the contrast
+SPARSE_SLIMNESS = 2.5  # length of a sparse streak in standard deviations across it, at least
+DEFOCUS_PX = (0.4, 1.6)  # standard deviation of the lens's blur
+PART_WIDTH = 0.03  # of the soft edge of rain in a part of the image, in sides of it
+LEAST_ROOM = 0.25  # between an image and what covers it, for a contrast to be kept
 BANK_ZOOM = (0.6, 1.8)
 
 
@@ -44,6 +55,7 @@ class RainMix:
         sigma_px: Range of the standard deviation across drawn streaks, log-uniform.
         coverage: Range of the share of the image under one layer of drawn streaks, log-uniform.
         layer_gain: Range of the brightest drop of a layer.
+        sparse: A few streaks alone (`sparse_streaks`), in place of all others and of `dry`.
     """
 
     dry: float = 0.10
@@ -58,6 +70,7 @@ class RainMix:
     sigma_px: tuple[float, float] = (0.45, 2.2)
     coverage: tuple[float, float] = (0.008, 0.40)
     layer_gain: tuple[float, float] = LAYER_GAIN
+    sparse: float = 0.0
 
     @classmethod
     def wide(cls) -> Self:
@@ -77,6 +90,15 @@ class RainMix:
             coverage=(0.002, 0.35),
             layer_gain=(0.2, 1.0),
         )
+
+    @classmethod
+    def filmed(cls) -> Self:
+        """Rain as in `wide`, and in four images of ten only a few, clearly visible streaks.
+
+        Returns:
+            A mix with dry images, sparse ones, and for the rest those of `wide`.
+        """
+        return replace(cls.wide(), dry=0.13, sparse=0.4)
 
 
 def rain(
@@ -116,7 +138,12 @@ def rain(
         blended = torch.maximum(rendered, streaks * use_both)
         streaks = torch.where(use_bank, blended, streaks)
     streaks = streaks * ~draw.happens(mix.dry)
-    rainy = cover(target, streaks, generator=generator)
+    few = None
+    if mix.sparse:
+        few = draw.happens(mix.sparse)
+        sparse = sparse_streaks(batch, height, width, generator=generator, device=clean.device)
+        streaks = torch.where(few, sparse, streaks)
+    rainy = cover(target, streaks, generator=generator, faithful=few)
 
     noise = torch.randn(clean.shape, generator=generator, device=clean.device)
     noise = noise * draw.uniform(0.002, 0.025) * draw.happens(mix.noise)
@@ -177,6 +204,52 @@ def drawn_streaks(
     return streaks
 
 
+def sparse_streaks(
+    batch: int, height: int, width: int, *, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Draw a few streaks, as of beginning rain or near the camera: one or two layers of drops.
+
+    They cover 0.05 to 2 % of an image, or less if only a part of it, but each layer has at least
+    one drop. A third of the images are slightly out of focus; half have any slant up to 65°.
+
+    Args:
+        batch: B, the number of images.
+        height: H in px.
+        width: W in px.
+        generator: Source of all randomness, on `device`.
+        device: Device of the result.
+
+    Returns:
+        Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1. The middle of each is 0.12
+        or more.
+    """
+    count = batch * SPARSE_LAYERS
+    draw = BatchRandom(count, generator, device)
+    base = BatchRandom(batch, generator, device)
+    slant = base.normal(SLANT_STD).clamp(-SLANT_LIMIT, SLANT_LIMIT)
+    any_angle = base.uniform(-SPARSE_SLANT_LIMIT, SPARSE_SLANT_LIMIT)
+    slant = torch.where(base.happens(0.5), any_angle, slant)
+    slant = slant.repeat_interleave(SPARSE_LAYERS, 0) + draw.normal(math.radians(2))
+    sigma = draw.log_uniform(*SPARSE_SIGMA_PX)
+    length = draw.log_uniform(*SPARSE_LENGTH_PX).maximum(SPARSE_SLIMNESS * sigma)
+    # Blurring a Gaussian profile widens it; the contrast that is drawn is that after the lens.
+    defocus = (base.uniform(*DEFOCUS_PX) * base.happens(1 / 3)).repeat_interleave(SPARSE_LAYERS, 0)
+    sigma = (sigma.square() + defocus.square()).sqrt()
+    density = draw.log_uniform(*SPARSE_COVERAGE) / (length * sigma * math.sqrt(2 * math.pi))
+    spots = torch.rand((count, 1, height, width), generator=generator, device=device)
+    brightness = torch.rand((count, 1, height, width), generator=generator, device=device)
+    first = spots.amin(dim=(2, 3), keepdim=True)
+    faint, bright = SPARSE_BRIGHTNESS
+    drops = (spots <= density.maximum(first)) * (faint + (bright - faint) * brightness)
+    kernel = draw_line_kernel(height, width, slant, length, sigma)
+    layers = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
+    layers = layers.clamp(0, 1).view(batch, SPARSE_LAYERS, height, width)
+    one, other = layers.split(1, dim=1)
+    streaks = torch.maximum(one, other * base.happens(0.5)) * base.log_uniform(*SPARSE_CONTRAST)
+    part = _draw_part(base, height, width)
+    return torch.where(base.happens(0.2), streaks * part, streaks)
+
+
 def rendered_streaks(
     bank: Tensor, batch: int, height: int, width: int, *, generator: torch.Generator
 ) -> Tensor:
@@ -220,7 +293,9 @@ def rendered_streaks(
     return (view * draw.uniform(0.8, 3.0)).clamp(0, 1)
 
 
-def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tensor:
+def cover(
+    clean: Tensor, streaks: Tensor, *, generator: torch.Generator, faithful: Tensor | None = None
+) -> Tensor:
     """Composite streaks over clean images, in one of three random ways for each image.
 
     Added: c + s. Screened: c + s - c·s. Grey: c + (g - c)·s, where g is a grey brightened by the
@@ -230,6 +305,9 @@ def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tens
         clean: RGB, float32 `[B, 3, H, W]` in 0…1.
         streaks: Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1.
         generator: Source of all randomness, on the device of `clean`.
+        faithful: Images whose streaks are to be as much brighter than the image, on average, as
+            their intensity says, bool `[B, 1, 1, 1]`; by default none. Others are weakened by a
+            random factor, by bright images and by dark covers.
 
     Returns:
         The rainy images, like `clean`.
@@ -241,6 +319,10 @@ def cover(clean: Tensor, streaks: Tensor, *, generator: torch.Generator) -> Tens
     grey = (draw.uniform(0.45, 1.0) * tint + ambient * draw.uniform(0, 0.4)).clamp(0, 1)
 
     way = draw.uniform(0, 1)
+    if faithful is not None:
+        room = torch.where(way < 0.65, 1 - ambient, (grey - ambient).abs()).mean(1, keepdim=True)
+        room = torch.where(way < 0.35, 1.0, room).clamp(min=LEAST_ROOM)
+        strength = torch.where(faithful, (streaks / room).clamp(max=1) * tint, strength)
     added = clean + strength
     screened = clean + strength - clean * strength
     veiled = clean + (grey - clean) * strength
@@ -270,6 +352,16 @@ def draw_line_kernel(
     across = x * slant.cos() - y * slant.sin()
     body = torch.sigmoid((length / 2 - along.abs()) / (0.08 * length).clamp(min=0.5))
     return body * torch.exp(-across.square() / (2 * sigma.square()))
+
+
+def _draw_part(draw: BatchRandom, height: int, width: int) -> Tensor:
+    """Draw a mask of about a third of each image, with a straight soft edge, `[B, 1, H, W]`."""
+    device = draw.device
+    y = torch.linspace(-0.5, 0.5, height, device=device).view(1, 1, -1, 1)
+    x = torch.linspace(-0.5, 0.5, width, device=device).view(1, 1, 1, -1)
+    angle = draw.uniform(0, 2 * math.pi)
+    distance = x * angle.cos() + y * angle.sin() - 1 / 6
+    return torch.sigmoid(distance / PART_WIDTH)
 
 
 def _darken(clean: Tensor, draw: BatchRandom) -> Tensor:

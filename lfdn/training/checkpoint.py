@@ -67,6 +67,8 @@ class MetricsRow:
     validation_psnr_y: float
     validation_input_psnr_rgb: float
     validation_psnr_rgb: float
+    crops: int
+    """Crops trained on, over all sessions of the run."""
 
 
 @dataclass(slots=True)
@@ -79,6 +81,8 @@ class TrainingState:
     """Time spent on training, over all sessions of the run."""
     best: float = -math.inf
     """Highest validation PSNR so far, in dB."""
+    crops: int = 0
+    """Crops trained on."""
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last row of metrics."""
     gradient_norms: list[float] = field(default_factory=list)
@@ -187,6 +191,21 @@ class RunFolder:
             if new:
                 writer.writeheader()
             writer.writerow(asdict(row))
+
+    def describe_divergence(self, step: int, loss: float, norm: float) -> TrainingError:
+        """Describe a step whose loss or gradient is not finite."""
+        return TrainingError(
+            f"{self.path}: at step {step} the loss is {loss:.4g}, the norm of its gradient "
+            f"{norm:.4g}; {self.best.name} and last.pt are from before; try a lower "
+            "--learning-rate or --clip-norm"
+        )
+
+    def describe_lost_worker(self) -> TrainingError:
+        """Describe the end of a process that prepares crops."""
+        return TrainingError(
+            f"{self.path}: a process that prepares crops was killed, perhaps for lack of memory; "
+            "the same command resumes, with fewer --workers if need be"
+        )
 
     def _drop_rows_after(self, step: int) -> None:
         """Drop the rows that were written after the checkpoint; resuming writes them again."""

@@ -7,17 +7,25 @@ from torch import Tensor
 
 from lfdn.datasets.crops import CropBatch
 from lfdn.degrade.blur import BlurMix, blur
-from lfdn.degrade.rain import RainMix, rain
-from lfdn.training.recipe import Task
+from lfdn.degrade.rain import RainMix
+from lfdn.degrade.rain import rain as add_rain
+from lfdn.training.recipe import RainName, Task
 
 Degradation = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """(clean `[B, 3, H, W]`, flow `[B, 2, H, W]`, generator) to (degraded, target) like `clean`."""
+
+RAIN_MIXES: dict[RainName, Callable[[], RainMix]] = {
+    "default": RainMix,
+    "wide": RainMix.wide,
+    "filmed": RainMix.filmed,
+}
+"""Mixes of synthetic rain, by the names that `lfdn train --rain` takes."""
 
 SYNTHESIS_SALT = 0x5EED  # separates the random numbers of the synthesis from those of the crops
 
 
 def build_degradation(
-    task: Task, bank: Tensor | None, hardness: float = 1.0, *, wide: bool = False
+    task: Task, bank: Tensor | None, hardness: float = 1.0, *, rain: RainName = "default"
 ) -> Degradation:
     """Build the degradation that a task undoes.
 
@@ -25,7 +33,7 @@ def build_degradation(
         task: `derain` or `deblur`.
         bank: Streak layers for rain, uint8 `[K, h, w]`, on the device of the batches.
         hardness: Hardness of the blur, 0…1: see `lfdn.degrade.BlurMix.eased`.
-        wide: Rain by `RainMix.wide()` instead of the default `RainMix`.
+        rain: Name of a mix of rain in `RAIN_MIXES`.
 
     Returns:
         The degradation, for any device.
@@ -35,8 +43,8 @@ def build_degradation(
         return lambda clean, flow, generator: blur(
             clean, generator=generator, flow=flow, mix=motion
         )
-    mix = RainMix.wide() if wide else RainMix()
-    return lambda clean, _, generator: rain(clean, generator=generator, bank=bank, mix=mix)
+    mix = RAIN_MIXES[rain]()
+    return lambda clean, _, generator: add_rain(clean, generator=generator, bank=bank, mix=mix)
 
 
 def degrade_batch(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lfdn.model import LFDN
-from lfdn.training.losses import LOSSES
+from lfdn.training.losses import LOSSES, measure_damage
 from lfdn.training.recipe import TrainOptions
 from lfdn.weights import compute_digest
 
@@ -53,8 +53,15 @@ class Teacher:
         """
         with (
             torch.no_grad(),
-            torch.autocast(degraded.device.type, torch.bfloat16, enabled=self._autocast),
+            torch.autocast(
+                degraded.device.type,
+                torch.bfloat16,
+                enabled=self._autocast,
+                cache_enabled=False,  # it would outlive a CUDA graph
+            ),
         ):
             taught = self._network(degraded)
-        to_teacher = self._loss(restored, taught.float().clamp(0, 1))
-        return (1 - self._weight) * self._loss(restored, target) + self._weight * to_teacher
+        damage = measure_damage(degraded, target)
+        to_teacher = self._loss(restored, taught.float().clamp(0, 1), damage)
+        to_truth = self._loss(restored, target, damage)
+        return (1 - self._weight) * to_truth + self._weight * to_teacher

@@ -8,6 +8,7 @@ from lfdn.datasets.crops import SMALLEST_SIDE_PX, CropStage
 from lfdn.training.losses import LOSSES
 
 Task = Literal["derain", "deblur"]
+RainName = Literal["default", "wide", "filmed"]
 TrainPrecision = Literal["auto", "float32", "bfloat16"]
 OptimizerName = Literal["adamw", "adam", "muon"]
 PAPER_DECAY_STEPS = 500_000
@@ -44,8 +45,19 @@ class TrainOptions:
     teacher_weight: float = 0.3
     """Weight of the loss against a teacher's output, 0…1; that against the truth has the rest. Only
     with a teacher; see `lfdn.training.distillation`."""
-    wide_rain: bool = False
-    """Synthetic rain by `lfdn.degrade.RainMix.wide`: sparser, more slanted, wider streaks too."""
+    rain: RainName = "default"
+    """Mix of the synthetic rain: see `lfdn.degrade.RainMix`."""
+    revive: bool = False
+    """Give new weights to channels of the initial network that never fire: see
+    `lfdn.training.revive`."""
+    pair_weights: tuple[tuple[str, float], ...] = ()
+    """(beginning of a name, share): how often some pairs are drawn; the others have what is left of
+    1. Only with `resident`."""
+    resident: bool = False
+    """Hold all images on the device, and draw and degrade crops there: `lfdn.training.resident`."""
+    seconds: float | None = None
+    """Train for this time, validation included, instead of for `steps`; stages and schedule follow
+    the time that is over. Only with `resident`."""
     ema_decay: float = 0.999
     """Decay of the averaged weights, which are the ones validated and saved. It is lower during the
     first steps."""
@@ -83,8 +95,12 @@ class TrainOptions:
         for name in ("steps", "validate_every", "checkpoint_every", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: at least 1 is needed, got {getattr(self, name)}")
+        for name in ("seconds", "pair_weights"):
+            if getattr(self, name) and not self.resident:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option}: the images must be on one device; add --resident on")
 
-    def compute_hardness(self, step: int) -> float:
+    def compute_hardness(self, step: float) -> float:
         """Compute the hardness of the blur in `step`, 0…1: see `lfdn.degrade.BlurMix.eased`."""
         return min(1.0, step / (self.easing * self.steps)) if self.easing else 1.0
 
@@ -150,11 +166,37 @@ def build_options(preset: str, task: Task, **explicit: Any) -> TrainOptions:
     return TrainOptions(task=task, **{**PRESETS[preset][task], **overrides})
 
 
-def compute_learning_rate(options: TrainOptions, step: int) -> float:
-    """Compute the learning rate of `step`, counted from 0: a linear warm-up times the schedule."""
+def compute_position(options: TrainOptions, step: int, seconds: float) -> float:
+    """Compute where in its schedule a run is: in steps, up to `options.steps`.
+
+    Args:
+        options: Of the run.
+        step: Steps that are done.
+        seconds: Time that is over.
+
+    Returns:
+        `step`, or if the run has a given time, the share of it that is over, times all steps.
+    """
+    if options.seconds is None:
+        return step
+    return options.steps * min(1.0, seconds / options.seconds)
+
+
+def compute_learning_rate(options: TrainOptions, step: int, position: float | None = None) -> float:
+    """Compute the learning rate: a linear warm-up times the schedule.
+
+    Args:
+        options: Of the run.
+        step: Number of the step, counted from 0.
+        position: Of the step in the schedule (`compute_position`); by default `step`.
+
+    Returns:
+        The rate.
+    """
+    position = step if position is None else position
     warmup = min(1.0, (step + 1) / max(1, options.warmup_steps))
     if options.schedule == "step":
         factor = 0.1 ** (step // PAPER_DECAY_STEPS)
     else:
-        factor = 0.5 * (1 + math.cos(math.pi * step / options.steps))
+        factor = 0.5 * (1 + math.cos(math.pi * position / options.steps))
     return options.learning_rate * warmup * factor
