@@ -34,6 +34,7 @@ class ProgressLine:
         self._seconds = options.seconds
         self._first: tuple[int, float] | None = None
         self._printed_s = 0.0
+        self._loss = float("nan")
         console = Console(stderr=True)
         self._is_terminal = console.is_terminal
         self._bar = Progress(
@@ -67,8 +68,8 @@ class ProgressLine:
         first_step, first_seconds = self._first
         steps = progress.step - first_step
         seconds = progress.seconds - first_seconds
-        loss = progress.losses[-1] if progress.losses else float("nan")
-        figures = f"loss {loss:.4f}  {steps / max(seconds, 1e-9):.2f} steps/s"
+        self._loss = progress.losses[-1] if progress.losses else self._loss
+        figures = f"loss {self._loss:.4f}  {steps / max(seconds, 1e-9):.2f} steps/s"
         if progress.best > 0:
             figures += f"  best {progress.best:.2f} dB"
         self._bar.update(self._task, completed=progress.step, figures=figures)

@@ -81,9 +81,11 @@ class FusedOptimizer:
         Raises:
             ValueError: It is of another network or optimizer.
         """
-        with torch.no_grad():
-            for own, saved in zip(self._get_own_state(), state_dict["tensors"], strict=True):
-                own.copy_(saved)
+        pairs = list(zip(self._get_own_state(), state_dict["tensors"], strict=True))
+        if any(own.shape != saved.shape for own, saved in pairs):
+            raise ValueError("the state of another optimizer")
+        for own, saved in pairs:
+            own.copy_(saved)
 
     def _get_own_state(self) -> list[Tensor]:
         return [self._count, *self._momenta, *self._means, *self._squares]

@@ -79,7 +79,7 @@ def test_corrupt_checkpoint_is_refused(folder: RunFolder, content: bytes | None)
 
 def test_metrics_after_the_checkpoint_are_dropped(folder: RunFolder) -> None:
     for step in (4, 7, 8):
-        folder.append_metrics(MetricsRow(step, 0, 0, 0, 0, 0, 0, 0, 0))
+        folder.append_metrics(MetricsRow(step, 0, 0, 0, 0, 0, 0, 0, 0, 0))
     folder.load_checkpoint(network=nn.Linear(2, 2))
     rows = (folder.path / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "4", "7"]

@@ -269,11 +269,11 @@ def test_lite_network_is_trained_beside_a_teacher(tmp_path: Path, weights: Path)
     clean = datasets.make_clean(tmp_path / "clean")
     trained = run("train", "--data", f"clean={clean}", "-o", tmp_path / "run", "--steps", "1",
                   "--stages", "1:16x1", "--network", "lite", "--teacher", weights,
-                  "--wide-rain")  # fmt: skip
+                  "--rain", "filmed", "--revive", "--loss", "relative")  # fmt: skip
     assert trained.exit_code == 0, trained.output
     assert load(tmp_path / "run" / "best.safetensors").config == NETWORKS["lite"]
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert manifest["wide_rain"] is True
+    assert manifest["rain"] == "filmed"
     assert manifest["teacher"]
 
 

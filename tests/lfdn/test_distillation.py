@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.training.distillation import Teacher
-from lfdn.training.losses import charbonnier
+from lfdn.training.losses import charbonnier, measure_damage
 from lfdn.training.recipe import TrainOptions
 
 SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
@@ -31,7 +31,9 @@ def measure(network: LFDN, weight: float, restored: Tensor, target: Tensor, rain
 def test_loss_is_the_weighted_mean_of_truth_and_teacher(network: LFDN) -> None:
     restored, target, rainy = torch.rand(3, 2, 3, 16, 16)
     taught = network.eval()(rainy).clamp(0, 1)
-    expected = 0.75 * charbonnier(restored, target) + 0.25 * charbonnier(restored, taught)
+    damage = measure_damage(rainy, target)
+    to_truth, to_teacher = (charbonnier(restored, goal, damage) for goal in (target, taught))
+    expected = 0.75 * to_truth + 0.25 * to_teacher
     found = measure(network, 0.25, restored, target, rainy)
     assert found == pytest.approx(expected.item(), rel=1e-5)
 

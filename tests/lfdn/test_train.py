@@ -206,8 +206,10 @@ def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
 ) -> None:
     calls = itertools.count()
 
-    def poisoned(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return mse(prediction, target) * (poison if next(calls) == 5 else 1)
+    def poisoned(
+        prediction: torch.Tensor, target: torch.Tensor, damage: torch.Tensor
+    ) -> torch.Tensor:
+        return mse(prediction, target, damage) * (poison if next(calls) == 5 else 1)
 
     monkeypatch.setitem(LOSSES, "mse", poisoned)
     options = replace(OPTIONS, steps=9, loss="mse")
@@ -223,7 +225,7 @@ def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
 def test_gradient_that_is_not_finite_ends_training(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def steep(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def steep(prediction: torch.Tensor, target: torch.Tensor, damage: torch.Tensor) -> torch.Tensor:
         return (prediction - prediction.detach()).abs().sqrt().sum()
 
     monkeypatch.setitem(LOSSES, "mse", steep)
