@@ -57,6 +57,8 @@ class ResidentSteps:
             self._images.move(device)
         where = device.type if fits else "main"
         logger.info("training images: %.0f MiB in %s memory", size / 2**20, where)
+        if options.compile:
+            logger.warning("--compile: not used with --resident; continuing without it")
         prepare_device(device)
         self._parameters = list(learner.network.parameters())
         averages = list(learner.average.module.parameters())
