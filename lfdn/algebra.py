@@ -46,7 +46,8 @@ def fuse_first_convs(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) ->
 def compose(second: Tensor, first: Tensor) -> Tensor:
     """Compute the kernel `[O, I, h, w]` of `first` `[M, I, …]` and then `second` `[O, M, …]`."""
     # The composition of two correlations is the full convolution of their kernels.
-    return F.conv_transpose2d(second, first)
+    composed: Tensor = F.conv_transpose2d(second, first)
+    return composed
 
 
 def fold_identity(conv: nn.Conv2d) -> nn.Conv2d:
@@ -61,8 +62,8 @@ def fold_identity(conv: nn.Conv2d) -> nn.Conv2d:
 def make_tridiagonal(acfm: ACFM, channels: int) -> Tensor:
     """Build the matrix `[C, C]` of ACFM's convolution across channels, without its bias."""
     before, here, after = acfm.across.weight.detach().view(3)
-    ones = torch.ones(channels, dtype=before.dtype)
-    matrix = here * torch.diag(ones)
+    ones = torch.ones(channels, dtype=acfm.across.weight.dtype)
+    matrix: Tensor = here * torch.diag(ones)
     matrix += before * torch.diag(ones[1:], -1)
     matrix += after * torch.diag(ones[1:], 1)
     return matrix

@@ -22,6 +22,7 @@ in float32. The type of the features is that of autocast, where it is on.
 """
 
 import copy
+from contextlib import nullcontext
 from typing import cast
 
 import torch
@@ -73,10 +74,9 @@ class CudaLFDN(nn.Module):
         form = self.get_form(
             image.device, torch.get_autocast_dtype(kind) if autocast else image.dtype
         )
-        if not autocast:
-            return form(image)
-        with torch.autocast(kind, enabled=False):
-            return form(image)
+        with torch.autocast(kind, enabled=False) if autocast else nullcontext():
+            restored: Tensor = form(image)
+        return restored
 
     def get_form(self, device: torch.device, dtype: torch.dtype) -> "PaddedLFDN":
         """Return the network for features of this type on this device; build it the first time."""
