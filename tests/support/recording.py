@@ -41,6 +41,8 @@ class _Record(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in WAITS or func.__name__.startswith(RANDOM_NAMES):
             raise NotRecordableError(f"{func}: {WAITS.get(func, 'random numbers')}")
+        if func is aten._to_copy.default and args[0].dtype == torch.float64:
+            raise NotRecordableError(f"{func}: float64, which only tensors of the host are in")
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         self.steps.append((func, args, kwargs, out))
