@@ -162,7 +162,7 @@ class BlockAlgebra(nn.Module):
             A `[B, output_size, size]` and g `[B, output_size, 1]`.
         """
         normalized, one = self.get_buffer("normalized"), self._one
-        products = normalized @ gram
+        products = multiply(normalized, gram)
         means = products[:, :, one : one + 1]  # N times mean(D u), here and below
         # In place of `(products * normalized).sum(2)`, and so on: few kernels, as each takes longer
         # to start than to run on a GPU.
@@ -177,8 +177,8 @@ class BlockAlgebra(nn.Module):
         centred = torch.addcmul(
             self.get_buffer("distil"), means, self.get_buffer("is_one"), value=-1 / count
         )
-        matrix = self.get_buffer("merge") @ centred.mul_(scale)
-        products = matrix @ gram
+        matrix = multiply(self.get_buffer("merge"), centred.mul_(scale))
+        products = torch.bmm(matrix, gram)
         means = products[:, :, one]
         variance = (products * matrix).sum(dim=2)
         variance = torch.addcmul(variance, means, means, value=-1 / count)
@@ -189,6 +189,11 @@ class BlockAlgebra(nn.Module):
         )
         gain = F.linear(squeezed, self.get_buffer("excite"), self.get_buffer("excite_bias"))
         return matrix, gain.sigmoid_()[:, :, None]
+
+
+def multiply(matrix: Tensor, others: Tensor) -> Tensor:
+    """Multiply a matrix `[O, I]` with others `[B, I, C]`, without copies of them."""
+    return torch.bmm(matrix.expand(len(others), -1, -1), others)
 
 
 def fill(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:

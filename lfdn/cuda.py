@@ -145,9 +145,9 @@ class PaddedLFDN(nn.Module):
         features = self.first(self.fusion(outputs))
         del outputs
         residual = self.tail(self.second(self.up(features)))
-        return self._shuffle_and_add(residual, pixels)[..., : image.shape[2], : image.shape[3]]
+        return self.shuffle_and_add(residual, pixels)[..., : image.shape[2], : image.shape[3]]
 
-    def _shuffle_and_add(self, residual: Tensor, pixels: Tensor) -> Tensor:
+    def shuffle_and_add(self, residual: Tensor, pixels: Tensor) -> Tensor:
         """Apply the tail's pixel shuffle and add the input, in one pass over memory."""
         batch, _, height, width = residual.shape
         shuffled = as_rows(residual)[..., :ENTRY_PIXELS].view(batch, height, width, 3, 2, 2)

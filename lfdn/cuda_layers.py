@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lfdn.algebra import BlockAlgebra, fold_identity, get_bias, make_tridiagonal
+from lfdn.algebra import BlockAlgebra, fold_identity, get_bias, make_tridiagonal, multiply
 from lfdn.model import FDNB, AttentionFusion, DownBlock, ResBlock, UpBlock
 from lfdn.padded import (
     Channels,
@@ -81,11 +81,11 @@ class ReluConv(nn.Module):
         self.register_buffer("kernel", _prepare(kernel, dtype))
         self.register_buffer("bias", bias.to(dtype))
         self._stride = stride
-        self._keep_nan = keep_nan and dtype == torch.float16
+        self.keep_nan = keep_nan and dtype == torch.float16
 
     def forward(self, features: Tensor) -> Tensor:
         kernel, bias, stride = self.get_buffer("kernel"), self.get_buffer("bias"), self._stride
-        if self._keep_nan or not _has_fused_relu(features.device, features.dtype):
+        if self.keep_nan or not _has_fused_relu(features.device, features.dtype):
             return F.conv2d(features, kernel, bias, stride, 1).relu_()
         out: Tensor = torch.cudnn_convolution_relu(
             features, kernel, bias, (stride, stride), (1, 1), (1, 1), 1
@@ -305,7 +305,7 @@ class Fusion(nn.Module):
         logits = torch.add(self.get_buffer("mask"), compute_gram(group), alpha=scale)
         attention = torch.softmax(logits, dim=2)
         kernel, base = self.get_buffer("kernel"), self.get_buffer("base")
-        mixed = kernel.view(-1, channels) @ attention
+        mixed = multiply(kernel.view(-1, channels), attention)
         kernels = torch.add(base, mixed.view(batch, *base.shape), alpha=self._theta)
         return kernels.to(group.dtype).permute(0, 1, 4, 2, 3)
 

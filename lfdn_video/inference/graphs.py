@@ -5,10 +5,11 @@ the GPU to run. A graph starts all of them in one call. It works on fixed memory
 in, and the results are copied out.
 
     a shape's first batch     as usual: a folder of images may have a new shape each time
-    its second batch          run once more, so that cuDNN chooses its kernels, then recorded
+    its second batch          run twice more, so that cuDNN chooses its kernels and to see that the
+                              network never waits for the GPU; then recorded
     from then on              replayed
 
-What cannot be recorded, as the network waits for the GPU or memory is short, is run as usual.
+What cannot be recorded, or has too little memory for it, is run as usual.
 """
 
 import logging
@@ -16,14 +17,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 MAX_GRAPHS = 2
 """Graphs that are kept: those of a stream, and of its last, smaller batch or a second size."""
-WARM_UP_RUNS = 2
+
+_aten = torch.ops.aten
+WAITS = {
+    _aten._local_scalar_dense.default: "the value of a tensor",  # noqa: SLF001
+    _aten.equal.default: "a comparison of values",
+    _aten.nonzero.default: "a shape that depends on values",
+    _aten.masked_select.default: "a shape that depends on values",
+    _aten.unique_consecutive.default: "a shape that depends on values",
+    _aten._unique2.default: "a shape that depends on values",  # noqa: SLF001
+    _aten.repeat_interleave.Tensor: "a shape that depends on values",
+    _aten.lift_fresh.default: "a tensor from the host's memory",
+}
+"""Operations that wait for the GPU, or copy memory of the host."""
 
 Work = Callable[[Tensor], tuple[Tensor, ...]]
 Key = tuple[object, ...]
@@ -148,6 +162,25 @@ class GraphCache:
         return None
 
 
+class RefuseWaits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
+    """Within it, operations of this thread that a graph cannot hold raise an error.
+
+    Found only while a graph is recorded, they would leave PyTorch's allocator unable to reuse
+    memory.
+    """
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in WAITS:
+            raise RuntimeError(f"{func} waits for {WAITS[func]}")
+        return func(*args, **(kwargs or {}))
+
+
 class CudaRecorder:
     """Records on a stream of a device, other than the default stream.
 
@@ -160,7 +193,8 @@ class CudaRecorder:
 
     def record(self, work: Callable[[], tuple[Tensor, ...]]) -> Recording:
         with _choose_fastest_kernels():
-            for _ in range(WARM_UP_RUNS):
+            work()
+            with RefuseWaits():  # type: ignore[no-untyped-call]  # torch
                 work()
             graph = torch.cuda.CUDAGraph()
             # Other threads may use the GPU meanwhile, as far as this one is concerned.

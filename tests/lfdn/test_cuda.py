@@ -166,15 +166,15 @@ def test_overflow_is_not_hidden_by_relu() -> None:
     """Where no other path would show it, ReLU keeps NaN; elsewhere cuDNN's may turn it into 0."""
     network = lively()
     form = PaddedLFDN(network, torch.float16)
-    assert not form.entry.refine._keep_nan
-    assert not form.down_2.refine._keep_nan
-    assert form.down_3.refine._keep_nan
+    assert not form.entry.refine.keep_nan
+    assert not form.down_2.refine.keep_nan
+    assert form.down_3.refine.keep_nan
     with torch.no_grad():
         network.head.weight.mul_(1e6)
     form = PaddedLFDN(network, torch.float16)
-    assert form.entry.refine._keep_nan
-    assert form.down_2.reduce._keep_nan
-    assert form.down_2.refine._keep_nan
+    assert form.entry.refine.keep_nan
+    assert form.down_2.reduce.keep_nan
+    assert form.down_2.refine.keep_nan
 
 
 @pytest.mark.parametrize("first", [0, 8])
@@ -213,7 +213,7 @@ def test_cuda_agrees_with_float32(name: str, dtype: torch.dtype, tolerance: floa
 def test_overflow_on_cuda_is_noticed(layer: str) -> None:
     network = load("derain")
     with torch.no_grad():
-        network.get_submodule(layer).weight.mul_(1e7)
+        network.get_parameter(f"{layer}.weight").mul_(1e7)
     with torch.autocast("cuda", torch.float16):
         found = optimize_for_cuda(network).cuda()(torch.rand(1, 3, 64, 96).cuda())
     assert not torch.isfinite(found.sum())

@@ -6,24 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from lfdn_video.inference.graphs import Recording
+from lfdn_video.inference.graphs import Recording, RefuseWaits
 
-aten = torch.ops.aten
-WAITS = {
-    aten._local_scalar_dense.default: "the value of a tensor",
-    aten.is_nonzero.default: "the value of a tensor",
-    aten.equal.default: "a comparison of values",
-    aten.nonzero.default: "a shape that depends on values",
-    aten.masked_select.default: "a shape that depends on values",
-    aten.unique_consecutive.default: "a shape that depends on values",
-    aten._unique2.default: "a shape that depends on values",
-    aten.repeat_interleave.Tensor: "a shape that depends on values",
-    aten.lift_fresh.default: "a tensor from the host's memory",
-}
-"""Operations that wait for the GPU, or read memory of the host."""
 RANDOM_NAMES = ("rand", "bernoulli", "dropout", "normal", "uniform")
 
 
@@ -31,20 +17,20 @@ class NotRecordableError(RuntimeError):
     """What was recorded would not work as a CUDA graph."""
 
 
-class _Record(TorchDispatchMode):
+class _Record(RefuseWaits):
     """Records every operation, with the tensors themselves."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch
         self.steps: list[tuple[Any, Any, Any, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in WAITS or func.__name__.startswith(RANDOM_NAMES):
-            raise NotRecordableError(f"{func}: {WAITS.get(func, 'random numbers')}")
-        if func is aten._to_copy.default and args[0].dtype == torch.float64:
+        if func.__name__.startswith(RANDOM_NAMES):
+            raise NotRecordableError(f"{func}: random numbers")
+        if func is torch.ops.aten._to_copy.default and args[0].dtype == torch.float64:
             raise NotRecordableError(f"{func}: float64, which only tensors of the host are in")
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        out = super().__torch_dispatch__(func, types, args, kwargs)
         self.steps.append((func, args, kwargs, out))
         return out
 
