@@ -5,8 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,16 @@ def describe_machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "av": version("av"),
-        "openvino": version("openvino") if find_spec("openvino") else None,
+        "av": _find_version("av"),
+        "openvino": _find_version("openvino"),
     }
+
+
+def _find_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def measure_peak_bytes() -> int:

@@ -27,7 +27,7 @@ from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from torch import Tensor, nn
 
-from lfdn.cpu import fuse_first_convs
+from lfdn.algebra import fuse_first_convs
 from lfdn.files import write_beside
 from lfdn.int8 import ABOUT, CONSTANTS, INT8_FORMAT, MODEL
 from lfdn.model import ALFM, LFDN, MSHF, AttentionFusion, DownBlock

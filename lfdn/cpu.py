@@ -9,7 +9,7 @@ it is computed here:
                                the tensor of full size with 50 channels never exists. The first row
                                and column, where zero padding matters, are computed separately.
     conv(x) + x in an FDNB     One convolution, with 1 added at the centre of its kernel.
-    FDNB after its 3x3 convs   Distil, norm, merge and CCA as one matrix product: see `_Block`.
+    FDNB after its 3x3 convs   Distil, norm, merge and CCA as one product: see `BlockAlgebra`.
     ALFM, then a 3x3 conv      θ · attention + 1 is a 1x1 convolution; it is multiplied into the
                                kernel of the convolution after it.
     ACFM across channels       A 1x1 convolution with a tridiagonal kernel.
@@ -28,12 +28,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lfdn.algebra import (
+    BlockAlgebra,
+    fill,
+    fold_identity,
+    fuse_first_convs,
+    get_bias,
+    make_tridiagonal,
+)
 from lfdn.model import (
     ACFM,
     FDNB,
     LFDN,
     MSHF,
-    NORM_EPSILON,
     STRIDE_PX,
     AttentionFusion,
     DownBlock,
@@ -60,29 +67,6 @@ def optimize_for_cpu(network: LFDN) -> nn.Module:
     if not default or network.config.fusion != "attention":
         return network
     return CpuLFDN(network)
-
-
-def fuse_first_convs(head: nn.Conv2d, reduce: nn.Conv2d, *, padding: int = 0) -> nn.Conv2d:
-    """Fuse `head` and the strided `reduce` after it into one 5x5 convolution of stride 2.
-
-    The result is wrong in the first row and column: there `reduce` pads the output of `head` with
-    zeros, which differ from the output of `head` on a padded image.
-
-    Args:
-        head: A 3x3 convolution of stride 1 with a bias.
-        reduce: The 3x3 convolution of stride 2 with a bias that follows it.
-        padding: Padding of the fused convolution, in px.
-
-    Returns:
-        The fused convolution, in float32. Its kernel is computed in float64.
-    """
-    first, second = head.weight.double(), reduce.weight.double()
-    # The composition of two correlations is the full convolution of their kernels.
-    kernel = F.conv_transpose2d(second, first)
-    bias = second.sum(dim=(2, 3)) @ _get_bias(head).double() + _get_bias(reduce).double()
-    fused = nn.Conv2d(head.in_channels, reduce.out_channels, 5, stride=2, padding=padding)
-    _fill(fused, kernel, bias)
-    return fused
 
 
 class CpuLFDN(nn.Module):
@@ -217,43 +201,27 @@ class _Res:
 
 
 class _Block(nn.Module):
-    """An FDNB, with everything after its 3x3 convolutions folded into one matrix product.
+    """An FDNB, with everything after its 3x3 convolutions as one product: see `BlockAlgebra`.
 
-    Let u be the 2C features of a position: the left half of the split, the three coarse features
-    after their ReLU (the third one convolved once more). Of all positions, m is their mean and S
-    their covariance. `lfdn.model.FDNB` computes, position by position,
-
-        d = D u + b_D               distil: D is block diagonal, with 1 for the last quarter
-        n = s ⊙ (d - mean(d))       instance norm; s = 1 and no mean for the last quarter
-        y = M n + b_M               merge
-        x + g ⊙ y                   CCA: g depends on the mean and the deviation of y
-
-    All of it is affine in u, with statistics that follow from m and S without computing d, n or y:
-    the variances of A u are the diagonal of A S Aᵀ. Distil's bias cancels against its mean. So
-
-        s = 1 / sqrt(diag(D S Dᵀ) + ε)
-        y = A u + c                 with A = M diag(s) D, c = b_M - A m'
-        mean(y) = A m + c           var(y) = diag(A S Aᵀ)
-        x + g ⊙ y = x + (diag(g) A) u + g ⊙ c
-
-    where m' is m with zeros in the last quarter, which is not normalized. Two products over all
-    positions are left: uᵀu for S, and the last line.
+    Of its u only the 2C features are in memory; the constant 1 comes after them.
     """
 
     def __init__(self, block: FDNB, scratch: Scratch) -> None:
         super().__init__()
         self.coarse_1, self.coarse_2, self.coarse_3 = (
-            _fold_identity(conv) for conv in (block.coarse_1, block.coarse_2, block.coarse_3)
+            fold_identity(conv) for conv in (block.coarse_1, block.coarse_2, block.coarse_3)
         )
         self.coarse_4 = block.coarse_4
-        self._half = half = block.coarse_4.in_channels
-        distil = [_get_matrix(conv) for conv in (block.distil_1, block.distil_2, block.distil_3)]
-        merge = _get_matrix(block.merge)
-        self.attention = block.attention
-        blocks = torch.block_diag(*distil, torch.eye(half))  # type: ignore[no-untyped-call]  # torch
-        self.register_buffer("distil", blocks)
-        self.register_buffer("merge", merge)
-        self.register_buffer("bias", _get_bias(block.merge).detach().clone())
+        half, channels = block.coarse_4.in_channels, block.merge.out_channels
+        self._features = 4 * half
+        self.algebra = BlockAlgebra(
+            block,
+            starts=range(0, self._features, half),
+            one=self._features,
+            size=self._features + 1,
+            outputs=range(channels),
+            output_size=channels,
+        )
         self._scratch = scratch
 
     def forward(self, features: Tensor, out: Tensor) -> Tensor:
@@ -263,28 +231,14 @@ class _Block(nn.Module):
         coarse_2 = _convolve(self.coarse_2, coarse_1).relu_()
         coarse_3 = _convolve(self.coarse_3, coarse_2).relu_()
         coarse_4 = _convolve(self.coarse_4, coarse_3)
-        stacked = self._scratch.get_buffer("u", *features.shape[:2], 4 * self._half)
+        stacked = self._scratch.get_buffer("u", *features.shape[:2], self._features)
         torch.cat([left, coarse_1, coarse_2, coarse_4], dim=2, out=stacked)
         u = stacked.flatten(0, 1)
-        mean, covariance = _compute_covariance(u)
-        distil = cast("Tensor", self.distil)
-        variance = ((distil @ covariance) * distil).sum(dim=1)  # diag(D S Dᵀ)
-        scale = torch.rsqrt(variance + NORM_EPSILON)
-        # The last quarter, `coarse_4`, is neither distilled nor normalized.
-        scale[3 * self._half :] = 1
-        centre = mean.clone()
-        centre[3 * self._half :] = 0
-        matrix = cast("Tensor", self.merge) @ (scale[:, None] * distil)
-        offset = cast("Tensor", self.bias) - matrix @ centre
-        merged_mean = matrix @ mean + offset
-        # Rounding may leave a variance of nearly zero just below it.
-        merged_variance = ((matrix @ covariance) * matrix).sum(dim=1).clamp_(min=0)
-        contrast = (merged_variance + NORM_EPSILON).sqrt() + merged_mean
-        squeezed = F.relu(self.attention.squeeze(contrast[None, :, None, None]))
-        gain = torch.sigmoid(self.attention.excite(squeezed)).flatten()
+        matrix, gain = self.algebra(_compute_gram(u)[None], len(u))
+        kernel = (gain * matrix)[0]
         torch.addmm(
-            features.flatten(0, 1), u, (gain[:, None] * matrix).T, out=out.flatten(0, 1)
-        ).add_(gain * offset)
+            features.flatten(0, 1), u, kernel[:, : self._features].T, out=out.flatten(0, 1)
+        ).add_(kernel[:, self._features])
         return out
 
 
@@ -328,17 +282,14 @@ class _ChannelFusion(nn.Module):
     def __init__(self, acfm: ACFM, channels: int) -> None:
         super().__init__()
         self.spatial = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        _fill(
+        fill(
             self.spatial,
             acfm.spatial.weight.expand(channels, 1, 3, 3),
-            _get_bias(acfm.spatial).expand(channels),
+            get_bias(acfm.spatial).expand(channels),
         )
-        before, here, after = acfm.across.weight.detach().view(3)
-        tridiagonal = here * torch.eye(channels)
-        tridiagonal += before * torch.diag(torch.ones(channels - 1), -1)
-        tridiagonal += after * torch.diag(torch.ones(channels - 1), 1)
+        tridiagonal = make_tridiagonal(acfm, channels)
         self.across = nn.Conv2d(channels, channels, 1)
-        _fill(self.across, tridiagonal[..., None, None], _get_bias(acfm.across).expand(channels))
+        fill(self.across, tridiagonal[..., None, None], get_bias(acfm.across).expand(channels))
         self.alpha = acfm.alpha
 
     def forward(self, features: Tensor) -> Tensor:
@@ -365,36 +316,15 @@ def _build_tail(block: UpBlock) -> nn.Conv2d:
     """Copy the last convolution, too narrow for `RowConv`, with channels in `RowConv`'s order."""
     conv = block.conv
     tail = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
-    _fill(tail, reorder_for_pixel_shuffle(conv.weight), reorder_for_pixel_shuffle(_get_bias(conv)))
+    fill(tail, reorder_for_pixel_shuffle(conv.weight), reorder_for_pixel_shuffle(get_bias(conv)))
     return tail
 
 
-def _compute_covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute mean `[C]` and covariance `[C, C]` of `[N, C]`, in one product: E[uuᵀ] - mmᵀ."""
-    mean = rows.mean(dim=0)
-    return mean, torch.addmm(mean[:, None] * mean, rows.T, rows, beta=-1, alpha=1 / len(rows))
-
-
-def _fold_identity(conv: nn.Conv2d) -> nn.Conv2d:
-    """Build one convolution that computes conv(x) + x."""
-    folded = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
-    identity = torch.zeros_like(conv.weight)
-    identity[:, :, 1, 1] = torch.eye(conv.in_channels)
-    _fill(folded, conv.weight + identity, _get_bias(conv))
-    return folded
-
-
-def _fill(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
-    with torch.no_grad():
-        conv.weight.copy_(weight)
-        _get_bias(conv).copy_(bias)
-
-
-def _get_matrix(conv: nn.Conv2d) -> Tensor:
-    """Copy the kernel of a 1x1 convolution, as `[O, I]`."""
-    return conv.weight.detach().flatten(1).clone()
-
-
-def _get_bias(conv: nn.Conv2d | nn.Conv1d) -> Tensor:
-    assert conv.bias is not None
-    return conv.bias
+def _compute_gram(rows: Tensor) -> Tensor:
+    """Compute the sum of u uᵀ, `[C + 1, C + 1]`, where u is a row `[C]` and then 1."""
+    count, channels = rows.shape
+    gram = rows.new_empty(channels + 1, channels + 1)
+    torch.mm(rows.T, rows, out=gram[:channels, :channels])
+    gram[channels, :channels] = gram[:channels, channels] = rows.sum(dim=0)
+    gram[channels, channels] = count
+    return gram

@@ -219,7 +219,7 @@ class ALFM(nn.Module):
     """Attention layer fusion (Fig. 5, Eqs. 9-10) over the N·C channels of all blocks.
 
     The Gram matrix is a sum over all positions, which overflows float16 at 720p. It and its softmax
-    are therefore computed in float32, even under autocast.
+    are therefore computed in float32 or better, even under autocast.
     """
 
     def __init__(self, gram: Gram) -> None:
@@ -230,7 +230,7 @@ class ALFM(nn.Module):
     def forward(self, group: Tensor) -> Tensor:
         rows = group.flatten(2)  # [B, N·C, H·W]
         with _disable_autocast(group.device.type):
-            exact = rows.float()
+            exact = rows.to(torch.promote_types(rows.dtype, torch.float32))
             if self.gram == "mean":
                 # Each factor gets the square root: the product of two is divided by H·W, and no
                 # intermediate value is as large as the sum.

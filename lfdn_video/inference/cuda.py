@@ -1,16 +1,27 @@
 """The network on an NVIDIA GPU: batches of tiles, half precision, copies beside the computations.
 
-Streams and pinned memory are in `transfers.py`.
+Streams and pinned memory are in `transfers.py`, CUDA graphs in `graphs.py`.
 """
 
-import torch
+from collections.abc import Mapping
+from typing import ClassVar
 
-from lfdn_video.inference.device_runner import DeviceRunner, Model
+import torch
+from torch import Tensor
+
+from lfdn_video.inference.device_runner import NETWORK_BYTES_PER_PX, DeviceRunner, Model
 from lfdn_video.inference.devices import free_cuda_bytes
+from lfdn_video.inference.graphs import CudaRecorder, GraphCache, Recorder
 from lfdn_video.inference.transfers import PinnedCopies
 from lfdn_video.options import ResolvedPrecision
 
 MAX_AUTO_BATCH = 8
+# Peak of one forward pass of `lfdn.cuda` per input pixel, with a margin.
+CUDA_BYTES_PER_PX: dict[ResolvedPrecision, int] = {
+    "float32": 450,
+    "bfloat16": 300,
+    "float16": 300,
+}
 
 
 class CudaRunner(DeviceRunner):
@@ -19,6 +30,8 @@ class CudaRunner(DeviceRunner):
     One batch and one download are in flight while the next are prepared. That keeps the GPU busy;
     more would only take memory.
 
+    The network runs as a CUDA graph where it can: the model must depend on its input alone.
+
     Args:
         model: a function, or a module, which is moved to the device.
         device: the CUDA device.
@@ -26,6 +39,10 @@ class CudaRunner(DeviceRunner):
         model_id: the digest of the weights, part of `identity`.
     """
 
+    bytes_per_px: ClassVar[Mapping[ResolvedPrecision, int]] = {
+        **NETWORK_BYTES_PER_PX,
+        **CUDA_BYTES_PER_PX,
+    }
     max_whole_frame_px = None
     max_auto_tile_px = 2048
 
@@ -38,7 +55,11 @@ class CudaRunner(DeviceRunner):
         model_id: str = "",
     ) -> None:
         super().__init__(model, device, precision=precision, model_id=model_id)
-        self._transfers = PinnedCopies(device)  # after the weights are there: it waits for them
+        self._transfers = copies = PinnedCopies(device)  # after the weights: it waits for them
+        self._graphs = GraphCache(
+            _new_recorder(copies.compute_stream),
+            has_memory=lambda batch: batch[:, 0].numel() <= self._affordable_px(),
+        )
 
     @property
     def max_batches_in_flight(self) -> int:
@@ -52,10 +73,30 @@ class CudaRunner(DeviceRunner):
         return max(1, min(MAX_AUTO_BATCH, self._affordable_px() // (height * width)))
 
     def step_down(self) -> str | None:
+        self._graphs.clear()
         if self.precision != "float32":
             return None
         self.precision = "float16"
         return "in float16"
 
+    def close(self) -> None:
+        super().close()
+        self._graphs.clear()
+
     def _free_bytes(self) -> int:
         return free_cuda_bytes(self.device)
+
+    def _compute_residual(
+        self, batch: Tensor, precision: ResolvedPrecision
+    ) -> tuple[Tensor, Tensor]:
+        with self.compute_context():
+            if precision != self.precision:  # a batch that overflowed, seldom enough
+                return self._run_network(batch, precision)
+            residual, total = self._graphs.run(
+                lambda batch: self._run_network(batch, precision), batch, (precision,)
+            )
+            return residual, total
+
+
+def _new_recorder(stream: torch.cuda.Stream) -> Recorder:
+    return CudaRecorder(stream)

@@ -63,6 +63,9 @@ class DeviceRunner:
     max_auto_tile_px: ClassVar[int] = 1024
     """Largest side of a tile that is chosen automatically."""
 
+    bytes_per_px: ClassVar[Mapping[ResolvedPrecision, int]] = NETWORK_BYTES_PER_PX
+    """Peak memory of one forward pass per input pixel, with a margin."""
+
     _transfers: Transfers
 
     def __init__(
@@ -136,21 +139,21 @@ class DeviceRunner:
     def _affordable_px(self) -> int:
         """Return the number of pixels that fit in memory, over all tiles running at once."""
         share_bytes = MEMORY_SHARE * self._free_bytes()
-        return int(share_bytes / NETWORK_BYTES_PER_PX[self.precision])
+        return int(share_bytes / self.bytes_per_px[self.precision])
 
     def _submit_batch(self, job: Job[T]) -> Future[T]:
         """Submit a batch to the device; `result()` waits for it and passes it to the job."""
         with self.compute_context():
             batch = job.make_batch()
-        residual, finite = self._compute_residual(batch, self.precision)
-        # Downloaded like a frame: reading the flag here would block until the network is done.
-        is_finite = self.download((finite,))
-        return DeferredFuture(lambda: self._finish_batch(job, batch, residual, is_finite))
+        residual, total = self._compute_residual(batch, self.precision)
+        # Downloaded like a frame: reading it here would block until the network is done.
+        downloaded = self.download((total,))
+        return DeferredFuture(lambda: self._finish_batch(job, batch, residual, downloaded))
 
     def _finish_batch(
-        self, job: Job[T], batch: Tensor, residual: Tensor, is_finite: Future[tuple[Array, ...]]
+        self, job: Job[T], batch: Tensor, residual: Tensor, total: Future[tuple[Array, ...]]
     ) -> T:
-        if not is_finite.result()[0]:
+        if not math.isfinite(total.result()[0]):
             residual = self._redo_in_float32(batch)
         with self.compute_context():
             return job.consume(residual)
@@ -160,8 +163,8 @@ class DeviceRunner:
             self.redone_batches += 1
             level = logging.WARNING if self.redone_batches == 1 else logging.DEBUG
             logger.log(level, "not finite in %s; run again in float32", self.precision)
-            residual, finite = self._compute_residual(batch, "float32")
-            if self.download((finite,)).result()[0]:
+            residual, total = self._compute_residual(batch, "float32")
+            if math.isfinite(self.download((total,)).result()[0]):
                 return residual
         raise WeightsError(
             "weights: the network's output is not finite, even in float32; use other weights"
@@ -170,17 +173,23 @@ class DeviceRunner:
     def _compute_residual(
         self, batch: Tensor, precision: ResolvedPrecision
     ) -> tuple[Tensor, Tensor]:
-        """Return the residual, and a bool `[]` on the device that is True if all of it is finite.
+        """Return the residual, and the sum of the restored batch: float32 `[]`, on the device."""
+        with self.compute_context():
+            # The layout that convolutions on tensor cores and on CPUs want.
+            return self._run_network(batch.contiguous(memory_format=torch.channels_last), precision)
 
-        The restored frame is clamped to 0…1 before the input is subtracted.
+    def _run_network(self, batch: Tensor, precision: ResolvedPrecision) -> tuple[Tensor, Tensor]:
+        """Do the work of `_compute_residual`, without waiting for the device.
+
+        The restored batch is clamped to 0…1 before the input is subtracted.
         """
         half_type = _HALF_TYPES.get(precision)
-        with self.compute_context():
-            batch = batch.contiguous(memory_format=torch.channels_last)
-            # Autocast, not a half-precision input: the network adds its residual to its input, and
-            # the input must not be rounded.
-            with torch.autocast(self.device.type, half_type, enabled=half_type is not None):
-                restored = self._model(batch)
-            # Infinity and NaN survive a sum: one pass over the output, and no tensor of bools.
-            finite = torch.isfinite(restored.sum(dtype=torch.float32))
-            return restored.float().clamp(0, 1).sub_(batch), finite
+        # Autocast, not a half-precision input: the network adds its residual to its input, and the
+        # input must not be rounded. Its cache of converted weights is of no use here.
+        with torch.autocast(
+            self.device.type, half_type, enabled=half_type is not None, cache_enabled=False
+        ):
+            restored = self._model(batch)
+        # Infinity and NaN survive a sum: one pass over the output, and no tensor of bools.
+        total = restored.sum(dtype=torch.float32)
+        return restored.float().clamp(0, 1).sub_(batch), total

@@ -18,6 +18,7 @@ from torch import Tensor
 import lfdn
 from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
+from lfdn.cuda import optimize_for_cuda
 from lfdn.int8 import OpenVinoMissingError, load_quantized
 from lfdn.weights import find_packaged, name_network, name_packaged, read_header
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
@@ -216,6 +217,8 @@ def _load_network(
     if precision == "int8":
         return load_quantized(task_or_path)
     network = lfdn.load(task_or_path)
+    if device.type == "cuda":
+        return optimize_for_cuda(network)
     return optimize_for_cpu(network) if device.type == "cpu" and precision == "float32" else network
 
 

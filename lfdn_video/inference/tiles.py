@@ -69,6 +69,7 @@ class Grid:
             for top in self._tops
             for left in self._lefts
         )
+        self._weights: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
 
     @classmethod
     def single_tile(cls, height: int, width: int) -> "Grid":
@@ -102,19 +103,22 @@ class Grid:
             return tiles[0]
         first = tiles[0]
         frame = first.new_zeros((*first.shape[:-2], self.height, self.width))
-        for box, tile, weight in zip(self.boxes, tiles, self._weights(first), strict=True):
+        for box, tile, weight in zip(self.boxes, tiles, self._get_weights(first), strict=True):
             rows = slice(box.top, box.top + box.height)
             columns = slice(box.left, box.left + box.width)
             frame[..., rows, columns].addcmul_(tile, weight)
         return frame
 
-    def _weights(self, like: Tensor) -> list[Tensor]:
+    def _get_weights(self, like: Tensor) -> list[Tensor]:
         """Return `[tile_height, tile_width]` for each tile; they sum to 1 at every pixel."""
-        down = _blend_weights(self._tops, self.tile_height)
-        across = _blend_weights(self._lefts, self.tile_width)
-        rows = [weights.to(like.device, like.dtype) for weights in down]
-        columns = [weights.to(like.device, like.dtype) for weights in across]
-        return [row[:, None] * column for row in rows for column in columns]
+        kind = (like.device, like.dtype)
+        if kind not in self._weights:  # once: a copy to a GPU would wait for it, for each frame
+            down = _blend_weights(self._tops, self.tile_height)
+            across = _blend_weights(self._lefts, self.tile_width)
+            rows = [weights.to(*kind) for weights in down]
+            columns = [weights.to(*kind) for weights in across]
+            self._weights[kind] = [row[:, None] * column for row in rows for column in columns]
+        return self._weights[kind]
 
 
 def _place_tiles(length: int, tile_px: int, overlap_px: int) -> tuple[tuple[int, ...], int]:

@@ -98,7 +98,8 @@ class PinnedCopies:
         # The weights were copied on the default stream, which ours do not wait for.
         torch.cuda.synchronize(device)
         self._upload_stream = _new_stream(device)
-        self._compute_stream = _new_stream(device)
+        self.compute_stream = _new_stream(device)
+        """The stream of everything between uploads and downloads."""
         self._download_stream = _new_stream(device)
         self._upload_slots = SlotRing(UPLOAD_SLOTS, allocate=_allocate_pinned, new_event=_new_event)
         # One to start with: a slot is in use until its result is fetched, so the ring grows to the
@@ -118,17 +119,17 @@ class PinnedCopies:
             packed = filled.to(self._device, non_blocking=True, copy=True)
             slot.event.record(self._upload_stream)
         self._upload_slots.release(slot)
-        slot.event.wait(self._compute_stream)  # the GPU's stream waits, not this thread
+        slot.event.wait(self.compute_stream)  # the GPU's stream waits, not this thread
         # PyTorch's allocator knows `packed` on the upload stream only. Without this it would hand
         # the memory to the next upload once the tensor is dropped, while the network still reads.
-        packed.record_stream(self._compute_stream)
+        packed.record_stream(self.compute_stream)
         return layout.views(packed)
 
     def download(self, planes: tuple[Tensor, ...]) -> Future[tuple[Array, ...]]:
         layout = PackedLayout.for_planes([plane.dtype for plane in planes], planes)
         slot = self._download_slots.acquire(layout.size_bytes)
         # On the GPU, and only for the work submitted so far, not for later batches.
-        self._download_stream.wait_stream(self._compute_stream)
+        self._download_stream.wait_stream(self.compute_stream)
         with torch.cuda.stream(self._download_stream), torch.inference_mode():
             for view, plane in zip(layout.views(slot.buffer), planes, strict=True):
                 view.copy_(plane, non_blocking=True)
@@ -139,12 +140,12 @@ class PinnedCopies:
 
     @contextmanager
     def compute_context(self) -> Generator[None]:
-        with torch.cuda.stream(self._compute_stream), torch.inference_mode():
+        with torch.cuda.stream(self.compute_stream), torch.inference_mode():
             yield
 
     def close(self) -> None:
         """Wait for all copies, then free the slots: pinned memory in use must not be freed."""
-        for stream in (self._upload_stream, self._compute_stream, self._download_stream):
+        for stream in (self._upload_stream, self.compute_stream, self._download_stream):
             stream.synchronize()
         self._upload_slots.clear()
         self._download_slots.clear()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lfdn_video.inference import transfers
+from lfdn_video.inference import cuda, transfers
+from tests.support.recording import FakeRecorder
 
 
 @dataclass
@@ -51,6 +52,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> list[FakeEvent]:
     monkeypatch.setattr(transfers, "_new_stream", lambda _: FakeStream())
     monkeypatch.setattr(transfers, "_new_event", new_event)
     monkeypatch.setattr(transfers, "_allocate_pinned", allocate_buffer)
+    monkeypatch.setattr(cuda, "_new_recorder", lambda _: FakeRecorder())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
     monkeypatch.setattr(Tensor, "record_stream", lambda *_: None)

@@ -1,0 +1,218 @@
+"""CUDA graphs: the kernels of a batch, recorded once for each shape and then started together.
+
+A network starts hundreds of kernels, each of which takes Python and the driver longer to start than
+the GPU to run. A graph starts all of them in one call. It works on fixed memory: a batch is copied
+in, and the results are copied out.
+
+    a shape's first batch     as usual: a folder of images may have a new shape each time
+    its second batch          run twice more, so that cuDNN chooses its kernels and to see that the
+                              network never waits for the GPU; then recorded
+    from then on              replayed
+
+What cannot be recorded, or has too little memory for it, is run as usual.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+MAX_GRAPHS = 2
+"""Graphs that are kept: those of a stream, and of its last, smaller batch or a second size."""
+
+_aten = torch.ops.aten
+WAITS = {
+    _aten._local_scalar_dense.default: "the value of a tensor",  # noqa: SLF001
+    _aten.equal.default: "a comparison of values",
+    _aten.nonzero.default: "a shape that depends on values",
+    _aten.masked_select.default: "a shape that depends on values",
+    _aten.unique_consecutive.default: "a shape that depends on values",
+    _aten._unique2.default: "a shape that depends on values",  # noqa: SLF001
+    _aten.repeat_interleave.Tensor: "a shape that depends on values",
+    _aten.lift_fresh.default: "a tensor from the host's memory",
+}
+"""Operations that wait for the GPU, or copy memory of the host."""
+
+Work = Callable[[Tensor], tuple[Tensor, ...]]
+Key = tuple[object, ...]
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder(Protocol):
+    """Records what a function does on the GPU; `CudaRecorder`, or a fake."""
+
+    def record(self, work: Callable[[], tuple[Tensor, ...]]) -> "Recording":
+        """Run `work` a few times, and record it; its results are those of every replay.
+
+        Raises:
+            RuntimeError: it cannot be recorded; `torch.OutOfMemoryError`: memory is short.
+        """
+
+    def free_memory(self) -> None:
+        """Give the memory of dropped recordings back to the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recorded function."""
+
+    replay: Callable[[], None]
+    """Run it again, on the memory that it was recorded with."""
+    results: tuple[Tensor, ...]
+    """What it returned; each replay overwrites them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    batch: Tensor
+    recording: Recording
+
+    def run(self, batch: Tensor) -> tuple[Tensor, ...]:
+        self.batch.copy_(batch)
+        self.recording.replay()
+        # Copies: the caller still reads them when the next batch is replayed.
+        return tuple(result.clone() for result in self.recording.results)
+
+
+class GraphCache:
+    """Runs functions of a batch, by graphs where that is possible.
+
+    The functions must depend on nothing but their batch: Python runs only to record them.
+
+    Args:
+        recorder: records them.
+        has_memory: whether a graph for a batch of this shape fits into memory.
+    """
+
+    def __init__(self, recorder: Recorder, *, has_memory: Callable[[Tensor], bool]) -> None:
+        self._recorder = recorder
+        self._has_memory = has_memory
+        self._graphs: OrderedDict[Key, _Graph] = OrderedDict()
+        self._last_eager: Key | None = None
+        self._refused: set[Key] = set()
+        self.replays = 0
+        """Number of batches that a graph has run."""
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def run(self, work: Work, batch: Tensor, key: Key = ()) -> tuple[Tensor, ...]:
+        """Return `work(batch)`.
+
+        Args:
+            work: the function.
+            batch: its argument, on the device.
+            key: tells functions with the same shape of batch apart.
+
+        Raises:
+            torch.OutOfMemoryError: memory does not suffice, even without any graph.
+        """
+        key = (*key, tuple(batch.shape), batch.dtype)
+        graph = self._graphs.get(key)
+        if graph is None and key == self._last_eager and key not in self._refused:
+            graph = self._record(work, batch, key)
+        if graph is None:
+            self._last_eager = key
+            return self._run_eagerly(work, batch)
+        self._graphs.move_to_end(key)
+        self.replays += 1
+        return graph.run(batch)
+
+    def clear(self) -> None:
+        """Drop every graph, and free its memory."""
+        if self._graphs:
+            self._graphs.clear()
+            self._recorder.free_memory()
+
+    def _run_eagerly(self, work: Work, batch: Tensor) -> tuple[Tensor, ...]:
+        try:
+            return work(batch)
+        except torch.OutOfMemoryError:
+            if not self._graphs:
+                raise
+        # Graphs of shapes that are no longer in use hold memory too.
+        self.clear()
+        return work(batch)
+
+    def _record(self, work: Work, batch: Tensor, key: Key) -> _Graph | None:
+        while len(self._graphs) >= MAX_GRAPHS:
+            self._graphs.popitem(last=False)
+        problem = "too little memory"
+        if self._has_memory(batch):
+            try:
+                static = batch.clone()
+                graph = _Graph(static, self._recorder.record(lambda: work(static)))
+            except torch.OutOfMemoryError:
+                self._recorder.free_memory()
+            except RuntimeError as error:
+                problem = str(error).partition("\n")[0]
+            else:
+                self._graphs[key] = graph
+                return graph
+        self._refused.add(key)
+        shape = "×".join(map(str, batch.shape))
+        logger.warning("%s: no CUDA graph (%s); continuing without, slower", shape, problem)
+        return None
+
+
+class RefuseWaits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
+    """Within it, operations of this thread that a graph cannot hold raise an error.
+
+    Found only while a graph is recorded, they would leave PyTorch's allocator unable to reuse
+    memory.
+    """
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in WAITS:
+            raise RuntimeError(f"{func} waits for {WAITS[func]}")
+        return func(*args, **(kwargs or {}))
+
+
+class CudaRecorder:
+    """Records on a stream of a device, other than the default stream.
+
+    Args:
+        stream: the stream that is current when `record` is called.
+    """
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self._stream = stream
+
+    def record(self, work: Callable[[], tuple[Tensor, ...]]) -> Recording:
+        with _choose_fastest_kernels():
+            work()
+            with RefuseWaits():  # type: ignore[no-untyped-call]  # torch
+                work()
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may use the GPU meanwhile, as far as this one is concerned.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                results = work()
+        return Recording(graph.replay, results)
+
+    def free_memory(self) -> None:
+        self._stream.synchronize()
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def _choose_fastest_kernels() -> Generator[None]:
+    """Let cuDNN time its kernels for each new shape, within the block."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
