@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def samples(tmp_path: Path) -> list[Sample]:
     return pairs + layouts.read_clean(datasets.make_clean(tmp_path / "clean", 3))
 
 
-def stop_at(step: int) -> object:
+def stop_at(step: int) -> Callable[[TrainingState], None]:
     def interrupt(state: TrainingState) -> None:
         if state.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -56,7 +57,7 @@ def test_resumed_run_is_identical_to_an_uninterrupted_one(
 ) -> None:
     train(samples, tmp_path / "whole", options=options, config=SMALL)
     with pytest.raises(KeyboardInterrupt):
-        train(samples, tmp_path / "cut", options=options, config=SMALL, on_step=stop_at(8))  # type: ignore[arg-type]
+        train(samples, tmp_path / "cut", options=options, config=SMALL, on_step=stop_at(8))
     train(samples, tmp_path / "cut", options=options, config=SMALL)
     whole, cut = read_state(tmp_path / "whole"), read_state(tmp_path / "cut")
     assert whole.keys() == cut.keys()
@@ -243,3 +244,36 @@ def test_recipe_is_in_the_manifest(samples: list[Sample], tmp_path: Path) -> Non
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert manifest["pair_weights"] == [["1", 0.5]]
     assert (manifest["rain"], manifest["revive"]) == ("filmed", True)
+
+
+@pytest.mark.needs_cuda
+def test_graph_computes_what_single_launches_compute(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stages are captured; without a graph the weights are the same but for rounding."""
+    options = replace(OPTIONS, device="cuda", precision="float32", learning_rate=1e-4)
+    captured: list[bool] = []
+    run = StepGraph.run
+
+    def note(self: StepGraph, degraded: Tensor, target: Tensor) -> Tensor:
+        captured.append(self.is_captured)
+        return run(self, degraded, target)
+
+    monkeypatch.setattr(StepGraph, "run", note)
+    graph = train(samples, tmp_path / "graph", options=options, config=SMALL)
+    assert captured == [True] * options.steps
+    monkeypatch.setattr(StepGraph, "_capture", lambda *_: None)
+    single = train(samples, tmp_path / "single", options=options, config=SMALL)
+    for one, other in zip(graph.parameters(), single.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.needs_cuda
+def test_interrupted_run_goes_on_under_a_new_graph(samples: list[Sample], tmp_path: Path) -> None:
+    options = replace(OPTIONS, device="cuda", learning_rate=1e-4)
+    whole = train(samples, tmp_path / "whole", options=options, config=SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, tmp_path / "cut", options=options, config=SMALL, on_step=stop_at(8))
+    cut = train(samples, tmp_path / "cut", options=options, config=SMALL)
+    for one, other in zip(whole.parameters(), cut.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
