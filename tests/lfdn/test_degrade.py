@@ -99,7 +99,7 @@ def test_wide_rain_is_sparser_than_usual() -> None:
     assert wide[16] < 0.75 * usual[16]
 
 
-def draw_sparse(batch: int = 96, side: int = 96) -> Tensor:
+def draw_sparse(batch: int = 96, side: int = 128) -> Tensor:
     return sparse_streaks(batch, side, side, generator=seeded(), device=CPU)
 
 
@@ -109,7 +109,7 @@ def test_sparse_streaks_are_few_and_visible() -> None:
     peaks = streaks.amax(dim=(1, 2, 3))
     assert covered.median() < 0.03
     assert covered.max() < 0.15
-    assert (peaks > 0.1).float().mean() > 0.85  # the others lie outside of a part of the image
+    assert (peaks > 0.1).float().mean() > 0.75  # the others lie outside of a part of the image
     assert peaks.max() > 0.8
 
 
@@ -125,14 +125,16 @@ def test_sparse_streaks_lie_in_a_part_of_some_images() -> None:
 
 
 def test_filmed_rain_is_sparse_in_four_of_ten_images() -> None:
-    clean = torch.full((160, 3, 48, 48), 0.3)
-    mix = replace(RainMix.filmed(), dark=0, veil=0, noise=0, jpeg=0)
-    rainy, target = rain(clean, generator=seeded(), mix=mix)
-    touched = ((rainy - target).abs() > 0.05).float().mean(dim=(1, 2, 3))
-    dry = (touched == 0).float().mean()
-    sparse = ((touched > 0) & (touched < 0.06)).float().mean()
-    assert 0.03 < dry < 0.25
-    assert 0.3 < sparse < 0.75
+    clean = torch.full((120, 3, 96, 96), 0.3)
+
+    def share_of_sparse(mix: RainMix) -> float:
+        rainy, target = rain(
+            clean, generator=seeded(), mix=replace(mix, dark=0, veil=0, noise=0, jpeg=0)
+        )
+        touched = ((rainy - target).abs() > 0.05).float().mean(dim=(1, 2, 3))
+        return ((touched > 0) & (touched < 0.04)).float().mean().item()
+
+    assert share_of_sparse(RainMix.filmed()) > share_of_sparse(RainMix.wide()) + 0.15
 
 
 @pytest.mark.parametrize("brightness", [0.05, 0.5])
