@@ -210,7 +210,8 @@ def sparse_streaks(
     """Draw a few streaks, as of beginning rain or near the camera: one or two layers of drops.
 
     They cover 0.05 to 2 % of an image, or less if only a part of it, but each layer has at least
-    one drop if that covers no more than 2 %. A third of the images are slightly out of focus; half have any slant up to 65°.
+    one drop if that covers no more than 2 %. A third of the images are slightly out of focus; half
+    have any slant up to 65°.
 
     Args:
         batch: B, the number of images.
