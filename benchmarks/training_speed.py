@@ -39,7 +39,14 @@ def draw_images(folder: Path) -> list[Sample]:
 
 
 def time_training(
-    samples: list[Sample], run: Path, *, stage: CropStage, steps: int, device: str, resident: bool
+    samples: list[Sample],
+    run: Path,
+    *,
+    stage: CropStage,
+    steps: int,
+    device: str,
+    resident: bool,
+    pad_channels: bool = False,
 ) -> dict[str, Any]:
     """Train for some steps; return the speed without the first ones."""
     options = TrainOptions(
@@ -49,6 +56,7 @@ def time_training(
         rain="filmed",
         device=device,
         resident=resident,
+        pad_channels=pad_channels,
         validate_every=steps,
         checkpoint_every=steps,
     )
@@ -62,6 +70,7 @@ def time_training(
     seconds = reached[last] - reached[UNCOUNTED]
     return {
         "resident": resident,
+        "pad_channels": pad_channels,
         "patch_px": stage.patch_px,
         "batch": stage.batch,
         "steps": last - UNCOUNTED,
@@ -79,19 +88,26 @@ def measure_training(device: str, stage: CropStage, steps: int = STEPS) -> list[
         steps: More than the uncounted ones.
 
     Returns:
-        A row for each way.
+        A row for each way; for images on the device also with padded channels.
     """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         (images := Path(folder) / "images").mkdir()
         samples = draw_images(images)
-        for resident in (False, True):
-            run = Path(folder) / f"run_{resident}"
+        for resident, pad in ((False, False), (True, False), (True, True)):
+            run = Path(folder) / f"run_{resident}_{pad}"
             row = time_training(
-                samples, run, stage=stage, steps=steps, device=device, resident=resident
+                samples,
+                run,
+                stage=stage,
+                steps=steps,
+                device=device,
+                resident=resident,
+                pad_channels=pad,
             )
             rows.append(row)
             where = "images on the device" if resident else "crops made on the CPU"
+            where += ", padded channels" if pad else ""
             click.echo(
                 f"{device}, {stage.patch_px} px x {stage.batch}, {where}: "
                 f"{row['steps_per_s']} steps/s, {row['crops_per_s']} crops/s"

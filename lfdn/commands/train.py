@@ -230,6 +230,11 @@ EXECUTION = (
         help="Use torch.compile: faster steps, after a minute or two of compilation.",
     ),
     click.option(
+        "--pad-channels",
+        is_flag=True,
+        help="Compute with channels padded to multiples of 8, for tensor cores. Needs --resident.",
+    ),
+    click.option(
         "--threads",
         type=click.IntRange(min=1),
         help="Number of CPU threads.  [default: all cores]",
@@ -288,6 +293,7 @@ class TrainValues(TypedDict):
     seed: int
     device: str
     compile: bool
+    pad_channels: bool
     threads: int | None
     workers: int
     validate_every: int

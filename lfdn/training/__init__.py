@@ -6,6 +6,7 @@ steps        steps on crops that are made on the CPU; one is `CropSteps.run_step
 resident     steps on images that are all on the device
 graph        a step as a CUDA graph
 fused        the optimizer of such a step
+padded       the forward pass with channels padded to multiples of 8
 revive       new weights for channels that never fire
 losses       training losses
 optim        Muon, an optimizer

@@ -108,11 +108,25 @@ def test_loss_that_is_not_finite_ends_training(
     assert all(value.isfinite().all() for value in kept["network"].values())
 
 
-@pytest.mark.parametrize("option", ["seconds", "pair_weights"])
+@pytest.mark.parametrize("option", ["seconds", "pair_weights", "pad_channels"])
 def test_options_of_resident_training_need_it(option: str) -> None:
-    value = {"seconds": 1.0, "pair_weights": (("a", 1.0),)}[option]
+    value = {"seconds": 1.0, "pair_weights": (("a", 1.0),), "pad_channels": True}[option]
     with pytest.raises(ValueError, match="add --resident on"):
         TrainOptions(**{option: value})  # type: ignore[arg-type]
+
+
+def test_padded_channels_train_the_same_weights(samples: list[Sample], tmp_path: Path) -> None:
+    usual, padded = (
+        train(samples, tmp_path / str(pad), config=SMALL,
+              options=replace(OPTIONS, steps=8, optimizer="adamw", pad_channels=pad))
+        for pad in (False, True)
+    )  # fmt: skip
+    for one, other in zip(usual.parameters(), padded.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(usual.parameters(), padded.parameters(), strict=True)
+    )
 
 
 class _NoReading(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -128,10 +142,10 @@ class _NoReading(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "adam"])
-@pytest.mark.parametrize("taught", [False, True])
+@pytest.mark.parametrize(("taught", "pad"), [(False, False), (True, False), (False, True)])
 def test_a_step_reads_nothing_back(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    loss: str, optimizer: OptimizerName, taught: bool,
+    loss: str, optimizer: OptimizerName, taught: bool, pad: bool,
 ) -> None:  # fmt: skip
     compute = ResidentSteps._compute
 
@@ -140,7 +154,8 @@ def test_a_step_reads_nothing_back(
             return compute(self, degraded, target)
 
     monkeypatch.setattr(ResidentSteps, "_compute", guarded)
-    options = replace(OPTIONS, steps=2, loss=loss, optimizer=optimizer, precision="bfloat16")
+    options = replace(OPTIONS, steps=2, loss=loss, optimizer=optimizer, precision="bfloat16",
+                      pad_channels=pad)  # fmt: skip
     teacher = LFDN(SMALL) if taught else None
     train(samples, tmp_path / "run", options=options, config=SMALL, teacher=teacher)
 
