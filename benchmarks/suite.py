@@ -26,6 +26,8 @@ import torch
 from benchmarks import model, stages
 from benchmarks.clips import SAMPLE, scale_clip
 from benchmarks.reports import describe_machine, write_json
+from benchmarks.training_speed import measure_training
+from lfdn.datasets.crops import CropStage
 from lfdn_video.inference.engine import load_engine
 from lfdn_video.options import InferenceOptions, SpanOptions
 
@@ -167,6 +169,8 @@ def measure_device(
             f"{row['end_to_end_over_sum']:.3f} of the sum, "
             f"cores {row['cores_busy']:.0%} busy, peak {row['peak_mib']} MiB"
         )
+    if device.startswith("cuda"):
+        report["training"] = measure_training(device, CropStage(1.0, 128, 64))
     return report
 
 

@@ -34,6 +34,39 @@ if TYPE_CHECKING:
 
 BY_PRESET = "by preset"
 
+
+def _parse_stages(
+    _: click.Context, __: click.Parameter, text: str | None
+) -> tuple[CropStage, ...] | None:
+    if text is None:
+        return None
+    from lfdn.datasets.crops import CropStage
+
+    try:
+        parts = [part.replace("x", ":").split(":") for part in text.split(",")]
+        return tuple(CropStage(float(until), int(side), int(batch)) for until, side, batch in parts)
+    except ValueError as error:
+        message = f"--stages: {text!r} is not UNTIL:PXxBATCH,...; for example 0.5:112x16,1:224x4"
+        raise click.UsageError(message) from error
+
+
+def _parse_weights(
+    _: click.Context, __: click.Parameter, text: str | None
+) -> tuple[tuple[str, float], ...] | None:
+    if text is None:
+        return None
+    try:
+        parts = [part.rsplit("=", 1) for part in text.split(",")]
+        weights = tuple((name, float(share)) for name, share in parts)
+    except ValueError as error:
+        message = f"--pair-weights: {text!r} is not NAME=SHARE,...; for example GOPR=0.3,nm=0.2"
+        raise click.UsageError(message) from error
+    total = sum(share for _, share in weights)
+    if any(share < 0 for _, share in weights) or not 0 < total < 1 + 1e-6:
+        raise click.UsageError(f"--pair-weights: the shares must be 0…1 in all, not {total:g}")
+    return weights
+
+
 PRESET = (
     click.option(
         "--preset",
@@ -83,6 +116,7 @@ PRESET = (
     click.option(
         "--stages",
         metavar="UNTIL:PXxBATCH,...",
+        callback=_parse_stages,
         show_default=BY_PRESET,
         help="Progressive crop and batch sizes, such as 0.6:112x16,1:224x4. UNTIL is the share of "
         "the steps at which a stage ends, PX the side of its crops in pixels, BATCH their number "
@@ -139,6 +173,7 @@ PRESET = (
     click.option(
         "--pair-weights",
         metavar="NAME=SHARE,...",
+        callback=_parse_weights,
         help="How often some pairs are drawn: SHARE (0 to 1) of all crops from pairs comes from "
         "those whose name begins with NAME. Needs --resident.",
     ),
@@ -195,6 +230,11 @@ EXECUTION = (
         help="Use torch.compile: faster steps, after a minute or two of compilation.",
     ),
     click.option(
+        "--pad-channels",
+        is_flag=True,
+        help="Compute with channels padded to multiples of 8, for tensor cores. Needs --resident.",
+    ),
+    click.option(
         "--threads",
         type=click.IntRange(min=1),
         help="Number of CPU threads.  [default: all cores]",
@@ -231,6 +271,8 @@ class TrainValues(TypedDict):
     """
 
     steps: int | None
+    stages: tuple[CropStage, ...] | None
+    pair_weights: tuple[tuple[str, float], ...] | None
     teacher_weight: float | None
     rain: RainName | None
     revive: bool | None
@@ -251,6 +293,7 @@ class TrainValues(TypedDict):
     seed: int
     device: str
     compile: bool
+    pad_channels: bool
     threads: int | None
     workers: int
     validate_every: int
@@ -281,8 +324,6 @@ def train(
     init: Path | None,
     network: NetworkName | None,
     teacher: str | None,
-    stages: str | None,
-    pair_weights: str | None,
     resident: Literal["auto", "on", "off"],
     tensorboard: bool,
     **values: Unpack[TrainValues],
@@ -302,16 +343,8 @@ def train(
     if init and network:
         raise click.UsageError("--network: --init has a network already; give one of the two")
     try:
-        parsed_stages = None if stages is None else _parse_stages(stages)
-        weights_of_pairs = None if pair_weights is None else _parse_weights(pair_weights)
-        options = recipe.build_options(
-            preset,
-            task,
-            stages=parsed_stages,
-            pair_weights=weights_of_pairs,
-            resident=_is_resident(resident, values["device"]),
-            **values,
-        )
+        on_device = _is_resident(resident, values["device"])
+        options = recipe.build_options(preset, task, resident=on_device, **values)
         samples = read_samples(sets, exclude)
         inputs = list_inputs(samples, init, streaks)
         check_folder(run, inputs, overwrite=True)  # which resumes a run
@@ -345,27 +378,3 @@ def _is_resident(choice: Literal["auto", "on", "off"], device: str) -> bool:
     if choice == "on" and not alone:
         raise click.UsageError("--resident: works in one process alone; leave it out")
     return choice == "on" or (choice == "auto" and alone and device.startswith("cuda"))
-
-
-def _parse_weights(text: str) -> tuple[tuple[str, float], ...]:
-    try:
-        parts = [part.rsplit("=", 1) for part in text.split(",")]
-        weights = tuple((name, float(share)) for name, share in parts)
-    except ValueError as error:
-        message = f"--pair-weights: {text!r} is not NAME=SHARE,...; for example GOPR=0.3,nm=0.2"
-        raise click.UsageError(message) from error
-    total = sum(share for _, share in weights)
-    if any(share < 0 for _, share in weights) or not 0 < total < 1 + 1e-6:
-        raise click.UsageError(f"--pair-weights: the shares must be 0…1 in all, not {total:g}")
-    return weights
-
-
-def _parse_stages(text: str) -> tuple[CropStage, ...]:
-    from lfdn.datasets.crops import CropStage
-
-    try:
-        parts = [part.replace("x", ":").split(":") for part in text.split(",")]
-        return tuple(CropStage(float(until), int(side), int(batch)) for until, side, batch in parts)
-    except ValueError as error:
-        message = f"--stages: {text!r} is not UNTIL:PXxBATCH,...; for example 0.5:112x16,1:224x4"
-        raise click.UsageError(message) from error

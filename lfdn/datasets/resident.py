@@ -131,7 +131,7 @@ class ResidentImages:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             both = list(threads.map(_read_pair, pairs))
             alone = list(threads.map(lambda s: _read_versions(s, smallest_side_px), clean))
-        self.pairs = ImageStore([[x] for x in both], shares) if both else None
+        self.pairs = ImageStore([[x] for x in both], shares.tolist()) if both else None
         """Clean and degraded image as six channels; None without pairs."""
         self.clean = ImageStore(alone, [1.0] * len(alone)) if alone else None
         """Clean images without a pair; None if there are none."""

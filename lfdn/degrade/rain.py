@@ -210,7 +210,8 @@ def sparse_streaks(
     """Draw a few streaks, as of beginning rain or near the camera: one or two layers of drops.
 
     They cover 0.05 to 2 % of an image, or less if only a part of it, but each layer has at least
-    one drop. A third of the images are slightly out of focus; half have any slant up to 65°.
+    one drop if that covers no more than 2 %. A third of the images are slightly out of focus; half
+    have any slant up to 65°.
 
     Args:
         batch: B, the number of images.
@@ -235,10 +236,11 @@ def sparse_streaks(
     # Blurring a Gaussian profile widens it; the contrast that is drawn is that after the lens.
     defocus = (base.uniform(*DEFOCUS_PX) * base.happens(1 / 3)).repeat_interleave(SPARSE_LAYERS, 0)
     sigma = (sigma.square() + defocus.square()).sqrt()
-    density = draw.log_uniform(*SPARSE_COVERAGE) / (length * sigma * math.sqrt(2 * math.pi))
+    area = length * sigma * math.sqrt(2 * math.pi)
+    density = draw.log_uniform(*SPARSE_COVERAGE) / area
     spots = torch.rand((count, 1, height, width), generator=generator, device=device)
     brightness = torch.rand((count, 1, height, width), generator=generator, device=device)
-    first = spots.amin(dim=(2, 3), keepdim=True)
+    first = spots.amin(dim=(2, 3), keepdim=True) * (area < SPARSE_COVERAGE[1] * height * width)
     faint, bright = SPARSE_BRIGHTNESS
     drops = (spots <= density.maximum(first)) * (faint + (bright - faint) * brightness)
     kernel = draw_line_kernel(height, width, slant, length, sigma)

@@ -34,12 +34,12 @@ class FusedOptimizer:
         self.rate = torch.zeros((), device=device)
         """The learning rate of the next step; filled before it."""
         self._options = options
-        self._parameters = list(parameters)
+        self._parameters: list[Tensor] = list(parameters)
         self._averages = list(averages)
         self._count = torch.zeros((), device=device)
         muon = options.optimizer == "muon"
-        self._others = [p for p in parameters if not muon or p.ndim <= 1]
-        self._matrices: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
+        self._others: list[Tensor] = [p for p in parameters if not muon or p.ndim <= 1]
+        self._matrices: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for parameter in parameters:
             if muon and parameter.ndim > 1:
                 self._matrices[len(parameter), parameter[0].numel()].append(parameter)
@@ -54,7 +54,7 @@ class FusedOptimizer:
     def step(self) -> Tensor:
         """Update parameters and averages by the gradients; return the gradients' norm."""
         gradients = [_get_gradient(parameter) for parameter in self._parameters]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         torch._foreach_mul_(gradients, (self._options.clip_norm / (norm + 1e-6)).clamp(max=1.0))
         before = self._count.clone()
         self._count.add_(1)
@@ -125,6 +125,6 @@ class FusedOptimizer:
         torch._foreach_sub_(self._others, update)
 
 
-def _get_gradient(parameter: nn.Parameter) -> Tensor:
+def _get_gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad

@@ -82,7 +82,7 @@ class StepGraph:
 
     def _capture(self, changed: Sequence[Tensor]) -> None:
         kept = [tensor.detach().clone() for tensor in changed]
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_STEPS):

@@ -76,6 +76,9 @@ class TrainOptions:
     """`bfloat16`: autocast; the weights stay float32. `auto`: bfloat16 on CUDA only."""
 
     device: str = "cpu"
+    pad_channels: bool = False
+    """Compute with channels padded to multiples of 8 (`lfdn.training.padded`); only with
+    `resident`."""
     compile: bool = False
     """`torch.compile` the network: a quarter faster on the CPU, after a minute for each stage."""
     threads: int | None = None
@@ -95,7 +98,7 @@ class TrainOptions:
         for name in ("steps", "validate_every", "checkpoint_every", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: at least 1 is needed, got {getattr(self, name)}")
-        for name in ("seconds", "pair_weights"):
+        for name in ("seconds", "pair_weights", "pad_channels"):
             if getattr(self, name) and not self.resident:
                 option = name.replace("_", "-")
                 raise ValueError(f"--{option}: the images must be on one device; add --resident on")
@@ -111,7 +114,15 @@ class TrainOptions:
 
 
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"device", "compile", "threads", "workers", "validate_every", "checkpoint_every"}
+    {
+        "device",
+        "compile",
+        "pad_channels",
+        "threads",
+        "workers",
+        "validate_every",
+        "checkpoint_every",
+    }
 )
 """Options that do not affect the trained weights: device, speed, intervals of looking at them."""
 

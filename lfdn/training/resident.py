@@ -10,7 +10,8 @@ are also turned, and blur does not follow the flow of real sequences.
 """
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from lfdn.datasets.crops import CropStage, select_stage
 from lfdn.datasets.resident import ImageStore, ResidentImages
 from lfdn.datasets.samples import Sample
+from lfdn.training import padded
 from lfdn.training.checkpoint import TrainingState
 from lfdn.training.degradation import SYNTHESIS_SALT, build_degradation
 from lfdn.training.fused import FusedOptimizer
@@ -60,6 +62,12 @@ class ResidentSteps:
         if options.compile:
             logger.warning("--compile: not used with --resident; continuing without it")
         prepare_device(device)
+        self._forward: Callable[[Tensor], Tensor] = learner.network
+        if options.pad_channels:
+            if padded.supports(learner.network):
+                self._forward = partial(padded.forward, learner.network)
+            else:
+                logger.warning("--pad-channels: not for this network; continuing without it")
         self._parameters = list(learner.network.parameters())
         averages = list(learner.average.module.parameters())
         self.optimizer = FusedOptimizer(self._parameters, averages, options)
@@ -132,7 +140,7 @@ class ResidentSteps:
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=autocast, cache_enabled=False
         ):
-            restored = self._learner.network(degraded)
+            restored = self._forward(degraded)
         loss = self._learner.compute_loss(restored.float(), target, degraded)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         return torch.stack([loss.detach(), self.optimizer.step()])

@@ -91,6 +91,6 @@ def _redraw(
     result = conv(features)
     middle, scale = result.mean(dim=(0, 2, 3)), result.new_ones(len(dead))
     if quiet:
-        scale = (QUIET / result.std(dim=(0, 2, 3)).clamp(min=1e-12)).clamp(max=1)
+        scale = (QUIET / result.std(dim=(0, 2, 3), correction=0).clamp(min=1e-12)).clamp(max=1)
     conv.weight[dead] *= scale[dead].view(-1, 1, 1, 1)
     conv.bias[dead] = -(middle * scale)[dead]

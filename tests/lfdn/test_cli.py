@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
-from lfdn.commands.train import TrainValues
+from lfdn.commands.train import TrainValues, _is_resident
 from lfdn.config import NETWORKS
 from lfdn.training import recipe
 from lfdn.training.checkpoint import lock_folder
@@ -275,6 +275,49 @@ def test_lite_network_is_trained_beside_a_teacher(tmp_path: Path, weights: Path)
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert manifest["rain"] == "filmed"
     assert manifest["teacher"]
+
+
+def test_training_for_a_time_draws_pairs_by_shares(tmp_path: Path) -> None:
+    pairs = datasets.make_gopro(tmp_path / "pairs", frames=3)
+    trained = run("train", "--task", "deblur", "--data", f"gopro={pairs}", "-o", tmp_path / "run",
+                  "--network", "lite", "--stages", "1:16x1", "--resident", "on", "--seconds", "0.5",
+                  "--pair-weights", "GOPR0=0.7,GOPR1=0.3")  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    assert "crops/s" in trained.stdout
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["pair_weights"] == [["GOPR0", 0.7], ["GOPR1", 0.3]]
+    assert (manifest["resident"], manifest["seconds"]) == (True, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--seconds", "1"), "--seconds: the images must be on one device; add --resident on"),
+        (("--pair-weights", "a"), "--pair-weights: 'a' is not NAME=SHARE"),
+        (("--pair-weights", "a=0.7,b=0.4"), "the shares must be 0…1 in all, not 1.1"),
+        (("--pair-weights", "x=1", "--resident", "on"), "no pair begins with 'x'"),
+        (("--stages", "1:999x1", "--resident", "on"), "no image has sides of 999 px"),
+    ],
+)
+def test_bad_options_of_resident_training_are_one_line(
+    tmp_path: Path, words: tuple[str, ...], reason: str
+) -> None:
+    pairs = datasets.make_rain800(tmp_path / "pairs")
+    done = run("train", "--data", f"rain800={pairs}", "-o", tmp_path / "run", *words)
+    assert done.exit_code in (1, 2)
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_several_processes_train_on_crops_from_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not _is_resident("auto", "cuda")
+    with pytest.raises(click.UsageError, match="one process"):
+        _is_resident("on", "cuda")
+    monkeypatch.delenv("WORLD_SIZE")
+    assert [_is_resident("auto", device) for device in ("cuda:1", "cpu")] == [True, False]
 
 
 def test_lite_network_is_begun_from_the_full_one(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lfdn.degrade import (
     rendered_streaks,
 )
 from lfdn.degrade.blur import EASY_LENGTH_PX
+from lfdn.degrade.rain import sparse_streaks
 from tests.support.datasets import draw_image
 
 CPU = torch.device("cpu")
@@ -96,6 +97,56 @@ def test_wide_rain_is_sparser_than_usual() -> None:
 
     usual, wide = cover_shares(RainMix()), cover_shares(RainMix.wide())
     assert wide[16] < 0.75 * usual[16]
+
+
+def draw_sparse(batch: int = 96, side: int = 128) -> Tensor:
+    return sparse_streaks(batch, side, side, generator=seeded(), device=CPU)
+
+
+def test_sparse_streaks_are_few_and_visible() -> None:
+    streaks = draw_sparse()
+    covered = (streaks > 0.06).float().mean(dim=(1, 2, 3))
+    peaks = streaks.amax(dim=(1, 2, 3))
+    assert covered.median() < 0.03
+    assert covered.max() < 0.15
+    assert (peaks > 0.1).float().mean() > 0.75  # the others lie outside of a part of the image
+    assert peaks.max() > 0.8
+
+
+def test_sparse_streaks_lie_in_a_part_of_some_images() -> None:
+    """Where only a third has streaks, the opposite third is exactly empty but for the soft edge."""
+    streaks = draw_sparse(64, 64) > 0.02
+    dense = streaks.float().mean(dim=(1, 2, 3)) > 0.02
+    thirds = torch.stack(
+        [streaks[dense][..., :21].any(3).any(2), streaks[dense][..., -21:].any(3).any(2)]
+    )
+    one_sided = (thirds.sum(0) == 1).float().mean()
+    assert 0.02 < one_sided < 0.6
+
+
+def test_filmed_rain_is_sparse_in_four_of_ten_images() -> None:
+    clean = torch.full((120, 3, 96, 96), 0.3)
+
+    def share_of_sparse(mix: RainMix) -> float:
+        rainy, target = rain(
+            clean, generator=seeded(), mix=replace(mix, dark=0, veil=0, noise=0, jpeg=0)
+        )
+        touched = ((rainy - target).abs() > 0.05).float().mean(dim=(1, 2, 3))
+        return ((touched > 0) & (touched < 0.04)).float().mean().item()
+
+    assert share_of_sparse(RainMix.filmed()) > share_of_sparse(RainMix.wide()) + 0.15
+
+
+@pytest.mark.parametrize("brightness", [0.05, 0.5])
+def test_faithful_cover_keeps_the_contrast(brightness: float) -> None:
+    clean = torch.full((200, 3, 8, 8), brightness)
+    streaks = torch.full((200, 1, 8, 8), 0.15)
+    every = torch.ones(200, 1, 1, 1, dtype=torch.bool)
+    faithful = cover(clean, streaks, generator=seeded(), faithful=every) - clean
+    usual = cover(clean, streaks, generator=seeded()) - clean
+    contrast, others = (change.abs().mean(dim=(1, 2, 3)) for change in (faithful, usual))
+    assert contrast.median() == pytest.approx(0.144, abs=0.01)  # 0.15 by the mean tint of drops
+    assert contrast.median() > 1.2 * others.median()
 
 
 def test_usual_rain_is_the_default() -> None:

@@ -62,8 +62,8 @@ def test_updates_are_those_of_the_reference(kind: OptimizerName) -> None:
     assert norm > CLIP_NORM  # it was clipped
     for one, other in zip(usual.parameters(), fused.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
-    for one, other in zip(expected, averages, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    for mean, average in zip(expected, averages, strict=True):
+        torch.testing.assert_close(mean, average, rtol=1e-3, atol=1e-4)
 
 
 def test_state_of_another_optimizer_is_refused() -> None:

@@ -28,7 +28,7 @@ class Step:
         loss.backward()  # type: ignore[no-untyped-call]
         assert self.weight.grad is not None
         with torch.no_grad():
-            self.weight -= 0.01 * self.weight.grad
+            self.weight.sub_(0.01 * self.weight.grad)
         return loss.detach()
 
 
@@ -89,7 +89,7 @@ def test_captured_step_is_replayed_on_its_own_batch(
     gradient = step.weight.grad
     built.run(torch.ones(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))
     assert step.events == ["replay"]
-    assert (built._degraded.mean(), built._target.mean()) == (1, 0)
+    assert (built._degraded.mean().item(), built._target.mean().item()) == (1, 0)
     assert step.weight.grad is gradient  # it is in the graph's memory
 
 

@@ -151,3 +151,12 @@ def test_every_block_adds_the_same_number_of_parameters() -> None:
     sizes = [count(LFDN(replace(LFDNConfig(), blocks=blocks))) for blocks in range(1, 7)]
     steps = {after - before for before, after in itertools.pairwise(sizes)}
     assert len(steps) == 1
+
+
+def test_compiler_sees_one_graph_under_autocast() -> None:
+    """Breaks would be compiled apart, and again for each call."""
+    network = LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1))
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    image = torch.rand(1, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(compiled(image), network(image))
