@@ -263,7 +263,7 @@ def measure_variants(bench: Bench) -> Iterator[Row]:
     for align in (8, 16, 32, 64):
         yield measure(f"padded to multiples of {align}", build(align))
     chunks = cuda_layers.GRAM_CHUNKS
-    for cuda_layers.GRAM_CHUNKS in (32, 128):
+    for cuda_layers.GRAM_CHUNKS in (16, 32):
         yield measure(f"Gram in {cuda_layers.GRAM_CHUNKS} chunks", build())
     cuda_layers.GRAM_CHUNKS = chunks
     plain = build()

@@ -3,24 +3,23 @@
 Streams and pinned memory are in `transfers.py`, CUDA graphs in `graphs.py`.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from lfdn_video.inference.device_runner import NETWORK_BYTES_PER_PX, DeviceRunner, Model
+from lfdn.cuda import CudaLFDN
+from lfdn_video.inference.device_runner import DeviceRunner, Model
 from lfdn_video.inference.devices import free_cuda_bytes
 from lfdn_video.inference.graphs import CudaRecorder, GraphCache, Recorder
 from lfdn_video.inference.transfers import PinnedCopies
 from lfdn_video.options import ResolvedPrecision
 
 MAX_AUTO_BATCH = 8
-# Peak of one forward pass of `lfdn.cuda` per input pixel, with a margin.
+# Peak of one forward pass of `lfdn.cuda` per input pixel: 104 and 208 bytes at 1280×720 (a test
+# counts them), and the residual in float32, with a margin for what cuDNN takes.
 CUDA_BYTES_PER_PX: dict[ResolvedPrecision, int] = {
-    "float32": 450,
-    "bfloat16": 300,
-    "float16": 300,
+    "float32": 350,
+    "bfloat16": 200,
+    "float16": 200,
 }
 
 
@@ -39,10 +38,6 @@ class CudaRunner(DeviceRunner):
         model_id: the digest of the weights, part of `identity`.
     """
 
-    bytes_per_px: ClassVar[Mapping[ResolvedPrecision, int]] = {
-        **NETWORK_BYTES_PER_PX,
-        **CUDA_BYTES_PER_PX,
-    }
     max_whole_frame_px = None
     max_auto_tile_px = 2048
 
@@ -55,6 +50,8 @@ class CudaRunner(DeviceRunner):
         model_id: str = "",
     ) -> None:
         super().__init__(model, device, precision=precision, model_id=model_id)
+        if isinstance(model, CudaLFDN):
+            self.bytes_per_px = CUDA_BYTES_PER_PX
         self._transfers = copies = PinnedCopies(device)  # after the weights: it waits for them
         self._graphs = GraphCache(
             _new_recorder(copies.compute_stream),

@@ -10,17 +10,19 @@ from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.config import NETWORKS
-from lfdn.cuda import optimize_for_cuda
+from lfdn.cuda import PaddedLFDN, optimize_for_cuda
+from lfdn.cuda_layers import GRAM_CHUNKS
 from lfdn_video.inference import cuda
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.cpu import CpuRunner
-from lfdn_video.inference.cuda import CudaRunner
+from lfdn_video.inference.cuda import CUDA_BYTES_PER_PX, CudaRunner
 from lfdn_video.inference.engine import Engine
 from lfdn_video.inference.graphs import MAX_GRAPHS, GraphCache
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.inference.tiles import Grid
-from lfdn_video.options import InferenceOptions
+from lfdn_video.options import InferenceOptions, ResolvedPrecision
 from tests.support.fakes import brighten, identity, noise_frames, video_info
+from tests.support.memory import MemoryPeak
 from tests.support.recording import FakeRecorder, record_shapes
 
 CPU = torch.device("cpu")
@@ -209,6 +211,24 @@ def test_failed_recording_costs_one_line_and_no_frame(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [(torch.float32, "float32"), (torch.bfloat16, "float16")]
+)
+@torch.inference_mode()
+def test_memory_estimate_holds(dtype: torch.dtype, precision: ResolvedPrecision) -> None:
+    """At least as much per pixel as the network and its residual take, and not twice as much."""
+    height, width = 320, 640
+    form = PaddedLFDN(LFDN().eval(), dtype)
+    image = torch.rand(1, 3, height, width)
+    with MemoryPeak() as found:
+        restored = form(image)
+        restored.clamp(0, 1).sub_(image)
+    # A constant number of products, which larger images share among more pixels.
+    constant = GRAM_CHUNKS * 128 * 128 * 4 * 2
+    needed = (found.peak - constant) / (height * width)
+    assert needed <= CUDA_BYTES_PER_PX[precision] <= 2.5 * needed
+
+
 def _restore(engine: Engine, count: int, *, height: int = 96, width: int = 160) -> int:
     """Restore noise with a network that changes nothing; return the number of wrong planes."""
     info = video_info(height=height, width=width)
@@ -249,6 +269,7 @@ def test_replayed_network_agrees_with_the_eager_one() -> None:
     with Engine(network, device=GPU, precision="float16") as engine:
         for number in range(12):
             batch = torch.rand(1, 3, 144, 256, device=GPU) * (number + 1) / 12
+            torch.cuda.synchronize()  # the engine's stream does not wait for this one
             found = engine.compute_residual(batch).result()
             torch.cuda.synchronize()
             with torch.inference_mode(), torch.autocast("cuda", torch.float16):
