@@ -3,6 +3,10 @@
 Streams and pinned memory are in `transfers.py`, CUDA graphs in `graphs.py`.
 """
 
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -10,8 +14,11 @@ from lfdn.cuda import CudaLFDN
 from lfdn_video.inference.device_runner import DeviceRunner, Model
 from lfdn_video.inference.devices import free_cuda_bytes
 from lfdn_video.inference.graphs import CudaRecorder, GraphCache, Recorder
-from lfdn_video.inference.transfers import PinnedCopies
+from lfdn_video.inference.runner import DeferredFuture, Future, Job, RecordableJob, Steps
+from lfdn_video.inference.transfers import Array, PinnedCopies
 from lfdn_video.options import ResolvedPrecision
+
+T = TypeVar("T")
 
 MAX_AUTO_BATCH = 8
 # Peak of one forward pass of `lfdn.cuda` per input pixel: 104 and 208 bytes at 1280×720 (a test
@@ -55,7 +62,7 @@ class CudaRunner(DeviceRunner):
         self._transfers = copies = PinnedCopies(device)  # after the weights: it waits for them
         self._graphs = GraphCache(
             _new_recorder(copies.compute_stream),
-            has_memory=lambda batch: batch[:, 0].numel() <= self._affordable_px(),
+            has_memory=lambda px: px <= self._affordable_px(),
         )
 
     @property
@@ -83,6 +90,37 @@ class CudaRunner(DeviceRunner):
     def _free_bytes(self) -> int:
         return free_cuda_bytes(self.device)
 
+    def submit(self, job: Job[T]) -> Future[T]:
+        if not isinstance(job, RecordableJob):
+            return super().submit(job)
+        # Planes to planes in one graph: its inputs and results are small, and so is the number of
+        # calls from Python.
+        steps: Steps[T] = job.get_steps()
+        precision = self.precision
+
+        def work(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            residual, total = self._run_network(steps.make_batch(inputs), precision)
+            return (*steps.restore(inputs, residual), total)
+
+        with self.compute_context():
+            *restored, total = self._graphs.run(
+                work, steps.inputs, px=steps.px, key=(precision, *steps.key)
+            )
+        downloaded = self.download((total,))
+        return DeferredFuture(lambda: self._finish_steps(steps, tuple(restored), downloaded))
+
+    def _finish_steps(
+        self, steps: Steps[T], restored: tuple[Tensor, ...], total: Future[tuple[Array, ...]]
+    ) -> T:
+        if not math.isfinite(total.result()[0]):
+            with self.compute_context():
+                batch = steps.make_batch(steps.inputs)
+            residual = self._redo_in_float32(batch)
+            with self.compute_context():
+                restored = steps.restore(steps.inputs, residual)
+        with self.compute_context():
+            return steps.deliver(restored)
+
     def _compute_residual(
         self, batch: Tensor, precision: ResolvedPrecision
     ) -> tuple[Tensor, Tensor]:
@@ -90,7 +128,10 @@ class CudaRunner(DeviceRunner):
             if precision != self.precision:  # a batch that overflowed, seldom enough
                 return self._run_network(batch, precision)
             residual, total = self._graphs.run(
-                lambda batch: self._run_network(batch, precision), batch, (precision,)
+                lambda inputs: self._run_network(inputs[0], precision),
+                (batch,),
+                px=batch[:, 0].numel(),
+                key=(precision,),
             )
             return residual, total
 

@@ -1,7 +1,8 @@
 """CUDA graphs: when batches are recorded, what must not be recorded, and what happens then."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from lfdn_video.inference.engine import Engine
 from lfdn_video.inference.graphs import MAX_GRAPHS, GraphCache
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.inference.tiles import Grid
+from lfdn_video.media import Colour
 from lfdn_video.options import InferenceOptions, ResolvedPrecision
 from tests.support.fakes import brighten, identity, noise_frames, video_info
 from tests.support.memory import MemoryPeak
@@ -30,8 +32,8 @@ GPU = torch.device("cuda")
 TINY = LFDNConfig(widths=(6, 6, 6, 8, 10))
 
 
-def double(batch: Tensor) -> tuple[Tensor]:
-    return (batch * 2,)
+def double(inputs: Sequence[Tensor]) -> tuple[Tensor]:
+    return (inputs[0] * 2,)
 
 
 def make_cache(recorder: FakeRecorder, *, has_memory: bool = True) -> GraphCache:
@@ -41,7 +43,7 @@ def make_cache(recorder: FakeRecorder, *, has_memory: bool = True) -> GraphCache
 def run_sizes(cache: GraphCache, sides: list[int]) -> None:
     for side in sides:
         batch = torch.rand(1, 3, side, side)
-        (found,) = cache.run(double, batch)
+        (found,) = cache.run(double, (batch,), px=batch.numel())
         assert torch.equal(found, batch * 2)
 
 
@@ -57,9 +59,11 @@ def test_functions_of_other_keys_are_recorded_apart() -> None:
     cache = make_cache(recorder := FakeRecorder())
     batch = torch.rand(1, 3, 8, 8)
     for _ in range(3):
-        assert torch.equal(cache.run(double, batch, ("double",))[0], batch * 2)
+        assert torch.equal(cache.run(double, (batch,), px=64, key=("double",))[0], batch * 2)
     for _ in range(3):
-        assert torch.equal(cache.run(lambda x: (x + 1,), batch, ("next",))[0], batch + 1)
+        assert torch.equal(
+            cache.run(lambda x: (x[0] + 1,), (batch,), px=64, key=("next",))[0], batch + 1
+        )
     assert recorder.recordings == 2
 
 
@@ -75,7 +79,7 @@ def test_few_graphs_are_kept() -> None:
 def test_result_stays_when_the_next_batch_is_replayed() -> None:
     cache = make_cache(FakeRecorder())
     batches = [torch.rand(1, 3, 8, 8) for _ in range(5)]
-    found = [cache.run(double, batch)[0] for batch in batches]
+    found = [cache.run(double, (batch,), px=batch.numel())[0] for batch in batches]
     assert all(torch.equal(a, b * 2) for a, b in zip(found, batches, strict=True))
 
 
@@ -95,7 +99,7 @@ def test_what_cannot_be_recorded_runs_without_a_graph(
     run_sizes(cache, [8] * 6)
     assert (cache.replays, len(cache)) == (0, 0)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"1×3×8×8: no CUDA graph ({said}); continuing without, slower"
+    assert line == f"192 px at a time: no CUDA graph ({said}); continuing without, slower"
     assert recorder.frees == isinstance(problem, torch.OutOfMemoryError)
 
 
@@ -103,22 +107,22 @@ def test_shortage_without_a_graph_drops_those_of_other_shapes() -> None:
     cache = make_cache(recorder := FakeRecorder())
     run_sizes(cache, [8, 8])
 
-    def short_of_memory(batch: Tensor) -> tuple[Tensor]:
+    def short_of_memory(inputs: Sequence[Tensor]) -> tuple[Tensor]:
         if len(cache):
             raise torch.OutOfMemoryError("Tried to allocate 9 GiB")
-        return double(batch)
+        return double(inputs)
 
     batch = torch.rand(1, 3, 16, 16)
-    assert torch.equal(cache.run(short_of_memory, batch)[0], batch * 2)
+    assert torch.equal(cache.run(short_of_memory, (batch,), px=256)[0], batch * 2)
     assert recorder.frees == 1
 
 
 def test_shortage_without_any_graph_is_raised() -> None:
-    def fail(_: Tensor) -> tuple[Tensor]:
+    def fail(_: Sequence[Tensor]) -> tuple[Tensor]:
         raise torch.OutOfMemoryError("Tried to allocate 9 GiB")
 
     with pytest.raises(torch.OutOfMemoryError):
-        make_cache(FakeRecorder()).run(fail, torch.rand(1, 3, 8, 8))
+        make_cache(FakeRecorder()).run(fail, (torch.rand(1, 3, 8, 8),), px=64)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +195,49 @@ def test_replayed_batches_restore_like_the_cpu(
     for after, expected in zip(restored[CudaRunner], restored[CpuRunner], strict=True):
         for a, b in zip(after, expected, strict=True):
             assert np.abs(a.astype(int) - b.astype(int)).max() <= 1  # a sum near n + ½
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_whole_frames_that_overflow_are_redone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where planes, network and planes are one graph; and the next ones are not."""
+    monkeypatch.setattr("lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 1 << 30)
+
+    def overflow_in_half(batch: Tensor) -> Tensor:
+        too_bright = torch.where(batch.mean() > 0.9, torch.inf, 0.0)
+        return batch + (too_bright if torch.is_autocast_enabled("cpu") else 0)
+
+    info = video_info("gray", height=16, width=16)
+    frames = [
+        replace(frame, planes=(np.full((16, 16), 250 if number == 4 else 100, np.uint8),))
+        for number, frame in enumerate(noise_frames(info, 8))
+    ]
+    runner = CudaRunner(overflow_in_half, CPU, precision="float16")
+    options = InferenceOptions(batch=1)
+    restored = restore_frames(iter(frames), PlaneConverter(info), runner, options)
+    for after, before in zip(restored, frames, strict=True):
+        assert np.array_equal(after.planes[0], before.planes[0])
+    assert (runner.redone_batches, runner._graphs.replays) == (1, 7)
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_frames_of_another_format_do_not_share_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their planes have equal sizes, and another range."""
+    monkeypatch.setattr("lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 1 << 30)
+    infos = [video_info(colour=Colour(range=each)) for each in (1, 2)]
+    frames = [
+        replace(frame, info=infos[number // 4 % 2])
+        for number, frame in enumerate(noise_frames(infos[0], 16))
+    ]
+    restored = {}
+    for runner in (CudaRunner(brighten(0.1), CPU), CpuRunner(brighten(0.1))):
+        options = InferenceOptions(batch=1)
+        done = restore_frames(iter(frames), PlaneConverter(infos[0]), runner, options)
+        restored[type(runner)] = [frame.planes for frame in done]
+        if isinstance(runner, CudaRunner):
+            assert runner._graphs.replays == 4 * 3  # all but the first after a change
+        runner.close()
+    for after, expected in zip(restored[CudaRunner], restored[CpuRunner], strict=True):
+        assert all(map(np.array_equal, after, expected))
 
 
 @pytest.mark.usefixtures("fake_cuda")
