@@ -37,6 +37,7 @@ from torch import Tensor
 import lfdn
 from benchmarks.model import count_operations
 from benchmarks.reports import describe_machine, write_json
+from benchmarks.tables import render_sections
 from lfdn import cuda_layers, metrics
 from lfdn.cuda import PaddedLFDN, optimize_for_cuda
 from lfdn.padded import make_entry_input
@@ -262,7 +263,7 @@ def measure_variants(bench: Bench) -> Iterator[Row]:
     for align in (8, 16, 32, 64):
         yield measure(f"padded to multiples of {align}", build(align))
     chunks = cuda_layers.GRAM_CHUNKS
-    for cuda_layers.GRAM_CHUNKS in (32, 128):
+    for cuda_layers.GRAM_CHUNKS in (16, 32):
         yield measure(f"Gram in {cuda_layers.GRAM_CHUNKS} chunks", build())
     cuda_layers.GRAM_CHUNKS = chunks
     plain = build()
@@ -438,25 +439,33 @@ def run_sections(bench: Bench, names: tuple[str, ...], output: Path | None) -> d
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
             write_json(output / "gpu.json", report, indent=1)
-            (output / "gpu.md").write_text(render(report), encoding="utf-8")
+            (output / "gpu.md").write_text(render_sections(report), encoding="utf-8")
     return report
-
-
-def render(report: dict[str, Any]) -> str:
-    """Render a report as Markdown."""
-    machine = report["machine"]
-    lines = [f"{machine['gpu']}, PyTorch {machine['torch']}, commit `{machine['commit']}`", ""]
-    for name, rows in report["sections"].items():
-        if rows:
-            cells = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-            lines += [f"## {name}", "", *(f"| {' | '.join(map(str, row))} |" for row in cells), ""]
-        if name in report["failed"]:
-            lines += [f"{name}: failed: {report['failed'][name]}", ""]
-    return "\n".join(lines)
 
 
 def _precision(bench: Bench) -> Any:
     return "float16" if bench.on_gpu else "bfloat16"
+
+
+def measure(
+    device: str,
+    output: Path | None,
+    *,
+    quick: bool = False,
+    smoke: bool = False,
+    names: tuple[str, ...] = (),
+    pictures: Path = RAIN100L,
+) -> dict[str, Any]:
+    """Measure sections on a device; return the report, and write it to a folder, if given."""
+    chosen = choose_device(device)
+    sizes = SMOKE_SIZES if smoke else {"720p": SIZES["720p"]} if quick else SIZES
+    bench = Bench(chosen, sizes, BATCHES, lfdn.load("derain").eval().to(chosen), pictures)
+    names = names or (QUICK if quick else tuple(SECTIONS))
+    if "ceilings" not in names:
+        names = ("ceilings", *names)
+    report = run_sections(bench, names, output)
+    bench.say("done" if not report["failed"] else f"failed: {', '.join(report['failed'])}")
+    return report
 
 
 @click.command()
@@ -487,20 +496,7 @@ def main(
     smoke: bool,
 ) -> None:
     """Measure the network on a GPU."""
-    sizes = {"720p": SIZES["720p"]} if quick else SIZES
-    chosen = choose_device(device)
-    bench = Bench(
-        chosen,
-        SMOKE_SIZES if smoke else sizes,
-        BATCHES,
-        lfdn.load("derain").eval().to(chosen),
-        pictures,
-    )
-    names = names or (QUICK if quick else tuple(SECTIONS))
-    if "ceilings" not in names:
-        names = ("ceilings", *names)
-    report = run_sections(bench, names, output)
-    bench.say("done" if not report["failed"] else f"failed: {', '.join(report['failed'])}")
+    measure(device, output, quick=quick, smoke=smoke, names=names, pictures=pictures)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 """Measure everything about speed in one run: ceilings, the network, each stage, whole runs.
 
     python -m benchmarks.suite            # all devices; most of an hour on 2 cores, 8 GB in all
-    python -m benchmarks.suite --device cuda --size 720p --rounds 9
+    python -m benchmarks.suite --device cuda --output /tmp/gpu [--quick]    # four minutes, or one
     python -m benchmarks.suite --smoke    # check that it runs; writes nothing
 
-Writes `results/suite_DEVICE.json`, from which `python -m benchmarks.tables` renders the tables of
-README.md and docs/benchmarks.md. The machine's ceilings, the fastest matrix product and the fastest
-copy, are measured in the same run, and figures are given as a share of them. `model.py` and
-`stages.py` describe the measurements. The clips are scaled copies of a sample. Every round measures
-all sizes, each in a process of its own, so that sizes can be compared. Peak memory is that of a
-whole run.
+On CUDA it runs the sections of `gpu.py`. On a CPU it writes `results/suite_cpu.json`. From both
+`python -m benchmarks.tables` renders the tables of README.md and docs/benchmarks.md. The machine's
+ceilings, the fastest matrix product and the fastest copy, are measured in the same run, and figures
+are given as a share of them. `model.py` and `stages.py` describe the measurements. The clips are
+scaled copies of a sample. Every round measures all sizes, each in a process of its own, so that
+sizes can be compared. Peak memory is that of a whole run.
 """
 
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,16 @@ from typing import Any
 import click
 import torch
 
-from benchmarks import model, stages
-from benchmarks.clips import SAMPLE, scale_clip
+from benchmarks import gpu, model
 from benchmarks.reports import describe_machine, write_json
 from benchmarks.training_speed import measure_training
 from lfdn.datasets.crops import CropStage
 from lfdn_video.inference.engine import load_engine
 from lfdn_video.options import InferenceOptions, SpanOptions
+
+if find_spec("av") is not None:
+    from benchmarks import stages
+    from benchmarks.clips import SAMPLE, scale_clip
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
@@ -201,8 +205,14 @@ def measure_device(
     "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of rounds."
 )
 @click.option(
-    "--folder", type=click.Path(path_type=Path), default=RESULTS, help="Folder for the results."
+    "--output",
+    "--folder",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=RESULTS,
+    help="Folder for the results.",
 )
+@click.option("--quick", is_flag=True, help="On CUDA: only 720p, and the network: one minute.")
 @click.option(
     "--smoke", is_flag=True, help="Check that it runs: one small size, one round, no file."
 )
@@ -212,12 +222,18 @@ def main(
     backends: tuple[str, ...],
     rounds: int,
     folder: Path,
+    quick: bool,
     smoke: bool,
 ) -> None:
     """Measure the speed of restoring on this machine."""
     devices = devices or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",))
     sizes = SMOKE if smoke else {name: SIZES[name] for name in names}
     for device in devices:
+        if device.startswith("cuda"):
+            gpu.measure(device, None if smoke else folder, quick=quick, smoke=smoke)
+            continue
+        if find_spec("av") is None:
+            raise click.ClickException(f"{device}: PyAV is missing; pip install av")
         report = measure_device(device, sizes, backends, rounds=1 if smoke else rounds, smoke=smoke)
         if not smoke:
             target = folder / f"suite_{device.partition(':')[0]}.json"

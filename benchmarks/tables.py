@@ -1,5 +1,7 @@
 """Render the speed tables of README.md and docs/benchmarks.md from `results/suite_*.json`.
 
+Those of a GPU are from `results/gpu.json`, which `gpu.py` writes.
+
     python -m benchmarks.tables            # rewrite both files
     python -m benchmarks.tables --check    # exit with 1 if a file differs from the results
 
@@ -38,7 +40,7 @@ Report = dict[str, Any]
 
 def load_reports(results: Path = RESULTS) -> dict[str, Report]:
     """Read the reports that exist, by device."""
-    paths = {device: results / f"suite_{device}.json" for device in DEVICES}
+    paths = {"cpu": results / "suite_cpu.json", "cuda": results / "gpu.json"}
     return {device: json.loads(p.read_text()) for device, p in paths.items() if p.is_file()}
 
 
@@ -58,9 +60,44 @@ def _render_block(kind: str, device: str, reports: dict[str, Report]) -> str:
     report = reports.get(device)
     if report is None:
         return f"*{DEVICES[device]}: not measured yet.*"
+    if device == "cuda":
+        return _render_gpu(report) if kind == "speed" else render_sections(report)
     if kind == "speed":
         return "\n\n".join([_speed_table(report), f"*{_machine(report)}.*"])
     return "\n\n".join([_conditions(report), _network_table(report), _video_table(report)])
+
+
+def render_sections(report: Report) -> str:
+    """Render the report of `gpu.py`: a table for each section, and what failed."""
+    parts = [f"{_gpu(report)}, commit `{report['machine']['commit']}`."]
+    for name, rows in report["sections"].items():
+        if rows:
+            table = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+            lines = (_row([str(cell) for cell in row]) for row in table)
+            parts.append("\n".join([f"*{name}*", "", *lines]))
+        if name in report["failed"]:
+            parts.append(f"*{name}*: {report['failed'][name]}")
+    return "\n\n".join(parts)
+
+
+def _render_gpu(report: Report) -> str:
+    """Render a row for each size: the network alone as the engine runs it, and whole runs."""
+    sections = report["sections"]
+    alone = [row for row in sections.get("network", ()) if row["form"] == "engine"]
+    lines = [_row(["frames/s", "batch", "network alone", "x264 ultrafast"]), _row(["---"] * 4)]
+    for row in alone:
+        runs = [
+            run["frames/s"]
+            for run in sections.get("video", ())
+            if (run["size"], run["x264"]) == (row["size"], "ultrafast")
+        ]
+        whole = str(runs[-1]) if runs else NONE
+        lines.append(_row([row["size"], str(row["batch"]), str(row["frames/s"]), whole]))
+    return "\n\n".join(["\n".join(lines), f"*{_gpu(report)}.*"])
+
+
+def _gpu(report: Report) -> str:
+    return f"{report['machine']['gpu']}, PyTorch {report['machine']['torch']}"
 
 
 def _speed_table(report: Report) -> str:

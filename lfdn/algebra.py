@@ -143,6 +143,7 @@ class BlockAlgebra(nn.Module):
             "merge": merge,
             "floor": floor,
             "is_one": is_one,
+            "epsilon": like.new_full((output_size,), NORM_EPSILON),
             "squeeze": squeezed,
             "squeeze_bias": get_bias(squeeze).detach().clone(),
             "excite": excited,
@@ -161,7 +162,7 @@ class BlockAlgebra(nn.Module):
         Returns:
             A `[B, output_size, size]` and g `[B, output_size, 1]`.
         """
-        normalized, one = self.get_buffer("normalized"), self._one
+        normalized, one, size = self.get_buffer("normalized"), self._one, gram.shape[2]
         products = multiply(normalized, gram)
         means = products[:, :, one : one + 1]  # N times mean(D u), here and below
         # In place of `(products * normalized).sum(2)`, and so on: few kernels, as each takes longer
@@ -180,10 +181,11 @@ class BlockAlgebra(nn.Module):
         matrix = multiply(self.get_buffer("merge"), centred.mul_(scale))
         products = torch.bmm(matrix, gram)
         means = products[:, :, one]
-        variance = (products * matrix).sum(dim=2)
-        variance = torch.addcmul(variance, means, means, value=-1 / count)
-        deviation = variance.mul_(1 / count).clamp_min_(0).add_(NORM_EPSILON).sqrt_()
-        contrast = deviation.add_(means, alpha=1 / count)
+        variance = torch.addcmul(self.get_buffer("epsilon"), means, means, value=-1 / count**2)
+        variance.view(-1, 1, 1).baddbmm_(
+            products.view(-1, 1, size), matrix.view(-1, size, 1), alpha=1 / count
+        )
+        contrast = variance.clamp_min_(NORM_EPSILON).sqrt_().add_(means, alpha=1 / count)
         squeezed = F.relu(
             F.linear(contrast, self.get_buffer("squeeze"), self.get_buffer("squeeze_bias"))
         )

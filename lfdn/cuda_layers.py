@@ -24,7 +24,7 @@ from lfdn.padded import (
 from lfdn.winograd import reorder_for_pixel_shuffle
 
 GRAM_CHUNKS = 64
-"""Parts of an image whose products are summed one by one: enough to occupy a GPU."""
+"""Parts of an image whose products are computed apart: enough to occupy a GPU."""
 LARGEST = 6e4
 """Values up to this one are finite in float16."""
 CLOSED = -1e4
@@ -81,7 +81,9 @@ class ReluConv(nn.Module):
         self.register_buffer("kernel", _prepare(kernel, dtype))
         self.register_buffer("bias", bias.to(dtype))
         self._stride = stride
-        self.keep_nan = keep_nan and dtype == torch.float16
+        # Weights that are infinite in float16 make NaN of a zero.
+        finite = bool(self.get_buffer("kernel").isfinite().all())
+        self.keep_nan = (keep_nan or not finite) and dtype == torch.float16
 
     def forward(self, features: Tensor) -> Tensor:
         kernel, bias, stride = self.get_buffer("kernel"), self.get_buffer("bias"), self._stride
@@ -314,7 +316,7 @@ def compute_gram(features: Tensor, *, first: int = 0) -> Tensor:
     """Compute the sums of f fᵀ over the positions of each image, in float32 or better.
 
     Args:
-        features: `[B, H, W, C]`, contiguous, with H and W multiples of 4.
+        features: `[B, H, W, C]`, contiguous.
         first: The first channel to use.
 
     Returns:
@@ -322,7 +324,9 @@ def compute_gram(features: Tensor, *, first: int = 0) -> Tensor:
     """
     batch, height, width, channels = features.shape
     count = height * width
-    chunks = next(each for each in (GRAM_CHUNKS, GRAM_CHUNKS // 2, 16) if count % each == 0)
+    # Fewer where a product is larger: it occupies more of the GPU, and is more to sum up.
+    limit = min(GRAM_CHUNKS, max(1, GRAM_CHUNKS * 128 // (channels - first)))
+    chunks = next(each for each in (64, 32, 16, 8, 4, 2, 1) if each <= limit and count % each == 0)
     rows = features.view(batch * chunks, count // chunks, channels)[..., first:]
     products = _multiply_exactly(rows.transpose(1, 2), rows)
     return products.view(batch, chunks, *products.shape[1:]).sum(dim=1)

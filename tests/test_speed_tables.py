@@ -85,3 +85,24 @@ def test_device_without_results_says_so(marked: str) -> None:
 def test_rendering_twice_changes_nothing(marked: str) -> None:
     once = render(marked, {"cpu": report()})
     assert render(once, {"cpu": report()}) == once
+
+
+def gpu_report() -> dict[str, Any]:
+    engine = {"size": "720p", "batch": 1, "form": "engine", "frames/s": 650.5}
+    return {
+        "machine": {"gpu": "A GPU", "torch": "2.0", "commit": "abc"},
+        "sections": {"network": [engine], "video": [], "kernels": [{"us": 1.5, "kernel": "conv"}]},
+        "failed": {"video": "ModuleNotFoundError: No module named 'av'"},
+    }
+
+
+def test_tables_of_a_gpu_show_each_section_and_what_failed() -> None:
+    text = render(SUITE.replace("cpu", "cuda"), {"cuda": gpu_report()})
+    assert "A GPU, PyTorch 2.0, commit `abc`." in text
+    assert "| 1.5 | conv |" in text
+    assert "*video*: ModuleNotFoundError: No module named 'av'" in text
+
+
+def test_short_table_of_a_gpu_shows_frames_per_second() -> None:
+    text = render(SPEED.replace("cpu", "cuda"), {"cuda": gpu_report()})
+    assert "| 720p | 1 | 650.5 | – |" in text

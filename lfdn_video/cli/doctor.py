@@ -19,8 +19,11 @@ import lfdn
 from lfdn.weights import file_sha256, find_packaged
 from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
+from lfdn_video.inference import engine
 from lfdn_video.inference.devices import DeviceInfo, list_devices
+from lfdn_video.inference.speed import measure_frames_per_second
 from lfdn_video.input.open import open_reader
+from lfdn_video.options import InferenceOptions
 from lfdn_video.output.encoder import list_encoders, try_encoder
 from lfdn_video.pipeline import restore
 
@@ -40,6 +43,8 @@ def examine() -> Generator[Check]:
     yield _check_versions()
     devices = list_devices()
     yield from _check_devices(devices)
+    if devices[0].name.startswith("cuda"):
+        yield _check_speed(devices[0].name)
     yield _check_encoders(cuda=devices[0].name.startswith("cuda"))
     for task in TASKS:
         yield _check_weights(task)
@@ -73,6 +78,20 @@ def _check_devices(found: tuple[DeviceInfo, ...]) -> Generator[Check]:
         yield Check("device", "ok", f"{device.name}: {device.description}{chosen}")
     if len(found) == 1:
         yield Check("device", "warning", "no usable GPU found; the CPU is used")
+
+
+def _check_speed(device: str) -> Check:
+    """Measure the network on a GPU. A CPU has none of its drivers, and needs seconds for it."""
+    tasks = [task for task in TASKS if task in lfdn.available()]
+    if not tasks:
+        return Check("speed", "failed", "no weights to measure with")
+    try:
+        with engine.load_engine(tasks[0], options=InferenceOptions(device=device)) as loaded:
+            rate = measure_frames_per_second(loaded)
+            text = f"{device}: {rate:.0f} frames/s of 1280×720 in {loaded.precision}"
+    except LfdnVideoError as error:
+        return Check("speed", "failed", str(error))
+    return Check("speed", "ok", f"{text}; decoding and encoding come on top")
 
 
 def _check_encoders(*, cuda: bool) -> Check:

@@ -63,7 +63,7 @@ class DeviceRunner:
     max_auto_tile_px: ClassVar[int] = 1024
     """Largest side of a tile that is chosen automatically."""
 
-    bytes_per_px: ClassVar[Mapping[ResolvedPrecision, int]] = NETWORK_BYTES_PER_PX
+    bytes_per_px: Mapping[ResolvedPrecision, int] = NETWORK_BYTES_PER_PX
     """Peak memory of one forward pass per input pixel, with a margin."""
 
     _transfers: Transfers

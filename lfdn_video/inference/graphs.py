@@ -14,7 +14,7 @@ What cannot be recorded, or has too little memory for it, is run as usual.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,8 +39,8 @@ WAITS = {
 }
 """Operations that wait for the GPU, or copy memory of the host."""
 
-Work = Callable[[Tensor], tuple[Tensor, ...]]
-Key = tuple[object, ...]
+Work = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
+Key = tuple[Hashable, ...]
 
 logger = logging.getLogger(__name__)
 
@@ -71,27 +71,28 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    batch: Tensor
+    inputs: tuple[Tensor, ...]
     recording: Recording
 
-    def run(self, batch: Tensor) -> tuple[Tensor, ...]:
-        self.batch.copy_(batch)
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        for mine, given in zip(self.inputs, inputs, strict=True):
+            mine.copy_(given)
         self.recording.replay()
         # Copies: the caller still reads them when the next batch is replayed.
         return tuple(result.clone() for result in self.recording.results)
 
 
 class GraphCache:
-    """Runs functions of a batch, by graphs where that is possible.
+    """Runs functions of tensors, by graphs where that is possible.
 
-    The functions must depend on nothing but their batch: Python runs only to record them.
+    The functions must depend on nothing but their inputs: Python runs only to record them.
 
     Args:
         recorder: records them.
-        has_memory: whether a graph for a batch of this shape fits into memory.
+        has_memory: whether a graph for batches of this number of pixels fits into memory.
     """
 
-    def __init__(self, recorder: Recorder, *, has_memory: Callable[[Tensor], bool]) -> None:
+    def __init__(self, recorder: Recorder, *, has_memory: Callable[[int], bool]) -> None:
         self._recorder = recorder
         self._has_memory = has_memory
         self._graphs: OrderedDict[Key, _Graph] = OrderedDict()
@@ -103,52 +104,56 @@ class GraphCache:
     def __len__(self) -> int:
         return len(self._graphs)
 
-    def run(self, work: Work, batch: Tensor, key: Key = ()) -> tuple[Tensor, ...]:
-        """Return `work(batch)`.
+    def run(
+        self, work: Work, inputs: Sequence[Tensor], *, px: int, key: Key = ()
+    ) -> tuple[Tensor, ...]:
+        """Return `work(inputs)`.
 
         Args:
             work: the function.
-            batch: its argument, on the device.
-            key: tells functions with the same shape of batch apart.
+            inputs: its argument, on the device.
+            px: number of pixels of the batch.
+            key: tells functions with inputs of the same shapes apart.
 
         Raises:
             torch.OutOfMemoryError: memory does not suffice, even without any graph.
         """
-        key = (*key, tuple(batch.shape), batch.dtype)
+        key = (*key, px, *((tuple(each.shape), each.dtype) for each in inputs))
         graph = self._graphs.get(key)
         if graph is None and key == self._last_eager and key not in self._refused:
-            graph = self._record(work, batch, key)
+            graph = self._record(work, inputs, px, key)
         if graph is None:
             self._last_eager = key
-            return self._run_eagerly(work, batch)
+            return self._run_eagerly(work, inputs)
         self._graphs.move_to_end(key)
         self.replays += 1
-        return graph.run(batch)
+        return graph.run(inputs)
 
     def clear(self) -> None:
         """Drop every graph, and free its memory."""
+        self._refused.clear()
         if self._graphs:
             self._graphs.clear()
             self._recorder.free_memory()
 
-    def _run_eagerly(self, work: Work, batch: Tensor) -> tuple[Tensor, ...]:
+    def _run_eagerly(self, work: Work, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         try:
-            return work(batch)
+            return work(inputs)
         except torch.OutOfMemoryError:
             if not self._graphs:
                 raise
         # Graphs of shapes that are no longer in use hold memory too.
         self.clear()
-        return work(batch)
+        return work(inputs)
 
-    def _record(self, work: Work, batch: Tensor, key: Key) -> _Graph | None:
+    def _record(self, work: Work, inputs: Sequence[Tensor], px: int, key: Key) -> _Graph | None:
         while len(self._graphs) >= MAX_GRAPHS:
             self._graphs.popitem(last=False)
         problem = "too little memory"
-        if self._has_memory(batch):
+        if self._has_memory(px):
             try:
-                static = batch.clone()
-                graph = _Graph(static, self._recorder.record(lambda: work(static)))
+                mine = tuple(each.clone() for each in inputs)
+                graph = _Graph(mine, self._recorder.record(lambda: work(mine)))
             except torch.OutOfMemoryError:
                 self._recorder.free_memory()
             except RuntimeError as error:
@@ -157,8 +162,9 @@ class GraphCache:
                 self._graphs[key] = graph
                 return graph
         self._refused.add(key)
-        shape = "×".join(map(str, batch.shape))
-        logger.warning("%s: no CUDA graph (%s); continuing without, slower", shape, problem)
+        logger.warning(
+            "%d px at a time: no CUDA graph (%s); continuing without, slower", px, problem
+        )
         return None
 
 

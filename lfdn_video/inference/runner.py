@@ -2,14 +2,16 @@
 
     Runner    runs batches on a device: `engine.Engine`, or a wrapper around one
     Job       one batch: makes the network's input and consumes its residual
+    Steps     the same, as functions that a runner may record
     Future    a result that may not be there yet
 
 Knows tensors and planes, and no device.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -73,6 +75,35 @@ class Job(Protocol[T_co]):
 
     def consume(self, residual: Tensor, /) -> T_co:
         """Use the residual: restored minus input, `[B, 3, height, width]`, float32, in -1…1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps(Generic[T_co]):
+    """The two steps of a job as functions of tensors alone, for a runner that records them.
+
+    `make_batch` and `restore` depend on nothing that is not in their arguments or in `key`.
+    """
+
+    key: tuple[Hashable, ...]
+    """Jobs with equal keys, and with inputs of equal shapes and types, have the same functions."""
+    px: int
+    """Number of pixels of the batch."""
+    inputs: tuple[Tensor, ...]
+    """What is on the device already: planes."""
+    make_batch: Callable[[Sequence[Tensor]], Tensor]
+    """From the inputs to the network's input; see `Job.make_batch`."""
+    restore: Callable[[Sequence[Tensor], Tensor], tuple[Tensor, ...]]
+    """From the inputs and the residual to the results."""
+    deliver: Callable[[tuple[Tensor, ...]], T_co]
+    """Uses the results, in place of `Job.consume`."""
+
+
+@runtime_checkable
+class RecordableJob(Job[T_co], Protocol[T_co]):
+    """A job that a runner may record, such as in a CUDA graph. It then calls neither step."""
+
+    def get_steps(self) -> Steps[T_co]:
+        """Return the steps as functions."""
 
 
 class Runner(Protocol):

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from lfdn_video.errors import DeviceMemoryError, OptionError
 from lfdn_video.inference.colour import PlaneConverter
-from lfdn_video.inference.runner import Future, Runner
+from lfdn_video.inference.runner import Future, Runner, Steps
 from lfdn_video.inference.tiles import ALIGNMENT_PX, Grid
-from lfdn_video.media import Frame, Plane
+from lfdn_video.media import Frame, FrameFormat, Plane
 from lfdn_video.options import InferenceOptions, min_tile_px
 
 MIN_FALLBACK_TILE_PX = 128
@@ -117,8 +117,8 @@ class _FrameInFlight:
         self.frame = frame
         self.restored: tuple[Tensor, ...] | None = None
         """The restored planes on the device; None until all tiles are done."""
-        self._converter = converter
-        self._planes = planes
+        self.converter = converter
+        self.planes = planes
         self._grid = grid
         self._tiles: list[Tensor] = []
         self._residuals: dict[int, Tensor] = {}
@@ -126,11 +126,11 @@ class _FrameInFlight:
 
     def make_tiles(self) -> None:
         """Make all tiles now, in the caller's thread."""
-        self._tiles = self._grid.split(self._converter.to_rgb(self._planes))
+        self._tiles = self._grid.split(self.converter.to_rgb(self.planes))
 
     def get_tile(self, number: int) -> Tensor:
         """Return a tile, upright RGB `[1, 3, H, W]`; the whole frame if it is not split."""
-        return self._tiles[number] if self._tiles else self._converter.to_rgb(self._planes)
+        return self._tiles[number] if self._tiles else self.converter.to_rgb(self.planes)
 
     def store_residual(self, number: int, residual: Tensor) -> None:
         """Keep a tile's residual; with the last one, merge them and restore the planes."""
@@ -140,7 +140,7 @@ class _FrameInFlight:
         if self._outstanding.pop() == 0:
             residuals = [self._residuals[each] for each in range(len(self._grid))]
             merged = self._grid.merge(residuals)
-            self.restored = self._converter.add_residual(self._planes, merged)
+            self.restored = self.converter.add_residual(self.planes, merged)
             self._tiles = []
             self._residuals = {}
 
@@ -169,6 +169,33 @@ class _TileBatch:
             tile.frame.store_residual(tile.number, residual[row : row + 1])
 
 
+class _FrameBatch(_TileBatch):
+    """Whole frames; a `runner.RecordableJob`."""
+
+    def get_steps(self) -> Steps[None]:
+        frames = [tile.frame for tile in self.tiles]
+        converters = tuple(frame.converter for frame in frames)
+        counts = [len(frame.planes) for frame in frames]
+
+        def make_batch(planes: Sequence[Tensor]) -> Tensor:
+            by_frame = zip(converters, _divide(planes, counts), strict=True)
+            images = [converter.to_rgb(part) for converter, part in by_frame]
+            return images[0] if len(images) == 1 else torch.cat(images)
+
+        def restore(planes: Sequence[Tensor], residual: Tensor) -> tuple[Tensor, ...]:
+            by_frame = zip(converters, _divide(planes, counts), residual[:, None], strict=True)
+            restored = (converter.add_residual(part, row) for converter, part, row in by_frame)
+            return tuple(plane for part in restored for plane in part)
+
+        def deliver(restored: tuple[Tensor, ...]) -> None:
+            for frame, part in zip(frames, _divide(restored, counts), strict=True):
+                frame.restored = tuple(part)
+
+        inputs = tuple(plane for frame in frames for plane in frame.planes)
+        px = len(frames) * self.height * self.width
+        return Steps(converters, px, inputs, make_batch, restore, deliver)
+
+
 class _Scheduler:
     """Three queues: tiles waiting for a full batch, batches in flight, downloads in flight.
 
@@ -182,6 +209,7 @@ class _Scheduler:
         self._converter = converter
         self._runner = runner
         self._options = options
+        self._other: tuple[FrameFormat, PlaneConverter] | None = None
         self._grid: Grid | None = None
         self._batch_size = 1
         self._max_tile_px: int | None = None
@@ -209,7 +237,7 @@ class _Scheduler:
             yield replace(frame, planes=(*planes.result(), *_alpha(frame)))
 
     def _upload(self, frame: Frame) -> None:
-        converter = self._converter if frame.info is None else PlaneConverter(frame.info)
+        converter = self._get_converter(frame)
         planes = self._runner.upload(_without_alpha(frame))
         grid = self._choose_grid(*converter.upright_size(planes))
         in_flight = _FrameInFlight(frame, converter, planes, grid)
@@ -220,6 +248,14 @@ class _Scheduler:
         self._tiles.extend(_Tile(in_flight, number) for number in range(len(grid)))
         while len(self._tiles) >= self._batch_size:
             self._submit(self._batch_size)
+
+    def _get_converter(self, frame: Frame) -> PlaneConverter:
+        """Return the stream's converter, or one of the frame's own format, kept for the next."""
+        if frame.info is None:
+            return self._converter
+        if self._other is None or self._other[0] != frame.info:
+            self._other = (frame.info, PlaneConverter(frame.info))
+        return self._other[1]
 
     def _choose_grid(self, height: int, width: int) -> Grid:
         """Return the grid for frames of this size, and choose the batch with a new one."""
@@ -250,7 +286,8 @@ class _Scheduler:
     def _submit(self, count: int) -> None:
         tiles = [self._tiles.popleft() for _ in range(count)]
         assert self._grid is not None
-        batch = _TileBatch(tiles, self._grid.tile_height, self._grid.tile_width)
+        kind = _FrameBatch if len(self._grid) == 1 else _TileBatch
+        batch = kind(tiles, self._grid.tile_height, self._grid.tile_width)
         self._batches.append(self._runner.submit(batch))
 
     def _finish_batches(self, left: int) -> None:
@@ -323,6 +360,14 @@ def _run_and_catch_shortage(work: Callable[[], None]) -> str | None:
     except DeviceMemoryError as error:
         return error.what  # not the error: its traceback would keep everything on the device alive
     return None
+
+
+def _divide(planes: Sequence[Tensor], counts: Sequence[int]) -> Iterator[Sequence[Tensor]]:
+    """Divide planes into those of each frame."""
+    start = 0
+    for count in counts:
+        yield planes[start : start + count]
+        start += count
 
 
 def _without_alpha(frame: Frame) -> Sequence[Plane]:

@@ -1,7 +1,8 @@
 """CUDA graphs: when batches are recorded, what must not be recorded, and what happens then."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,17 +11,20 @@ from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.config import NETWORKS
-from lfdn.cuda import optimize_for_cuda
+from lfdn.cuda import PaddedLFDN, optimize_for_cuda
+from lfdn.cuda_layers import GRAM_CHUNKS
 from lfdn_video.inference import cuda
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.cpu import CpuRunner
-from lfdn_video.inference.cuda import CudaRunner
+from lfdn_video.inference.cuda import CUDA_BYTES_PER_PX, CudaRunner
 from lfdn_video.inference.engine import Engine
 from lfdn_video.inference.graphs import MAX_GRAPHS, GraphCache
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.inference.tiles import Grid
-from lfdn_video.options import InferenceOptions
+from lfdn_video.media import Colour
+from lfdn_video.options import InferenceOptions, ResolvedPrecision
 from tests.support.fakes import brighten, identity, noise_frames, video_info
+from tests.support.memory import MemoryPeak
 from tests.support.recording import FakeRecorder, record_shapes
 
 CPU = torch.device("cpu")
@@ -28,8 +32,8 @@ GPU = torch.device("cuda")
 TINY = LFDNConfig(widths=(6, 6, 6, 8, 10))
 
 
-def double(batch: Tensor) -> tuple[Tensor]:
-    return (batch * 2,)
+def double(inputs: Sequence[Tensor]) -> tuple[Tensor]:
+    return (inputs[0] * 2,)
 
 
 def make_cache(recorder: FakeRecorder, *, has_memory: bool = True) -> GraphCache:
@@ -39,7 +43,7 @@ def make_cache(recorder: FakeRecorder, *, has_memory: bool = True) -> GraphCache
 def run_sizes(cache: GraphCache, sides: list[int]) -> None:
     for side in sides:
         batch = torch.rand(1, 3, side, side)
-        (found,) = cache.run(double, batch)
+        (found,) = cache.run(double, (batch,), px=batch.numel())
         assert torch.equal(found, batch * 2)
 
 
@@ -55,9 +59,11 @@ def test_functions_of_other_keys_are_recorded_apart() -> None:
     cache = make_cache(recorder := FakeRecorder())
     batch = torch.rand(1, 3, 8, 8)
     for _ in range(3):
-        assert torch.equal(cache.run(double, batch, ("double",))[0], batch * 2)
+        assert torch.equal(cache.run(double, (batch,), px=64, key=("double",))[0], batch * 2)
     for _ in range(3):
-        assert torch.equal(cache.run(lambda x: (x + 1,), batch, ("next",))[0], batch + 1)
+        assert torch.equal(
+            cache.run(lambda x: (x[0] + 1,), (batch,), px=64, key=("next",))[0], batch + 1
+        )
     assert recorder.recordings == 2
 
 
@@ -73,7 +79,7 @@ def test_few_graphs_are_kept() -> None:
 def test_result_stays_when_the_next_batch_is_replayed() -> None:
     cache = make_cache(FakeRecorder())
     batches = [torch.rand(1, 3, 8, 8) for _ in range(5)]
-    found = [cache.run(double, batch)[0] for batch in batches]
+    found = [cache.run(double, (batch,), px=batch.numel())[0] for batch in batches]
     assert all(torch.equal(a, b * 2) for a, b in zip(found, batches, strict=True))
 
 
@@ -93,7 +99,7 @@ def test_what_cannot_be_recorded_runs_without_a_graph(
     run_sizes(cache, [8] * 6)
     assert (cache.replays, len(cache)) == (0, 0)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"1×3×8×8: no CUDA graph ({said}); continuing without, slower"
+    assert line == f"192 px at a time: no CUDA graph ({said}); continuing without, slower"
     assert recorder.frees == isinstance(problem, torch.OutOfMemoryError)
 
 
@@ -101,22 +107,22 @@ def test_shortage_without_a_graph_drops_those_of_other_shapes() -> None:
     cache = make_cache(recorder := FakeRecorder())
     run_sizes(cache, [8, 8])
 
-    def short_of_memory(batch: Tensor) -> tuple[Tensor]:
+    def short_of_memory(inputs: Sequence[Tensor]) -> tuple[Tensor]:
         if len(cache):
             raise torch.OutOfMemoryError("Tried to allocate 9 GiB")
-        return double(batch)
+        return double(inputs)
 
     batch = torch.rand(1, 3, 16, 16)
-    assert torch.equal(cache.run(short_of_memory, batch)[0], batch * 2)
+    assert torch.equal(cache.run(short_of_memory, (batch,), px=256)[0], batch * 2)
     assert recorder.frees == 1
 
 
 def test_shortage_without_any_graph_is_raised() -> None:
-    def fail(_: Tensor) -> tuple[Tensor]:
+    def fail(_: Sequence[Tensor]) -> tuple[Tensor]:
         raise torch.OutOfMemoryError("Tried to allocate 9 GiB")
 
     with pytest.raises(torch.OutOfMemoryError):
-        make_cache(FakeRecorder()).run(fail, torch.rand(1, 3, 8, 8))
+        make_cache(FakeRecorder()).run(fail, (torch.rand(1, 3, 8, 8),), px=64)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +198,49 @@ def test_replayed_batches_restore_like_the_cpu(
 
 
 @pytest.mark.usefixtures("fake_cuda")
+def test_whole_frames_that_overflow_are_redone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where planes, network and planes are one graph; and the next ones are not."""
+    monkeypatch.setattr("lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 1 << 30)
+
+    def overflow_in_half(batch: Tensor) -> Tensor:
+        too_bright = torch.where(batch.mean() > 0.9, torch.inf, 0.0)
+        return batch + (too_bright if torch.is_autocast_enabled("cpu") else 0)
+
+    info = video_info("gray", height=16, width=16)
+    frames = [
+        replace(frame, planes=(np.full((16, 16), 250 if number == 4 else 100, np.uint8),))
+        for number, frame in enumerate(noise_frames(info, 8))
+    ]
+    runner = CudaRunner(overflow_in_half, CPU, precision="float16")
+    options = InferenceOptions(batch=1)
+    restored = restore_frames(iter(frames), PlaneConverter(info), runner, options)
+    for after, before in zip(restored, frames, strict=True):
+        assert np.array_equal(after.planes[0], before.planes[0])
+    assert (runner.redone_batches, runner._graphs.replays) == (1, 7)
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_frames_of_another_format_do_not_share_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their planes have equal sizes, and another range."""
+    monkeypatch.setattr("lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 1 << 30)
+    infos = [video_info(colour=Colour(range=each)) for each in (1, 2)]
+    frames = [
+        replace(frame, info=infos[number // 4 % 2])
+        for number, frame in enumerate(noise_frames(infos[0], 16))
+    ]
+    restored = {}
+    for runner in (CudaRunner(brighten(0.1), CPU), CpuRunner(brighten(0.1))):
+        options = InferenceOptions(batch=1)
+        done = restore_frames(iter(frames), PlaneConverter(infos[0]), runner, options)
+        restored[type(runner)] = [frame.planes for frame in done]
+        if isinstance(runner, CudaRunner):
+            assert runner._graphs.replays == 4 * 3  # all but the first after a change
+        runner.close()
+    for after, expected in zip(restored[CudaRunner], restored[CpuRunner], strict=True):
+        assert all(map(np.array_equal, after, expected))
+
+
+@pytest.mark.usefixtures("fake_cuda")
 def test_failed_recording_costs_one_line_and_no_frame(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +256,24 @@ def test_failed_recording_costs_one_line_and_no_frame(
             == 9
         )
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [(torch.float32, "float32"), (torch.bfloat16, "float16")]
+)
+@torch.inference_mode()
+def test_memory_estimate_holds(dtype: torch.dtype, precision: ResolvedPrecision) -> None:
+    """At least as much per pixel as the network and its residual take, and not twice as much."""
+    height, width = 320, 640
+    form = PaddedLFDN(LFDN().eval(), dtype)
+    image = torch.rand(1, 3, height, width)
+    with MemoryPeak() as found:
+        restored = form(image)
+        restored.clamp(0, 1).sub_(image)
+    # A constant number of products, which larger images share among more pixels.
+    constant = GRAM_CHUNKS * 128 * 128 * 4 * 2
+    needed = (found.peak - constant) / (height * width)
+    assert needed <= CUDA_BYTES_PER_PX[precision] <= 2.5 * needed
 
 
 def _restore(engine: Engine, count: int, *, height: int = 96, width: int = 160) -> int:
@@ -249,6 +316,7 @@ def test_replayed_network_agrees_with_the_eager_one() -> None:
     with Engine(network, device=GPU, precision="float16") as engine:
         for number in range(12):
             batch = torch.rand(1, 3, 144, 256, device=GPU) * (number + 1) / 12
+            torch.cuda.synchronize()  # the engine's stream does not wait for this one
             found = engine.compute_residual(batch).result()
             torch.cuda.synchronize()
             with torch.inference_mode(), torch.autocast("cuda", torch.float16):
