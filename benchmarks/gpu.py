@@ -37,7 +37,7 @@ from torch import Tensor
 import lfdn
 from benchmarks.model import count_operations
 from benchmarks.reports import describe_machine, write_json
-from benchmarks.tables import render_sections
+from benchmarks.tables import NONE, render_sections
 from lfdn import cuda_layers, metrics
 from lfdn.cuda import PaddedLFDN, optimize_for_cuda
 from lfdn.padded import make_entry_input
@@ -75,6 +75,8 @@ class Bench:
     began: float = field(default_factory=time.perf_counter)
     peak_flops: float = float("nan")
     """Operations per second of the fastest product of matrices."""
+    record_s: float = 0.0
+    """Seconds that the last recording took."""
 
     @property
     def on_gpu(self) -> bool:
@@ -105,14 +107,23 @@ class Bench:
         count = max(3, min(200, int(ROUND_S / max(self._time_round(work, 3), 1e-5))))
         return median(self._time_round(work, count) for _ in range(ROUNDS))
 
-    def record(self, work: Callable[[], Tensor]) -> Work:
+    def record(self, work: Callable[[], Tensor], *, time_kernels: bool = True) -> Work:
         """Record `work` as a CUDA graph; in a smoke test, return it."""
         if not self.on_gpu:
             return work
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch
+        recorder = CudaRecorder(stream, is_half=lambda: True, time_kernels=time_kernels)
         torch.cuda.synchronize()
+        began = time.perf_counter()
         with torch.cuda.stream(stream):
-            return CudaRecorder(stream).record(lambda: (work(),)).replay
+            recorded = recorder.record(lambda: (work(),))
+        torch.cuda.synchronize()
+        self.record_s = time.perf_counter() - began
+
+        def replay() -> None:  # it keeps the results, whose memory belongs to the graph
+            recorded.replay()
+
+        return replay
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -177,11 +188,19 @@ def measure_network(bench: Bench) -> Iterator[Row]:
 
 def _measure_form(
     bench: Bench, name: str, batch: int, form: str, work: Callable[[], Tensor]
-) -> list[Row]:
-    """Measure a form of the network, eager and in a graph."""
+) -> Iterator[Row]:
+    """Measure a form of the network, eager and in graphs."""
     with bench.autocast():
-        eager = _network_row(bench, name, batch, f"{form}, eager", work)
-        return [eager, _network_row(bench, name, batch, f"{form}, graph", bench.record(work))]
+        rows = [_network_row(bench, name, batch, f"{form}, eager", work)]
+        for how, time_kernels in (("cuDNN's rules", False), ("timed kernels", True)):
+            if time_kernels and form == "as written":
+                continue
+            graph = bench.record(work, time_kernels=time_kernels)
+            rows.append(_network_row(bench, name, batch, f"{form}, graph, {how}", graph))
+            rows[-1]["record s"] = round(bench.record_s, 2)
+            del graph
+            bench.reset()
+    yield from rows
 
 
 def _network_row(bench: Bench, name: str, batch: int, form: str, work: Work) -> Row:
@@ -198,6 +217,7 @@ def _network_row(bench: Bench, name: str, batch: int, form: str, work: Work) -> 
         "frames/s": round(1 / seconds, 1),
         "TFLOP/s": round(flops / 1e12, 1),
         "share": round(flops / bench.peak_flops, 3),
+        "record s": NONE,
         "bytes/px": round((bench.measure_peak_bytes() - before) / (batch * height * width)),
     }
 
