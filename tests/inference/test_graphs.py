@@ -264,7 +264,7 @@ def test_failed_recording_costs_one_line_and_no_frame(
 @torch.inference_mode()
 def test_memory_estimate_holds(dtype: torch.dtype, precision: ResolvedPrecision) -> None:
     """At least as much per pixel as the network and its residual take, and not twice as much."""
-    height, width = 320, 640
+    height, width = 320, 640  # per pixel, 1280×720 takes the same
     form = PaddedLFDN(LFDN().eval(), dtype)
     image = torch.rand(1, 3, height, width)
     with MemoryPeak() as found:
