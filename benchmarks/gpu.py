@@ -37,9 +37,9 @@ from torch import Tensor
 import lfdn
 from benchmarks.model import count_operations
 from benchmarks.reports import describe_machine, write_json
-from benchmarks.tables import render_sections
+from benchmarks.tables import NONE, render_sections
 from lfdn import cuda_layers, metrics
-from lfdn.cuda import PaddedLFDN, optimize_for_cuda
+from lfdn.cuda import CudaLFDN, PaddedLFDN, optimize_for_cuda
 from lfdn.padded import make_entry_input
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.devices import choose_device
@@ -72,19 +72,18 @@ class Bench:
     batches: tuple[int, ...]
     network: lfdn.LFDN
     pictures: Path
+    half: torch.dtype
+    """Type of half precision."""
     began: float = field(default_factory=time.perf_counter)
     peak_flops: float = float("nan")
     """Operations per second of the fastest product of matrices."""
+    record_s: float = 0.0
+    """Seconds that the last recording took."""
 
     @property
     def on_gpu(self) -> bool:
         """False in a smoke test."""
         return self.device.type == "cuda"
-
-    @property
-    def half(self) -> torch.dtype:
-        """Type of half precision."""
-        return torch.float16 if self.on_gpu else torch.bfloat16
 
     def say(self, text: str) -> None:
         """Print a line with the time since the start."""
@@ -105,14 +104,23 @@ class Bench:
         count = max(3, min(200, int(ROUND_S / max(self._time_round(work, 3), 1e-5))))
         return median(self._time_round(work, count) for _ in range(ROUNDS))
 
-    def record(self, work: Callable[[], Tensor]) -> Work:
+    def record(self, work: Callable[[], Tensor], *, time_kernels: bool = True) -> Work:
         """Record `work` as a CUDA graph; in a smoke test, return it."""
         if not self.on_gpu:
             return work
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch
+        recorder = CudaRecorder(stream, is_half=lambda: True, time_kernels=time_kernels)
         torch.cuda.synchronize()
+        began = time.perf_counter()
         with torch.cuda.stream(stream):
-            return CudaRecorder(stream).record(lambda: (work(),)).replay
+            recorded = recorder.record(lambda: (work(),))
+        torch.cuda.synchronize()
+        self.record_s = time.perf_counter() - began
+
+        def replay() -> None:  # it keeps the results, whose memory belongs to the graph
+            recorded.replay()
+
+        return replay
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -177,11 +185,19 @@ def measure_network(bench: Bench) -> Iterator[Row]:
 
 def _measure_form(
     bench: Bench, name: str, batch: int, form: str, work: Callable[[], Tensor]
-) -> list[Row]:
-    """Measure a form of the network, eager and in a graph."""
+) -> Iterator[Row]:
+    """Measure a form of the network, eager and in graphs."""
     with bench.autocast():
-        eager = _network_row(bench, name, batch, f"{form}, eager", work)
-        return [eager, _network_row(bench, name, batch, f"{form}, graph", bench.record(work))]
+        rows = [_network_row(bench, name, batch, f"{form}, eager", work)]
+        for how, time_kernels in (("cuDNN's rules", False), ("timed kernels", True)):
+            if time_kernels and form == "as written":
+                continue
+            graph = bench.record(work, time_kernels=time_kernels)
+            rows.append(_network_row(bench, name, batch, f"{form}, graph, {how}", graph))
+            rows[-1]["record s"] = round(bench.record_s, 2)
+            del graph
+            bench.reset()
+    yield from rows
 
 
 def _network_row(bench: Bench, name: str, batch: int, form: str, work: Work) -> Row:
@@ -198,6 +214,7 @@ def _network_row(bench: Bench, name: str, batch: int, form: str, work: Work) -> 
         "frames/s": round(1 / seconds, 1),
         "TFLOP/s": round(flops / 1e12, 1),
         "share": round(flops / bench.peak_flops, 3),
+        "record s": NONE,
         "bytes/px": round((bench.measure_peak_bytes() - before) / (batch * height * width)),
     }
 
@@ -361,13 +378,14 @@ def measure_precision(bench: Bench) -> Iterator[Row]:
     if not rainy:
         raise FileNotFoundError(f"{bench.pictures}: no pictures; use --pictures")
     sums = {"float32": 0.0, "half": 0.0}
-    optimized = optimize_for_cuda(bench.network)
+    optimized = CudaLFDN(bench.network)
     for path in rainy:
         clean = next((bench.pictures / "clean").glob(f"{path.stem.replace('rain', 'norain')}.*"))
         image, expected = (_read_picture(each).to(bench.device) for each in (path, clean))
         for kind in sums:
-            with torch.autocast(bench.device.type, bench.half, enabled=kind == "half"):
-                restored = metrics.round_to_8_bit(optimized(image))
+            dtype = bench.half if kind == "half" else torch.float32
+            form = optimized.get_form(image.device, dtype)
+            restored = metrics.round_to_8_bit(form(image))
             sums[kind] += float(metrics.psnr(metrics.luma(restored), metrics.luma(expected)))
     means = {f"{kind}, dB": round(total / len(rainy), 4) for kind, total in sums.items()}
     difference = (sums["half"] - sums["float32"]) / len(rainy)
@@ -455,11 +473,15 @@ def measure(
     smoke: bool = False,
     names: tuple[str, ...] = (),
     pictures: Path = RAIN100L,
+    half: str | None = None,
 ) -> dict[str, Any]:
     """Measure sections on a device; return the report, and write it to a folder, if given."""
     chosen = choose_device(device)
     sizes = SMOKE_SIZES if smoke else {"720p": SIZES["720p"]} if quick else SIZES
-    bench = Bench(chosen, sizes, BATCHES, lfdn.load("derain").eval().to(chosen), pictures)
+    # CPUs compute in bfloat16; in float16 they take minutes, but tell its rounding.
+    half = half or ("float16" if chosen.type == "cuda" else "bfloat16")
+    network = lfdn.load("derain").eval().to(chosen)
+    bench = Bench(chosen, sizes, BATCHES, network, pictures, getattr(torch, half))
     names = names or (QUICK if quick else tuple(SECTIONS))
     if "ceilings" not in names:
         names = ("ceilings", *names)
@@ -486,17 +508,23 @@ def measure(
     default=RAIN100L,
     help="Folder of Rain100L, with `rainy` and `clean`.",
 )
+@click.option(
+    "--half",
+    type=click.Choice(["float16", "bfloat16"]),
+    help="Half precision.  [default: float16; bfloat16 on a CPU]",
+)
 def main(
     device: str,
     output: Path | None,
     names: tuple[str, ...],
     pictures: Path,
+    half: str | None,
     *,
     quick: bool,
     smoke: bool,
 ) -> None:
     """Measure the network on a GPU."""
-    measure(device, output, quick=quick, smoke=smoke, names=names, pictures=pictures)
+    measure(device, output, quick=quick, smoke=smoke, names=names, pictures=pictures, half=half)
 
 
 if __name__ == "__main__":

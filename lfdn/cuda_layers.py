@@ -289,7 +289,7 @@ class Fusion(nn.Module):
         group, gate = group.permute(0, 3, 1, 2), gate.permute(0, 3, 1, 2)
         fused = [
             # One by one, as each image has a kernel of its own.
-            F.conv2d(group[index : index + 1], kernel[None][0], padding=1)
+            F.conv2d(group[index : index + 1], kernel, padding=1)
             for index, kernel in enumerate(kernels)
         ]
         if len(fused) == 1:

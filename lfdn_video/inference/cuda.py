@@ -4,7 +4,7 @@ Streams and pinned memory are in `transfers.py`, CUDA graphs in `graphs.py`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -61,7 +61,7 @@ class CudaRunner(DeviceRunner):
             self.bytes_per_px = CUDA_BYTES_PER_PX
         self._transfers = copies = PinnedCopies(device)  # after the weights: it waits for them
         self._graphs = GraphCache(
-            _new_recorder(copies.compute_stream),
+            _new_recorder(copies.compute_stream, lambda: self.precision != "float32"),
             has_memory=lambda px: px <= self._affordable_px(),
         )
 
@@ -136,5 +136,5 @@ class CudaRunner(DeviceRunner):
             return residual, total
 
 
-def _new_recorder(stream: torch.cuda.Stream) -> Recorder:
-    return CudaRecorder(stream)
+def _new_recorder(stream: torch.cuda.Stream, is_half: Callable[[], bool]) -> Recorder:
+    return CudaRecorder(stream, is_half=is_half)

@@ -18,7 +18,7 @@ from torch import Tensor
 import lfdn
 from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
-from lfdn.cuda import optimize_for_cuda
+from lfdn.cuda import CudaLFDN, optimize_for_cuda
 from lfdn.int8 import OpenVinoMissingError, load_quantized
 from lfdn.weights import find_packaged, name_network, name_packaged, read_header
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
@@ -125,6 +125,8 @@ class Engine(RunnerWrapper):
         # Closed first: the buffers have to be free before more memory is asked for.
         redone_batches = self._runner.redone_batches
         self._runner.close()
+        if isinstance(self._model, CudaLFDN):
+            self._model = optimize_for_cpu(self._model.network.cpu())
         self._runner = CpuRunner(self._model, model_id=self._model_id)
         self._runner.redone_batches = redone_batches
         return "on the CPU"

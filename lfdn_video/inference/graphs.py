@@ -15,7 +15,7 @@ What cannot be recorded, or has too little memory for it, is run as usual.
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -192,13 +192,23 @@ class CudaRecorder:
 
     Args:
         stream: the stream that is current when `record` is called.
+        is_half: whether convolutions are in half precision now.
+        time_kernels: let cuDNN time its kernels for each new shape; else it chooses by rules.
     """
 
-    def __init__(self, stream: torch.cuda.Stream) -> None:
+    def __init__(
+        self,
+        stream: torch.cuda.Stream,
+        *,
+        is_half: Callable[[], bool],
+        time_kernels: bool = True,
+    ) -> None:
         self._stream = stream
+        self._is_half = is_half
+        self._time_kernels = time_kernels
 
     def record(self, work: Callable[[], tuple[Tensor, ...]]) -> Recording:
-        with _choose_fastest_kernels():
+        with _time_kernels(half=self._is_half()) if self._time_kernels else nullcontext():
             work()
             with RefuseWaits():  # type: ignore[no-untyped-call]  # torch
                 work()
@@ -214,11 +224,16 @@ class CudaRecorder:
 
 
 @contextmanager
-def _choose_fastest_kernels() -> Generator[None]:
+def _time_kernels(*, half: bool) -> Generator[None]:
     """Let cuDNN time its kernels for each new shape, within the block."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.allow_tf32
+    cudnn.benchmark = True
+    if half:
+        # It has no effect on half precision, but belongs to the key under which PyTorch keeps
+        # cuDNN's choice: that of batches that were run before, by rules, is not taken.
+        cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        cudnn.benchmark, cudnn.allow_tf32 = before

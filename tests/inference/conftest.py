@@ -52,7 +52,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> list[FakeEvent]:
     monkeypatch.setattr(transfers, "_new_stream", lambda _: FakeStream())
     monkeypatch.setattr(transfers, "_new_event", new_event)
     monkeypatch.setattr(transfers, "_allocate_pinned", allocate_buffer)
-    monkeypatch.setattr(cuda, "_new_recorder", lambda _: FakeRecorder())
+    monkeypatch.setattr(cuda, "_new_recorder", lambda *_: FakeRecorder())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
     monkeypatch.setattr(Tensor, "record_stream", lambda *_: None)

@@ -18,7 +18,7 @@ from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CUDA_BYTES_PER_PX, CudaRunner
 from lfdn_video.inference.engine import Engine
-from lfdn_video.inference.graphs import MAX_GRAPHS, GraphCache
+from lfdn_video.inference.graphs import MAX_GRAPHS, GraphCache, _time_kernels
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.inference.tiles import Grid
 from lfdn_video.media import Colour
@@ -246,7 +246,7 @@ def test_failed_recording_costs_one_line_and_no_frame(
 ) -> None:
     monkeypatch.setattr("lfdn_video.inference.cuda.free_cuda_bytes", lambda _: 1 << 30)
     recorder = FakeRecorder(RuntimeError("operation not permitted"))
-    monkeypatch.setattr(cuda, "_new_recorder", lambda _: recorder)
+    monkeypatch.setattr(cuda, "_new_recorder", lambda *_: recorder)
     info = video_info()
     runner = CudaRunner(brighten(0.1), CPU)
     options = InferenceOptions(batch=1)
@@ -264,7 +264,7 @@ def test_failed_recording_costs_one_line_and_no_frame(
 @torch.inference_mode()
 def test_memory_estimate_holds(dtype: torch.dtype, precision: ResolvedPrecision) -> None:
     """At least as much per pixel as the network and its residual take, and not twice as much."""
-    height, width = 320, 640
+    height, width = 320, 640  # per pixel, 1280×720 takes the same
     form = PaddedLFDN(LFDN().eval(), dtype)
     image = torch.rand(1, 3, height, width)
     with MemoryPeak() as found:
@@ -274,6 +274,15 @@ def test_memory_estimate_holds(dtype: torch.dtype, precision: ResolvedPrecision)
     constant = GRAM_CHUNKS * 128 * 128 * 4 * 2
     needed = (found.peak - constant) / (height * width)
     assert needed <= CUDA_BYTES_PER_PX[precision] <= 2.5 * needed
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_kernels_are_timed_apart_from_choices_by_rule(*, half: bool) -> None:
+    cudnn = torch.backends.cudnn
+    before = (cudnn.benchmark, cudnn.allow_tf32)
+    with _time_kernels(half=half):
+        assert (cudnn.benchmark, cudnn.allow_tf32) == (True, before[1] and not half)
+    assert (cudnn.benchmark, cudnn.allow_tf32) == before
 
 
 def _restore(engine: Engine, count: int, *, height: int = 96, width: int = 160) -> int:

@@ -10,6 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lfdn import LFDN, LFDNConfig
+from lfdn.cpu import CpuLFDN
+from lfdn.cuda import optimize_for_cuda
 from lfdn_video import restore
 from lfdn_video.errors import DeviceMemoryError
 from lfdn_video.inference.colour import PlaneConverter
@@ -180,6 +183,20 @@ def test_run_goes_on_when_the_engine_falls_back_to_the_cpu(
         *(f"with at most {count} tiles at a time" for count in (4, 2, 1)),
         "on the CPU",
     ]
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_cpu_takes_over_with_its_own_form_of_the_network() -> None:
+    """That for a GPU would be slower there, and hold memory of the GPU."""
+    network = LFDN(LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)).eval()
+    model = optimize_for_cuda(network)
+    batch = torch.rand(1, 3, 32, 32)
+    with Engine(model) as engine, torch.inference_mode():
+        expected = network(batch).clamp(0, 1) - batch
+        engine._runner = CudaRunner(model, torch.device("cpu"), precision="float16")
+        assert engine.step_down() == "on the CPU"
+        assert isinstance(engine._runner._model, CpuLFDN)
+        torch.testing.assert_close(engine.compute_residual(batch).result(), expected)
 
 
 @pytest.mark.needs_cuda
