@@ -31,7 +31,7 @@ from lfdn.training.steps import Learner
 BLOCK_STEPS = 8
 CHOICE = 1.25
 """Clean crops that are cut for each one that is used, where flat ones are left out."""
-PROBE_CROPS = 24
+PROBE_CROPS = 64
 
 logger = logging.getLogger(__name__)
 
