@@ -108,6 +108,23 @@ def find_packaged_int8(task: str) -> tuple[Path, str]:
     return FOLDER / entry["file"], entry["sha256"]
 
 
+def find_packaged_gate(task: str) -> tuple[Path, str]:
+    """Look up the layers that decide what neighbouring frames add to a task's results.
+
+    Returns:
+        As for `find_packaged`. The file is not written by `save_weights`: it has tensors `weight0`,
+        `bias0`, and so on, in float32, of dense layers.
+
+    Raises:
+        WeightsError: The task has no packaged weights, or no such layers.
+    """
+    find_packaged(task)
+    entry = _read_index()[task].get("gate")
+    if entry is None:
+        raise WeightsError(f"{task}: has no packaged gate")
+    return FOLDER / entry["file"], entry["sha256"]
+
+
 def load(task_or_path: str | os.PathLike[str]) -> LFDN:
     """Load a trained network.
 

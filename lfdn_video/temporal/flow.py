@@ -29,6 +29,7 @@ Mask: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 FETCH_ROW = 1024
+"""OpenCV takes maps of up to 32767 px a side, so positions are put in rows."""
 
 HALF_FROM_PX = 800
 """Frames whose shorter side is at least this are halved for the flow, for the sake of time. Smaller
@@ -155,17 +156,15 @@ def scale_flow(flow: Field, shape: Sequence[int]) -> Field:
     return scaled
 
 
-def warp(plane: Plane, flow: Field, *, cubic: bool) -> Plane:
-    """Fetch a neighbour's samples; outside of it, its edge is repeated.
+def warp(plane: Plane, flow: Field) -> Plane:
+    """Fetch a neighbour's samples by linear interpolation; outside of it, its edge is repeated.
 
     Args:
         plane: the neighbour's, uint8 or uint16 `[h, w]`.
         flow: at the plane's size.
-        cubic: keep fine texture sharp; for chroma, linear is enough.
     """
-    how = cv.INTER_CUBIC if cubic else cv.INTER_LINEAR
     warped: Plane = cv.remap(
-        plane, flow, None, how | cv.WARP_RELATIVE_MAP, borderMode=cv.BORDER_REPLICATE
+        plane, flow, None, cv.INTER_LINEAR | cv.WARP_RELATIVE_MAP, borderMode=cv.BORDER_REPLICATE
     )
     return warped
 
@@ -185,13 +184,12 @@ def fetch(plane: Plane, rows: Floats, columns: Floats, *, cubic: bool) -> Floats
         plane: uint8 or uint16 `[h, w]`.
         rows: `[n]`, in px.
         columns: likewise.
-        cubic: as for `warp`.
+        cubic: keep fine texture sharp; for chroma, linear is enough.
 
     Returns:
         float32 `[n]`, whole numbers.
     """
     count = len(rows)
-    # OpenCV takes maps of up to 32767 px a side.
     positions = np.zeros((-(-count // FETCH_ROW) or 1, FETCH_ROW, 2), np.float32)
     flat = positions.reshape(-1, 2)
     flat[:count, 0] = columns
