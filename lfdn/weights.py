@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
@@ -108,21 +109,28 @@ def find_packaged_int8(task: str) -> tuple[Path, str]:
     return FOLDER / entry["file"], entry["sha256"]
 
 
-def find_packaged_gate(task: str) -> tuple[Path, str]:
-    """Look up the layers that decide what neighbouring frames add to a task's results.
+def read_packaged_gate(task: str) -> dict[str, Tensor]:
+    """Read the dense layers that decide what neighbouring frames add to a task's results.
 
     Returns:
-        As for `find_packaged`. The file is not written by `save_weights`: it has tensors `weight0`,
-        `bias0`, and so on, in float32, of dense layers.
+        `weight0`, `bias0`, and so on, float32: `[inputs, outputs]` and `[outputs]` of each layer.
 
     Raises:
-        WeightsError: The task has no packaged weights, or no such layers.
+        WeightsError: The task has no packaged weights or no such layers, or their file is missing,
+            or was changed.
     """
     find_packaged(task)
     entry = _read_index()[task].get("gate")
     if entry is None:
         raise WeightsError(f"{task}: has no packaged gate")
-    return FOLDER / entry["file"], entry["sha256"]
+    path = FOLDER / entry["file"]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error}); install the package again") from None
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise WeightsError(f"{path}: changed since it was packaged; install the package again")
+    return deserialize(content)
 
 
 def load(task_or_path: str | os.PathLike[str]) -> LFDN:

@@ -1,12 +1,13 @@
 """Draw rainy clips for the gate of the temporal stage, and restore their frames.
 
-    python pipelines/draw_gate_clips.py clips/ --sequence davis/soapbox --still photos --bank STREAKS
+    python pipelines/draw_gate_clips.py clips/ --sequence soapbox --still photos --bank STREAKS
 
 A clip is seven frames of 256x192: consecutive frames of a filmed sequence, or a still behind a
-camera moved by hand, in part with small bright things that fly through, and with rain that is drawn
-anew in every frame. `CLIP.npz` holds what `train_gate.py` needs: `restored` `[7, H, W, 3]`, what the
-network makes of all frames, and `decoded` and `truth` `[H, W, 3]` of the middle one, all uint8 RGB.
-A clip depends on the seed, its number and the sources alone; clips that are there are kept.
+camera moved by hand, in part with small bright things that fly through, and with rain that is
+drawn anew in every frame. `CLIP.npz` holds what `train_gate.py` needs: `restored` `[7, H, W, 3]`,
+what the network makes of all frames, and `decoded` and `truth` `[H, W, 3]` of the middle one, all
+uint8 RGB. A clip depends on the seed, its number and the sources alone; those that are there are
+kept.
 """
 
 import math
@@ -102,7 +103,8 @@ def let_fly(frames: list[Image], random: np.random.Generator) -> list[Image]:
         axes = (radius_px, radius_px * random.uniform(0.4, 1))
         speed = random.normal(0, 1, 2) * random.choice([1, 5, 15])
         at = random.uniform(0, 1, 2) * (WIDTH, HEIGHT)
-        colour = (random.uniform(0.6, 1) * (1 - random.choice([0, 0, 0.4]) * random.random(3))).clip(0, 1)
+        tint = random.choice([0, 0, 0.4]) * random.random(3)
+        colour = random.uniform(0.6, 1) * (1 - tint)
         spin = random.uniform(-40, 40)
         for t, frame in enumerate(frames):
             x, y = at + speed * (t - FRAMES // 2)

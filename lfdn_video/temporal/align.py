@@ -7,7 +7,6 @@ Knows no rain: `evidence.py` gathers what neighbours show, `rule.py` decides wha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
 import cv2
@@ -31,14 +30,22 @@ GAIN_STEP_PX = 4
 """Exposures are compared on every fourth row and column: plenty for a median."""
 
 
-@dataclass(frozen=True, slots=True)
 class Places:
-    """Some samples of a plane."""
+    """Some samples of a plane.
 
-    rows: Indices
-    columns: Indices
-    shape: tuple[int, int]
-    """Of the plane."""
+    Args:
+        rows: where they are.
+        columns: likewise.
+        shape: of the plane.
+    """
+
+    def __init__(self, rows: Indices, columns: Indices, shape: tuple[int, int]) -> None:
+        self.rows = rows
+        self.columns = columns
+        self.shape = shape
+        self.flat: Indices = rows * shape[1] + columns
+        """Their indices in the plane."""
+        self._scaled: dict[tuple[int, int], Places] = {}
 
     @classmethod
     def where(cls, mask: Plane) -> Self:
@@ -49,11 +56,6 @@ class Places:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def flat(self) -> Indices:
-        """Their indices in the plane."""
-        return self.rows * self.shape[1] + self.columns
-
     def select(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> "Places":
         """Return some of them."""
         return Places(self.rows[chosen], self.columns[chosen], self.shape)
@@ -62,14 +64,16 @@ class Places:
         """Return the samples of a plane of another size that cover them; some more than once."""
         if shape == self.shape:
             return self
-        rows = self.rows * shape[0] // self.shape[0]
-        columns = self.columns * shape[1] // self.shape[1]
-        return Places(rows, columns, shape)
+        if shape not in self._scaled:
+            rows = self.rows * shape[0] // self.shape[0]
+            columns = self.columns * shape[1] // self.shape[1]
+            self._scaled[shape] = Places(rows, columns, shape)
+        return self._scaled[shape]
 
     def take(self, plane: Plane) -> Floats:
         """Return a plane's samples there."""
         own = self.scale((plane.shape[0], plane.shape[1]))
-        samples: Floats = plane.ravel()[own.flat].astype(np.float32)
+        samples: Floats = plane.ravel().take(own.flat).astype(np.float32)
         return samples
 
 
@@ -151,6 +155,7 @@ class Aligned:
         self._luma = luma
         self._levels = levels
         self._flow = scale_flow(path.flow, luma.shape)
+        self._asked: tuple[Places, Floats] | None = None
         self.valid = resize_mask(path.valid, luma.shape)
         """Where the neighbour counts: 255, else 0."""
         self.share_valid: float = cv.countNonZero(path.valid) / path.valid.size
@@ -174,15 +179,22 @@ class Aligned:
 
     def speed_at(self, places: Places) -> Floats:
         """Return how far it is to the neighbour, in px of the frame."""
-        flow = self._flow.reshape(-1, 2)[places.flat]
-        return np.hypot(flow[:, 0], flow[:, 1])
+        columns, rows = self._flow_at(places)
+        return np.hypot(columns, rows)
+
+    def _flow_at(self, places: Places) -> Floats:
+        """Return columns and rows to the neighbour, `[2, places]`; the planes of a frame ask."""
+        if self._asked is None or self._asked[0] is not places:
+            flow = self._flow.reshape(-1, 2).take(places.flat, axis=0)
+            self._asked = (places, np.ascontiguousarray(flow.T))
+        return self._asked[1]
 
     def _fetch(self, plane: Plane, places: Places, zero: int, *, cubic: bool) -> Floats:
-        flow = self._flow.reshape(-1, 2)[places.flat]
+        columns, rows = self._flow_at(places)
         height, width = plane.shape
         own = places.scale((height, width))
-        rows = own.rows + flow[:, 1] * np.float32(height / places.shape[0])
-        columns = own.columns + flow[:, 0] * np.float32(width / places.shape[1])
+        rows = own.rows + rows * np.float32(height / places.shape[0])
+        columns = own.columns + columns * np.float32(width / places.shape[1])
         samples = fetch(plane, rows, columns, cubic=cubic)
         if self._gain == 1:
             return samples

@@ -14,8 +14,11 @@ from lfdn_video.media import Plane
 from lfdn_video.temporal.align import Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
-from lfdn_video.temporal.gate import LEAST_CHANGE, Gate, describe, find_slots
-from lfdn_video.temporal.rule import Verdict, find_blobs
+from lfdn_video.temporal.gate import Gate, find_slots
+from lfdn_video.temporal.rule import Verdict
+
+LEAST_MOVE = 2.0
+"""In 8-bit codes: a place whose luma would move less keeps every bit."""
 
 
 def correct(evidence: Evidence, verdict: Verdict, gate: Gate) -> tuple[Plane, ...]:
@@ -31,9 +34,11 @@ def correct(evidence: Evidence, verdict: Verdict, gate: Gate) -> tuple[Plane, ..
     """
     picture = evidence.picture
     shown = sample_planes(evidence)
-    weights = gate.weigh(describe(evidence, verdict, find_colours(evidence, shown)))
-    large = evidence.places.take(find_blobs(evidence, verdict.brighter)) > 0
-    chosen = (1 - weights[:, 0] > LEAST_CHANGE) & ~large
+    weights = gate.decide(evidence, verdict, find_colours(evidence, shown))
+    seen = np.take_along_axis(evidence.sorted, find_slots(evidence), 0)
+    move = weights[:, 1] * (evidence.decoded - evidence.luma)
+    move += (weights[:, 2:].T * (seen - evidence.luma)).sum(0)
+    chosen = np.abs(move) >= LEAST_MOVE * picture.levels.unit
     if not chosen.any():
         return tuple(picture.restored)
     places = evidence.places.select(chosen)

@@ -79,9 +79,7 @@ class Evidence:
         overview: what these agree on.
     """
 
-    def __init__(
-        self, picture: Picture, neighbours: Sequence[Aligned], overview: Overview
-    ) -> None:
+    def __init__(self, picture: Picture, neighbours: Sequence[Aligned], overview: Overview) -> None:
         self.picture = picture
         self.neighbours = neighbours
         self.overview = overview
@@ -93,7 +91,7 @@ class Evidence:
         self.count = valid.sum(0)
         samples[~valid] = np.inf
         self.order: Indices = samples.argsort(0, kind="stable")
-        """`[neighbours, places]`: who has the lowest sample, and so on; those not valid are last."""
+        """`[neighbours, places]`: who has the lowest sample, and so on; not valid ones are last."""
         self.sorted: Floats = np.take_along_axis(samples, self.order, 0)
 
     def at(self, rank: Indices) -> Floats:

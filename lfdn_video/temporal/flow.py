@@ -38,8 +38,9 @@ ones keep their size: on light rain that is worth 1.5 dB."""
 SMALLEST_SIDE_PX = 16
 """DIS refuses images that are smaller."""
 
-GRID_PX = 4
-"""DIS with its fast preset ends at a quarter of the size, and interpolates from there."""
+GRID_PX = 2
+"""DIS with its fast preset ends at a quarter of the size, and interpolates from there; a quarter as
+kept costs .14 dB on rain, half of the size .06."""
 
 MAX_ROUND_TRIP_PX = 1.0
 """How far from its start, in px of the frame, a trip there and back may end."""
@@ -82,7 +83,7 @@ class FlowEstimator:
             neighbour: another one of the same size.
 
         Returns:
-            The flow at a quarter of the size.
+            The flow on a grid of `GRID_PX`.
         """
         flow: Field = self._dis.calc(image, neighbour, None)
         height, width = image.shape

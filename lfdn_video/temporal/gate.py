@@ -1,11 +1,12 @@
 """The gate: how much of what its neighbours show a sample takes.
 
-    evidence ─▶ features ─▶ three small layers ─▶ weights over the restored sample, the decoded one,
-                                                  and the neighbours' samples in order
+    evidence ─┬─▶ features ─▶ small layers ─┬─▶ mean ─▶ weights over the restored sample, the
+              └─▶ rule: shape and colour ───┘           decoded one, the neighbours' in order
 
 The weights of a place sum to 1, so a result lies between what was seen. The layers were fitted to
-rain drawn on dry clips (`pipelines/train_gate.py`). What the features are is decided here, and the
-file of the layers fits them alone; who is asked is decided in `stage.py`.
+rain drawn on dry clips (`pipelines/train_gate.py`); the rule knows no clip. They err differently:
+their mean is better than either, on rain that the layers have not seen. What the features are is
+decided here, and the file of the layers fits them alone.
 """
 
 from collections.abc import Mapping
@@ -18,13 +19,16 @@ from lfdn_video.media import Plane
 from lfdn_video.temporal.align import Indices, Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
-from lfdn_video.temporal.rule import Verdict
+from lfdn_video.temporal.rule import Verdict, propose
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
 
 SLOTS = 6
 """The neighbours' samples in order, of which each has one or more of so many slots."""
+
+MEDIAN_SLOTS = (SLOTS // 2 - 1, SLOTS // 2)
+"""Those in the middle; their mean is the median."""
 
 CHOICES = 2 + SLOTS
 """Restored sample, decoded sample, slots."""
@@ -40,9 +44,6 @@ CODES = 8.0
 
 LIMIT = 4.0
 """No feature is larger."""
-
-LEAST_CHANGE = 0.1
-"""A place that would take less than this from others keeps its sample."""
 
 ROWS = 4096
 """Places that go through the layers at once, as many as fit the cache."""
@@ -85,6 +86,42 @@ class Gate:
             weights[start : start + ROWS] = values / values.sum(1, keepdims=True)
         return weights
 
+    def decide(self, evidence: Evidence, verdict: Verdict, colours: Floats) -> Floats:
+        """Weigh the choices at the places of a frame.
+
+        Args:
+            evidence: of the frame.
+            verdict: of the switch on it.
+            colours: as for `describe`.
+
+        Returns:
+            As `weigh`.
+        """
+        down, up = propose(evidence, verdict.brighter, colours)
+        features = describe(evidence, verdict, colours, proposed=(down, up))
+        return (self.weigh(features) + follow_rule(evidence, down, up)) / 2
+
+
+def follow_rule(evidence: Evidence, down: Floats, up: Floats) -> Floats:
+    """Weigh as the rule alone does it.
+
+    Args:
+        evidence: of the frame.
+        down: how far a place goes down to the median, as `propose` gives it.
+        up: how far it goes up, but not above what was decoded.
+
+    Returns:
+        As `Gate.weigh`.
+    """
+    strength = np.maximum(down, up)
+    to_decoded = np.where((up > 0) & (evidence.decoded < evidence.median), strength, 0)
+    weights = np.zeros((len(strength), CHOICES), np.float32)
+    weights[:, 0] = 1 - strength
+    weights[:, 1] = to_decoded
+    for slot in MEDIAN_SLOTS:
+        weights[:, 2 + slot] = (strength - to_decoded) / len(MEDIAN_SLOTS)
+    return weights
+
 
 def find_slots(evidence: Evidence) -> Indices:
     """Return the rank of the sample in each slot, `[SLOTS, places]`; all slots are filled."""
@@ -93,7 +130,13 @@ def find_slots(evidence: Evidence) -> Indices:
     return ranks
 
 
-def describe(evidence: Evidence, verdict: Verdict, colours: Floats) -> Floats:
+def describe(
+    evidence: Evidence,
+    verdict: Verdict,
+    colours: Floats,
+    *,
+    proposed: tuple[Floats, Floats] | None = None,
+) -> Floats:
     """Say what the layers see of each place.
 
     Args:
@@ -101,6 +144,7 @@ def describe(evidence: Evidence, verdict: Verdict, colours: Floats) -> Floats:
         verdict: of the switch on it.
         colours: `[2, places]`: how the frame differs from its neighbours' mean in blueness and
             redness, in 8-bit codes.
+        proposed: what `propose` says; None: it is asked.
 
     Returns:
         float32 `[places, features]`, within ±`LIMIT`.
@@ -111,6 +155,9 @@ def describe(evidence: Evidence, verdict: Verdict, colours: Floats) -> Floats:
     samples = np.take_along_axis(evidence.sorted, find_slots(evidence), 0)
     columns = [*((samples - luma) / unit), (evidence.decoded - luma) / unit]
     columns += [evidence.spread, *np.abs(colours), colours[0] - colours[1]]
+    if proposed is None:
+        proposed = propose(evidence, verdict.brighter, colours)
+    columns += [CODES * each for each in proposed]
     excess = _to_codes(cv.subtract(picture.luma, overview.median), picture.levels.unit)
     lack = _to_codes(cv.subtract(overview.median, picture.decoded_luma), picture.levels.unit)
     columns += _cut_patches(excess, places)

@@ -65,7 +65,9 @@ class Motion:
 
     def forget(self, before: int | None = None) -> None:
         """Drop the flows of frames before a number, or of all."""
-        kept = {k: flow for k, flow in self._flows.items() if before is not None and min(k) >= before}
+        kept = {
+            k: flow for k, flow in self._flows.items() if before is not None and min(k) >= before
+        }
         self._flows = kept
 
     def close(self) -> None:

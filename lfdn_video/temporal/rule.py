@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from lfdn_video.temporal.evidence import Choice, Evidence
-from lfdn_video.temporal.flow import Mask
+from lfdn_video.temporal.evidence import RISE, Choice, Evidence
+from lfdn_video.temporal.flow import Floats, Mask
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
@@ -70,6 +70,13 @@ MOST_IN_RAINIEST_TENTH = 0.75
 LARGEST_STREAK_PX, LARGEST_STREAK_AT_PX = 17, 480
 """A square of this side, at that height of the frame, that is brighter as a whole is no streak."""
 
+MOST_COLOURED = 0.5
+"""Rain adds about the same to red, green and blue: of its light no more than this is blueness or
+redness."""
+
+FEATHER_PX = 0.7
+"""Sigma of the blur of a mask that was dilated by one px: the soft rim of a streak."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -119,21 +126,33 @@ def weigh(evidence: Evidence) -> Verdict:
     return Verdict(reason, brighter, share, least)
 
 
-def find_blobs(evidence: Evidence, brighter: Choice) -> Mask:
-    """Find what is brighter and too large for a streak.
+def propose(evidence: Evidence, brighter: Choice, colours: Floats) -> tuple[Floats, Floats]:
+    """Say how far places should go to their neighbours' median, as far as shape and colour tell.
 
     Args:
         evidence: of one frame.
         brighter: as `weigh` found it.
+        colours: how the frame differs from its neighbours, as `Levels.colour_of` gives it.
 
     Returns:
-        255 there, and next to it.
+        For streaks, downwards, and for holes, upwards: `[places]` each, 0 to 1.
     """
-    mask = _draw(evidence, brighter)
-    side_px = max(3, round(LARGEST_STREAK_PX * mask.shape[0] / LARGEST_STREAK_AT_PX))
-    blobs = cv.morphologyEx(mask, cv.MORPH_OPEN, np.ones((side_px, side_px), np.uint8))
-    near: Mask = cv.dilate(blobs, np.ones((5, 5), np.uint8))
-    return near
+    codes = (evidence.luma - evidence.median) / np.float32(evidence.picture.levels.unit)
+    grey = np.abs(colours).max(0) < MOST_COLOURED * codes
+    streaks = _draw(evidence, brighter & grey)
+    side_px = max(3, round(LARGEST_STREAK_PX * streaks.shape[0] / LARGEST_STREAK_AT_PX))
+    blobs = cv.morphologyEx(streaks, cv.MORPH_OPEN, np.ones((side_px, side_px), np.uint8))
+    down = _feather(cv.subtract(streaks, blobs), evidence)
+    taken = (evidence.decoded - evidence.luma) / np.float32(evidence.picture.levels.unit)
+    lacks = (-codes > RISE + evidence.spread) & (taken > RISE)
+    up = _feather(_draw(evidence, lacks), evidence)
+    return down * (codes > 0), up * (codes < 0)
+
+
+def _feather(mask: Mask, evidence: Evidence) -> Floats:
+    dilated = cv.dilate(mask, np.ones((3, 3), np.uint8))
+    strength = evidence.places.take(cv.GaussianBlur(dilated, (0, 0), FEATHER_PX))
+    return strength / np.float32(255)
 
 
 def _draw(evidence: Evidence, chosen: Choice) -> Mask:

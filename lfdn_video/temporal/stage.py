@@ -47,6 +47,7 @@ wait longer."""
 LEAST_SHARE_VALID = 0.1
 """A neighbour with a valid flow in less of the frame shows another scene."""
 
+
 @dataclass(frozen=True, slots=True)
 class TemporalSummary:
     """What the temporal stage did in a run."""
@@ -233,9 +234,7 @@ class TemporalStage:
 
         def align(pair: tuple["_Entry", Path]) -> Aligned:
             other, path = pair
-            return Aligned(
-                other.frame, other.luma, path, reference=entry.luma, levels=entry.levels
-            )
+            return Aligned(other.frame, other.luma, path, reference=entry.luma, levels=entry.levels)
 
         others = [other for side in sides for other in side]
         pairs = zip(others, paths, strict=True)
