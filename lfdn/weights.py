@@ -257,13 +257,16 @@ def save_weights(
 def register_weights(path: Path) -> None:
     """Enter a weights file in the `index.json` beside it, as those of its task and network.
 
+    The task's gate stays: it fits what any network leaves. An 8-bit form does not.
+
     Raises:
         WeightsError: The file is not readable safetensors, or was not written by lfdn.
     """
     name = name_packaged(read_header(path)["task"], name_network(path) or "full")
     index = path.with_name(INDEX)
     entries = _read_entries(index)
-    entries[name] = {"file": path.name, "sha256": file_sha256(path)}
+    gate = {key: entry for key, entry in entries.get(name, {}).items() if key == "gate"}
+    entries[name] = {"file": path.name, "sha256": file_sha256(path), **gate}
     _write_entries(index, entries)
 
 

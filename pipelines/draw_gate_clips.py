@@ -46,7 +46,7 @@ def read_images(folder: Path) -> list[Path]:
 
 def read(path: Path) -> Image:
     image: Any = cv.imread(str(path), cv.IMREAD_COLOR_RGB)
-    return np.asarray(image, np.float32) / 255
+    return np.asarray(image, np.float32) / np.float32(255)
 
 
 def film(sequence: Sequence[Path], random: np.random.Generator) -> list[Image]:

@@ -159,7 +159,8 @@ def psnr_db(result: Tensor, truth: Tensor) -> float:
 def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
     """Train on CLIPS, and write OUTPUT."""
     torch.manual_seed(seed)
-    training, held_back = [], []
+    training: list[Examples] = []
+    held_back: list[Examples] = []
     for clip in sorted(clips.glob("[0-9]*.npz")):
         is_held_back = int(clip.stem) % HELD_BACK == 0
         for every in (True, False):
@@ -177,7 +178,7 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
         error = apply(network, features[batch], choices[batch]) - truth[batch]
         loss = nn.functional.huber_loss(error, torch.zeros_like(error), delta=DELTA)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step % 500 == 0:

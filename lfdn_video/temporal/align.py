@@ -180,7 +180,8 @@ class Aligned:
     def speed_at(self, places: Places) -> Floats:
         """Return how far it is to the neighbour, in px of the frame."""
         columns, rows = self._flow_at(places)
-        return np.hypot(columns, rows)
+        speed: Floats = np.hypot(columns, rows)
+        return speed
 
     def _flow_at(self, places: Places) -> Floats:
         """Return columns and rows to the neighbour, `[2, places]`; the planes of a frame ask."""

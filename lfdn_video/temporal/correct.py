@@ -15,9 +15,9 @@ from lfdn_video.temporal.align import Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.gate import Gate, find_slots
-from lfdn_video.temporal.rule import Verdict
+from lfdn_video.temporal.rule import Verdict, find_near
 
-LEAST_MOVE = 2.0
+LEAST_MOVE = 0.5
 """In 8-bit codes: a place whose luma would move less keeps every bit."""
 
 
@@ -38,7 +38,7 @@ def correct(evidence: Evidence, verdict: Verdict, gate: Gate) -> tuple[Plane, ..
     seen = np.take_along_axis(evidence.sorted, find_slots(evidence), 0)
     move = weights[:, 1] * (evidence.decoded - evidence.luma)
     move += (weights[:, 2:].T * (seen - evidence.luma)).sum(0)
-    chosen = np.abs(move) >= LEAST_MOVE * picture.levels.unit
+    chosen = (np.abs(move) >= LEAST_MOVE * picture.levels.unit) & find_near(evidence)
     if not chosen.any():
         return tuple(picture.restored)
     places = evidence.places.select(chosen)

@@ -102,7 +102,9 @@ class Evidence:
     @cached_property
     def median(self) -> Floats:
         """Of the valid samples."""
-        return (self.at((self.count - 1) // 2) + self.at(self.count // 2)) / 2
+        low, high = self.at((self.count - 1) // 2), self.at(self.count // 2)
+        median: Floats = (low + high) / np.float32(2)
+        return median
 
     @cached_property
     def spread(self) -> Floats:

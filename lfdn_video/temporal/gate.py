@@ -99,7 +99,9 @@ class Gate:
         """
         down, up = propose(evidence, verdict.brighter, colours)
         features = describe(evidence, verdict, colours, proposed=(down, up))
-        return (self.weigh(features) + follow_rule(evidence, down, up)) / 2
+        by_rule = follow_rule(evidence, down, up)
+        mean: Floats = (self.weigh(features) + by_rule) / np.float32(2)
+        return mean
 
 
 def follow_rule(evidence: Evidence, down: Floats, up: Floats) -> Floats:

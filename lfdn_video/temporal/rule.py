@@ -77,6 +77,10 @@ redness."""
 FEATHER_PX = 0.7
 """Sigma of the blur of a mask that was dilated by one px: the soft rim of a streak."""
 
+NEAR_PX = 8
+"""Fainter parts of streaks, and faint streaks among others, are looked for no farther from what is
+clearly brighter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -143,10 +147,24 @@ def propose(evidence: Evidence, brighter: Choice, colours: Floats) -> tuple[Floa
     side_px = max(3, round(LARGEST_STREAK_PX * streaks.shape[0] / LARGEST_STREAK_AT_PX))
     blobs = cv.morphologyEx(streaks, cv.MORPH_OPEN, np.ones((side_px, side_px), np.uint8))
     down = _feather(cv.subtract(streaks, blobs), evidence)
-    taken = (evidence.decoded - evidence.luma) / np.float32(evidence.picture.levels.unit)
-    lacks = (-codes > RISE + evidence.spread) & (taken > RISE)
-    up = _feather(_draw(evidence, lacks), evidence)
+    up = _feather(_draw(evidence, _find_holes(evidence)), evidence)
     return down * (codes > 0), up * (codes < 0)
+
+
+def find_near(evidence: Evidence) -> Choice:
+    """Find the places near what may be rain, or a hole; noise elsewhere is nobody's business."""
+    found = (evidence.above > ERRORS[0]) | _find_holes(evidence)
+    mask = _draw(evidence, found)
+    side_px = 2 * NEAR_PX + 1
+    near = evidence.places.take(cv.dilate(mask, np.ones((side_px, side_px), np.uint8)))
+    return near > 0
+
+
+def _find_holes(evidence: Evidence) -> Choice:
+    unit = np.float32(evidence.picture.levels.unit)
+    lack = (evidence.median - evidence.luma) / unit
+    taken = (evidence.decoded - evidence.luma) / unit
+    return (lack > RISE + evidence.spread) & (taken > RISE)
 
 
 def _feather(mask: Mask, evidence: Evidence) -> Floats:
