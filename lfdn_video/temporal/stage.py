@@ -34,13 +34,13 @@ cv: Any = cv2
 REACH = 4
 """Frames before and after a frame among which its neighbours are looked for."""
 
-Ahead: TypeAlias = Literal[0, 1, 2]
+Ahead: TypeAlias = Literal[0, 1, 3]
 """Which neighbours after a frame it may wait for: none, the next one, or as many as before it."""
 
 NEIGHBOURS_A_SIDE = 3
 """Two a side cost .1 to .3 dB, one .8 dB."""
 
-_AHEAD: Mapping[Ahead, tuple[int, int]] = {0: (0, 0), 1: (1, 1), 2: (NEIGHBOURS_A_SIDE, REACH)}
+_AHEAD: Mapping[Ahead, tuple[int, int]] = {0: (0, 0), 1: (1, 1), 3: (NEIGHBOURS_A_SIDE, REACH)}
 """Neighbours after a frame, and frames among which they are looked for: who waits for one does not
 wait longer."""
 
@@ -69,7 +69,7 @@ class TemporalStage:
     Args:
         info: how the frames are stored that do not say so themselves.
         ahead: neighbours after a frame: 0, none, so that a frame is ready at once; 1, the next
-            frame, unless that is a copy or shows another scene; 2, as many as before it, looked for
+            frame, unless that is a copy or shows another scene; 3, as many as before it, looked for
             among `REACH` frames.
         warm_up: number of frames at the start that are only neighbours: a run that is resumed has
             them already, and they are not yielded.
@@ -80,7 +80,7 @@ class TemporalStage:
         self,
         info: FrameFormat,
         *,
-        ahead: Ahead = 2,
+        ahead: Ahead = 3,
         warm_up: int = 0,
         gate: Gate | None = None,
     ) -> None:
