@@ -167,6 +167,10 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
             found = examine(clip, places=places, every=every)
             if found is not None:
                 (held_back if is_held_back else training).append(found)
+    if not training:
+        raise click.ClickException(
+            f"{clips}: holds no clip on which the stage would act; draw more of them"
+        )
     features, choices, _, truth = join(training)
     click.echo(f"{len(training)} looks, {len(truth)} places, {features.shape[1]} features")
     network = build()

@@ -27,8 +27,9 @@ cv: Any = cv2
 SLOTS = 6
 """The neighbours' samples in order, of which each has one or more of so many slots."""
 
-MEDIAN_SLOTS = (SLOTS // 2 - 1, SLOTS // 2)
-"""Those in the middle; their mean is the median."""
+MIDDLE_SLOTS = (1, 2, 3, 4)
+"""Where the rule goes: the mean of these is less noisy than the median, by .3 dB on held-back
+clips, and as little moved by one sample that is far off."""
 
 CHOICES = 2 + SLOTS
 """Restored sample, decoded sample, slots."""
@@ -109,7 +110,7 @@ def follow_rule(evidence: Evidence, down: Floats, up: Floats) -> Floats:
 
     Args:
         evidence: of the frame.
-        down: how far a place goes down to the median, as `propose` gives it.
+        down: how far a place goes down to the middle, as `propose` gives it.
         up: how far it goes up, but not above what was decoded.
 
     Returns:
@@ -120,8 +121,8 @@ def follow_rule(evidence: Evidence, down: Floats, up: Floats) -> Floats:
     weights = np.zeros((len(strength), CHOICES), np.float32)
     weights[:, 0] = 1 - strength
     weights[:, 1] = to_decoded
-    for slot in MEDIAN_SLOTS:
-        weights[:, 2 + slot] = (strength - to_decoded) / len(MEDIAN_SLOTS)
+    for slot in MIDDLE_SLOTS:
+        weights[:, 2 + slot] = (strength - to_decoded) / len(MIDDLE_SLOTS)
     return weights
 
 
