@@ -111,4 +111,5 @@ def _move(plane: Plane, places: Places, change: Floats, peak: int) -> Plane:
     moved: Any = plane.copy()
     target = plane.ravel()[own].astype(np.float32) + change
     moved.ravel()[own] = np.rint(target).clip(0, peak).astype(plane.dtype)
-    return moved
+    result: Plane = moved
+    return result
