@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from lfdn_video.media import Plane
-from lfdn_video.temporal.flow import Field, FlowEstimator, Path, find_valid, join
+from lfdn_video.temporal.flow import GRID_FROM_PX, Field, FlowEstimator, Path, find_valid, join
 
 MOST_THREADS = 4
-"""A frame needs two new flows; OpenCV works outside of Python's lock."""
+"""A large frame needs two new flows, a small one six; OpenCV works outside of Python's lock."""
 
 
 class Seen(Protocol):
@@ -43,9 +43,12 @@ class Motion:
     def follow(self, frame: Seen, side: Sequence[Seen]) -> list[Path]:
         """Find the paths from a frame to those on one side of it, the nearest first.
 
-        Only consecutive ones are compared: what lies farther is reached over those between.
+        In large frames only consecutive ones are compared: what lies farther is reached over those
+        between. In small ones each is compared with the frame itself, which is .1 dB better.
         """
-        steps = list(zip((frame, *side), side, strict=False))
+        is_small = min(frame.image.shape) < GRID_FROM_PX
+        starts = (frame,) * len(side) if is_small else (frame, *side)
+        steps = list(zip(starts, side, strict=False))
         for one, other in steps:
             self.prepare(one, other)
         paths: list[Path] = []
@@ -53,7 +56,7 @@ class Motion:
             there = self._flows[one.number, other.number].result()
             back = self._flows[other.number, one.number].result()
             step = Path(there, find_valid(there, back, one.luma.shape[0]))
-            paths.append(join(paths[-1], step) if paths else step)
+            paths.append(join(paths[-1], step) if paths and not is_small else step)
         return paths
 
     def prepare(self, one: Seen, other: Seen) -> None:

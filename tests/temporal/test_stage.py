@@ -62,6 +62,16 @@ def test_large_frames_are_refined_by_a_flow_at_half_size(monkeypatch: pytest.Mon
     assert error(after, dry) < error(frames, dry) / 3
 
 
+def test_large_frames_are_refined_by_joined_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("flow", "motion"):
+        monkeypatch.setattr(f"lfdn_video.temporal.{module}.GRID_FROM_PX", 64)
+    dry = noisy(pan())
+    frames = to_frames(rain(dry))
+    after, _ = refine(frames)
+    assert error(after, dry) < error(frames, dry) / 3
+    assert is_same(refine(frames[1 : 2 * REACH + 2])[0][REACH], after[REACH + 1])
+
+
 @pytest.mark.parametrize("name", ["yuv420p", "gbrp"])
 @pytest.mark.parametrize(
     "lumas", [noisy(still()), noisy(pan()), still()], ids=["still", "pan", "copies"]
