@@ -111,13 +111,13 @@ def pushed(
 
 
 def measure(
-    name: str, source: Path, truth: Sequence[Image] | None, engine: Engine, ahead: Ahead = 2
+    name: str, source: Path, truth: Sequence[Image] | None, engine: Engine, ahead: Ahead = 3
 ) -> Row:
     """Compare with and without the stage; without truth, with it to without it."""
     rainy = images(source)
     with tempfile.TemporaryDirectory() as folder:
         single, _ = restored(source, Path(folder), engine, "off")
-        if ahead == 2:
+        if ahead == 3:
             stage, run = restored(source, Path(folder), engine, "auto")
             assert run.temporal is not None
             summary = run.temporal
@@ -197,8 +197,8 @@ def _moving_texture(info: FrameFormat, *, rainy: bool) -> Iterator[Frame]:
 @click.option("--drawn", type=float, multiple=True, help="Draw rain of this density as well.")
 @click.option(
     "--ahead",
-    type=click.Choice([0, 1, 2]),
-    default=2,
+    type=click.Choice([0, 1, 3]),
+    default=3,
     show_default=True,
     help="Neighbours after each frame; 0 and 1 as in live.",
 )

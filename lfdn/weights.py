@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
@@ -106,6 +107,30 @@ def find_packaged_int8(task: str) -> tuple[Path, str]:
     if entry is None:
         raise WeightsError(f"{task}: has no packaged 8-bit form; use another precision")
     return FOLDER / entry["file"], entry["sha256"]
+
+
+def read_packaged_gate(task: str) -> dict[str, Tensor]:
+    """Read the dense layers that decide what neighbouring frames add to a task's results.
+
+    Returns:
+        `weight0`, `bias0`, and so on, float32: `[inputs, outputs]` and `[outputs]` of each layer.
+
+    Raises:
+        WeightsError: The task has no packaged weights or no such layers, or their file is missing,
+            or was changed.
+    """
+    find_packaged(task)
+    entry = _read_index()[task].get("gate")
+    if entry is None:
+        raise WeightsError(f"{task}: has no packaged gate")
+    path = FOLDER / entry["file"]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error}); install the package again") from None
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise WeightsError(f"{path}: changed since it was packaged; install the package again")
+    return deserialize(content)
 
 
 def load(task_or_path: str | os.PathLike[str]) -> LFDN:
@@ -232,13 +257,16 @@ def save_weights(
 def register_weights(path: Path) -> None:
     """Enter a weights file in the `index.json` beside it, as those of its task and network.
 
+    The task's gate stays: it fits what any network leaves. An 8-bit form does not.
+
     Raises:
         WeightsError: The file is not readable safetensors, or was not written by lfdn.
     """
     name = name_packaged(read_header(path)["task"], name_network(path) or "full")
     index = path.with_name(INDEX)
     entries = _read_entries(index)
-    entries[name] = {"file": path.name, "sha256": file_sha256(path)}
+    gate = {key: entry for key, entry in entries.get(name, {}).items() if key == "gate"}
+    entries[name] = {"file": path.name, "sha256": file_sha256(path), **gate}
     _write_entries(index, entries)
 
 

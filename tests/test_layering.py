@@ -27,8 +27,8 @@ class Rule(NamedTuple):
 
 STREAM_PARTS = ("lfdn_video.stream.capture", "lfdn_video.stream.sinks", "lfdn_video.stream.watch")
 FOR_STREAM = ("lfdn_video.input.probe", "lfdn_video.output.encoder", "lfdn_video.output.target")
-FILE_PARTS = ("lfdn_video.input", "lfdn_video.output", "lfdn_video.temporal")
-PARTS = ("lfdn_video", "lfdn_video.inference", *FILE_PARTS)
+FILE_PARTS = ("lfdn_video.input", "lfdn_video.output")
+PARTS = ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *FILE_PARTS)
 COMPOSITION = ("lfdn_video.pipeline", "lfdn_video.verify")
 TRAINING = ("lfdn.training",)
 COMMANDS = ("lfdn.commands", "lfdn.cli", "lfdn.__main__")
@@ -41,7 +41,7 @@ RULES = (
     Rule(COMMANDS, ("lfdn", "lfdn.datasets", *TRAINING, *COMMANDS)),
     Rule(("lfdn_video",), ("lfdn.files",)),  # values and helpers that every room shares
     Rule(FILE_PARTS, ("lfdn_video",)),
-    Rule(("lfdn_video.inference",), ("lfdn_video", "lfdn")),
+    Rule(("lfdn_video.inference", "lfdn_video.temporal"), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
     Rule(STREAM_PARTS, ("lfdn_video", "lfdn_video.inference", "lfdn_video.stream", *FOR_STREAM)),
     Rule(
@@ -78,7 +78,12 @@ FOREIGN = {
         "lfdn_video.temporal",
     },
     "kornia": {"lfdn.degrade.draw"},
-    "lfdn": {"lfdn_video.inference", "lfdn_video.files", "lfdn_video.cli.doctor"},
+    "lfdn": {
+        "lfdn_video.inference",
+        "lfdn_video.files",
+        "lfdn_video.cli.doctor",
+        "lfdn_video.temporal.layers",
+    },
     "nncf": {"lfdn.calibrate"},
     "openvino": {"lfdn.calibrate", "lfdn.int8"},
     "PIL": {"lfdn.datasets"},

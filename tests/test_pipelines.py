@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file
 
 from lfdn import LFDN, LFDNConfig
-from lfdn.weights import save_weights
+from lfdn.weights import read_packaged_gate, save_weights
 from lfdn_video.cli.doctor import make_clip
 from lfdn_video.output import segments
 from lfdn_video.output.journal import Journal, Segment
@@ -124,3 +126,32 @@ def test_every_ablation_is_trained_once_and_listed(tmp_path: Path, task: str) ->
     assert again.exit_code == 0, again.stderr
     assert (run / "best.safetensors").stat().st_mtime_ns == trained
     assert (tmp_path / "runs" / f"{task}.md").read_text() == table
+
+
+class TestGate:
+    def test_layers_are_trained_on_clips_that_were_drawn(
+        self, weights: Path, tmp_path: Path
+    ) -> None:
+        for index in range(2):
+            image = datasets.draw_image(index, 240, 320)
+            datasets.write_image(tmp_path / "stills" / f"{index}.png", image)
+            streaks = np.zeros((240, 320, 3), np.uint8)
+            streaks[20:60:3, 40 + 9 * index :: 24] = 255
+            datasets.write_image(tmp_path / "bank" / f"{index}.png", streaks)
+        sources = ("--still", tmp_path / "stills", "--bank", tmp_path / "bank")
+        clips, layers = tmp_path / "clips", tmp_path / "gate.safetensors"
+        words = (clips, *sources, "--weights", weights, "--clips", "8")
+        assert recipe("draw_gate_clips.py", *words).exit_code == 0
+        first = (clips / "00001.npz").read_bytes()
+        (clips / "00001.npz").unlink()
+        assert recipe("draw_gate_clips.py", *words).exit_code == 0
+        assert (clips / "00001.npz").read_bytes() == first
+        done = recipe("train_gate.py", clips, "-o", layers, "--steps", "2", "--places", "50")
+        assert done.exit_code == 0, done.output
+        shapes = {name: layer.shape for name, layer in load_file(layers).items()}
+        assert shapes == {name: x.shape for name, x in read_packaged_gate("derain").items()}
+
+    def test_folder_without_rainy_clips_is_refused(self, tmp_path: Path) -> None:
+        done = recipe("train_gate.py", tmp_path, "-o", tmp_path / "gate.safetensors")
+        assert done.exit_code == 1
+        assert "draw more of them" in done.output

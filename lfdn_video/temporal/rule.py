@@ -1,30 +1,28 @@
-"""The decision and the correction for one frame: what its neighbours do not show was rain.
+"""The switch: is what a frame has and its neighbours do not have rain?
 
-    neighbours, aligned ─▶ median, spread ─▶ brighter? darker? ─▶ switch ─▶ masks ─▶ planes
+    evidence ─▶ brighter? darker? ─▶ how often is "brighter" a false alarm? ─▶ a verdict
 
 Rain is in one frame only, and it only brightens. So a sample that is brighter than its neighbours'
 median, by more than their spread explains, was a streak; and since nothing makes the *input* darker
 than its neighbours, whatever looks darker measures how often such a finding is false. A frame where
-that is too often stays as the network made it (`weigh`).
-
-Functions of one frame and its neighbours, on the stream's planes in their own depth. Thresholds are
-in 8-bit codes of full range, as in the papers; `Levels` scales them. Who the neighbours are is
-decided in `stage.py`, where they are seen in `flow.py`.
+that is too often stays as the network made it. What is done to the others is decided in `gate.py`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
 
-from lfdn_video.media import Plane
-from lfdn_video.temporal.align import Aligned, Consensus, Levels, find_consensus
-from lfdn_video.temporal.flow import Mask
+from lfdn_video.temporal.evidence import RISE, Choice, Evidence
+from lfdn_video.temporal.flow import Floats, Mask
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
+
+NEEDED = 3
+"""Valid neighbours of a sample that the switch trusts, if the frame has as many: of two, one may
+see what is hidden in the other."""
 
 Reason: TypeAlias = Literal[
     "too few neighbours",
@@ -69,117 +67,116 @@ ones. A flying ball, a lamp or a sign that flickers is in few. Seen: rain .5 to 
 MOST_IN_RAINIEST_TENTH = 0.75
 """Share of all brighter samples in a tenth of the tiles. Seen: rain .2 to .65, dry from .96."""
 
-GREYEST = 0.3
-"""Rain adds about the same to red, green and blue: the least of them at least this share of the
-most, over 3x3 px."""
-
 LARGEST_STREAK_PX, LARGEST_STREAK_AT_PX = 17, 480
 """A square of this side, at that height of the frame, that is brighter as a whole is no streak."""
+
+MOST_COLOURED = 0.5
+"""Rain adds about the same to red, green and blue: of its light no more than this is blueness or
+redness."""
 
 FEATHER_PX = 0.7
 """Sigma of the blur of a mask that was dilated by one px: the soft rim of a streak."""
 
-RISE = 2.5
-"""In 8-bit codes: where the network took away this much and now is darker than its neighbours by
-this much and their spread, it has left a dark hole; it is filled."""
+NEAR_PX = 8
+"""Fainter parts of streaks, and faint streaks among others, are looked for no farther from what is
+clearly brighter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What `weigh` found."""
 
-    brighter: Mask
-    """Samples that are brighter than their neighbours, by the threshold that was chosen."""
     reason: Reason | None
     """Why the frame is to stay as it is; None: it is to be corrected."""
+    brighter: Choice
+    """Places that are brighter than their neighbours, by the threshold that was chosen."""
+    share_brighter: float = 0.0
+    """Of the samples that neighbours show, those that are brighter at the lowest threshold."""
+    false_alarms: float = 1.0
+    """Darker over brighter samples, at the threshold where that is least."""
 
 
-def weigh(luma: Plane, decoded: Plane, consensus: Consensus) -> Verdict:
-    """Decide whether what is brighter than its neighbours is rain: the switch.
+def weigh(evidence: Evidence) -> Verdict:
+    """Decide whether what is brighter than its neighbours is rain.
 
     Args:
-        luma: of the restored frame.
-        decoded: luma of the frame before the network.
-        consensus: the neighbours' median of `luma`, and its tolerance.
+        evidence: of one frame.
     """
-    enough = consensus.enough
+    needed = min(NEEDED, len(evidence.neighbours))
+    enough: Mask = cv.compare(evidence.overview.count, needed, cv.CMP_GE)
+    trusted = evidence.count >= needed
     count = cv.countNonZero(enough)
-    above = cv.subtract(luma, consensus.median)
-    below = cv.subtract(consensus.median, decoded)
-    brighter = consensus.exceeds(above, ERRORS[0])
-    if count < LEAST_SHARE_WITH_NEIGHBOURS * enough.size:
-        return Verdict(brighter, "too few neighbours")
-    if cv.countNonZero(brighter) < LEAST_SHARE_BRIGHTER * count:
-        return Verdict(brighter, "nothing brighter")
-    found = [(consensus.exceeds(above, each), consensus.exceeds(below, each)) for each in ERRORS]
-    allowance = FALSE_ALARM_ALLOWANCE * count
-    ratios = [
-        (cv.countNonZero(false) + allowance) / max(1, cv.countNonZero(true))
-        for true, false in found
+    found = [
+        ((evidence.above > each) & trusted, (evidence.below > each) & trusted) for each in ERRORS
     ]
-    if min(ratios) > MOST_FALSE_ALARMS:
-        return Verdict(brighter, "as much darker as brighter")
+    brighter = found[0][0]
+    allowance = FALSE_ALARM_ALLOWANCE * count
+    ratios = [(false.sum() + allowance) / max(1, true.sum()) for true, false in found]
+    share, least = float(brighter.sum() / max(1, count)), float(min(ratios))
+    if count < LEAST_SHARE_WITH_NEIGHBOURS * enough.size:
+        return Verdict("too few neighbours", brighter, share, least)
+    if share < LEAST_SHARE_BRIGHTER:
+        return Verdict("nothing brighter", brighter, share, least)
+    if least > MOST_FALSE_ALARMS:
+        return Verdict("as much darker as brighter", brighter, share, least)
     brighter, darker = next(
         pair for pair, ratio in zip(found, ratios, strict=True) if ratio <= MOST_FALSE_ALARMS_TAKEN
     )
-    if cv.countNonZero(brighter) > MOST_SHARE_BRIGHTER * count:
-        return Verdict(brighter, "too much")
-    if not _is_everywhere(brighter, darker, enough):
-        return Verdict(brighter, "too local")
-    return Verdict(brighter, None)
+    reason: Reason | None = None
+    if brighter.sum() > MOST_SHARE_BRIGHTER * count:
+        reason = "too much"
+    elif not _is_everywhere(_draw(evidence, brighter), _draw(evidence, darker), enough):
+        reason = "too local"
+    return Verdict(reason, brighter, share, least)
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One frame's planes and what they mean, restored and decoded."""
-
-    restored: Sequence[Plane]
-    decoded: Sequence[Plane]
-    luma: Plane
-    """Of the restored frame."""
-    decoded_luma: Plane
-    levels: Levels
-
-
-def correct(
-    picture: Picture, brighter: Mask, consensus: Consensus, neighbours: Sequence[Aligned]
-) -> tuple[Plane, ...]:
-    """Take the streaks out of a frame, and fill the dark holes that the network left.
+def propose(evidence: Evidence, brighter: Choice, colours: Floats) -> tuple[Floats, Floats]:
+    """Say how far places should go to their neighbours' median, as far as shape and colour tell.
 
     Args:
-        picture: the frame.
-        brighter: what `weigh` found.
-        consensus: of its luma.
-        neighbours: where the other planes' medians come from.
+        evidence: of one frame.
+        brighter: as `weigh` found it.
+        colours: how the frame differs from its neighbours, as `Levels.colour_of` gives it.
 
     Returns:
-        New planes; a sample that is not part of a streak or a hole keeps every bit. Alpha is the
-        frame's own.
+        For streaks, downwards, and for holes, upwards: `[places]` each, 0 to 1.
     """
-    levels = picture.levels
-    others = [
-        find_consensus(plane, [each.fetch(index) for each in neighbours], levels)
-        for index, plane in enumerate(picture.restored[: levels.components])
-        if index > 0 or levels.family == "rgb"
-    ]
-    medians = [other.median for other in others]
-    if levels.family != "rgb":
-        medians = [consensus.median, *medians]
-    streaks = _feather(_select_streaks(brighter, picture, medians))
-    if levels.family == "rgb":
-        planes = [
-            _lower(plane, median, streaks)
-            for plane, median in zip(picture.restored, medians, strict=False)
-        ]
-        lowered = levels.luma_of(planes)
-    else:
-        lowered = _lower(picture.luma, consensus.median, streaks)
-        changed = _both(streaks, cv.compare(picture.luma, consensus.median, cv.CMP_GT))
-        planes = [lowered, *_blend_all(picture.restored[1:], medians[1:], changed)]
-    holes = _feather(_find_holes(lowered, picture, consensus))
-    if cv.countNonZero(holes):
-        planes = _fill(planes, picture, medians, holes)
-    return (*planes, *picture.restored[len(planes) :])
+    codes = (evidence.luma - evidence.median) / np.float32(evidence.picture.levels.unit)
+    grey = np.abs(colours).max(0) < MOST_COLOURED * codes
+    streaks = _draw(evidence, brighter & grey)
+    side_px = max(3, round(LARGEST_STREAK_PX * streaks.shape[0] / LARGEST_STREAK_AT_PX))
+    blobs = cv.morphologyEx(streaks, cv.MORPH_OPEN, np.ones((side_px, side_px), np.uint8))
+    down = _feather(cv.subtract(streaks, blobs), evidence)
+    up = _feather(_draw(evidence, _find_holes(evidence)), evidence)
+    return down * (codes > 0), up * (codes < 0)
+
+
+def find_near(evidence: Evidence) -> Choice:
+    """Find the places near what may be rain, or a hole; noise elsewhere is nobody's business."""
+    found = (evidence.above > ERRORS[0]) | _find_holes(evidence)
+    mask = _draw(evidence, found)
+    side_px = 2 * NEAR_PX + 1
+    near = evidence.places.take(cv.dilate(mask, np.ones((side_px, side_px), np.uint8)))
+    return near > 0
+
+
+def _find_holes(evidence: Evidence) -> Choice:
+    unit = np.float32(evidence.picture.levels.unit)
+    lack = (evidence.median - evidence.luma) / unit
+    taken = (evidence.decoded - evidence.luma) / unit
+    return (lack > RISE + evidence.spread) & (taken > RISE)
+
+
+def _feather(mask: Mask, evidence: Evidence) -> Floats:
+    dilated = cv.dilate(mask, np.ones((3, 3), np.uint8))
+    strength = evidence.places.take(cv.GaussianBlur(dilated, (0, 0), FEATHER_PX))
+    return strength / np.float32(255)
+
+
+def _draw(evidence: Evidence, chosen: Choice) -> Mask:
+    mask = np.zeros(evidence.places.shape, np.uint8)
+    mask.ravel()[evidence.places.flat[chosen]] = 255
+    return mask
 
 
 def _is_everywhere(brighter: Mask, darker: Mask, enough: Mask) -> bool:
@@ -202,81 +199,3 @@ def _share_by_tile(mask: Mask) -> Any:
     sums = np.diff(np.diff(cv.integral(mask)[np.ix_(rows, columns)], axis=0), axis=1)
     areas = np.outer(np.diff(rows), np.diff(columns))
     return sums / np.maximum(255.0 * areas, 1)
-
-
-def _select_streaks(brighter: Mask, picture: Picture, medians: Sequence[Plane]) -> Mask:
-    """Keep what is grey and thin."""
-    levels = picture.levels
-    streaks = brighter
-    if len(medians) > 1:
-        places = np.flatnonzero(brighter)
-        colours = levels.colours_at(places, brighter.shape, picture.restored, medians)
-        streaks = brighter.copy()
-        streaks.flat[places[colours.min(0) <= GREYEST * colours.max(0)]] = 0
-    side_px = max(3, round(LARGEST_STREAK_PX * brighter.shape[0] / LARGEST_STREAK_AT_PX))
-    square = np.ones((side_px, side_px), np.uint8)
-    blobs = cv.morphologyEx(streaks, cv.MORPH_OPEN, square)
-    kept: Mask = cv.subtract(streaks, blobs)
-    return kept
-
-
-def _find_holes(lowered: Plane, picture: Picture, consensus: Consensus) -> Mask:
-    darker = consensus.exceeds_spread(
-        cv.subtract(consensus.median, lowered), RISE * picture.levels.unit
-    )
-    taken: Plane = cv.subtract(picture.decoded_luma, picture.luma)
-    removed = cv.compare(taken, RISE * picture.levels.unit, cv.CMP_GT)
-    holes: Mask = cv.bitwise_and(darker, removed)
-    return holes
-
-
-def _fill(
-    planes: Sequence[Plane], picture: Picture, medians: Sequence[Plane], holes: Mask
-) -> list[Plane]:
-    """Raise samples towards the median, and not above what was decoded."""
-    raised = 1 if picture.levels.family != "rgb" else len(planes)
-    filled = []
-    for plane, median, decoded in zip(
-        planes[:raised], medians[:raised], picture.decoded[:raised], strict=True
-    ):
-        goal: Plane = cv.max(cv.min(median, decoded), plane)
-        filled.append(_blend(plane, goal, holes))
-    return filled + _blend_all(planes[raised:], medians[raised:], holes)
-
-
-def _both(first: Mask, second: Mask) -> Mask:
-    both: Mask = cv.bitwise_and(first, second)
-    return both
-
-
-def _feather(mask: Mask) -> Mask:
-    dilated = cv.dilate(mask, np.ones((3, 3), np.uint8))
-    soft: Mask = cv.GaussianBlur(dilated, (0, 0), FEATHER_PX)
-    return soft
-
-
-def _lower(plane: Plane, median: Plane, strength: Mask) -> Plane:
-    goal: Plane = cv.min(plane, median)
-    return _blend(plane, goal, strength)
-
-
-def _blend_all(planes: Sequence[Plane], goals: Sequence[Plane], strength: Mask) -> list[Plane]:
-    """Blend planes that may be smaller than `strength`."""
-    blended = []
-    for plane, goal in zip(planes[: len(goals)], goals, strict=True):
-        own = strength
-        if plane.shape != strength.shape:
-            size = (plane.shape[1], plane.shape[0])
-            own = cv.resize(strength, size, interpolation=cv.INTER_AREA)
-        blended.append(_blend(plane, goal, own))
-    return blended
-
-
-def _blend(plane: Plane, goal: Plane, strength: Mask) -> Plane:
-    """Move samples towards `goal`, by `strength` in 1/255; where that is 0, they stay."""
-    result = plane.copy()
-    places = np.flatnonzero(strength)
-    start = plane.ravel()[places].astype(np.float32)
-    change = (goal.ravel()[places].astype(np.float32) - start) * strength.ravel()[places]
-    result.ravel()[places] = np.rint(start + change / np.float32(255)).astype(plane.dtype)
-    return result

@@ -1,17 +1,16 @@
 """The stage: restored frames in, in order; out the same without what only one of them has.
 
-    decoded, restored ─▶ push: window ─ neighbours ─ rule ─▶ frames, in order
+    decoded, restored ─▶ push: window ─ neighbours ─ switch ─ gate ─▶ frames, in order
 
 A frame waits until its neighbours are there, and depends on the `REACH` frames before and after it
 alone: so a run that is resumed needs no more than these. Neighbours are always the frames that the
-network made, never the stage's own results, which would sink to a running minimum. What is done to
-a frame is in `rule.py`; who a neighbour is, is decided here.
+network made, never the stage's own results, which would sink to a running minimum. Who a neighbour
+is, is decided here; what they show is found in `evidence.py`, whether that is rain is decided in
+`rule.py`, and what is done about it in `correct.py`.
 """
 
-import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -19,16 +18,15 @@ from typing import Any, Literal, TypeAlias
 import cv2
 
 from lfdn_video.media import Frame, FrameFormat, Plane
-from lfdn_video.temporal.align import Aligned, Levels, find_consensus
+from lfdn_video.temporal.align import Aligned, Levels
 from lfdn_video.temporal.copies import is_copy
-from lfdn_video.temporal.flow import (
-    Field,
-    FlowEstimator,
-    find_valid,
-    is_large_enough,
-    to_flow_image,
-)
-from lfdn_video.temporal.rule import Picture, Reason, correct, weigh
+from lfdn_video.temporal.correct import correct
+from lfdn_video.temporal.evidence import LEAST_SAMPLES, Picture, look
+from lfdn_video.temporal.flow import Path, is_large_enough, to_flow_image
+from lfdn_video.temporal.gate import Gate
+from lfdn_video.temporal.layers import load_gate
+from lfdn_video.temporal.motion import Motion
+from lfdn_video.temporal.rule import Reason, weigh
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
@@ -36,23 +34,18 @@ cv: Any = cv2
 REACH = 4
 """Frames before and after a frame among which its neighbours are looked for."""
 
-Ahead: TypeAlias = Literal[0, 1, 2]
-"""How many neighbours after a frame it may wait for."""
+Ahead: TypeAlias = Literal[0, 1, 3]
+"""Which neighbours after a frame it may wait for: none, the next one, or as many as before it."""
 
-_REACH_AHEAD: Mapping[Ahead, int] = {0: 0, 1: 1, 2: REACH}
-"""Frames after a frame among which they are looked for: who waits for one does not wait longer."""
+NEIGHBOURS_A_SIDE = 3
+"""Two a side cost .1 to .3 dB, one .8 dB."""
 
-NEIGHBOURS_A_SIDE = 2
-"""More would help little (+.3 dB with three), fewer do harm (-.8 dB with one)."""
-
-LEAST_NEIGHBOURS = 2
-"""With one alone nothing tells which of two frames is right."""
+_AHEAD: Mapping[Ahead, tuple[int, int]] = {0: (0, 0), 1: (1, 1), 3: (NEIGHBOURS_A_SIDE, REACH)}
+"""Neighbours after a frame, and frames among which they are looked for: who waits for one does not
+wait longer."""
 
 LEAST_SHARE_VALID = 0.1
 """A neighbour with a valid flow in less of the frame shows another scene."""
-
-MOST_THREADS = 4
-"""A frame needs four new flows; OpenCV works outside of Python's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +69,21 @@ class TemporalStage:
     Args:
         info: how the frames are stored that do not say so themselves.
         ahead: neighbours after a frame: 0, none, so that a frame is ready at once; 1, the next
-            frame, unless that is a copy or shows another scene; 2, as many as before it, looked for
+            frame, unless that is a copy or shows another scene; 3, as many as before it, looked for
             among `REACH` frames.
         warm_up: number of frames at the start that are only neighbours: a run that is resumed has
             them already, and they are not yielded.
+        gate: decides how far samples move; None: the packaged one.
     """
 
-    def __init__(self, info: FrameFormat, *, ahead: Ahead = 2, warm_up: int = 0) -> None:
+    def __init__(
+        self,
+        info: FrameFormat,
+        *,
+        ahead: Ahead = 3,
+        warm_up: int = 0,
+        gate: Gate | None = None,
+    ) -> None:
         self._info = info
         self._ahead = ahead
         self._warm_up = warm_up
@@ -91,12 +92,8 @@ class TemporalStage:
         self._at = 0
         """Index in the window of the frame that is yielded next."""
         self._entered = 0
-        # Starts its threads when it is given work.
-        self._pool = ThreadPoolExecutor(
-            min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="temporal"
-        )
-        self._flows: dict[tuple[int, int], Future[Field]] = {}
-        self._estimators: deque[FlowEstimator] = deque()
+        self._motion = Motion()
+        self._gate = gate if gate is not None else load_gate()
         self._changed = 0
         self._change_sum = 0.0
         self._left: Counter[str] = Counter()
@@ -130,15 +127,14 @@ class TemporalStage:
         """End the sequence: return the frames that still wait. The next one pushed starts anew."""
         ready = self.release()
         self._window.clear()
-        self._flows.clear()
+        self._motion.forget()
         self._at = 0
         return ready
 
     def close(self) -> None:
         """End all threads. What still waits is discarded. May be called again."""
-        self._pool.shutdown(cancel_futures=True)
+        self._motion.close()
         self._window.clear()
-        self._flows.clear()
 
     def record(self, decoded: Iterable[Frame]) -> Generator[Frame]:
         """Pass on the frames that the network is to restore, and remember them.
@@ -190,30 +186,24 @@ class TemporalStage:
     def _ready_frames(self, *, ended: bool) -> Generator[Frame]:
         """Yield the frames whose neighbours are known."""
         while self._at < len(self._window):
-            neighbours = _find_neighbours(self._window, self._at, self._ahead, ended=ended)
-            if neighbours is None:
+            sides = _find_neighbours(self._window, self._at, self._ahead, ended=ended)
+            if sides is None:
                 return
             entry = self._window[self._at]
             if entry.number >= self._warm_up:
-                yield self._refine(entry, neighbours)
+                yield self._refine(entry, sides)
             self._at += 1
             if self._at > REACH:
                 self._window.popleft()
                 self._at -= 1
-                first = self._window[0].number
-                self._flows = {key: flow for key, flow in self._flows.items() if min(key) >= first}
+                self._motion.forget(self._window[0].number)
 
-    def _refine(self, entry: "_Entry", neighbours: Sequence["_Entry"]) -> Frame:
+    def _refine(self, entry: "_Entry", sides: Sequence[Sequence["_Entry"]]) -> Frame:
         aligned: list[Aligned] = []
-        if len(neighbours) >= LEAST_NEIGHBOURS and is_large_enough(entry.image):
-            aligned = self._align(entry, neighbours)
-        if len(aligned) < LEAST_NEIGHBOURS:
+        if sum(map(len, sides)) >= LEAST_SAMPLES and is_large_enough(entry.image):
+            aligned = self._align(entry, sides)
+        if len(aligned) < LEAST_SAMPLES:
             return self._leave(entry, "too few neighbours")
-        samples = [each.sample for each in aligned]
-        consensus = find_consensus(entry.luma, samples, entry.levels)
-        verdict = weigh(entry.luma, entry.decoded_luma, consensus)
-        if verdict.reason is not None:
-            return self._leave(entry, verdict.reason)
         picture = Picture(
             restored=entry.frame.planes,
             decoded=entry.decoded.planes,
@@ -221,7 +211,11 @@ class TemporalStage:
             decoded_luma=entry.decoded_luma,
             levels=entry.levels,
         )
-        planes = correct(picture, verdict.brighter, consensus, aligned)
+        evidence = look(picture, aligned)
+        verdict = weigh(evidence)
+        if verdict.reason is not None:
+            return self._leave(entry, verdict.reason)
+        planes = correct(evidence, verdict, self._gate)
         difference = cv.absdiff(entry.levels.luma_of(planes), entry.luma)
         self._changed += 1
         self._change_sum += cv.mean(difference)[0] / entry.levels.unit
@@ -231,31 +225,21 @@ class TemporalStage:
         self._left[reason] += 1
         return entry.frame
 
-    def _align(self, entry: "_Entry", neighbours: Sequence["_Entry"]) -> list[Aligned]:
+    def _align(self, entry: "_Entry", sides: Sequence[Sequence["_Entry"]]) -> list[Aligned]:
         """Align the neighbours; those that show another scene, after a cut, are left out."""
-        for other in neighbours:
-            for pair in ((entry, other), (other, entry)):
-                key = (pair[0].number, pair[1].number)
-                if key not in self._flows:
-                    self._flows[key] = self._pool.submit(self._estimate, *pair)
+        for side in sides:
+            if side:
+                self._motion.prepare(entry, side[0])
+        paths = [path for side in sides for path in self._motion.follow(entry, side)]
 
-        def align(other: "_Entry") -> Aligned:
-            # The flows were submitted before, so that they are never waited for in vain.
-            there = self._flows[entry.number, other.number].result()
-            back = self._flows[other.number, entry.number].result()
-            valid = find_valid(there, back, entry.luma.shape[0])
-            return Aligned(
-                other.frame, other.luma, there, valid, reference=entry.luma, levels=entry.levels
-            )
+        def align(pair: tuple["_Entry", Path]) -> Aligned:
+            other, path = pair
+            return Aligned(other.frame, other.luma, path, reference=entry.luma, levels=entry.levels)
 
-        aligned = self._pool.map(align, neighbours)
+        others = [other for side in sides for other in side]
+        pairs = zip(others, paths, strict=True)
+        aligned = self._motion.pool.map(align, pairs)
         return [each for each in aligned if each.share_valid >= LEAST_SHARE_VALID]
-
-    def _estimate(self, entry: "_Entry", other: "_Entry") -> Field:
-        estimator = self._estimators.pop() if self._estimators else FlowEstimator()
-        flow = estimator.estimate(entry.image, other.image)
-        self._estimators.append(estimator)
-        return flow
 
 
 @dataclass(slots=True, eq=False)
@@ -291,22 +275,27 @@ def _orientation(frame: Frame) -> tuple[object, ...]:
 
 def _find_neighbours(
     window: Sequence[_Entry], at: int, ahead: Ahead, *, ended: bool
-) -> list[_Entry] | None:
+) -> tuple[list[_Entry], list[_Entry]] | None:
     """Choose a frame's neighbours, without copies.
 
     Args:
         window: consecutive frames, from `REACH` before the frame, or from the first of the run.
         at: the frame's index in it.
-        ahead: how many there may be after the frame.
+        ahead: which there may be after the frame.
         ended: no frame follows.
 
     Returns:
-        The neighbours; None if a frame that decides is not there yet.
+        The neighbours before and after it, the nearest first; None if a frame that decides is not
+        there yet.
     """
     entry = window[at]
-    chosen: list[_Entry] = []
-    for step, most, reach in ((-1, NEIGHBOURS_A_SIDE, REACH), (1, ahead, _REACH_AHEAD[ahead])):
-        wanted = len(chosen) + most
+    before: list[_Entry] = []
+    after: list[_Entry] = []
+    most_after, reach_after = _AHEAD[ahead]
+    for side, step, most, reach in (
+        (before, -1, NEIGHBOURS_A_SIDE, REACH),
+        (after, 1, most_after, reach_after),
+    ):
         for index in range(at + step, at + step * (reach + 1), step):
             if index < 0 or (index >= len(window) and ended):
                 break
@@ -315,8 +304,8 @@ def _find_neighbours(
             other = window[index]
             if not other.is_like(entry):
                 break
-            if not any(other.repeats(each) for each in (entry, *chosen)):
-                chosen.append(other)
-            if len(chosen) == wanted:
+            if not any(other.repeats(each) for each in (entry, *before, *after)):
+                side.append(other)
+            if len(side) == most:
                 break
-    return chosen
+    return before, after

@@ -17,6 +17,7 @@ from lfdn.weights import (
     name_network,
     name_packaged,
     read_header,
+    read_packaged_gate,
     register_weights,
     save_weights,
 )
@@ -139,4 +140,32 @@ def test_lite_weights_do_not_replace_the_full_ones_in_the_index(tmp_path: Path) 
 def test_index_lists_derain_and_every_packaged_file() -> None:
     assert "derain" in available()
     listed = {find_packaged(task)[0] for task in available()}
-    assert set(FOLDER.glob("*.safetensors")) == listed
+    gate = FOLDER / "derain.gate.safetensors"
+    assert set(FOLDER.glob("*.safetensors")) == listed | {gate}
+
+
+def test_packaged_gate_is_read() -> None:
+    layers = read_packaged_gate("derain")
+    assert sorted(layers) == ["bias0", "bias1", "bias2", "weight0", "weight1", "weight2"]
+
+
+def test_changed_gate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("index.json", "derain.gate.safetensors"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    monkeypatch.setattr("lfdn.weights.FOLDER", tmp_path)
+    with (tmp_path / "derain.gate.safetensors").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(WeightsError, match="changed since it was packaged"):
+        read_packaged_gate("derain")
+    (tmp_path / "derain.gate.safetensors").unlink()
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_packaged_gate("derain")
+
+
+def test_new_weights_keep_the_gate_of_their_task(tmp_path: Path) -> None:
+    index = tmp_path / "index.json"
+    gate = {"file": "some.gate.safetensors", "sha256": "0"}
+    index.write_text(json.dumps({"derain": {"file": "old", "sha256": "0", "gate": gate}}))
+    save_weights(LFDN(NETWORKS["full"]), path := tmp_path / "new.safetensors", task="derain")
+    register_weights(path)
+    assert json.loads(index.read_text())["derain"]["gate"] == gate

@@ -112,7 +112,7 @@ def refine(
 
 
 def push(
-    decoded: Sequence[Frame], restored: Sequence[Frame] | None = None, *, ahead: Ahead = 2
+    decoded: Sequence[Frame], restored: Sequence[Frame] | None = None, *, ahead: Ahead = 3
 ) -> list[list[Frame]]:
     """Push frames one by one; return what each made ready, and at last what still waited."""
     first = decoded[0]

@@ -23,7 +23,7 @@ from tests.support.rain import (
     to_frames,
 )
 
-AHEAD: tuple[Ahead, ...] = (0, 1, 2)
+AHEAD: tuple[Ahead, ...] = (0, 1, 3)
 
 
 def are_same(some: list[Frame], others: list[Frame]) -> bool:
@@ -62,7 +62,7 @@ def test_none_ahead_is_what_the_frames_before_tell(at: int) -> None:
     assert is_same(pushed[at], refine(part)[0][-1])
 
 
-def test_two_ahead_is_what_a_file_gets() -> None:
+def test_three_ahead_is_what_a_file_gets() -> None:
     frames = to_frames(rain(noisy(pan())))
     assert are_same(list(chain(*push(frames))), refine(frames)[0])
 
@@ -103,7 +103,7 @@ def test_frames_after_finish_start_anew(ahead: Ahead) -> None:
 
 def test_close_discards_what_waits_and_may_be_called_again() -> None:
     frames = to_frames(rain(noisy(still(3))))
-    stage = TemporalStage(describe("yuv420p"), ahead=2)
+    stage = TemporalStage(describe("yuv420p"), ahead=3)
     for frame in frames:
         stage.push(frame, frame)
     stage.close()

@@ -62,6 +62,16 @@ def test_large_frames_are_refined_by_a_flow_at_half_size(monkeypatch: pytest.Mon
     assert error(after, dry) < error(frames, dry) / 3
 
 
+def test_large_frames_are_refined_by_joined_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("flow", "motion"):
+        monkeypatch.setattr(f"lfdn_video.temporal.{module}.GRID_FROM_PX", 64)
+    dry = noisy(pan())
+    frames = to_frames(rain(dry))
+    after, _ = refine(frames)
+    assert error(after, dry) < error(frames, dry) / 3
+    assert is_same(refine(frames[1 : 2 * REACH + 2])[0][REACH], after[REACH + 1])
+
+
 @pytest.mark.parametrize("name", ["yuv420p", "gbrp"])
 @pytest.mark.parametrize(
     "lumas", [noisy(still()), noisy(pan()), still()], ids=["still", "pan", "copies"]
@@ -73,15 +83,16 @@ def test_dry_frames_keep_every_bit(lumas: list[Luma], name: str) -> None:
     assert summary.frames == 0
 
 
-def test_samples_that_are_no_streak_keep_every_bit() -> None:
+def test_samples_that_are_no_streak_stay_but_for_noise() -> None:
     dry = noisy(still())
     before, after = to_frames(rain(dry)), refine(to_frames(rain(dry)))[0]
     drawn = to_frames(dry)
     for one, other, clean in zip(after, before, drawn, strict=True):
         wet = (other.planes[0] != clean.planes[0]).astype(np.uint8)
         near = cv2.dilate(wet, np.ones((9, 9), np.uint8)) > 0
-        far = (one.planes[0] != other.planes[0]) & ~near
-        assert far.mean() < 2e-3
+        change = cv2.absdiff(one.planes[0], other.planes[0])
+        assert ((change > 0) & ~near).mean() < 0.02
+        assert ((change > 4) & ~near).mean() < 2e-3
         assert (one.planes[0] == other.planes[0]).mean() > 0.6
 
 

@@ -1,0 +1,85 @@
+"""Paths between the frames of a window: each flow is estimated once, in threads of its own."""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from lfdn_video.media import Plane
+from lfdn_video.temporal.flow import GRID_FROM_PX, Field, FlowEstimator, Path, find_valid, join
+
+MOST_THREADS = 4
+"""A large frame needs two new flows, a small one six; OpenCV works outside of Python's lock."""
+
+
+class Seen(Protocol):
+    """A frame between which and others there are paths."""
+
+    @property
+    def number(self) -> int:
+        """Tells it from all others."""
+
+    @property
+    def image(self) -> Plane:
+        """What flows are computed on."""
+
+    @property
+    def luma(self) -> Plane:
+        """At the frame's size."""
+
+
+class Motion:
+    """Finds paths. Close it at the end."""
+
+    def __init__(self) -> None:
+        # Starts its threads when it is given work.
+        self.pool = ThreadPoolExecutor(
+            min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="temporal"
+        )
+        self._flows: dict[tuple[int, int], Future[Field]] = {}
+        self._estimators: deque[FlowEstimator] = deque()
+
+    def follow(self, frame: Seen, side: Sequence[Seen]) -> list[Path]:
+        """Find the paths from a frame to those on one side of it, the nearest first.
+
+        In large frames only consecutive ones are compared: what lies farther is reached over those
+        between. In small ones each is compared with the frame itself, which is .1 dB better.
+        """
+        is_small = min(frame.image.shape) < GRID_FROM_PX
+        starts = (frame,) * len(side) if is_small else (frame, *side)
+        steps = list(zip(starts, side, strict=False))
+        for one, other in steps:
+            self.prepare(one, other)
+        paths: list[Path] = []
+        for one, other in steps:
+            there = self._flows[one.number, other.number].result()
+            back = self._flows[other.number, one.number].result()
+            step = Path(there, find_valid(there, back, one.luma.shape[0]))
+            paths.append(join(paths[-1], step) if paths and not is_small else step)
+        return paths
+
+    def prepare(self, one: Seen, other: Seen) -> None:
+        """Begin to estimate the flows between two frames, unless that was done."""
+        for start, end in ((one, other), (other, one)):
+            key = (start.number, end.number)
+            if key not in self._flows:
+                self._flows[key] = self.pool.submit(self._estimate, start.image, end.image)
+
+    def forget(self, before: int | None = None) -> None:
+        """Drop the flows of frames before a number, or of all."""
+        kept = {
+            k: flow for k, flow in self._flows.items() if before is not None and min(k) >= before
+        }
+        self._flows = kept
+
+    def close(self) -> None:
+        """End the threads. May be called again."""
+        self.pool.shutdown(cancel_futures=True)
+        self.forget()
+
+    def _estimate(self, image: Plane, neighbour: Plane) -> Field:
+        estimator = self._estimators.pop() if self._estimators else FlowEstimator()
+        flow = estimator.estimate(image, neighbour)
+        self._estimators.append(estimator)
+        return flow
