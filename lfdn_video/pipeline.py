@@ -2,7 +2,7 @@
 
     thread "decode"    reader.frames()          demux, decode
     thread "model"     restore_frames(...)      upload, network, download
-    thread "temporal"  stage.refine(...)        what only neighbouring frames tell; may be off
+    thread "temporal"  stage.refine(...)        what only neighbouring frames tell, about rain
     caller's thread    writer.write(frame)      encode, mux
 
 The threads run a bounded number of frames ahead of each other. Every error is raised in the
@@ -13,14 +13,13 @@ temporary file, the reader closes. torch is imported only after source and targe
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lfdn_video.background import StageTimes, prefetch
-from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameReader, FrameWriter
 from lfdn_video.input.open import open_reader
@@ -28,6 +27,7 @@ from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 from lfdn_video.output.open import open_writer
 from lfdn_video.progress import Progress, ProgressMeter, Stage, StageClocks
+from lfdn_video.temporal.choice import Off, find_reason_off
 from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
 from lfdn_video.trace import Trace
 
@@ -68,6 +68,8 @@ class Summary:
     """Number of the source's frames that are missing in the target, by reason."""
     temporal: TemporalSummary | None = None
     """What was done by means of neighbouring frames; None if that was off."""
+    temporal_off: Off | None = None
+    """Why that was off; None if it was on."""
     kept_frames: int = 0
     """Frames, of `frames`, that an earlier, interrupted run had finished."""
 
@@ -94,7 +96,7 @@ def restore(
     encode: EncodeOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
-    temporal: Temporal = "off",
+    temporal: Temporal = "auto",
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
     trace: str | Path | None = None,
@@ -116,9 +118,10 @@ def restore(
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
         temporal: `auto` removes rain that only neighbouring frames reveal, when `derain` is the
-            task and the frames follow each other: in a video, and in numbered images.
+            task and the frames follow each other: in a video, and in numbered images. `off` leaves
+            each frame as the network makes it.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
-            ignored, and of `task` only what `temporal` says. None loads one for this run.
+            ignored, and its task counts, not `task`. None loads one for this run.
         on_progress: called after each frame, in the caller's thread.
         trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
             written at the end, also of a failed run. `encode.overwrite` applies to it, too.
@@ -136,14 +139,16 @@ def restore(
     start_s = time.perf_counter()
     span = span or SpanOptions()
     encode = encode or EncodeOptions()
-    with (
-        open_reader(source, span, deinterlace=deinterlace) as reader,
-        _open_clocks(trace, reader, weights, target, encode, temporal, task) as clocks,
-        open_writer(target, reader.info, encode, span, _list_inputs(reader, weights)) as writer,
-        _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
-    ):
-        run = _run_stages(reader, restorer, writer, clocks, on_progress)
-    return _summarize(reader, writer, clocks, run, start_s)
+    with open_reader(source, span, deinterlace=deinterlace) as reader:
+        off = _find_reason_off(temporal, task, engine, reader)
+        with (
+            _open_clocks(trace, reader, weights, target, encode, temporal=off is None) as clocks,
+            open_writer(target, reader.info, encode, span, _list_inputs(reader, weights)) as writer,
+            _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
+        ):
+            clocks.note("temporal_off", off)
+            run = _run_stages(reader, restorer, writer, clocks, on_progress)
+    return _summarize(reader, writer, clocks, run, off, start_s)
 
 
 def restored_frames(
@@ -154,7 +159,7 @@ def restored_frames(
     inference: InferenceOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
-    temporal: Temporal = "off",
+    temporal: Temporal = "auto",
     engine: "Runner | None" = None,
 ) -> Generator[RestoredFrame]:
     """Restore a video, or images, frame by frame, without writing a file.
@@ -169,9 +174,9 @@ def restored_frames(
         inference: device, precision, tiles and batch; None uses the defaults.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
-        temporal: `auto` or `off`, as for `restore`; frames then come a few later.
+        temporal: `auto` or `off`, as for `restore`; with `auto`, frames come a few later.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
-            ignored, and of `task` only what `temporal` says. None loads one for this run.
+            ignored, and its task counts, not `task`. None loads one for this run.
 
     Yields:
         The frames in order of presentation, as upright RGB arrays.
@@ -186,7 +191,8 @@ def restored_frames(
         open_reader(source, span, deinterlace=deinterlace) as reader,
         _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
-        stage = TemporalStage(reader.info) if _is_on(temporal, task, reader) else None
+        off = _find_reason_off(temporal, task, engine, reader)
+        stage = TemporalStage(reader.info) if off is None else None
         clocks = StageClocks(temporal=stage is not None)
         with closing(_start_stages(reader.frames(), restorer, stage, clocks)) as restored:
             for frame in restored:
@@ -267,24 +273,26 @@ def _open_clocks(
     weights: str | Path | None,
     target: str | Path,
     encode: EncodeOptions,
-    temporal: Temporal,
-    task: str,
+    *,
+    temporal: bool,
 ) -> StageClocks:
     """Make the clocks of a run, and the trace that they fill, if one is wanted."""
-    is_on = _is_on(temporal, task, reader)
     if trace is None:
-        return StageClocks(temporal=is_on)
+        return StageClocks(temporal=temporal)
     inputs = _list_inputs(reader, weights, target)
     return StageClocks(
-        Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite), temporal=is_on
+        Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite), temporal=temporal
     )
 
 
-def _is_on(temporal: Temporal, task: str, reader: FrameReader) -> bool:
-    """Tell whether a run has a temporal stage. OptionError if `temporal` is no choice."""
-    if temporal not in get_args(Temporal):
-        raise OptionError(f"temporal: {temporal!r} is neither auto nor off")
-    return temporal == "auto" and task == "derain" and reader.consecutive
+def _find_reason_off(
+    temporal: Temporal, task: str, engine: "Runner | None", reader: FrameReader
+) -> Off | None:
+    """Say why a run has no temporal stage; an engine knows better than `task` what it does."""
+    if engine is not None:
+        task = engine.identity.get("task", task)
+    frames = reader.info.expected_frames(reader.span)
+    return find_reason_off(temporal, task, consecutive=reader.consecutive, frames=frames)
 
 
 def _run_stages(
@@ -307,6 +315,8 @@ def _run_stages(
             with clocks.encode.working():
                 writer.write(frame)
             meter.frames_done += 1
+            if stage is not None:
+                clocks.note("temporal", asdict(stage.summary))
             if on_progress is not None:
                 on_progress(meter.progress())
     clocks.note_last_frame()
@@ -346,7 +356,12 @@ def _start_stages(
 
 
 def _summarize(
-    reader: FrameReader, writer: FrameWriter, clocks: StageClocks, run: _Run, start_s: float
+    reader: FrameReader,
+    writer: FrameWriter,
+    clocks: StageClocks,
+    run: _Run,
+    off: Off | None,
+    start_s: float,
 ) -> Summary:
     return Summary(
         frames=run.frames,
@@ -359,6 +374,7 @@ def _summarize(
         repeated_frames=reader.repeated_frames,
         dropped_frames=dict(reader.dropped_frames),
         temporal=run.temporal,
+        temporal_off=off,
         kept_frames=run.kept,
     )
 

@@ -65,6 +65,8 @@ def format_summary(summary: "pipeline.Summary") -> str:
         line += f"; {_count(count, 'frame')} missing: {reason}"
     if summary.temporal is not None:
         line += f"; {_format_temporal(summary.temporal)}"
+    if summary.temporal_off == "images not numbered in a row":  # all else is as the user knows it
+        line += f"; neighbouring frames: not used, {summary.temporal_off}"
     return line
 
 

@@ -28,6 +28,7 @@ from lfdn_video.stream.capture.capture import Capture, CapturedFrame
 from lfdn_video.stream.capture.reconnect import Patience
 from lfdn_video.stream.meter import Meter
 from lfdn_video.stream.wire import AudioHeader, AudioPacket, CaptureRequest
+from lfdn_video.temporal.choice import find_reason_off
 
 if TYPE_CHECKING:
     from lfdn_video.inference.runner import Runner
@@ -291,8 +292,7 @@ class Session:
 
 
 def _make_adaptation(options: LiveOptions, task: str) -> Adaptation:
-    # Blur is in all frames alike, so that neighbours tell nothing about it.
-    refines = options.temporal == "auto" and task == "derain"
+    refines = find_reason_off(options.temporal, task) is None
     return Adaptation(
         options.max_latency_s,
         fixed=None if isinstance(options.scale, str) else options.scale,
