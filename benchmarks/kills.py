@@ -8,7 +8,7 @@ One run goes through without interruption first. Then, for each kill, a new run 
 random point of that one's duration, and `--resume` completes it. The target must equal that of the
 first run: every decoded frame and its time, the bytes and times of every audio packet; and
 `lfdn-video verify` must accept it. Exits with 1 if one differs, or if the first run used no
-neighbouring frames. Without a CLIP, 1,300 small frames of sparse rain with audio are generated: six
+neighbouring frames. Without a CLIP, 800 small frames of sparse rain with audio are generated: four
 segments.
 """
 
@@ -34,9 +34,9 @@ from av.video.frame import VideoFrame
 from benchmarks.clips import write_clip
 from benchmarks.reports import write_json
 
-FRAMES, SMOKE_FRAMES = 1300, 560
-WIDTH_PX, HEIGHT_PX = 128, 96
-STREAKS = 90
+FRAMES, SMOKE_FRAMES = 800, 560
+WIDTH_PX, HEIGHT_PX = 96, 64
+STREAKS = 50
 SMOKE_KILL_AT = 0.8  # share of the uninterrupted run's duration: after the first segment
 
 
