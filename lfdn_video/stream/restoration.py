@@ -23,7 +23,7 @@ from lfdn_video.options import Delay, InferenceOptions
 from lfdn_video.stream.adaptation import SCALES
 from lfdn_video.stream.capture.capture import CapturedFrame
 from lfdn_video.stream.scaling import ScaledRunner
-from lfdn_video.temporal.stage import TemporalStage
+from lfdn_video.temporal.stage import TemporalStage, TemporalSummary
 
 TRIAL_SCALES = (SCALES[0], SCALES[0], SCALES[2])
 """The passes of a trial. The first one includes warming up, so it is measured again."""
@@ -75,9 +75,9 @@ class Restoration:
         """Seconds in the temporal stage for the newest frame; 0 if it did not act."""
 
     @property
-    def changed(self) -> int:
-        """Number of frames that the temporal stage changed."""
-        return self._stage.summary.frames if self._stage is not None else 0
+    def temporal(self) -> TemporalSummary:
+        """What the temporal stage did so far."""
+        return self._stage.summary if self._stage is not None else TemporalSummary(0, 0.0, {})
 
     def push(
         self, captured: CapturedFrame, *, scale: float, refines: bool
