@@ -304,7 +304,7 @@ def _run_stages(
 ) -> _Run:
     """Decode and restore in threads, write in this one."""
     is_temporal = clocks.temporal is not None
-    kept = writer.start(restorer.identity | ({"temporal": "auto"} if is_temporal else {}))
+    kept = writer.start(restorer.identity | {"temporal": "auto" if is_temporal else "off"})
     # A resumed run restores a few of the frames that are kept again, as neighbours of the next.
     warm_up = min(kept, REACH) if is_temporal else 0
     stage = TemporalStage(reader.info, warm_up=warm_up) if is_temporal else None
