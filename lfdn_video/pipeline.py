@@ -103,9 +103,8 @@ def restore(
 ) -> Summary:
     """Restore a video, or images, into a new file.
 
-    The target appears when it is complete. After an error, or Ctrl-C, there is none. A long run is
-    written in segments; the finished ones are kept, and the same call with `encode.resume`
-    continues after them.
+    The target appears when it is complete. After an error, or Ctrl-C, there is none; but the same
+    call with `encode.resume` continues after the segments of a long run that were finished.
 
     Args:
         source: a video file, an image file, a folder with images, or a pattern such as
@@ -118,8 +117,7 @@ def restore(
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
         temporal: `auto` removes rain that only neighbouring frames reveal, when `derain` is the
-            task and the frames follow each other: in a video, and in numbered images. `off` leaves
-            each frame as the network makes it.
+            task and the frames follow each other: in a video, and in numbered images.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
             ignored, and its task counts, not `task`. None loads one for this run.
         on_progress: called after each frame, in the caller's thread.
@@ -142,11 +140,10 @@ def restore(
     with open_reader(source, span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)
         with (
-            _open_clocks(trace, reader, weights, target, encode, temporal=off is None) as clocks,
+            _open_clocks(trace, reader, weights, target, encode, off) as clocks,
             open_writer(target, reader.info, encode, span, _list_inputs(reader, weights)) as writer,
             _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
         ):
-            clocks.note("temporal_off", off)
             run = _run_stages(reader, restorer, writer, clocks, on_progress)
     return _summarize(reader, writer, clocks, run, off, start_s)
 
@@ -273,16 +270,16 @@ def _open_clocks(
     weights: str | Path | None,
     target: str | Path,
     encode: EncodeOptions,
-    *,
-    temporal: bool,
+    off: Off | None,
 ) -> StageClocks:
     """Make the clocks of a run, and the trace that they fill, if one is wanted."""
     if trace is None:
-        return StageClocks(temporal=temporal)
+        return StageClocks(temporal=off is None)
     inputs = _list_inputs(reader, weights, target)
-    return StageClocks(
-        Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite), temporal=temporal
-    )
+    timeline = Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite)
+    clocks = StageClocks(timeline, temporal=off is None)
+    clocks.note("temporal_off", off)
+    return clocks
 
 
 def _find_reason_off(

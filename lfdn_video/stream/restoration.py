@@ -23,7 +23,7 @@ from lfdn_video.options import Delay, InferenceOptions
 from lfdn_video.stream.adaptation import SCALES
 from lfdn_video.stream.capture.capture import CapturedFrame
 from lfdn_video.stream.scaling import ScaledRunner
-from lfdn_video.temporal.stage import TemporalStage, TemporalSummary
+from lfdn_video.temporal.stage import TemporalStage
 
 TRIAL_SCALES = (SCALES[0], SCALES[0], SCALES[2])
 """The passes of a trial. The first one includes warming up, so it is measured again."""
@@ -74,10 +74,16 @@ class Restoration:
         self.temporal_s = 0.0
         """Seconds in the temporal stage for the newest frame; 0 if it did not act."""
 
-    @property
-    def temporal(self) -> TemporalSummary:
-        """What the temporal stage did so far."""
-        return self._stage.summary if self._stage is not None else TemporalSummary(0, 0.0, {})
+    def account(self) -> dict[str, object]:
+        """Return what the temporal stage did so far, as fields of the status."""
+        if self._stage is None:
+            return {}
+        did = self._stage.summary
+        return {
+            "temporal_frames": did.frames,
+            "temporal_mean_change": did.mean_change,
+            "temporal_left": did.left,
+        }
 
     def push(
         self, captured: CapturedFrame, *, scale: float, refines: bool

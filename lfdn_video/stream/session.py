@@ -247,13 +247,8 @@ class Session:
             for sink in self._sinks:
                 sink.write_frame(frame, captured.stamp_s, captured.captured_at)
             self._meter.encode_s += time.monotonic() - shown_s
-            temporal = restoration.temporal
             self._publish(
-                latency_s=result.latency_s,
-                size=_upright_size(frame),
-                temporal_frames=temporal.frames,
-                temporal_mean_change=temporal.mean_change,
-                temporal_left=temporal.left,
+                latency_s=result.latency_s, size=_upright_size(frame), **restoration.account()
             )
             yield result
 

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from lfdn_video.cli.commands import main
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame
-from tests.support.rain import COUNT, Luma, error, noisy, rain, still, to_frames, write
+from tests.support.rain import COUNT, Luma, error, noisy, rain, scene, to_frames, write
 
-DRY = noisy([cv2.GaussianBlur(luma, (0, 0), 3) for luma in still()], 1)  # type: ignore[arg-type]
+SMOOTH: Any = cv2.GaussianBlur(scene(), (0, 0), 3)
+DRY: list[Luma] = noisy([SMOOTH] * COUNT, 1)
 RAINY: list[Luma] = rain(DRY, count=60, gain=50, streak_px=(12, 4))
 """So slanted that the network alone takes none of it out."""
 
