@@ -8,6 +8,7 @@ restores each frame; up to two on each side are aligned to it by the flow of the
 restored frames. A neighbour counts where its flow is valid. PSNR-RGB, means over the frames that
 have two neighbours on each side.
 
+    smoothed        the network alone, blurred a little: what PSNR gains by that
     mean, median    of the frame and its neighbours
     sharper         each px from where there is most detail around it
     alike, sharper  the same, where both look alike once blurred
@@ -37,6 +38,7 @@ DETAIL_PX = 4.0
 """Sigma of the window in which detail, likeness and error are compared."""
 ALIKE = 4.0
 """Largest difference of blurred frames, in 8-bit codes, for `alike, sharper`."""
+SMOOTHING_PX = 1.0
 POWER = 4
 """Of the detail, as a weight."""
 
@@ -129,6 +131,7 @@ def try_ways(at: int, blurred: Sequence[Picture], restored: Sequence[Picture], s
     weights /= weights.sum(0)
     return {
         "network alone": own,
+        "smoothed": blur(own, SMOOTHING_PX),
         "mean": np.mean(outputs, 0),
         "median": np.median(outputs, 0),
         "sharper": pick(outputs, details),
