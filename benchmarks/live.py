@@ -92,6 +92,9 @@ def run_slow(seconds: float, *, by_size: bool) -> dict[str, Any]:
             "bound": BOUND_S,
         },
         "scales": sorted(seen.scales),
+        "temporal": status.temporal,
+        "changed_by_neighbours": status.temporal_frames,
+        "left_by_neighbours": dict(status.temporal_left),
         **summarize_memory(seen),
     }
     click.echo(json.dumps(result))

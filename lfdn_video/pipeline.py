@@ -2,7 +2,7 @@
 
     thread "decode"    reader.frames()          demux, decode
     thread "model"     restore_frames(...)      upload, network, download
-    thread "temporal"  stage.refine(...)        what only neighbouring frames tell; may be off
+    thread "temporal"  stage.refine(...)        what only neighbouring frames tell, about rain
     caller's thread    writer.write(frame)      encode, mux
 
 The threads run a bounded number of frames ahead of each other. Every error is raised in the
@@ -13,14 +13,13 @@ temporary file, the reader closes. torch is imported only after source and targe
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lfdn_video.background import StageTimes, prefetch
-from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameReader, FrameWriter
 from lfdn_video.input.open import open_reader
@@ -28,6 +27,7 @@ from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 from lfdn_video.output.open import open_writer
 from lfdn_video.progress import Progress, ProgressMeter, Stage, StageClocks
+from lfdn_video.temporal.choice import Off, find_reason_off
 from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
 from lfdn_video.trace import Trace
 
@@ -68,6 +68,8 @@ class Summary:
     """Number of the source's frames that are missing in the target, by reason."""
     temporal: TemporalSummary | None = None
     """What was done by means of neighbouring frames; None if that was off."""
+    temporal_off: Off | None = None
+    """Why that was off; None if it was on."""
     kept_frames: int = 0
     """Frames, of `frames`, that an earlier, interrupted run had finished."""
 
@@ -94,16 +96,15 @@ def restore(
     encode: EncodeOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
-    temporal: Temporal = "off",
+    temporal: Temporal = "auto",
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
     trace: str | Path | None = None,
 ) -> Summary:
     """Restore a video, or images, into a new file.
 
-    The target appears when it is complete. After an error, or Ctrl-C, there is none. A long run is
-    written in segments; the finished ones are kept, and the same call with `encode.resume`
-    continues after them.
+    The target appears when it is complete. After an error, or Ctrl-C, there is none; but the same
+    call with `encode.resume` continues after the segments of a long run that were finished.
 
     Args:
         source: a video file, an image file, a folder with images, or a pattern such as
@@ -118,7 +119,7 @@ def restore(
         temporal: `auto` removes rain that only neighbouring frames reveal, when `derain` is the
             task and the frames follow each other: in a video, and in numbered images.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
-            ignored, and of `task` only what `temporal` says. None loads one for this run.
+            ignored, and its task counts, not `task`. None loads one for this run.
         on_progress: called after each frame, in the caller's thread.
         trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
             written at the end, also of a failed run. `encode.overwrite` applies to it, too.
@@ -136,14 +137,15 @@ def restore(
     start_s = time.perf_counter()
     span = span or SpanOptions()
     encode = encode or EncodeOptions()
-    with (
-        open_reader(source, span, deinterlace=deinterlace) as reader,
-        _open_clocks(trace, reader, weights, target, encode, temporal, task) as clocks,
-        open_writer(target, reader.info, encode, span, _list_inputs(reader, weights)) as writer,
-        _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
-    ):
-        run = _run_stages(reader, restorer, writer, clocks, on_progress)
-    return _summarize(reader, writer, clocks, run, start_s)
+    with open_reader(source, span, deinterlace=deinterlace) as reader:
+        off = _find_reason_off(temporal, task, engine, reader)
+        with (
+            _open_clocks(trace, reader, weights, target, encode, off) as clocks,
+            open_writer(target, reader.info, encode, span, _list_inputs(reader, weights)) as writer,
+            _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
+        ):
+            run = _run_stages(reader, restorer, writer, clocks, on_progress)
+    return _summarize(reader, writer, clocks, run, off, start_s)
 
 
 def restored_frames(
@@ -154,7 +156,7 @@ def restored_frames(
     inference: InferenceOptions | None = None,
     span: SpanOptions | None = None,
     deinterlace: bool = False,
-    temporal: Temporal = "off",
+    temporal: Temporal = "auto",
     engine: "Runner | None" = None,
 ) -> Generator[RestoredFrame]:
     """Restore a video, or images, frame by frame, without writing a file.
@@ -169,9 +171,9 @@ def restored_frames(
         inference: device, precision, tiles and batch; None uses the defaults.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
-        temporal: `auto` or `off`, as for `restore`; frames then come a few later.
+        temporal: `auto` or `off`, as for `restore`; with `auto`, frames come a few later.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
-            ignored, and of `task` only what `temporal` says. None loads one for this run.
+            ignored, and its task counts, not `task`. None loads one for this run.
 
     Yields:
         The frames in order of presentation, as upright RGB arrays.
@@ -186,7 +188,8 @@ def restored_frames(
         open_reader(source, span, deinterlace=deinterlace) as reader,
         _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
     ):
-        stage = TemporalStage(reader.info) if _is_on(temporal, task, reader) else None
+        off = _find_reason_off(temporal, task, engine, reader)
+        stage = TemporalStage(reader.info) if off is None else None
         clocks = StageClocks(temporal=stage is not None)
         with closing(_start_stages(reader.frames(), restorer, stage, clocks)) as restored:
             for frame in restored:
@@ -267,24 +270,26 @@ def _open_clocks(
     weights: str | Path | None,
     target: str | Path,
     encode: EncodeOptions,
-    temporal: Temporal,
-    task: str,
+    off: Off | None,
 ) -> StageClocks:
     """Make the clocks of a run, and the trace that they fill, if one is wanted."""
-    is_on = _is_on(temporal, task, reader)
     if trace is None:
-        return StageClocks(temporal=is_on)
+        return StageClocks(temporal=off is None)
     inputs = _list_inputs(reader, weights, target)
-    return StageClocks(
-        Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite), temporal=is_on
-    )
+    timeline = Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite)
+    clocks = StageClocks(timeline, temporal=off is None)
+    clocks.note("temporal_off", off)
+    return clocks
 
 
-def _is_on(temporal: Temporal, task: str, reader: FrameReader) -> bool:
-    """Tell whether a run has a temporal stage. OptionError if `temporal` is no choice."""
-    if temporal not in get_args(Temporal):
-        raise OptionError(f"temporal: {temporal!r} is neither auto nor off")
-    return temporal == "auto" and task == "derain" and reader.consecutive
+def _find_reason_off(
+    temporal: Temporal, task: str, engine: "Runner | None", reader: FrameReader
+) -> Off | None:
+    """Say why a run has no temporal stage; an engine knows better than `task` what it does."""
+    if engine is not None:
+        task = engine.identity.get("task", task)
+    frames = reader.info.expected_frames(reader.span)
+    return find_reason_off(temporal, task, consecutive=reader.consecutive, frames=frames)
 
 
 def _run_stages(
@@ -296,7 +301,7 @@ def _run_stages(
 ) -> _Run:
     """Decode and restore in threads, write in this one."""
     is_temporal = clocks.temporal is not None
-    kept = writer.start(restorer.identity | ({"temporal": "auto"} if is_temporal else {}))
+    kept = writer.start(restorer.identity | {"temporal": "auto" if is_temporal else "off"})
     # A resumed run restores a few of the frames that are kept again, as neighbours of the next.
     warm_up = min(kept, REACH) if is_temporal else 0
     stage = TemporalStage(reader.info, warm_up=warm_up) if is_temporal else None
@@ -307,6 +312,8 @@ def _run_stages(
             with clocks.encode.working():
                 writer.write(frame)
             meter.frames_done += 1
+            if stage is not None:
+                clocks.note("temporal", asdict(stage.summary))
             if on_progress is not None:
                 on_progress(meter.progress())
     clocks.note_last_frame()
@@ -346,7 +353,12 @@ def _start_stages(
 
 
 def _summarize(
-    reader: FrameReader, writer: FrameWriter, clocks: StageClocks, run: _Run, start_s: float
+    reader: FrameReader,
+    writer: FrameWriter,
+    clocks: StageClocks,
+    run: _Run,
+    off: Off | None,
+    start_s: float,
 ) -> Summary:
     return Summary(
         frames=run.frames,
@@ -359,6 +371,7 @@ def _summarize(
         repeated_frames=reader.repeated_frames,
         dropped_frames=dict(reader.dropped_frames),
         temporal=run.temporal,
+        temporal_off=off,
         kept_frames=run.kept,
     )
 

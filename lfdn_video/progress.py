@@ -67,6 +67,11 @@ class StageClocks:
                 raise
             error.add_note(str(late))  # the error that ended the run comes first
 
+    def note(self, name: str, value: object) -> None:
+        """Put a JSON value beside the bars of the trace, if there is one."""
+        if self._trace is not None:
+            self._trace.notes[name] = value
+
     def note_last_frame(self) -> None:
         """Start counting the completion of the target as encoding."""
         self._last_frame_s = time.perf_counter()

@@ -40,6 +40,8 @@ class Trace:
         self._start_s = time.perf_counter()
         self._stages: list[str] = []
         self._bars: list[tuple[int, int, float, float]] = []
+        self.notes: dict[str, object] = {}
+        """JSON values that are written beside the bars, as the format's `otherData`."""
         # A path that cannot be written fails now, not after hours of work.
         check_target(path, self._inputs, overwrite=overwrite)
         try_target(path)
@@ -78,6 +80,7 @@ class Trace:
             }
             for row, item, start_s, end_s in self._bars
         ]
+        content = {"traceEvents": names + bars, "otherData": self.notes}
         check_target(self._path, self._inputs, overwrite=self._overwrite)
         with write_beside(self._path, overwrite=self._overwrite) as file:
-            file.write_text(json.dumps({"traceEvents": names + bars}) + "\n")
+            file.write_text(json.dumps(content) + "\n")

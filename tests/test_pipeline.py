@@ -90,7 +90,7 @@ def test_summary_states_frames_target_and_stages(clip: Path) -> None:
     target = clip.with_name("after.mkv")
     summary = restore(clip, target, engine=identity_engine())
     assert (summary.frames, summary.target, summary.corrupt_packets) == (COUNT, target, 0)
-    assert list(summary.stages) == ["decode", "model", "encode"]
+    assert list(summary.stages) == ["decode", "model", "temporal", "encode"]
 
 
 def test_summary_names_the_bottleneck(clip: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import pytest
 from torch import Tensor
 
 from lfdn_video.errors import OutputError
-from lfdn_video.options import EncodeOptions
+from lfdn_video.options import EncodeOptions, Temporal
 from lfdn_video.pipeline import restore
 from lfdn_video.trace import Trace
 from tests.support.clips import Clip
-from tests.support.fakes import FakeRunner, NetworkFailureError, fail_after
+from tests.support.fakes import FakeRunner, NetworkFailureError, fail_after, identity_engine
+from tests.support.rain import noisy, rain, still, to_frames, write
 
 FRAMES = 12
+RAINY = to_frames(rain(noisy(still())))
 NETWORK_S = 0.03
 ROUNDING_US = 1.0
 
@@ -42,29 +45,31 @@ def most_at_once(path: Path) -> set[str]:
     return max(at_once, key=len)
 
 
-def restored(folder: Path, network: Any = slow) -> Path:
+def restored(folder: Path, network: Any = slow, temporal: Temporal = "auto") -> Path:
     clip = Clip(size=(640, 480), pts=range(FRAMES)).make(folder / "clip.mkv")
     trace = folder / "trace.json"
     options = EncodeOptions(codec="ffv1")
     runner = FakeRunner(network)
-    restore(clip, folder / "after.mkv", engine=runner, encode=options, trace=trace)
+    target = folder / "after.mkv"
+    restore(clip, target, engine=runner, encode=options, trace=trace, temporal=temporal)
     return trace
 
 
 def test_trace_shows_all_stages_running_at_once(tmp_path: Path) -> None:
-    assert most_at_once(restored(tmp_path)) == {"decode", "model", "encode"}
+    # Off, as it works too shortly on these frames to be met by all others at one moment.
+    assert most_at_once(restored(tmp_path, temporal="off")) == {"decode", "model", "encode"}
 
 
 def test_trace_has_a_bar_for_every_frame_in_every_stage(tmp_path: Path) -> None:
     found = bars(restored(tmp_path))
-    for stage in ("decode", "model", "encode"):
+    for stage in ("decode", "model", "temporal", "encode"):
         items = {bar["args"]["item"] for bar in found if bar["name"] == stage}
         assert items >= set(range(FRAMES))
 
 
 def test_trace_bars_of_one_stage_do_not_overlap(tmp_path: Path) -> None:
     found = bars(restored(tmp_path))
-    for row in range(3):
+    for row in range(4):
         of_row = sorted((bar["ts"], bar["ts"] + bar["dur"]) for bar in found if bar["tid"] == row)
         gaps = [begin - end for (_, end), (begin, _) in pairwise(of_row)]
         assert min(gaps) >= -ROUNDING_US
@@ -93,7 +98,30 @@ def test_unwritable_trace_is_refused_before_the_run(tmp_path: Path) -> None:
 def test_trace_rows_are_named_after_the_stages(tmp_path: Path) -> None:
     events = json.loads(restored(tmp_path).read_text())["traceEvents"]
     names = [event["args"]["name"] for event in events if event["ph"] == "M"]
-    assert names == ["decode", "model", "encode"]
+    assert names == ["decode", "model", "temporal", "encode"]
+
+
+def test_trace_tells_what_neighbouring_frames_did(tmp_path: Path) -> None:
+    clip, trace = write(tmp_path / "clip.mkv", RAINY), tmp_path / "trace.json"
+    with identity_engine() as engine:
+        summary = restore(clip, tmp_path / "after.mkv", engine=engine, trace=trace)
+    notes = json.loads(trace.read_text())["otherData"]
+    assert summary.temporal is not None
+    assert notes == {"temporal": asdict(summary.temporal), "temporal_off": None}
+    assert notes["temporal"]["frames"] > 0
+
+
+def test_trace_tells_why_neighbouring_frames_were_not_used(tmp_path: Path) -> None:
+    notes = json.loads(restored(tmp_path, temporal="off").read_text())["otherData"]
+    assert notes == {"temporal_off": "not asked for"}
+
+
+def test_trace_of_a_failed_run_tells_what_was_done_until_then(tmp_path: Path) -> None:
+    clip, trace = write(tmp_path / "clip.mkv", RAINY), tmp_path / "trace.json"
+    with pytest.raises(NetworkFailureError):
+        restore(clip, tmp_path / "after.mkv", engine=FakeRunner(fail_after(7)), trace=trace)
+    temporal = json.loads(trace.read_text())["otherData"]["temporal"]
+    assert 0 < temporal["frames"] + sum(temporal["left"].values()) < len(RAINY)
 
 
 @pytest.mark.parametrize("name", ["clip.mkv", "link.mkv", "hard.mkv", "after.mkv", "net.st"])

@@ -96,7 +96,7 @@ class RestoreOptions(RunOptions):
     """Weights file; None: the packaged weights of the task."""
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     """Device, precision, tiles and batch."""
-    temporal: Temporal = "off"
+    temporal: Temporal = "auto"
     """Use of neighbouring frames; for `derain` only."""
     trace: Path | None = None
     """File for a timeline; None: none."""

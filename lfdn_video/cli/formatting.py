@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from lfdn_video import pipeline
     from lfdn_video.progress import Progress
     from lfdn_video.stream.board import Status
-    from lfdn_video.temporal.stage import TemporalSummary
 
 STAGE_NAMES = {
     "decode": "decoder",
@@ -63,21 +62,21 @@ def format_summary(summary: "pipeline.Summary") -> str:
         line += f"; {_count(summary.repeated_frames, 'frame')} repeated"
     for reason, count in summary.dropped_frames.items():
         line += f"; {_count(count, 'frame')} missing: {reason}"
-    if summary.temporal is not None:
-        line += f"; {_format_temporal(summary.temporal)}"
+    if (temporal := summary.temporal) is not None:
+        what = _format_temporal(temporal.frames, temporal.mean_change, temporal.left)
+        line += f"; {what}"
+    if summary.temporal_off == "images not numbered in a row":  # all else is as the user knows it
+        line += f"; neighbouring frames: not used, {summary.temporal_off}"
     return line
 
 
-def _format_temporal(temporal: "TemporalSummary") -> str:
-    """`neighbouring frames: 50 changed by 1.1 of 255; 10 left (too few neighbours: 10)`."""
-    parts = ["neighbouring frames: none changed"]
-    if temporal.frames:
-        parts = [
-            f"neighbouring frames: {temporal.frames} changed by {temporal.mean_change:.2g}/255"
-        ]
-    if temporal.left:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in temporal.left.items())
-        parts.append(f"{sum(temporal.left.values())} left ({reasons})")
+def _format_temporal(frames: int, mean_change: float, left: Mapping[str, int]) -> str:
+    """`neighbouring frames: 50 changed by 1.1/255, 10 left (too few neighbours: 10)`."""
+    changed = f"{frames} changed by {mean_change:.2g}/255" if frames else "none changed"
+    parts = [f"neighbouring frames: {changed}"]
+    if left:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in left.items())
+        parts.append(f"{sum(left.values())} left ({reasons})")
     return ", ".join(parts)
 
 
@@ -103,7 +102,13 @@ def format_live_summary(status: "Status") -> str:
     duration = format_duration(max(0.0, status.changed_at - status.started_at))
     frames = f"{_count(status.frames_out, 'frame')} restored, {status.frames_dropped} dropped"
     reconnects = _count(status.reconnects, "reconnect")
-    return f"{status.source}: {frames}, {reconnects} in {duration}"
+    line = f"{status.source}: {frames}, {reconnects} in {duration}"
+    if not status.temporal_frames and not status.temporal_left:
+        return line
+    what = _format_temporal(
+        status.temporal_frames, status.temporal_mean_change, status.temporal_left
+    )
+    return f"{line}; {what}"
 
 
 def format_speed(fps: float) -> str:

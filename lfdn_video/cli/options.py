@@ -96,7 +96,7 @@ NETWORK = (
 TEMPORAL = click.option(
     "--temporal",
     type=click.Choice(get_args(Temporal)),
-    default="off",
+    default="auto",
     show_default=True,
     help="Remove rain that only neighbouring frames reveal; auto: in videos and numbered images.",
 )

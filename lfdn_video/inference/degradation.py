@@ -46,7 +46,8 @@ def make_degrading_engine(
         model = _RainModel(seed, density)
     else:
         model = ShakenCamera(seed=seed, exposure=exposure, shake=shake).expose
-    return Engine(model, model_id=f"{kind} {seed} {density} {exposure} {shake}")
+    # The task says that it is not `derain`: the temporal stage would take the rain out again.
+    return Engine(model, model_id=f"{kind} {seed} {density} {exposure} {shake}", task=kind)
 
 
 class _RainModel:

@@ -8,6 +8,7 @@ what to run when; it knows an engine only as a `runner.Runner`.
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -51,6 +52,8 @@ class Engine(RunnerWrapper):
         precision: the precision to run it in.
         model_id: identifies the model, such as the digest of its weights.
         lanes: on a CPU, the largest number of frames to run at a time; see `CpuRunner`.
+        task: what the model does, part of `identity`: only with `derain`, or None, which leaves it
+            to the run, do neighbouring frames serve to remove rain.
 
     Raises:
         DeviceMemoryError: there is too little memory for the weights.
@@ -66,8 +69,10 @@ class Engine(RunnerWrapper):
         precision: ResolvedPrecision = "float32",
         model_id: str = "",
         lanes: int = 1,
+        task: str | None = None,
     ) -> None:
         self._model = model
+        self._task = task
         self._model_id = model_id
         device = device or torch.device("cpu")
         runner: DeviceRunner
@@ -84,6 +89,11 @@ class Engine(RunnerWrapper):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        task = {} if self._task is None else {"task": self._task}
+        return {**self._runner.identity, **task}
 
     @property
     def device(self) -> torch.device:
@@ -177,7 +187,10 @@ def load_engine(
     logger.info("the network runs on %s in %s", device, precision)
     if precision == "int8":  # OpenVINO parallelizes by itself; lanes would compete with it
         lanes = 1
-    return Engine(model, device=device, precision=precision, model_id=about["digest"], lanes=lanes)
+    digest = about["digest"]
+    return Engine(
+        model, device=device, precision=precision, model_id=digest, lanes=lanes, task=task
+    )
 
 
 def is_packaged(task: str, network: NetworkName) -> bool:

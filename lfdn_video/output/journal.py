@@ -175,7 +175,7 @@ class Journal:
             if before is not None and before != value:
                 raise OutputError(
                     f"{self._target}: the interrupted run had another {name} "
-                    f"({_abbreviate(before)}, not {_abbreviate(value)}); repeat its command, "
+                    f"({_describe_difference(before, value)}); repeat its command, "
                     f"or allow overwriting"
                 )
 
@@ -238,6 +238,16 @@ def fingerprint_file(path: Path) -> dict[str, Any]:
         file.seek(max(0, size - FINGERPRINT_BYTES))
         sha256.update(file.read())
     return {"bytes": size, "sha256_of_ends": sha256.hexdigest()}
+
+
+def _describe_difference(before: Any, now: Any) -> str:
+    """`precision: "float32", not "int8"`, for values with names; else `1, not 2`."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return f"{_abbreviate(before)}, not {_abbreviate(now)}"
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(
+        f"{name}: {_describe_difference(before.get(name), now.get(name))}" for name in names
+    )
 
 
 def _abbreviate(value: Any) -> str:

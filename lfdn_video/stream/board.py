@@ -63,6 +63,10 @@ class Status:
     """The temporal stage: `off`, not asked for; `paused`, it would break the latency bound."""
     temporal_frames: int = 0
     """Frames that it changed."""
+    temporal_mean_change: float = 0.0
+    """Mean absolute change of their luma, in codes of 8 bits."""
+    temporal_left: Mapping[str, int] = field(default_factory=dict)
+    """Frames that it left as the network made them, by reason."""
     frames_in: int = 0
     """Frames captured."""
     frames_out: int = 0

@@ -38,7 +38,8 @@ def live(
         weights: a safetensors file to use instead of the packaged weights.
         inference: device, precision and tiles of the network; None: the defaults.
         options: bound on latency, timeouts and reading of the source; None: the defaults.
-        engine: an engine to use instead of loading one; it stays open. Create it with
+        engine: an engine to use instead of loading one; it stays open, and its task counts, not
+            `task`. Create it with
             `load_engine(..., lanes=1)`, which gives each frame all cores of the CPU.
         board: also receives status and images, for viewers such as the web page; it is closed at
             the end.
@@ -53,6 +54,8 @@ def live(
         WeightsError: there are no weights for the task, or the file is not valid.
     """
     parsed = parse_source(str(source))
+    if engine is not None:  # it knows better what it does
+        task = engine.identity.get("task", task)
     session = Session(
         parsed,
         board or Board(Status(source=str(parsed), task=task)),

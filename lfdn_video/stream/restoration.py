@@ -74,10 +74,16 @@ class Restoration:
         self.temporal_s = 0.0
         """Seconds in the temporal stage for the newest frame; 0 if it did not act."""
 
-    @property
-    def changed(self) -> int:
-        """Number of frames that the temporal stage changed."""
-        return self._stage.summary.frames if self._stage is not None else 0
+    def account(self) -> dict[str, object]:
+        """Return what the temporal stage did so far, as fields of the status."""
+        if self._stage is None:
+            return {}
+        did = self._stage.summary
+        return {
+            "temporal_frames": did.frames,
+            "temporal_mean_change": did.mean_change,
+            "temporal_left": did.left,
+        }
 
     def push(
         self, captured: CapturedFrame, *, scale: float, refines: bool

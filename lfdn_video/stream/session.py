@@ -28,6 +28,7 @@ from lfdn_video.stream.capture.capture import Capture, CapturedFrame
 from lfdn_video.stream.capture.reconnect import Patience
 from lfdn_video.stream.meter import Meter
 from lfdn_video.stream.wire import AudioHeader, AudioPacket, CaptureRequest
+from lfdn_video.temporal.choice import find_reason_off
 
 if TYPE_CHECKING:
     from lfdn_video.inference.runner import Runner
@@ -247,9 +248,7 @@ class Session:
                 sink.write_frame(frame, captured.stamp_s, captured.captured_at)
             self._meter.encode_s += time.monotonic() - shown_s
             self._publish(
-                latency_s=result.latency_s,
-                size=_upright_size(frame),
-                temporal_frames=restoration.changed,
+                latency_s=result.latency_s, size=_upright_size(frame), **restoration.account()
             )
             yield result
 
@@ -291,8 +290,7 @@ class Session:
 
 
 def _make_adaptation(options: LiveOptions, task: str) -> Adaptation:
-    # Blur is in all frames alike, so that neighbours tell nothing about it.
-    refines = options.temporal == "auto" and task == "derain"
+    refines = find_reason_off(options.temporal, task) is None
     return Adaptation(
         options.max_latency_s,
         fixed=None if isinstance(options.scale, str) else options.scale,

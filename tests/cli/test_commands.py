@@ -161,7 +161,7 @@ class TestJson:
     def test_done_event_has_target_and_stages(self, clip: Path) -> None:
         done = events(run("derain", clip, "--json"))[-1]
         assert done["output"] == str(clip.with_name("clip.derained.mkv"))
-        assert set(done["stages"]) == {"decode", "model", "encode"}
+        assert set(done["stages"]) == {"decode", "model", "temporal", "encode"}
         assert done["frames"] == len(CLIP_TIMES)
 
     def test_error_is_the_last_event(self, tmp_path: Path) -> None:

@@ -96,6 +96,14 @@ def test_live_summary_has_frames_reconnects_and_duration() -> None:
     )
 
 
+def test_live_summary_tells_what_neighbouring_frames_did() -> None:
+    left = {"nothing brighter": 4}
+    status = live_status(temporal_frames=6, temporal_mean_change=1.25, temporal_left=left)
+    assert formatting.format_live_summary(status).endswith(
+        "; neighbouring frames: 6 changed by 1.2/255, 4 left (nothing brighter: 4)"
+    )
+
+
 def test_frame_rate_has_no_trailing_zeros() -> None:
     rates = (Fraction(25), Fraction(30000, 1001))
     assert [formatting.format_frame_rate(fps) for fps in rates] == ["25 fps", "29.97 fps"]

@@ -114,7 +114,9 @@ def test_run_with_neighbouring_frames_is_not_resumed_without_them(tmp_path: Path
     target = tmp_path / "out.mp4"
     with pytest.raises(NetworkFailureError):
         run(target, fail=30, temporal="auto")
-    with pytest.raises(OutputError, match="another network"):
+    with pytest.raises(
+        OutputError, match=r'another network \(temporal: "auto", not "off"\); repeat'
+    ):
         run(target, RESUME)
 
 

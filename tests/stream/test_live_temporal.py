@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfdn_video.inference.engine import Engine
 from lfdn_video.media import Frame
 from lfdn_video.options import Delay, InferenceOptions, LiveOptions
 from lfdn_video.stream.addresses import parse_source
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.capture.capture import CapturedFrame
+from lfdn_video.stream.live import live
 from lfdn_video.stream.restoration import Restoration, RestoredCapture
 from lfdn_video.stream.session import LiveFrame, Session
-from tests.support.fakes import identity_engine
+from tests.support.fakes import identity, identity_engine
 from tests.support.rain import describe, is_same, noisy, pan, push, rain, to_frames, write
 
 DELAYS: tuple[Delay, ...] = (0, 1)
@@ -89,6 +91,27 @@ def test_pause_of_the_stage_loses_no_frame() -> None:
     assert is_same([*chain(*ready)][3].frame, FRAMES[3])
 
 
+def test_account_is_that_of_the_stage() -> None:
+    with (
+        identity_engine() as engine,
+        closing(Restoration(engine, None, delay=0)) as restoration,
+    ):
+        assert restoration.account() == {}
+        for each in capture(FRAMES):
+            restoration.push(each, scale=1.0, refines=True)
+        status = replace(Status(source="test", task="derain"), **restoration.account())  # type: ignore[arg-type]
+    assert status.temporal_frames > 0
+    assert status.temporal_mean_change > 0
+    assert status.temporal_frames + sum(status.temporal_left.values()) == COUNT
+
+
+def test_engine_that_deblurs_has_no_stage(tmp_path: Path) -> None:
+    clip = write(tmp_path / "clip.mkv", FRAMES)
+    with Engine(identity, task="deblur") as engine:
+        frames = list(live(clip, engine=engine, options=LiveOptions(scale=1.0)))
+    assert all(np.array_equal(frame.image, frame.raw) for frame in frames)
+
+
 @pytest.mark.parametrize("delay", DELAYS)
 def test_session_pairs_each_result_with_its_source(tmp_path: Path, delay: Delay) -> None:
     clip = write(tmp_path / "clip.mkv", FRAMES)
@@ -99,6 +122,7 @@ def test_session_pairs_each_result_with_its_source(tmp_path: Path, delay: Delay)
         # Only streaks differ, which are in few places.
         assert (np.abs(frame.image.astype(int) - frame.raw) > 3).mean() < 0.15
     assert status.temporal == "on"
+    assert status.temporal_frames + sum(status.temporal_left.values()) == len(frames)
     assert set(status.stage_s) == {"decode", "model", "temporal", "encode"}
 
 
@@ -120,5 +144,5 @@ def test_session_without_the_stage_changes_nothing(
     tmp_path: Path, options: LiveOptions, task: str
 ) -> None:
     frames, status = run(write(tmp_path / "clip.mkv", FRAMES), replace(options, scale=1.0), task)
-    assert (status.temporal, status.temporal_frames) == ("off", 0)
+    assert (status.temporal, status.temporal_frames, status.temporal_left) == ("off", 0, {})
     assert all(np.array_equal(frame.image, frame.raw) for frame in frames)

@@ -49,15 +49,17 @@ def noisy(lumas: Sequence[Luma], sigma: float = 1.5) -> list[Luma]:
     return [luma + sigma * random.standard_normal(luma.shape, np.float32) for luma in lumas]
 
 
-def rain(lumas: Sequence[Luma], count: int = 60, gain: float = 60) -> list[Luma]:
-    """Streaks at other places in each frame."""
-    rainy = []
+def rain(
+    lumas: Sequence[Luma], count: int = 60, gain: float = 60, streak_px: tuple[int, int] = (2, 12)
+) -> list[Luma]:
+    """Streaks, so far across and down, at other places in each frame."""
+    rainy, (across, down) = [], streak_px
     for seed, luma in enumerate(lumas):
         random = np.random.default_rng(100 + seed)
         layer: Any = np.zeros_like(luma)
         for _ in range(count):
             x, y = random.integers(0, luma.shape[1]), random.integers(0, luma.shape[0])
-            cv2.line(layer, (int(x), int(y)), (int(x) + 2, int(y) + 12), (gain,), 1)
+            cv2.line(layer, (int(x), int(y)), (int(x + across), int(y + down)), (gain,), 1)
         rainy.append(luma + cv2.GaussianBlur(layer, (0, 0), 0.7))
     return rainy
 

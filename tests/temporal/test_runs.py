@@ -9,11 +9,17 @@ from click.testing import CliRunner
 from lfdn_video.cli.commands import main
 from lfdn_video.cli.formatting import format_summary
 from lfdn_video.errors import OptionError
+from lfdn_video.inference.degradation import (
+    WHOLE_FRAMES,
+    DegradationKind,
+    make_degrading_engine,
+)
+from lfdn_video.inference.engine import Engine
 from lfdn_video.input.open import open_reader
 from lfdn_video.options import EncodeOptions, Temporal
 from lfdn_video.pipeline import Summary, restore, restored_frames
 from lfdn_video.temporal.stage import TemporalSummary
-from tests.support.fakes import identity_engine
+from tests.support.fakes import identity, identity_engine
 from tests.support.rain import COUNT, noisy, rain, refine, still, to_frames, write
 from tests.support.runs import summary as past_summary
 
@@ -29,6 +35,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def run(source: Path, target: Path, task: str = "derain", temporal: Temporal = "auto") -> Summary:
+    """Restore by a network that changes nothing."""
     with identity_engine() as engine:
         return restore(source, target, task=task, temporal=temporal, engine=engine, encode=LOSSLESS)
 
@@ -49,12 +56,35 @@ def test_video_is_refined_by_its_neighbouring_frames(clip: Path) -> None:
 def test_stage_that_is_off_changes_nothing(clip: Path) -> None:
     summary = run(clip, clip.with_name("after.mkv"), temporal="off")
     assert summary.temporal is None
+    assert summary.temporal_off == "not asked for"
     assert "temporal" not in summary.stages
     assert planes(clip.with_name("after.mkv")) == planes(clip)
 
 
 def test_deblur_has_no_temporal_stage(clip: Path) -> None:
     assert run(clip, clip.with_name("after.mkv"), task="deblur").temporal is None
+
+
+@pytest.mark.parametrize("task", ["derain", "deblur", "rain"])
+def test_engine_says_what_it_is_for(clip: Path, task: str) -> None:
+    with Engine(identity, task=task) as engine:
+        summary = restore(clip, clip.with_name("after.mkv"), engine=engine, encode=LOSSLESS)
+        frames = [frame.image for frame in restored_frames(clip, engine=engine)]
+    assert (summary.temporal is not None) == (task == "derain")
+    assert summary.temporal_off == (None if task == "derain" else "not for this task")
+    before = [
+        frame.image for frame in restored_frames(clip, engine=Engine(identity), temporal="off")
+    ]
+    differ = any((one != other).any() for one, other in zip(before, frames, strict=True))
+    assert differ == (task == "derain")
+
+
+@pytest.mark.parametrize("kind", ["rain", "blur"])
+def test_drawn_rain_and_blur_are_left_alone(clip: Path, kind: DegradationKind) -> None:
+    with make_degrading_engine(kind) as engine:
+        target = clip.with_name("after.mkv")
+        summary = restore(clip, target, engine=engine, encode=LOSSLESS, inference=WHOLE_FRAMES)
+    assert summary.temporal_off == "not for this task"
 
 
 def test_other_words_than_auto_and_off_are_refused(clip: Path) -> None:
@@ -65,7 +95,7 @@ def test_other_words_than_auto_and_off_are_refused(clip: Path) -> None:
 def test_restored_frames_are_refined_too(clip: Path) -> None:
     with identity_engine() as engine:
         single = [frame.image for frame in restored_frames(clip, engine=engine, temporal="off")]
-        refined = [frame.image for frame in restored_frames(clip, engine=engine, temporal="auto")]
+        refined = [frame.image for frame in restored_frames(clip, engine=engine)]
     assert len(refined) == COUNT
     assert any((one != other).any() for one, other in zip(single, refined, strict=True))
 
@@ -91,6 +121,8 @@ def test_images_are_a_sequence_if_their_names_count_up(
         clip.with_name(f"all_{number + 1}.png").rename(folder / name)
     summary = run(folder, clip.with_name("after"))
     assert (summary.temporal is not None) == numbered
+    reason = "a single image" if len(names) == 1 else "images not numbered in a row"
+    assert summary.temporal_off == (None if numbered else reason)
 
 
 def test_pattern_of_numbered_images_is_a_sequence(clip: Path) -> None:
@@ -111,9 +143,7 @@ def test_awkward_sample_keeps_its_frames(name: str, tmp_path: Path) -> None:
 def test_deinterlaced_frames_are_refined(clip: Path) -> None:
     with identity_engine() as engine:
         target = clip.with_name("after.mkv")
-        summary = restore(
-            clip, target, deinterlace=True, temporal="auto", engine=engine, encode=LOSSLESS
-        )
+        summary = restore(clip, target, deinterlace=True, engine=engine, encode=LOSSLESS)
     assert summary.temporal is not None
     assert summary.frames == COUNT
 
