@@ -10,6 +10,9 @@ def lost(before: dict[str, str], after: dict[str, str], *elsewhere: str) -> list
 def test_tags_about_the_encoding_are_not_copied() -> None:
     tags = {"title": "Rain", "ENCODER": "Lavf", "_STATISTICS_TAGS": "x", "BPS-eng": "1"}
     assert select_content_tags(tags) == {"title": "Rain"}
+    cameras = {"software": "CanonMVI06"}
+    assert select_content_tags(cameras) == cameras
+    assert select_content_tags({"software": "Lavf59.27.100"}) == {}
 
 
 def test_missing_tag_is_lost() -> None:
