@@ -155,10 +155,11 @@ def test_unusable_name_or_encoding_is_refused_before_the_first_frame(
 def audio_of(clip: Path) -> list[AudioHeader | AudioPacket]:
     """Read the audio of a file as messages of a source."""
     from lfdn_video.stream.capture.audio import forward_audio
+    from lfdn_video.stream.capture.pacing import SourceClock
 
     audio: list[AudioHeader | AudioPacket] = []
     with av.open(str(clip)) as container:
-        forwarder = forward_audio(container, audio.append)  # type: ignore[arg-type]
+        forwarder = forward_audio(container, audio.append, SourceClock())  # type: ignore[arg-type]
         assert forwarder is not None
         for packet in container.demux(forwarder.stream):
             if packet.size:
