@@ -32,8 +32,9 @@ from lfdn_video.options import (
 )
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal, fingerprint_file
-from lfdn_video.output.muxer import APPLE_CONTAINERS, Muxer
+from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import choose_segment_frames
+from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
 
@@ -152,6 +153,10 @@ class Writer(FrameWriter):
             self._warn(f"is a link, and stays one; {self._file} is written")
         for warning in self._encoder.warnings:
             self._warn(warning)
+        codec = self._encoder.codec.canonical_name
+        moved = describe_chroma_move(self._info.codec, codec, self._info.format.chroma_shift)
+        if moved is not None:
+            self._warn(moved)
         for metadata in (*self._info.hdr_metadata, *self._info.side_data):
             self._warn(f"{metadata} is left out")
 

@@ -243,6 +243,15 @@ def test_aac_of_a_transport_stream_is_recorded_and_plays(ending: str, tmp_path: 
     assert 0.8 < sum(decoded) / 48_000 < 1.1
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_hevc_has_the_tag_of_apples_players(ending: str, tmp_path: Path) -> None:
+    options = EncodeOptions(codec="libx265", codec_options={"x265-params": "log-level=none"})
+    with Recording(tmp_path / f"out.{ending}", encode=options) as recording:
+        record(recording, frames(5))
+    with av.open(str(tmp_path / f"out.{ending}")) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
 @pytest.mark.parametrize("name", ["clip.mkv", "link.mkv", "hard.mkv"])
 def test_recording_never_replaces_its_source(name: str, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mkv"

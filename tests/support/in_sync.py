@@ -64,10 +64,10 @@ def measure_offsets_s(path: Path) -> list[float]:
     offsets = []
     for tone_s in _find_tones_s(path):
         near = np.abs(times - tone_s) < PERIOD_S / 2
-        # On a circle of one period, whose end and beginning are close together.
-        turns = np.exp(2j * np.pi * ((times[near] - tone_s) / PERIOD_S - phases[near]))
+        # The end of a period and its beginning are close together.
+        apart = ((times[near] - tone_s) / PERIOD_S - phases[near] + 0.5) % 1 - 0.5
         if near.any():
-            offsets.append(-float(np.angle(turns.mean())) / (2 * np.pi) * PERIOD_S)
+            offsets.append(-float(np.median(apart)) * PERIOD_S)
     return offsets
 
 
