@@ -139,7 +139,9 @@ def test_matrix_that_the_target_cannot_name_is_a_note(
     source = bars(tmp_path / "in.mkv", matrix, "limited")
     warnings = copy(source, tmp_path / f"out.{ending}", EncodeOptions(codec=codec))
     assert any("matrix" in note for note in warnings)
-    (picture,) = [each for each in verify(source, tmp_path / f"out.{ending}") if each.name == "picture"]
+    (picture,) = [
+        each for each in verify(source, tmp_path / f"out.{ending}") if each.name == "picture"
+    ]
     assert picture.state == "warning", picture.text
 
 

@@ -94,8 +94,8 @@ def test_r1_demuxers_without_early_streams(tmp_path: Path, ending: str) -> None:
     found = run("probe", source)
     assert found.exit_code == 0
     assert "64×48" in found.stdout
-    words = ("--record", str(tmp_path / "live.mkv"), "--duration", "3", "--no-window")
-    result = run("live", source, *words)
+    recorded = ("--record", tmp_path / "live.mkv", "--duration", "3", "--no-window")
+    result = run("live", source, *recorded)
     assert result.exit_code == 0, result.output
     assert "frames restored" in result.stderr
     assert len(frame_times(tmp_path / "live.mkv")) > 0
@@ -181,8 +181,7 @@ def test_r6_g711_is_kept(tmp_path: Path, codec: str) -> None:
     source = make(tmp_path / "in.mkv", *VIDEO, *TONE, *words)
     assert "audio" not in derain(source, tmp_path / "out.mkv")
     assert codecs(tmp_path / "out.mkv") == ["h264", codec]
-    words = ("--record", str(tmp_path / "live.mkv"), "--no-window")
-    result = run("live", source, *words)
+    result = run("live", source, "--record", tmp_path / "live.mkv", "--no-window")
     assert result.exit_code == 0, result.output
     assert codecs(tmp_path / "live.mkv") == ["h264", codec]
 
@@ -235,8 +234,8 @@ def test_r10_verify_fails_what_is_wrong(tmp_path: Path) -> None:
     words = ("-c:v", "libx264", "-c:a", "aac", *tags)
     source = make(tmp_path / "in.mkv", *VIDEO, *TONE, *words)
     stretch = ("-bsf:a", "setts=pts=PTS*1.5:dts=DTS*1.5")
-    words = ("-c", "copy", "-map_metadata:s:a", "-1", *stretch)
-    target = make(tmp_path / "out.mkv", "-i", source, *words)
+    changes = ("-c", "copy", "-map_metadata:s:a", "-1", *stretch)
+    target = make(tmp_path / "out.mkv", "-i", source, *changes)
     code, checks = verify(source, target)
     assert code == 1
     (failed,) = [text for text, state in checks.items() if state == "failed"]
@@ -322,7 +321,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
 def test_r18_forked_process_says_at_once_what_it_cannot_do(tmp_path: Path) -> None:
     source, weights = Clip().make(tmp_path / "in.mkv"), tiny_weights(tmp_path)
-    command = [sys.executable, "-W", "ignore", "-c", R18, source, weights]
+    command = [sys.executable, "-W", "ignore", "-c", R18, str(source), str(weights)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.splitlines()[0] == "parent 10"
     assert "forked" in done.stdout

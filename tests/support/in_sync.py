@@ -32,7 +32,9 @@ def make_ramps(target: Path, seconds: int) -> Path:
     """Write a transport stream of H.264 and AAC."""
     light = f"color=black:size=160x96:rate=25:duration={seconds},format=yuv420p"
     light += f",geq=lum='16+219*mod(T/{PERIOD_S},1)':cb=128:cr=128"
-    tone = f"aevalsrc='if(lt(mod(t,{PERIOD_S}),{TONE_S}),0.5*sin(2*PI*1000*t),0)':s=48000:d={seconds}"
+    tone = (
+        f"aevalsrc='if(lt(mod(t,{PERIOD_S}),{TONE_S}),0.5*sin(2*PI*1000*t),0)':s=48000:d={seconds}"
+    )
     inputs = ("-f", "lavfi", "-i", light, "-f", "lavfi", "-i", tone)
     video = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25")
     return make(target, *inputs, *video, "-c:a", "aac", "-f", "mpegts")
@@ -83,7 +85,15 @@ def _read_pictures(path: Path) -> tuple[Floats, Floats]:
 
 def _find_tones_s(path: Path) -> list[float]:
     # Silence fills gaps and the time before the first sample, so the number of a sample is a time.
-    words = ("-vn", "-af", f"aresample={RATE_HZ}:async=1:min_hard_comp=0.005:first_pts=0", "-ac", "1", "-f", "f32le")
+    words = (
+        "-vn",
+        "-af",
+        f"aresample={RATE_HZ}:async=1:min_hard_comp=0.005:first_pts=0",
+        "-ac",
+        "1",
+        "-f",
+        "f32le",
+    )
     samples = np.frombuffer(ffmpeg("-i", path, *words, "-"), np.float32)
     windows = samples[: samples.size // WINDOW * WINDOW].reshape(-1, WINDOW)
     loud = np.sqrt((windows**2).mean(axis=1)) > LOUD

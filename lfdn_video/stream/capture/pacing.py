@@ -1,4 +1,4 @@
-"""The clocks of sources: files are played in real time, and what is read gets its time of capture."""
+"""The clocks of sources: files play in real time, and all that is read gets a time of capture."""
 
 import time
 from collections import deque
