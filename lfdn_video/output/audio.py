@@ -33,8 +33,8 @@ AUDIO_CODECS = {
 }
 """Encoder for each container, by FFmpeg's names: one that its players know."""
 
-MAX_SILENCE_S = 60
-"""A clock that starts later than this is no late beginning."""
+LATE_START_CONTAINERS = frozenset({"ogg", "ogv"})
+"""Containers that cannot say that audio begins late; silence before it says the same."""
 
 CHANNEL_BITS_PER_S = 96_000
 USUAL_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
@@ -62,6 +62,7 @@ class Transcoder:
         """
         self._source = cast("AudioStream", source)
         self._graph: Graph | None = None
+        self._fills_start = target.format.name in LATE_START_CONTAINERS
         self.codec = Codec(AUDIO_CODECS[target.format.name], "w")
         self.target = _add_stream(target, self.codec.name, self._source)
 
@@ -103,9 +104,7 @@ class Transcoder:
     def _make_graph(self, frame: AudioFrame) -> Graph:
         encoder = self.target.codec_context
         layout = frame.layout.name
-        # Some containers cannot say that audio begins late; silence before it says the same.
-        start_s = (frame.pts or 0) * (frame.time_base or Fraction(0))
-        start = ":first_pts=0" if start_s < MAX_SILENCE_S else ""
+        start = ":first_pts=0" if self._fills_start else ""
         graph = Graph()
         source = graph.add_abuffer(
             sample_rate=frame.sample_rate,

@@ -74,7 +74,7 @@ def measure_offsets_s(path: Path) -> list[float]:
 
 
 def _read_pictures(path: Path) -> tuple[Floats, Floats]:
-    """Return each frame's time from the start of the file, and the share of a period that it shows."""
+    """Return each frame's time from the start of the file, and the share of a period it shows."""
     start = probe(path, "-show_entries", "format=start_time")["format"]["start_time"]
     times = np.array(frame_times(path)) - float(start)
     words = ("-vf", "scale=1:1,format=gray", "-vsync", "0", "-f", "rawvideo", "-")
