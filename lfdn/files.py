@@ -6,6 +6,7 @@ checked before anything slow is loaded.
 """
 
 import errno
+import hashlib
 import io
 import os
 import secrets
@@ -168,7 +169,9 @@ def create_temporary(target: Path) -> Path:
 
 def temporary_name(target: Path, token: str) -> str:
     """Return the hidden name of a temporary file of `target`; it keeps the extension."""
-    return f".{target.stem[:STEM_CHARACTERS]}.partial-{token}{target.suffix}"
+    # The digest keeps long names apart that share their first characters.
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
+    return f".{target.stem[:STEM_CHARACTERS]}.partial-{digest}-{token}{target.suffix}"
 
 
 def sync_to_disk(file: Path) -> None:

@@ -23,12 +23,17 @@ ENCODING_TAGS = frozenset(
 )
 MUXER_TAGS = ("Lavf", "Lavc")
 """Beginnings of the names that FFmpeg gives itself, in AVI as `software`."""
+QUICKTIME_PREFIXES = ("COM.APPLE.", "COM.ANDROID.")
 ENCODING_PREFIXES = ("_statistics", "bps-", "duration-", "number_of_")
 
 
 def select_content_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Select the tags that describe the content and are to be copied."""
-    return {tag: value for tag, value in tags.items() if not _is_about_encoding(tag, value)}
+    return {
+        _restore_case(tag): value
+        for tag, value in tags.items()
+        if not _is_about_encoding(tag, value)
+    }
 
 
 def collect_stream_tags(stream: Stream) -> dict[str, str]:
@@ -94,6 +99,13 @@ def find_stream_losses(before: Stream, after: Stream, elsewhere: set[str]) -> It
         ratio = before.sample_aspect_ratio or Fraction(1)
         if ratio != (after.sample_aspect_ratio or Fraction(1)):
             yield f"{label}: the sample aspect ratio {ratio} is lost; players show it at 1"
+
+
+def _restore_case(tag: str) -> str:
+    """Undo Matroska's capitals where QuickTime's players know lower case alone."""
+    if tag.isupper() and tag.startswith(QUICKTIME_PREFIXES):
+        return tag.lower().replace("iso6709", "ISO6709")
+    return tag
 
 
 def _is_about_encoding(tag: str, value: str) -> bool:

@@ -153,6 +153,10 @@ class Writer(FrameWriter):
             self._warn(f"is a link, and stays one; {self._file} is written")
         for warning in self._encoder.warnings:
             self._warn(warning)
+        if _wants_unordered_frames(self._options, self._container_name):
+            self._warn(
+                "stores no order of presentation, so frames move with B-frames; leave out bf"
+            )
         codec = self._encoder.codec.canonical_name
         moved = describe_chroma_move(self._info.codec, codec, self._info.format.chroma_shift)
         if moved is not None:
@@ -326,6 +330,12 @@ def _adapt_options(
     if container not in DECODING_ORDER_CONTAINERS:
         return options
     return replace(options, codec_options={"bf": "0", **options.codec_options})
+
+
+def _wants_unordered_frames(options: EncodeOptions, container: str) -> bool:
+    """Tell whether the user asks for B-frames where the container cannot order them."""
+    wanted = options.codec_options.get("bf", options.codec_options.get("bframes", "0"))
+    return container in DECODING_ORDER_CONTAINERS and wanted != "0"
 
 
 def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:

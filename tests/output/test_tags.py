@@ -27,3 +27,13 @@ def test_tag_under_another_name_or_elsewhere_is_not_lost() -> None:
 def test_undefined_language_is_not_lost() -> None:
     assert lost({"language": "und"}, {}) == []
     assert lost({"language": "deu"}, {}) == ["the tag language is lost"]
+
+
+def test_quicktime_tags_from_matroska_have_their_case() -> None:
+    capitals = {
+        "COM.APPLE.QUICKTIME.LOCATION.ISO6709": "+10",
+        "COM.ANDROID.VERSION": "14",
+        "A": "b",
+    }
+    names = ["com.apple.quicktime.location.ISO6709", "com.android.version", "A"]
+    assert list(select_content_tags(capitals)) == names
