@@ -148,7 +148,9 @@ def test_clock_of_a_transport_stream_starts_at_zero(tmp_path: Path, ending: str)
     if len(codecs(target)) > 1:
         offset = packet_times(source, "a:0")[0] - frame_times(source)[0]
         kept = packet_times(target, "a:0")[0] - frame_times(target)[0]
-        assert kept == pytest.approx(offset, abs=0.025 if ending == "avi" else 0.002)
+        # AAC in FLV, which is transcoded, begins with samples that are not heard.
+        is_coarse = ending in ("avi", "flv")
+        assert kept == pytest.approx(offset, abs=0.025 if is_coarse else 0.002)
 
 
 def test_recording_on_the_wall_clock_starts_at_zero_in_mp4_and_says_so(tmp_path: Path) -> None:
