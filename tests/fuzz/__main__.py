@@ -128,7 +128,7 @@ def _classify(code: int | None, output: str, file: Path, target: Path) -> str:
 
 
 def _can_decode(target: Path) -> bool:
-    with av.open(target) as container:
+    with av.open(target, metadata_errors="replace") as container:
         return next(container.decode(video=0), None) is not None
 
 
