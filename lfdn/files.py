@@ -6,6 +6,8 @@ checked before anything slow is loaded.
 """
 
 import errno
+import hashlib
+import io
 import os
 import secrets
 import stat
@@ -13,7 +15,7 @@ import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 STEM_CHARACTERS = 40
 """Longest stem in a temporary name; most file systems allow 255 bytes a name."""
@@ -167,7 +169,9 @@ def create_temporary(target: Path) -> Path:
 
 def temporary_name(target: Path, token: str) -> str:
     """Return the hidden name of a temporary file of `target`; it keeps the extension."""
-    return f".{target.stem[:STEM_CHARACTERS]}.partial-{token}{target.suffix}"
+    # The digest keeps long names apart that share their first characters.
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
+    return f".{target.stem[:STEM_CHARACTERS]}.partial-{digest}-{token}{target.suffix}"
 
 
 def sync_to_disk(file: Path) -> None:
@@ -233,7 +237,8 @@ def open_standard_streams() -> None:
     """Open stdin, stdout and stderr where the parent process closed them. Call it first of all.
 
     Otherwise the next file to be opened would take their place, and get what libraries print. What
-    is written to a closed stderr is lost; writing to a closed stdout is an error, as it should be.
+    is written to a closed or full stderr is lost, and changes nothing else; writing to a closed
+    stdout is an error, as it should be.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -242,13 +247,32 @@ def open_standard_streams() -> None:
             os.open(os.devnull, flags)  # takes the lowest number that is free: this one
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w")
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w")
+    if sys.stderr is None or _is_file(sys.stderr, 2):
+        lossy = io.BufferedWriter(_LossyFile(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(lossy, errors="backslashreplace", line_buffering=True)
 
 
 def silence_stdout() -> None:
     """Redirect stdout, which cannot be written, to nowhere: Python would fail on it at the end."""
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+
+
+class _LossyFile(io.FileIO):
+    """A file whose errors are ignored: messages, without which the work is worth as much."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _is_file(stream: Any, number: int) -> bool:
+    """Tell whether a stream is this file of the process, and no replacement of a test."""
+    try:
+        return bool(stream.fileno() == number)
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import open_source, pyav_errors, stream_title
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.open import open_reader
-from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, FrameFormat, StreamInfo, VideoInfo
+from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, Frame, FrameFormat, StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
+from lfdn_video.output.signalling import choose_encoding
 from lfdn_video.output.tags import find_lost_tags, find_stream_losses
 from lfdn_video.output.timecode import TAG as TIMECODE
 from lfdn_video.output.timecode import is_timecode_track
@@ -92,6 +93,8 @@ class _FrameTimes:
     tick_s: Fraction
     brightness: tuple[float, float]
     """Mean and standard deviation of what is shown, 0 black to 1 white, over all frames."""
+    tint: tuple[float, float]
+    """Mean of red and blue less the brightness, by the matrix; 0 where there is no chroma."""
 
     @classmethod
     def read(cls, reader: FrameReader) -> _FrameTimes:
@@ -99,6 +102,7 @@ class _FrameTimes:
         times_s: list[Fraction] = []
         means: list[float] = []
         squares: list[float] = []
+        tints: list[tuple[float, float]] = []
         with closing(reader.frames()) as frames:
             for frame in frames:
                 times_s.append(frame.pts * tick_s)
@@ -109,20 +113,33 @@ class _FrameTimes:
                 luma = frame.planes[0]
                 means.append((float(luma.mean()) - black) / peak)
                 squares.append(means[-1] ** 2 + (float(luma.std()) / peak) ** 2)
+                tints.append(_measure_tint(frame, own))
         if not times_s:
             raise InputError(f"{reader.info.path}: has no frames")
         count = len(times_s)
         mean = sum(means) / count
         spread = max(0.0, sum(squares) / count - mean**2) ** 0.5
-        return cls(times_s, tick_s, (mean, spread))
+        red, blue = (sum(each[i] for each in tints) / count for i in (0, 1))
+        return cls(times_s, tick_s, (mean, spread), (red, blue))
 
     def looks_like(self, other: _FrameTimes) -> bool:
-        """Tell whether brightness and contrast agree, as far as restoring keeps them."""
+        """Tell whether brightness, contrast and tint agree, as far as restoring keeps them."""
         (mean, spread), (other_mean, other_spread) = self.brightness, other.brightness
         least, most = sorted((spread, other_spread))
-        return abs(mean - other_mean) < BRIGHTNESS_TOLERANCE and (
+        tinted = max(abs(a - b) for a, b in zip(self.tint, other.tint, strict=True))
+        return max(abs(mean - other_mean), tinted) < BRIGHTNESS_TOLERANCE and (
             most - least < max(CONTRAST_TOLERANCE * most, 1 / 255)
         )
+
+
+def _measure_tint(frame: Frame, info: FrameFormat) -> tuple[float, float]:
+    if info.format.family != "yuv":
+        return 0.0, 0.0
+    (red, blue), full_range = info.colour.resolved(info.height, info.format, width=info.width)
+    bits = info.format.depth - 8
+    peak = (1 << 8 + bits) - 1 if full_range else 224 << bits
+    cb, cr = ((float(plane.mean()) - (128 << bits)) / peak for plane in frame.planes[1:3])
+    return 2 * (1 - red) * cr, 2 * (1 - blue) * cb
 
 
 def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:
@@ -148,8 +165,8 @@ def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:
 def _check_picture(before: VideoInfo, after: VideoInfo, *, looks_alike: bool) -> Check:
     """Compare size, orientation, sample aspect ratio, pixel format, colour and HDR metadata.
 
-    Another range, or a format that holds all samples, is a conversion if the result looks alike,
-    and a warning only.
+    Another range, a format that holds all samples, or the only matrix that the target can name, is
+    a conversion if the result looks alike, and a warning only.
     """
     pairs = [
         ("size", f"{before.width}×{before.height}", f"{after.width}×{after.height}"),
@@ -165,8 +182,9 @@ def _check_picture(before: VideoInfo, after: VideoInfo, *, looks_alike: bool) ->
         for name in COLOUR_TAGS
         if name != "matrix"
     ]
-    pairs.append(("matrix", _matrix(before), _matrix(after)))
     conversions: list[tuple[str, object, object]] = [("range", _range(before), _range(after))]
+    matrices = ("matrix", _matrix(before), _matrix(after))
+    (conversions if _must_convert_matrix(before, after) else pairs).append(matrices)
     formats = ("pixel format", _format(before), _format(after))
     if after.format.depth >= before.format.depth:
         conversions.append(formats)
@@ -193,6 +211,15 @@ def _matrix(info: VideoInfo) -> int:
     """Return the matrix that applies; BT.601 has two numbers."""
     matrix = info.colour.resolved_matrix(info.height, info.width)
     return MATRIX_BT601 if matrix == MATRIX_BT470BG else matrix
+
+
+def _must_convert_matrix(before: VideoInfo, after: VideoInfo) -> bool:
+    """Tell whether the target has the matrix that its codec and container require."""
+    if {before.format.family, after.format.family} != {"yuv"}:
+        return False
+    container = after.container.partition(",")[0]
+    required = choose_encoding(before, after.format.name, after.codec, container).matrix
+    return _matrix(after) == (MATRIX_BT601 if required == MATRIX_BT470BG else required)
 
 
 def _range(info: FrameFormat) -> int:

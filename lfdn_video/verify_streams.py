@@ -30,6 +30,9 @@ AV_OFFSET_TOLERANCE_S = Fraction(1, 20)
 """Accepted change of a stream's offset from the video: containers differ in how they store the
 samples with which an audio encoder starts up."""
 
+TRANSCODED_TOLERANCE_S = 0.1
+"""The same in another codec, whose first packets may hold nothing that is heard."""
+
 AUDIO_LENGTH_TOLERANCE_S = 0.1
 """Accepted change of the length of decoded audio, for the samples with which encoders start and
 end."""
@@ -118,7 +121,8 @@ def find_time_difference(
     if not before.times_s or not after.times_s:
         return None
     offset_s = after.times_s[0] - before.times_s[0] - shift_s
-    if abs(offset_s) > AV_OFFSET_TOLERANCE_S:
+    transcoded = before.codec != after.codec
+    if abs(offset_s) > (TRANSCODED_TOLERANCE_S if transcoded else AV_OFFSET_TOLERANCE_S):
         return f"{float(offset_s):+.3f} s out of sync with the video"
     if before.jumps_back or len(before.times_s) != len(after.times_s):
         return None

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lfdn_video.options import EncodeOptions
-from tests.support.ffmpeg_program import make, rgb
+from lfdn_video.verify import verify
+from tests.support.ffmpeg_program import VIDEO, make, rgb
 from tests.test_containers import copy
 
 pytestmark = pytest.mark.needs_ffmpeg
@@ -57,6 +58,8 @@ TARGETS: list[tuple[str, str | None]] = [
     ("3gp", None),
 ]
 MATRICES = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
+RED = "color=0xc03020:size=160x96:rate=25:duration=0.12,scale=out_color_matrix=bt709,format=yuv420p"
+PIXELS = {"mjpeg": "yuvj420p", "mpeg1video": "yuv420p", "mpeg2video": "yuv420p"}
 RANGES = {"full": "pc", "limited": "tv"}
 
 
@@ -123,3 +126,48 @@ def test_motion_jpeg_keeps_its_contrast_in_avi(tmp_path: Path) -> None:
     source = make(tmp_path / "in.avi", "-f", "lavfi", "-i", f"{gradient}:speed=0.00001", *words)
     copy(source, tmp_path / "out.avi")
     assert np.abs(shown(tmp_path / "out.avi") - shown(source)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("mov", "mjpeg"), ("mkv", "libvpx"), ("wmv", "wmv2"), ("avi", None)]
+)
+@pytest.mark.parametrize("matrix", ["bt709", "bt2020"])
+def test_matrix_that_the_target_cannot_name_is_a_note(
+    tmp_path: Path, ending: str, codec: str | None, matrix: str
+) -> None:
+    """The samples are converted, so `verify` must not call it a failure."""
+    source = bars(tmp_path / "in.mkv", matrix, "limited")
+    warnings = copy(source, tmp_path / f"out.{ending}", EncodeOptions(codec=codec))
+    assert any("matrix" in note for note in warnings)
+    (picture,) = [
+        each for each in verify(source, tmp_path / f"out.{ending}") if each.name == "picture"
+    ]
+    assert picture.state == "warning", picture.text
+
+
+def test_matrix_that_is_only_told_is_a_failure(tmp_path: Path) -> None:
+    """VP8 shows BT.601 whatever the source was, so copied samples have another tint."""
+    source = make(tmp_path / "in.mkv", "-f", "lavfi", "-i", RED, *("-colorspace", "bt709"))
+    words = ("-colorspace", "bt470bg", "-c:v", "libvpx", "-crf", "4", "-b:v", "9M")
+    target = make(tmp_path / "out.webm", "-i", source, "-vf", "setparams=colorspace=0", *words)
+    (picture,) = [each for each in verify(source, target) if each.name == "picture"]
+    assert picture.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "moves"),
+    [
+        (("mjpeg", "avi"), ("libx264", "mkv"), True),
+        (("mpeg1video", "mpg"), ("libx264", "mp4"), True),
+        (("mjpeg", "avi"), ("mjpeg", "avi"), False),
+        (("mpeg2video", "ts"), ("libx264", "mkv"), False),
+    ],
+)
+def test_chroma_that_moves_is_named(
+    tmp_path: Path, source: tuple[str, str], target: tuple[str, str], *, moves: bool
+) -> None:
+    codec, ending = source
+    clip = make(tmp_path / f"in.{ending}", *VIDEO, "-c:v", codec, "-pix_fmt", PIXELS[codec])
+    options = EncodeOptions(codec=target[0])
+    warnings = copy(clip, tmp_path / f"out.{target[1]}", options)
+    assert any("colours move by up to half a pixel" in note for note in warnings) == moves

@@ -8,11 +8,13 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lfdn_video.input.reader import Reader
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output.writer import Writer
+from lfdn_video.verify import verify
 from tests.support.ffmpeg_program import (
     codecs,
     decoded_audio,
@@ -146,7 +148,9 @@ def test_clock_of_a_transport_stream_starts_at_zero(tmp_path: Path, ending: str)
     if len(codecs(target)) > 1:
         offset = packet_times(source, "a:0")[0] - frame_times(source)[0]
         kept = packet_times(target, "a:0")[0] - frame_times(target)[0]
-        assert kept == pytest.approx(offset, abs=0.025 if ending == "avi" else 0.002)
+        # AAC in FLV, which is transcoded, begins with samples that are not heard.
+        is_coarse = ending in ("avi", "flv")
+        assert kept == pytest.approx(offset, abs=0.025 if is_coarse else 0.002)
 
 
 def test_recording_on_the_wall_clock_starts_at_zero_in_mp4_and_says_so(tmp_path: Path) -> None:
@@ -175,6 +179,7 @@ def test_frames_at_other_times_are_told(tmp_path: Path) -> None:
     source = clip(tmp_path / "in.mp4", "-an", "-c:v", "libx264")
     options = EncodeOptions(codec="libx264", codec_options={"bf": "3"})
     warnings = copy(source, tmp_path / "out.mxf", options)
+    assert "stores no order of presentation" in warnings[0]  # before the run
     assert any("from their time in mxf" in note for note in warnings)
 
 
@@ -215,10 +220,60 @@ def test_audio_that_ffmpeg_can_mux_is_kept_with_its_clock(
         assert after[-1] - after[0] == pytest.approx(before[-1] - before[0], abs=0.002)
 
 
-@pytest.mark.parametrize(("codec", "into"), [("pcm_s16le", "ts"), ("wmav2", "mp4")])
-def test_audio_that_the_container_has_no_name_for_is_named(
-    tmp_path: Path, codec: str, into: str
+TRANSCODED_AUDIO = [
+    ("pcm_s16le", "ts", "aac"),
+    ("wmav2", "mp4", "aac"),
+    ("flac", "webm", "opus"),
+    ("alac", "avi", "mp3"),
+    ("libvorbis", "flv", "aac"),
+    ("aac", "mpg", "mp2"),
+    ("libmp3lame", "mxf", "pcm_s16le"),
+    ("libopus", "wmv", "mp3"),
+    ("wmav2", "3gp", "aac"),
+    ("libmp3lame", "ogv", "flac"),
+]
+
+
+def tone_begins_s(path: Path) -> float:
+    """Return when the audio becomes loud, on the clock of the first frame."""
+    words = ("-af", "aresample=8000:async=1:min_hard_comp=0.005:first_pts=0", "-ac", "1")
+    samples = np.frombuffer(ffmpeg("-i", path, "-vn", *words, "-f", "s16le", "-"), np.int16)
+    starts = [
+        float(each["start_time"])
+        for each in probe(path, "-show_entries", "stream=codec_type,start_time")["streams"]
+        if each["codec_type"] == "video"
+    ]
+    start = float(probe(path, "-show_entries", "format=start_time")["format"]["start_time"])
+    return float(np.argmax(np.abs(samples) > 2000)) / 8000 - (starts[0] - start)
+
+
+@pytest.mark.parametrize(("codec", "into", "becomes"), TRANSCODED_AUDIO)
+def test_audio_that_the_container_cannot_hold_is_transcoded_with_its_clock(
+    tmp_path: Path, codec: str, into: str, becomes: str
 ) -> None:
-    source = clip(tmp_path / "in.mkv", "-c:v", "mpeg4", "-c:a", codec)
-    (note,) = copy(source, tmp_path / f"out.{into}")
-    assert f"audio stream 1 ({codec}) is left out" in note
+    late = "aevalsrc='if(gt(t,0.3),0.5*sin(2*PI*440*t),0)':s=48000:d=0.8"
+    words = ("-f", "lavfi", "-i", late, "-c:v", "mpeg4", "-c:a", codec)
+    source = make(tmp_path / "in.mkv", "-f", "lavfi", "-i", PLAIN, *words)
+    target = tmp_path / f"out.{into}"
+    (note,) = [each for each in copy(source, target) if "becomes" in each]
+    assert f"becomes {becomes}, " in note
+    assert codecs(target)[1] == becomes
+    assert len(decoded_audio(target)) == pytest.approx(len(decoded_audio(source)), rel=0.15)
+    assert tone_begins_s(target) == pytest.approx(tone_begins_s(source), abs=0.035)
+    (check,) = [each for each in verify(source, target) if "audio" in each.text]
+    assert check.state == "warning", check.text
+    check_frames(target)
+
+
+def test_transcoded_audio_of_a_part_begins_with_it(tmp_path: Path) -> None:
+    source = clip(tmp_path / "in.mkv", "-c:v", "mpeg4", "-g", "1", "-c:a", "pcm_s16le")
+    copy(source, tmp_path / "out.ts", span=SpanOptions(start_s=0.4))
+    length_s = len(decoded_audio(tmp_path / "out.ts")) / 2 / 48_000
+    assert length_s == pytest.approx(0.4, abs=0.05)
+
+
+def test_audio_of_six_channels_is_mixed_down_where_it_must_be(tmp_path: Path) -> None:
+    source = clip(tmp_path / "in.mkv", "-c:v", "mpeg4", "-c:a", "alac", "-ac", "6")
+    copy(source, tmp_path / "out.avi")
+    (stream,) = probe(tmp_path / "out.avi", "-select_streams", "a", "-show_streams")["streams"]
+    assert (stream["codec_name"], stream["channels"]) == ("mp3", 2)

@@ -68,7 +68,9 @@ def test_document_that_cannot_be_printed_is_one_error_line(
     assert done.stderr.startswith("error: stdout: cannot be written: ")
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", "<&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "redirection", ["2>&-", "<&-", ">&-", "<&- >&- 2>&-", "2>/dev/full", "2</dev/null", "2>&1 | :"]
+)
 def test_closed_streams_do_not_change_the_outcome(clip: Path, redirection: str) -> None:
     done = derain(clip, redirection)
     assert done.returncode == 0, done.stderr

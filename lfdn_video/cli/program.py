@@ -101,6 +101,9 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in STDOUT_ERRORS and error.filename is None:
         silence_stdout()
         return f"stdout: cannot be written: {error.strerror}; choose another place for the output"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        # Names too long for the file system, loops of links, folders that may not be entered.
+        return f"{error.filename}: cannot be used: {error.strerror}; choose another file or name"
     return (
         f"{type(error).__name__}: {error}; this is a bug in lfdn-video, "
         "run again with --verbose for the traceback"

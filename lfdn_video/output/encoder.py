@@ -27,7 +27,12 @@ from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder_options import resolve_options, suggest_name
-from lfdn_video.output.signalling import MATRIX_NAMES, can_say_full_range, choose_encoding
+from lfdn_video.output.signalling import (
+    MATRIX_NAMES,
+    can_say_full_range,
+    choose_encoding,
+    choose_tag,
+)
 from lfdn_video.planes import Converter, PixelEncoding, build_video_frame, working_format
 
 # The values that the standards define. FFmpeg itself fails on the reserved ones in between.
@@ -163,6 +168,8 @@ class Encoder:
                 f"{self.codec.name}: cannot be used like this: {ffmpeg_message(error)}; "
                 f"change its options, or the codec"
             ) from error
+        if (tag := choose_tag(self.codec.canonical_name, self._container)) is not None:
+            context.codec_tag = tag
         if context.options:  # FFmpeg leaves the options it did not recognize
             raise OptionError(f"{self.codec.name}: no such option: {', '.join(context.options)}")
 

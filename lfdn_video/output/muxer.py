@@ -26,6 +26,7 @@ from lfdn_video.options import SpanOptions
 from lfdn_video.output.audit import Written, check_video
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.passthrough import Passthrough
+from lfdn_video.output.signalling import APPLE_CONTAINERS
 from lfdn_video.output.tags import describe_stream
 from lfdn_video.output.target_clock import TargetClock
 
@@ -39,8 +40,6 @@ CONTAINER_OPTIONS = {
     "matroska": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
 }
-
-APPLE_CONTAINERS = frozenset({"mp4", "mov", "ipod"})
 
 APPLE_TAGS = "com."
 """Start of the names of tags that QuickTime files alone hold: com.apple…, com.android…"""
@@ -208,7 +207,6 @@ class Muxer:
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
-        _tag_for_players(stream, self._container_name)
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)
@@ -244,12 +242,6 @@ class Muxer:
     def warn(self, note: str) -> None:
         """Add a warning about the target, once."""
         self._warnings.add(self._target, note)
-
-
-def _tag_for_players(stream: VideoStream, container: str) -> None:
-    """Give HEVC in MP4 the tag that Apple's players know; FFmpeg's own is `hev1`."""
-    if container in APPLE_CONTAINERS and stream.codec_context.codec.canonical_name == "hevc":
-        stream.codec_context.codec_tag = "hvc1"
 
 
 def _has_apple_tags(info: VideoInfo) -> bool:

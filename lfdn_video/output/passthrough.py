@@ -224,9 +224,9 @@ class Passthrough:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
             elif not trim_packet(packet, self._origin_s, self._end_s):
                 continue
-            prepared = self.copies[packet.stream.index].prepare_packet(packet)
-            if prepared is not None:
-                yield prepared
+            yield from self.copies[packet.stream.index].prepare_packets(packet)
+        for copy in self.copies.values():
+            yield from copy.flush()
 
     def _demux_on_one_clock(self) -> Generator[Packet[Stream]]:
         """Demux the copied streams and yield their packets on one clock."""

@@ -1,6 +1,7 @@
-"""What codecs and containers can say of the samples: range and matrix.
+"""What codecs and containers can say of the samples: range, matrix and place of the chroma.
 
-What cannot be said is converted to what a player assumes, and never relabelled.
+What cannot be said is converted to what a player assumes, and never relabelled; a place of the
+chroma that changes is named.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ MATRIX_CONTAINERS = FULL_RANGE_CONTAINERS | {"ipod", "mov", "mp4", "mxf"}
 
 UNTAGGED_CODECS = frozenset({"theora", "vp8"})
 """Codecs whose decoders disregard what the container names."""
+
+APPLE_CONTAINERS = frozenset({"mp4", "mov", "ipod"})
+
+CHROMA_PLACES = {
+    **dict.fromkeys(("mjpeg", "mpeg1video"), "in the middle of its pixels"),
+    "dvvideo": "at the upper left of its pixels",
+    **dict.fromkeys(("h264", "hevc", "mpeg2video", "mpeg4"), "at the left of its pixels"),
+}
+"""Where decoders take subsampled chroma to be, by codec, unless a stream says otherwise."""
 
 MATRIX_NAMES = {1: "BT.709", 5: "BT.601", 6: "BT.601"}
 
@@ -87,3 +97,37 @@ def can_say_matrix(codec: str, container: str | None) -> bool:
     # FFmpeg's muxers of MP4 and MOV name it in vain: the decoder of MPEG-4 part 2 disregards it.
     containers = FULL_RANGE_CONTAINERS if codec == "mpeg4" else MATRIX_CONTAINERS
     return container in containers and codec not in UNTAGGED_CODECS
+
+
+def choose_tag(codec: str, container: str | None) -> str | None:
+    """Choose the tag by which players find the decoder, where FFmpeg's own choice is not known.
+
+    Args:
+        codec: FFmpeg's name of the codec.
+        container: FFmpeg's name of the muxer; None: none.
+
+    Returns:
+        `hvc1` for HEVC in MP4 and MOV, where FFmpeg's `hev1` is unknown to Apple's players; None:
+        FFmpeg's choice.
+    """
+    return "hvc1" if codec == "hevc" and container in APPLE_CONTAINERS else None
+
+
+def describe_chroma_move(before: str, after: str, chroma_shift: tuple[int, int]) -> str | None:
+    """Describe how re-encoding moves the chroma, whose samples are kept but understood otherwise.
+
+    Args:
+        before: FFmpeg's name of the source's codec.
+        after: FFmpeg's name of the target's codec.
+        chroma_shift: how much smaller the chroma planes are, as powers of two, across and down.
+
+    Returns:
+        A note without a subject; None if nothing moves.
+    """
+    places = CHROMA_PLACES.get(before), CHROMA_PLACES.get(after)
+    moves_across = "middle" in f"{places[0]}{places[1]}"
+    if None in places or places[0] == places[1] or not chroma_shift[0 if moves_across else 1]:
+        return None
+    return (
+        f"colours move by up to half a pixel: {before} has chroma {places[0]}, {after} {places[1]}"
+    )

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from av.video.frame import VideoFrame
 
+from lfdn_video.errors import OutputError
 from lfdn_video.options import EncodeOptions
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal
@@ -130,9 +131,13 @@ class DirectSink(Sink):
         self._lock: IO[bytes] | None = None
 
     def claim(self) -> None:
-        remove_stale_temporaries(self._target)  # of runs that were killed
         self._temporary = create_temporary(self._target)
         self._lock = lock_temporary(self._temporary)
+        try:  # with its own file locked: of two that start at once, one sees the other
+            remove_stale_temporaries(self._target, self._temporary)
+        except OutputError:
+            self.clean_up()
+            raise
 
     def open(self) -> None:
         assert self._temporary is not None
@@ -201,6 +206,11 @@ class SegmentedSink(Sink):
 
     def claim(self) -> None:
         self._journal.open(self._manifest, resume=self._resume, overwrite=self._overwrite)
+        try:
+            remove_stale_temporaries(self._target)
+        except OutputError:
+            self._journal.close()
+            raise
 
     def open(self) -> None:
         # The container is needed only at the end, but its refusals must be known before hours of

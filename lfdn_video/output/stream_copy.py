@@ -1,7 +1,8 @@
 """Copies one stream from a source into a target, if the target's container can hold it.
 
 A trial file in memory shows whether a muxer accepts a stream. Text subtitles are re-encoded if the
-container needs another text format (`subtitles.py`).
+container needs another text format (`subtitles.py`), and audio if it needs another codec
+(`audio.py`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from lfdn_video.ffmpeg import (
     is_cover,
     open_source,
 )
+from lfdn_video.output.audio import Transcoder, can_transcode
 from lfdn_video.output.joined_clock import SPARSE_TYPES
 from lfdn_video.output.subtitles import (
     TEXT_SUBTITLES,
@@ -58,6 +60,8 @@ class StreamCopy:
     """Its copy in the target."""
     reencodes: bool = False
     """True for text subtitles in another format than the source's."""
+    transcoder: Transcoder | None = None
+    """For audio in another codec than the source's."""
     strict: bool = False
     """True if the muxer refuses packets of equal dts."""
     last_dts: int | None = None
@@ -67,15 +71,39 @@ class StreamCopy:
     packets_written: int = 0
     """Fewer than were read if some could not be re-encoded or muxed."""
 
-    def prepare_packet(self, packet: Packet[Stream]) -> Packet[Stream] | None:
+    def prepare_packets(self, packet: Packet[Stream]) -> list[Packet[Stream]]:
         """Convert a packet of the source to the form that the muxer takes.
 
         Args:
             packet: a packet of `source`, with the target's times. It is modified.
 
         Returns:
-            A packet of `target`; None if its text is empty or cannot be re-encoded.
+            Packets of `target`; none if it cannot be re-encoded, has no text, or is still held
+            back by the encoder.
         """
+        if self.transcoder is not None:
+            return self._transcode(packet)
+        prepared = self._prepare_packet(packet)
+        return [prepared] if prepared is not None else []
+
+    def flush(self) -> list[Packet[Stream]]:
+        """Return the packets that an encoder has held back; call it after the last packet."""
+        return self._transcode(None) if self.transcoder is not None else []
+
+    def _transcode(self, packet: Packet[Stream] | None) -> list[Packet[Stream]]:
+        assert self.transcoder is not None
+        self.packets_read += packet is not None
+        try:
+            encoded = self.transcoder.transcode(packet)
+        except FFmpegError:
+            return []
+        self.packets_written += packet is not None
+        for each in encoded:
+            self._keep_order(each)
+            each.stream = self.target
+        return encoded
+
+    def _prepare_packet(self, packet: Packet[Stream]) -> Packet[Stream] | None:
         self.packets_read += 1
         if self.reencodes:
             try:
@@ -97,7 +125,8 @@ class StreamCopy:
         Args:
             counted: packets in the finished target; 0 if unknown.
         """
-        kept = min(self.packets_written, counted) if counted else self.packets_written
+        is_counted = counted and self.transcoder is None
+        kept = min(self.packets_written, counted) if is_counted else self.packets_written
         if kept < self.packets_read:
             lost = f"{self.packets_read - kept} of {self.packets_read}"
             yield f"{describe_stream(self.source)}: {lost} packets are lost"
@@ -148,6 +177,10 @@ def add_stream_copy(
         reencoded = add_reencoded_subtitle(target, stream, codec)
         copy = StreamCopy(stream, reencoded, reencodes=True)
         warnings.append(f"{label} becomes {codec} in {container}")
+    elif (transcoder := _make_transcoder(target, stream)) is not None:
+        copy = StreamCopy(stream, transcoder.target, transcoder=transcoder)
+        codec = transcoder.codec.canonical_name
+        warnings.append(f"{label} becomes {codec}, {container} cannot hold it: {refusal}")
     else:
         warnings.append(f"{label} is left out, {container} cannot hold it: {refusal}")
         return None
@@ -212,6 +245,15 @@ def set_origin(packet: Packet[Stream], origin: int) -> None:
     pts = packet.pts if packet.pts is not None else packet.dts
     packet.pts = None if pts is None else pts - origin
     packet.dts = None if packet.dts is None else packet.dts - origin
+
+
+def _make_transcoder(target: OutputContainer, stream: Stream) -> Transcoder | None:
+    if not can_transcode(stream, target.format.name):
+        return None
+    try:
+        return Transcoder(target, stream)
+    except (FFmpegError, ValueError):
+        return None
 
 
 def _find_refusal(stream: Stream, container: str) -> str | None:

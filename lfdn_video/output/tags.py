@@ -21,12 +21,19 @@ ENCODING_TAGS = frozenset(
     | {"material_package_umid", "file_package_umid", "product_name", "product_uid"}
     | {"product_version", "product_version_num", "toolkit_version_num", "toolkit_version"}
 )
+MUXER_TAGS = ("Lavf", "Lavc")
+"""Beginnings of the names that FFmpeg gives itself, in AVI as `software`."""
+QUICKTIME_PREFIXES = ("COM.APPLE.", "COM.ANDROID.")
 ENCODING_PREFIXES = ("_statistics", "bps-", "duration-", "number_of_")
 
 
 def select_content_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Select the tags that describe the content and are to be copied."""
-    return {tag: value for tag, value in tags.items() if not _is_about_encoding(tag)}
+    return {
+        _restore_case(tag): value
+        for tag, value in tags.items()
+        if not _is_about_encoding(tag, value)
+    }
 
 
 def collect_stream_tags(stream: Stream) -> dict[str, str]:
@@ -94,5 +101,15 @@ def find_stream_losses(before: Stream, after: Stream, elsewhere: set[str]) -> It
             yield f"{label}: the sample aspect ratio {ratio} is lost; players show it at 1"
 
 
-def _is_about_encoding(tag: str) -> bool:
-    return tag.lower() in ENCODING_TAGS or tag.lower().startswith(ENCODING_PREFIXES)
+def _restore_case(tag: str) -> str:
+    """Undo Matroska's capitals where QuickTime's players know lower case alone."""
+    if tag.isupper() and tag.startswith(QUICKTIME_PREFIXES):
+        return tag.lower().replace("iso6709", "ISO6709")
+    return tag
+
+
+def _is_about_encoding(tag: str, value: str) -> bool:
+    name = tag.lower()
+    if name == "software" and value.startswith(MUXER_TAGS):
+        return True
+    return name in ENCODING_TAGS or name.startswith(ENCODING_PREFIXES)

@@ -81,15 +81,33 @@ def lock_temporary(temporary: Path) -> IO[bytes]:
     return file
 
 
-def remove_stale_temporaries(target: Path) -> None:
-    """Remove the target's temporary files that no process has locked: their runs were killed."""
+def remove_stale_temporaries(target: Path, own: Path | None = None) -> None:
+    """Remove the target's temporary files that no process has locked: their runs were killed.
+
+    Args:
+        target: the target.
+        own: the temporary file of this run, which stays.
+
+    Raises:
+        OutputError: another run is writing the target.
+    """
     if sys.platform == "win32":
         return
-    # A lock ends with its process, however that ends, so an unlocked file has no owner.
-    for stale in target.parent.glob(files.temporary_name(Path(escape(str(target))), "*")):
-        with suppress(OSError), stale.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            stale.unlink()
+    before, after = (escape(part) for part in files.temporary_name(target, "\0").split("\0"))
+    for other in target.parent.glob(f"{before}*{after}"):
+        if other == own:
+            continue
+        # A lock ends with its process, however that ends, so an unlocked file has no owner.
+        with suppress(FileNotFoundError, PermissionError), other.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputError(
+                    f"{target}: another run is writing it; wait for it, or choose another name"
+                ) from error
+            except OSError:  # this file system has no locks
+                continue
+            other.unlink()
 
 
 def remove_temporary(temporary: Path) -> None:

@@ -11,7 +11,7 @@ frames are moved. Warnings name both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -32,8 +32,9 @@ from lfdn_video.options import (
 )
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.journal import Journal, fingerprint_file
-from lfdn_video.output.muxer import APPLE_CONTAINERS, Muxer
+from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import choose_segment_frames
+from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
 
@@ -150,10 +151,10 @@ class Writer(FrameWriter):
             raise
         if self._file != self._target:
             self._warn(f"is a link, and stays one; {self._file} is written")
-        for warning in self._encoder.warnings:
-            self._warn(warning)
-        for metadata in (*self._info.hdr_metadata, *self._info.side_data):
-            self._warn(f"{metadata} is left out")
+        for note in _describe_changes(
+            self._info, self._encoder, self._options, self._container_name
+        ):
+            self._warn(note)
 
     def start(self, network: Mapping[str, str]) -> int:
         """Resume an interrupted run, if there is one to resume.
@@ -321,6 +322,22 @@ def _adapt_options(
     if container not in DECODING_ORDER_CONTAINERS:
         return options
     return replace(options, codec_options={"bf": "0", **options.codec_options})
+
+
+def _describe_changes(
+    info: VideoInfo, encoder: Encoder, options: EncodeOptions, container: str
+) -> Iterator[str]:
+    """Describe, before the run, what of the frames does not reach the target unchanged."""
+    yield from encoder.warnings
+    wanted = options.codec_options.get("bf", options.codec_options.get("bframes", "0"))
+    if container in DECODING_ORDER_CONTAINERS and wanted != "0":
+        yield "stores no order of presentation, so frames move with B-frames; leave out bf"
+    codec = encoder.codec.canonical_name
+    moved = describe_chroma_move(info.codec, codec, info.format.chroma_shift)
+    if moved is not None:
+        yield moved
+    for metadata in (*info.hdr_metadata, *info.side_data):
+        yield f"{metadata} is left out"
 
 
 def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:

@@ -102,9 +102,9 @@ def test_text_subtitles_are_reencoded_for_mp4_with_a_warning(tmp_path: Path) -> 
     assert b"\x00\x04Rain" in texts
 
 
-def test_audio_that_webm_cannot_hold_is_warned_of(tmp_path: Path) -> None:
+def test_audio_that_webm_cannot_hold_is_transcoded(tmp_path: Path) -> None:
     warnings = copy(rich(tmp_path), tmp_path / "out.webm", EncodeOptions(codec="libvpx-vp9"))
-    assert any("audio stream 2 (aac, eng, Ton eng) is left out" in warning for warning in warnings)
+    assert any("audio stream 2 (aac, eng, Ton eng) becomes opus" in warning for warning in warnings)
 
 
 def test_tag_that_mp4_cannot_hold_is_warned_of(tmp_path: Path) -> None:

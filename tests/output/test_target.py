@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lfdn_video.errors import OutputError
+from lfdn_video.files import temporary_name
 from lfdn_video.output import target as target_module
 from lfdn_video.output.target import (
     create_temporary,
@@ -106,7 +107,7 @@ def test_temporary_file_is_never_an_existing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "0")
-    (tmp_path / ".out.partial-0.mp4").symlink_to(tmp_path / "precious")
+    (tmp_path / temporary_name(tmp_path / "out.mp4", "0")).symlink_to(tmp_path / "precious")
     with pytest.raises(OutputError, match="File exists"):
         create_temporary(tmp_path / "out.mp4")
     assert not (tmp_path / "precious").exists()
@@ -132,11 +133,21 @@ def test_stale_temporaries_are_removed_but_not_locked_ones(tmp_path: Path) -> No
     target = tmp_path / "out [1].mp4"
     other = tmp_path / "out.mp4"
     stale = create_temporary(target)
-    locked = create_temporary(target)
+    own = create_temporary(target)
     others = create_temporary(other)
-    with lock_temporary(locked):
-        remove_stale_temporaries(target)
-        assert sorted(tmp_path.iterdir()) == sorted([locked, others])
+    with lock_temporary(own):
+        remove_stale_temporaries(target, own)
+        assert sorted(tmp_path.iterdir()) == sorted([own, others])
     remove_stale_temporaries(target)
     assert list(tmp_path.iterdir()) == [others]
     assert not stale.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks of this kind there")
+def test_target_that_another_run_writes_is_refused_and_no_longer_name(tmp_path: Path) -> None:
+    names = [f"{'n' * 60}{number}.mp4" for number in (1, 2)]
+    with lock_temporary(create_temporary(tmp_path / names[0])):
+        with pytest.raises(OutputError, match="another run is writing it"):
+            remove_stale_temporaries(tmp_path / names[0])
+        remove_stale_temporaries(tmp_path / names[1])
+    assert len(list(tmp_path.iterdir())) == 1

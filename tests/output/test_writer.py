@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -271,6 +272,20 @@ def test_target_is_a_temporary_file_until_it_is_complete(tmp_path: Path) -> None
         assert names[0].startswith(".out.partial-")
         assert names[1:] == ["in.mkv"]
     assert {file.name for file in tmp_path.iterdir()} == {"in.mkv", "out.mkv"}
+
+
+@pytest.mark.parametrize("frames", [10, 600], ids=["short", "in segments"])
+def test_second_run_to_the_same_target_is_refused_before_its_work(
+    tmp_path: Path, frames: int
+) -> None:
+    source, target = Clip().make(tmp_path / "in.mkv"), tmp_path / "out.mkv"
+    with Reader(source) as reader, Writer(target, reader.info, LOSSLESS) as writer:
+        second = Writer(target, replace(reader.info, frame_count=frames), LOSSLESS)
+        with pytest.raises(OutputError, match=r"out\.mkv: another run is writing it; wait for it"):
+            second.open()
+        for frame in reader.frames():
+            writer.write(frame)
+    assert planes(target) == planes(source)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -155,10 +155,11 @@ def test_unusable_name_or_encoding_is_refused_before_the_first_frame(
 def audio_of(clip: Path) -> list[AudioHeader | AudioPacket]:
     """Read the audio of a file as messages of a source."""
     from lfdn_video.stream.capture.audio import forward_audio
+    from lfdn_video.stream.capture.pacing import SourceClock
 
     audio: list[AudioHeader | AudioPacket] = []
     with av.open(str(clip)) as container:
-        forwarder = forward_audio(container, audio.append)  # type: ignore[arg-type]
+        forwarder = forward_audio(container, audio.append, SourceClock())  # type: ignore[arg-type]
         assert forwarder is not None
         for packet in container.demux(forwarder.stream):
             if packet.size:
@@ -240,6 +241,15 @@ def test_aac_of_a_transport_stream_is_recorded_and_plays(ending: str, tmp_path: 
         decoded = [frame.samples for frame in container.decode(audio=0)]
         assert container.streams.audio[0].codec_context.extradata
     assert 0.8 < sum(decoded) / 48_000 < 1.1
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_hevc_has_the_tag_of_apples_players(ending: str, tmp_path: Path) -> None:
+    options = EncodeOptions(codec="libx265", codec_options={"x265-params": "log-level=none"})
+    with Recording(tmp_path / f"out.{ending}", encode=options) as recording:
+        record(recording, frames(5))
+    with av.open(str(tmp_path / f"out.{ending}")) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
 
 
 @pytest.mark.parametrize("name", ["clip.mkv", "link.mkv", "hard.mkv"])

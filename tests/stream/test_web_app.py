@@ -274,6 +274,15 @@ def test_token_in_the_address_is_traded_for_a_cookie(locked: str) -> None:
     assert get(locked, Cookie=cookie.partition(";")[0]).status == 200
 
 
+def test_wrong_token_leaves_the_address_too(locked: str) -> None:
+    answer = get(f"{locked}?token=another+secret")
+    assert (answer.status, answer.headers["Location"]) == (303, "./?wrong")
+    assert "Set-Cookie" not in answer.headers
+    asked = get(f"{locked}?wrong")
+    assert asked.status == 401
+    assert b"This is not the right token." in asked.body
+
+
 def test_bearer_token_is_accepted(locked: str) -> None:
     assert get(f"{locked}metrics", Authorization=f"Bearer {TOKEN}").status == 200
     assert get(f"{locked}metrics", Authorization="Bearer wrong").status == 401

@@ -15,13 +15,10 @@ from av.stream import Stream
 
 from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.stream import wire
+from lfdn_video.stream.capture.pacing import MAX_SHIFT_S, SourceClock
 
 SILENCE_BYTES = 16
 """Size of the packet in a header file; its content is never heard."""
-
-MAX_SHIFT_S = 1.0
-"""A packet whose stamp differs more than this from its arrival, in seconds, resets the clock."""
-
 
 ADTS_SYNC = 0xFFF
 ADTS_NO_CHANNELS = 0
@@ -34,20 +31,22 @@ class AudioForwarder:
     AAC that carries its parameters in each packet (ADTS), as in MPEG-TS, is sent without them, with
     the parameters in the header: MP4, Matroska and FLV want it so, and MPEG-TS takes it too.
 
-    The first packet is stamped with its arrival; later ones keep their distance to it by their own
-    timestamps, which are steadier than arrivals. If the two drift apart, the clock is reset.
+    Packets are stamped by their timestamps, on the clock of the frames: what arrives together does
+    not belong together, because FFmpeg keeps what it read while it probed, and senders send video
+    ahead of audio.
     """
 
-    def __init__(self, stream: Stream, send: Callable[[object], None]) -> None:
+    def __init__(self, stream: Stream, send: Callable[[object], None], clock: SourceClock) -> None:
         self.stream = stream
         self._send = send
+        self._clock = clock
         self._header_sent = False
         self._filter: BitStreamFilterContext | None = None
-        self._offset_s: float | None = None
-        """Stamp minus timestamp, in seconds; None before the first packet."""
+        self._sent_until_s = float("-inf")
+        """Stamp at the end of the last packet that was sent."""
 
     def forward(self, packet: Packet[Stream], arrival_s: float) -> None:
-        """Stamp and send a packet; one without a timestamp is left out.
+        """Stamp and send a packet, unless it has no timestamp, or others of its time were sent.
 
         Args:
             packet: a packet of `stream`, with data.
@@ -56,11 +55,14 @@ class AudioForwarder:
         time_s = packet_time_s(packet)
         if time_s is None or not self._send_header(packet):
             return
-        if self._offset_s is None or abs(time_s + self._offset_s - arrival_s) > MAX_SHIFT_S:
-            self._offset_s = arrival_s - time_s
+        stamp_s = self._clock.stamp(time_s, arrival_s)
         duration_s = float((packet.duration or 0) * packet.time_base)
+        overlap_s = self._sent_until_s - stamp_s
+        if duration_s / 2 < overlap_s < MAX_SHIFT_S:  # the clock was set back
+            return
+        self._sent_until_s = stamp_s + duration_s
         for content in self._filtered(packet):
-            self._send(wire.AudioPacket(content, time_s + self._offset_s, duration_s))
+            self._send(wire.AudioPacket(content, stamp_s, duration_s))
 
     def send_header(self, config: bytes | None = None) -> None:
         """Send the header.
@@ -92,9 +94,14 @@ class AudioForwarder:
 
 
 def forward_audio(
-    container: InputContainer, send: Callable[[object], None]
+    container: InputContainer, send: Callable[[object], None], clock: SourceClock
 ) -> AudioForwarder | None:
     """Send the header of the container's first audio stream.
+
+    Args:
+        container: an open source.
+        send: sends a message of `wire.py`.
+        clock: the clock of its frames.
 
     Returns:
         The forwarder for its packets; None without audio, or if it cannot be copied, which a
@@ -103,7 +110,7 @@ def forward_audio(
     if not container.streams.audio:
         return None
     stream = container.streams.audio[0]
-    forwarder = AudioForwarder(stream, send)
+    forwarder = AudioForwarder(stream, send, clock)
     if stream.name == "aac" and not stream.codec_context.extradata:
         return forwarder  # ADTS: its first packet tells the parameters
     try:

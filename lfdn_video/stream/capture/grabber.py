@@ -37,7 +37,7 @@ from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets
 from lfdn_video.stream.capture.audio import forward_audio, packet_time_s
 from lfdn_video.stream.capture.backlog import Backlog
 from lfdn_video.stream.capture.cameras import find_ffmpeg_device, read_opencv_frames
-from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace
+from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace, SourceClock
 from lfdn_video.stream.capture.sources import is_finite, open_container
 from lfdn_video.stream.child import connect_to_parent, describe_failure
 
@@ -143,7 +143,8 @@ class _ContainerGrabber:
         self._video.thread_type = ThreadType.SLICE  # frame threads would delay frames
         self._video.codec_context.options = decoding_limits()
         self._sender = _FrameSender(send)
-        self._audio = forward_audio(container, send) if request.audio else None
+        self._clock = SourceClock()
+        self._audio = forward_audio(container, send, self._clock) if request.audio else None
         self._wanted = [self._video, *([self._audio.stream] if self._audio is not None else [])]
         for stream in container.streams:
             if stream not in self._wanted:
@@ -193,9 +194,9 @@ class _ContainerGrabber:
             time_s = None
             if video.pts is not None and video.time_base:
                 time_s = float(video.pts * video.time_base)
-            # Live frames are stamped with their arrival, not with the time after decoding, so that
-            # the latency includes decoding.
-            stamp_s = self._pace.wait_until(time_s) or arrival_s
+            # By the arrival, not the time after decoding, so that the latency includes decoding.
+            due_s = self._pace.wait_until(time_s) or arrival_s
+            stamp_s = self._clock.stamp_frame(time_s, due_s)
             if not video.is_corrupt:  # a live frame is dropped, not repeated: the next one is near
                 self._sender.send_frame(video, self._video, stamp_s, decode_s / len(frames))
 

@@ -16,6 +16,9 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PUBLIC_PATHS = ("/page.css", "/icon.svg")
 """Served to everybody: the page that asks for the token needs them."""
 
+WRONG = "wrong"
+"""Marks the address of the page that asks again."""
+
 ADVICE = {
     "host": "without a token only this computer has access; open the page as http://localhost,"
     " or give the server a token\n",
@@ -49,8 +52,12 @@ class AccessControl:
             token=token,
             cookie=request.cookies.get(self._cookie),
         )
+        if refusal == "token" and request.path == "/" and "token" in request.query:
+            # What was mistyped may be a secret of something else: out of the address, too.
+            return web.Response(status=303, headers={hdrs.LOCATION: f"./?{WRONG}"})
         if refusal == "token" and request.path not in PUBLIC_PATHS:
-            return self._ask_for_token(request, wrong=token is not None)
+            wrong = token is not None or WRONG in request.query
+            return self._ask_for_token(request, wrong=wrong)
         if refusal in ADVICE:
             return web.Response(status=403, text=ADVICE[refusal])
         if request.path == "/" and "token" in request.query and self._guard.cookie:
