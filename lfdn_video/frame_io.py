@@ -146,6 +146,16 @@ class FrameWriter(ABC):
         """Number of frames that outlast a failure of the run, for the next one to resume."""
         return 0
 
+    @property
+    def resumable(self) -> bool:
+        """True if what is finished outlasts a failure of the run."""
+        return False
+
+    @property
+    def audits(self) -> bool:
+        """True if `complete` decodes every frame of the target."""
+        return False
+
     @abstractmethod
     def open(self) -> None:
         """Check that everything can be written, before the first frame is restored.

@@ -21,6 +21,9 @@ ResolvedPrecision: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
 Precision: TypeAlias = Literal["auto", ResolvedPrecision]
 """Precision of the network as a user asks for it; `auto` leaves the choice to the device."""
 
+Task: TypeAlias = Literal["derain", "deblur"]
+"""What is restored; chooses the weights that ship with the package."""
+
 Temporal: TypeAlias = Literal["auto", "off"]
 """Whether `derain` removes rain that only neighbouring frames reveal; `auto`: in sequences."""
 

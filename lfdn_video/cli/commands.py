@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from lfdn_video.cli.foresight import Foresight, Setting
 from lfdn_video.cli.live import live
 from lfdn_video.cli.options import (
     DEINTERLACE,
@@ -32,6 +33,7 @@ from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Tem
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
+    from lfdn_video.options import Task
 
 TARGET_SUFFIXES = {
     "derain": "derained",
@@ -196,7 +198,7 @@ def degrade(
             encode=options.encode,
             span=options.span,
             deinterlace=options.deinterlace,
-            on_progress=reporter.report_progress,
+            on_progress=Foresight(None, reporter),
         )
     reporter.report_summary(summary)
 
@@ -303,10 +305,17 @@ def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter"
     return target
 
 
-def _restore_file(task: str, source: str, options: RestoreOptions, reporter: "Reporter") -> None:
+def _restore_file(task: "Task", source: str, options: RestoreOptions, reporter: "Reporter") -> None:
     target = _start_run(task, source, options, reporter)
     from lfdn_video.pipeline import restore
 
+    setting = Setting(
+        task=task,
+        target=target,
+        has_own_weights=options.weights is not None,
+        inference=options.inference,
+        encode=options.encode,
+    )
     summary = restore(
         source,
         target,
@@ -317,7 +326,7 @@ def _restore_file(task: str, source: str, options: RestoreOptions, reporter: "Re
         span=options.span,
         deinterlace=options.deinterlace,
         temporal=options.temporal,
-        on_progress=reporter.report_progress,
+        on_progress=Foresight(setting, reporter),
         trace=options.trace,
     )
     reporter.report_summary(summary)

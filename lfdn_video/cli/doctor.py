@@ -10,6 +10,7 @@ from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import av
 import numpy as np
@@ -21,6 +22,7 @@ from lfdn_video.checks import Check
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.devices import DeviceInfo, list_devices
 from lfdn_video.input.open import open_reader
+from lfdn_video.options import Task
 from lfdn_video.output.encoder import list_encoders, try_encoder
 from lfdn_video.pipeline import restore
 
@@ -28,7 +30,7 @@ PACKAGES = ("torch", "av", "numpy", "opencv-python", "kornia", "safetensors", "P
 REQUIRED_ENCODERS = ("libx264",)
 OPTIONAL_ENCODERS = ("libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1")
 CUDA_ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
-TASKS = ("derain", "deblur")
+TASKS: tuple[Task, ...] = get_args(Task)
 CLIP_HEIGHT_PX = 64
 CLIP_WIDTH_PX = 96
 CLIP_TIMES = (0, 40, 80, 120, 200, 240, 250, 290)

@@ -35,6 +35,7 @@ from lfdn_video.options import (
     EncodeOptions,
     InferenceOptions,
     LiveOptions,
+    Task,
     Temporal,
 )
 
@@ -212,7 +213,7 @@ class LiveCommand(click.Command):
 @click.argument("source", metavar="[SOURCE]", required=False)
 @click.option(
     "--task",
-    type=click.Choice(["derain", "deblur"]),
+    type=click.Choice(get_args(Task)),
     default="derain",
     show_default=True,
     help="Restoration task.",
@@ -222,7 +223,7 @@ class LiveCommand(click.Command):
 def live(
     source: str | None,
     *,
-    task: str,
+    task: Task,
     camera: int | None,
     live_options: LiveOptions,
     inference: InferenceOptions,

@@ -27,7 +27,7 @@ from lfdn_video.inference.device_runner import DeviceRunner, Model
 from lfdn_video.inference.devices import choose_device, choose_precision
 from lfdn_video.inference.mps import MpsRunner
 from lfdn_video.inference.runner import Future, RunnerWrapper
-from lfdn_video.options import InferenceOptions, Network, ResolvedPrecision
+from lfdn_video.options import InferenceOptions, Network, ResolvedPrecision, Task
 
 MAX_LANES = 4
 """Default limit on the frames that run at a time on a CPU."""
@@ -130,7 +130,7 @@ class Engine(RunnerWrapper):
 
 
 def load_engine(
-    task: str,
+    task: Task,
     *,
     weights: Path | None = None,
     options: InferenceOptions | None = None,

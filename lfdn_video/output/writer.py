@@ -133,6 +133,16 @@ class Writer(FrameWriter):
         """Number of frames in finished segments."""
         return self._sink.kept_frames
 
+    @property
+    def resumable(self) -> bool:
+        """True for a long run, which is written in segments."""
+        return isinstance(self._sink, SegmentedSink)
+
+    @property
+    def audits(self) -> bool:
+        """True: see `audit.py`."""
+        return True
+
     def open(self) -> None:
         """Create the temporary file or the journal, and try container and encoder.
 

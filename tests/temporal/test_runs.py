@@ -10,7 +10,7 @@ from lfdn_video.cli.commands import main
 from lfdn_video.cli.formatting import format_summary
 from lfdn_video.errors import OptionError
 from lfdn_video.input.open import open_reader
-from lfdn_video.options import EncodeOptions, Temporal
+from lfdn_video.options import EncodeOptions, Task, Temporal
 from lfdn_video.pipeline import Summary, restore, restored_frames
 from lfdn_video.temporal.stage import TemporalSummary
 from tests.support.fakes import identity_engine
@@ -28,7 +28,7 @@ def clip(tmp_path: Path) -> Path:
     return write(tmp_path / "clip.mkv", FRAMES)
 
 
-def run(source: Path, target: Path, task: str = "derain", temporal: Temporal = "auto") -> Summary:
+def run(source: Path, target: Path, task: Task = "derain", temporal: Temporal = "auto") -> Summary:
     with identity_engine() as engine:
         return restore(source, target, task=task, temporal=temporal, engine=engine, encode=LOSSLESS)
 

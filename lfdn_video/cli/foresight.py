@@ -1,0 +1,163 @@
+"""What to expect of a long run, said once, after its first seconds: its end, and what helps.
+
+    1800 frames of 1920×1080 on cpu in float32, 0.8 fps: done at 16:42, in 37:30
+    faster here: --precision int8; --network lite, less thorough
+    Ctrl-C stops it; the same command with --resume goes on
+
+`Foresight` watches the progress of a run and gives its reporter an `Estimate`; `formatting.py`
+makes the text.
+"""
+
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lfdn_video.options import DEFAULT_CODEC, EncodeOptions, InferenceOptions
+
+if TYPE_CHECKING:
+    from lfdn_video.cli.reporters import Reporter
+    from lfdn_video.options import Task
+    from lfdn_video.progress import Progress, Stage
+
+MEASURED_S = 10.0
+"""Seconds of a run from which the rest is estimated."""
+LONG_S = 60.0
+"""A run that takes longer is foreseen."""
+
+LIGHTER_PRESETS = {"libx264": "veryfast", "libx265": "veryfast", "libsvtav1": "10"}
+"""A preset that takes a fraction of the time of our default, by encoder."""
+LIGHT_PRESETS = {"ultrafast", "superfast", "veryfast", "10", "11", "12", "13"}
+PLAIN_SUFFIXES = {".mp4", ".mkv", ".mov", ".m4v", ".ts"}
+"""Of targets that are encoded by `DEFAULT_CODEC`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is expected of a run."""
+
+    frames_total: int
+    """Frames of the target."""
+    size: tuple[int, int] | None
+    """Width and height of a frame in px; None: unknown."""
+    device: str
+    """Where the network runs; empty: unknown."""
+    precision: str
+    """The network's precision; empty: unknown."""
+    fps: float
+    """Frames per second of the first seconds."""
+    seconds: float
+    """Seconds from the first frame to the finished target."""
+    done_at: float
+    """When it will be finished, in seconds since the epoch."""
+    bottleneck: "Stage"
+    """The stage that the others wait for."""
+    faster: tuple[str, ...]
+    """Options that would take less time on this machine, the best first."""
+    resumable: bool
+    """True if an interrupted run can be continued by `--resume`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The choices of a run that decide how long it takes."""
+
+    task: "Task"
+    """What is restored."""
+    target: str
+    """Name of the target."""
+    has_own_weights: bool = False
+    """The weights are the user's."""
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
+    """Device, precision and network."""
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    """Codec and preset."""
+
+
+class Foresight:
+    """Passes the progress of a run on to its reporter, and an estimate when there is one.
+
+    Args:
+        setting: the run's choices; None: nothing is known that would make it faster.
+        reporter: receives both.
+    """
+
+    def __init__(self, setting: Setting | None, reporter: "Reporter") -> None:
+        self._setting = setting
+        self._reporter = reporter
+        self._is_done = False
+
+    def __call__(self, progress: "Progress") -> None:
+        """Report the progress of a run; called for every frame."""
+        if not self._is_done and progress.elapsed_s >= MEASURED_S and progress.eta_s is not None:
+            self._is_done = True
+            if progress.elapsed_s + progress.eta_s > LONG_S:
+                self._reporter.report_estimate(estimate(progress, self._setting))
+        self._reporter.report_progress(progress)
+
+
+def estimate(progress: "Progress", setting: Setting | None) -> Estimate:
+    """Estimate how long a run takes.
+
+    Args:
+        progress: its state, with a total and the time left.
+        setting: its choices; None: nothing is known that would make it faster.
+
+    Returns:
+        The estimate.
+    """
+    assert progress.frames_total is not None
+    assert progress.eta_s is not None
+    return Estimate(
+        frames_total=progress.frames_total,
+        size=progress.size,
+        device=progress.device,
+        precision=progress.precision,
+        fps=progress.fps,
+        seconds=progress.elapsed_s + progress.eta_s,
+        done_at=time.time() + progress.eta_s,
+        bottleneck=progress.bottleneck,
+        faster=() if setting is None else tuple(_advise(progress, setting)),
+        resumable=progress.resumable,
+    )
+
+
+def _advise(progress: "Progress", setting: Setting) -> list[str]:
+    """List the options that relieve the bottleneck here."""
+    if progress.bottleneck == "encode":
+        return _advise_encoder(setting)
+    if progress.bottleneck == "temporal":
+        return ["--temporal off, less thorough"]
+    if progress.bottleneck == "decode":
+        return []
+    return _advise_network(progress, setting)
+
+
+def _advise_encoder(setting: Setting) -> list[str]:
+    options = setting.encode
+    is_plain = Path(setting.target).suffix.lower() in PLAIN_SUFFIXES
+    codec = options.codec or (DEFAULT_CODEC if is_plain else "")
+    lighter = LIGHTER_PRESETS.get(codec)
+    if lighter is None or options.preset in LIGHT_PRESETS:
+        return []
+    return [f"--preset {lighter}, for a larger file"]
+
+
+def _advise_network(progress: "Progress", setting: Setting) -> list[str]:
+    from lfdn_video.inference.devices import list_devices
+    from lfdn_video.inference.engine import is_packaged
+
+    advice = []
+    on_cpu = progress.device == "cpu"
+    best = list_devices()[0].name
+    if on_cpu and best != "cpu":
+        advice.append(f"--device {best}")
+    # Custom weights have an 8-bit form only if their owner made one.
+    if on_cpu and progress.precision != "int8" and not setting.has_own_weights:
+        missing = "" if find_spec("openvino") else " after pip install 'lfdn-video[openvino]'"
+        advice.append(f"--precision int8{missing}")
+    is_full = not setting.has_own_weights and setting.inference.network != "lite"
+    if is_full and is_packaged(setting.task, "lite"):
+        advice.append("--network lite, less thorough")
+    return advice
