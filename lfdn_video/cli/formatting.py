@@ -23,27 +23,25 @@ STAGE_NAMES = {
 
 
 def format_progress(progress: "Progress", *, short: bool = False) -> str:
-    """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`.
+    """Format progress: `45/85 frames (52%), 12.3 fps, 0:03 left, done 16:42, bottleneck: model`.
 
     Args:
         progress: the state of a run.
         short: like `53%, 12.3 fps, 0:03 left, done 16:42`, for a bar on a terminal.
     """
-    total = progress.frames_total  # unknown parts are left out
+    done, total = progress.frames_done, progress.frames_total  # unknown parts are left out
+    share = f"{100 * done // total}%" if total else ""
     if short:
-        share = f"{100 * progress.frames_done // total}%" if total else f"{progress.frames_done}"
-        parts = [share] + ([format_speed(progress.fps)] if progress.fps > 0 else [])
-        if progress.eta_s is not None:
-            parts.append(f"{format_duration(progress.eta_s)} left")
-            parts.append(f"done {format_clock(time.time() + progress.eta_s)}")
-        return ", ".join(parts)
-    of = f"/{max(total, progress.frames_done)}" if total else ""
-    parts = [f"{progress.frames_done}{of} frames"]
+        parts = [share or str(done)]
+    else:
+        parts = [f"{done}/{max(total, done)} frames ({share})" if total else f"{done} frames"]
     if progress.fps > 0:
         parts.append(format_speed(progress.fps))
     if progress.eta_s is not None:
         parts.append(f"{format_duration(progress.eta_s)} left")
-    parts.append(f"bottleneck: {STAGE_NAMES[progress.bottleneck]}")
+        parts.append(f"done {format_clock(time.time() + progress.eta_s)}")
+    if not short:
+        parts.append(f"bottleneck: {STAGE_NAMES[progress.bottleneck]}")
     return ", ".join(parts)
 
 
@@ -94,7 +92,9 @@ def format_status(status: "Status") -> str:
     parts = ["live", f"{format_speed(status.fps_in)} in", f"{format_speed(status.fps_out)} out"]
     parts.append(f"latency {status.latency_s:.2f} s")
     parts.append(f"{_count(status.frames_dropped, 'frame')} dropped")
-    if status.inference_scale < 1:
+    if status.too_small:
+        parts.append(f"too small to remove rain: {100 * status.inference_scale:g} %")
+    elif status.inference_scale < 1:
         parts.append(f"scale {status.inference_scale:g}")
     if status.temporal == "paused":
         parts.append("neighbouring frames paused")
@@ -145,7 +145,7 @@ def format_clock(at_s: float) -> str:
     Returns:
         Local time.
     """
-    then, now = time.localtime(at_s), time.localtime()
+    then, now = time.localtime(at_s), time.localtime(time.time())
     if then[:3] == now[:3]:
         return time.strftime("%H:%M", then)
     is_near = abs(at_s - time.time()) < 6 * 86_400

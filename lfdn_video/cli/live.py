@@ -35,6 +35,7 @@ from lfdn_video.options import (
     EncodeOptions,
     InferenceOptions,
     LiveOptions,
+    Prefer,
     Task,
     Temporal,
 )
@@ -99,6 +100,13 @@ LATENCY = (
         type=AutoOrNumber(),
         metavar=f"auto|{MIN_SCALE}..1",
         help="Scale of the network's input; the output has full size.  [default: auto]",
+    ),
+    click.option(
+        "--prefer",
+        type=click.Choice(get_args(Prefer)),
+        default=_LIVE.prefer,
+        show_default=True,
+        help="On a slow device, keep the bound on latency, or remove rain and be later.",
     ),
     click.option(
         "--temporal",

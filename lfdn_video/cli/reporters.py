@@ -45,9 +45,10 @@ JSON_INTERVAL_S = 0.5
 LIVE_LINE_INTERVAL_S = 60.0  # keeps a log of days readable; changes of state are reported at once
 LIVE_JSON_INTERVAL_S = 1.0
 ECHO_COLUMNS = 3
-WIDE_COLUMNS = 110  # below, there is no room for the number of frames and the bottleneck
+WIDE_COLUMNS = 125  # below, there is no room for the number of frames and the bottleneck
 SHORTEST_NAME = 8
 NAME_MARGIN = 60  # columns for everything but the name
+WIDE_NAME_MARGIN = 110
 
 LOGGER_NAMES = ("lfdn", "lfdn_video", "py.warnings")
 
@@ -184,7 +185,8 @@ class BarReporter(LineReporter):
     def report_start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
         name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
         shown = Text(escape_unprintable(name))
-        shown.truncate(max(SHORTEST_NAME, self.console.width - NAME_MARGIN), overflow="ellipsis")
+        margin = NAME_MARGIN if self.console.width < WIDE_COLUMNS else WIDE_NAME_MARGIN
+        shown.truncate(max(SHORTEST_NAME, self.console.width - margin), overflow="ellipsis")
         self._task = self._bar.add_task(shown.markup, total=None, line="loading the network")
         self._bar.start()
 
