@@ -4,12 +4,14 @@ torch and FFmpeg are imported when a command needs them, so that `--help` is qui
 """
 
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from lfdn_video.cli.bench import bench, foresee_run
 from lfdn_video.cli.foresight import Foresight, Setting
 from lfdn_video.cli.live import live
 from lfdn_video.cli.options import (
@@ -205,19 +207,32 @@ def degrade(
 
 @main.command()
 @click.argument("source", metavar="INPUT")
+@click.option(
+    "--estimate/--no-estimate",
+    "estimates",
+    default=None,
+    help="Also restore the first seconds, to say what a run takes.  [default: on a terminal]",
+)
 @add_options(JSON, VERBOSE)
 @pass_options
-def probe(source: str, *, report: ReportOptions) -> None:
-    """Show the streams, format and tags of INPUT."""
+def probe(source: str, *, estimates: bool | None, report: ReportOptions) -> None:
+    """Show the streams, format and tags of INPUT, and how long derain would take."""
     check_is_file(source)
     from lfdn_video.cli import tables
     from lfdn_video.input.open import open_reader
 
+    if estimates is None:
+        estimates = sys.stdout.isatty() and not report.as_json
     with open_reader(source) as reader:
-        if report.as_json:
-            tables.print_json(reader.info)
-        else:
-            tables.print_info(reader.info)
+        info = reader.info
+    if not report.as_json:
+        tables.print_info(info)
+        if estimates:
+            tables.print_foreseen(foresee_run(source))
+    elif estimates:
+        tables.print_json(tables.add_foreseen(info, foresee_run(source)))
+    else:
+        tables.print_json(info)
 
 
 @main.command(short_help="Compare a restored TARGET with its SOURCE.")
@@ -270,6 +285,7 @@ def encoders(*, report: ReportOptions) -> None:
     tables.print_checks(try_encoders(), as_json=report.as_json)
 
 
+main.add_command(bench)
 main.add_command(live)
 
 

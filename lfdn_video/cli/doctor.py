@@ -5,9 +5,10 @@ Checks are yielded one by one, so that a slow one does not delay the others. The
 """
 
 import platform
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -19,6 +20,8 @@ from av.video.frame import VideoFrame
 import lfdn
 from lfdn.weights import file_sha256, find_packaged
 from lfdn_video.checks import Check
+from lfdn_video.cli.bench import foresee_run
+from lfdn_video.cli.formatting import format_duration
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.devices import DeviceInfo, list_devices
 from lfdn_video.input.open import open_reader
@@ -31,6 +34,15 @@ REQUIRED_ENCODERS = ("libx264",)
 OPTIONAL_ENCODERS = ("libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1")
 CUDA_ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
 TASKS: tuple[Task, ...] = get_args(Task)
+EXTRAS = {
+    "openvino": (("openvino",), "--precision int8"),
+    "web": (("aiohttp", "prometheus_client", "psutil"), "live --web"),
+    "tensorboard": (("tensorboard",), "the curves of lfdn train"),
+}
+"""The optional parts: their modules, and what they are for."""
+SPEED_SIZE = (640, 360)
+SPEED_FRAMES = 250
+SPEED_S = 3.0
 CLIP_HEIGHT_PX = 64
 CLIP_WIDTH_PX = 96
 CLIP_TIMES = (0, 40, 80, 120, 200, 240, 250, 290)
@@ -45,7 +57,9 @@ def examine() -> Generator[Check]:
     yield _check_encoders(cuda=devices[0].name.startswith("cuda"))
     for task in TASKS:
         yield _check_weights(task)
+    yield _check_extras()
     yield _restore_clip()
+    yield _measure_speed()
 
 
 def try_encoders() -> Generator[Check]:
@@ -67,6 +81,16 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # a source tree, or installed without metadata
         return "(unknown)"
+
+
+def _check_extras() -> Check:
+    """Say which optional parts are installed."""
+    texts = []
+    for extra, (modules, use) in EXTRAS.items():
+        missing = any(find_spec(module) is None for module in modules)
+        how = f"missing, for {use}: pip install 'lfdn-video[{extra}]'" if missing else "installed"
+        texts.append(f"{extra} {how}")
+    return Check("extras", "ok", "; ".join(texts))
 
 
 def _check_devices(found: tuple[DeviceInfo, ...]) -> Generator[Check]:
@@ -128,20 +152,46 @@ def _restore_clip() -> Check:
     return Check("self-test", "ok", text)
 
 
-def make_clip(path: Path) -> None:
-    """Write a lossless clip of a moving grey ramp, with frames at `CLIP_TIMES`.
+def _measure_speed() -> Check:
+    """Restore a clip of a common size for a few seconds, as a run does."""
+    try:
+        with TemporaryDirectory(prefix="lfdn-video-") as name:
+            source = Path(name, "clip.mkv")
+            make_clip(source, size=SPEED_SIZE, times=tuple(range(0, SPEED_FRAMES * 40, 40)))
+            seen = foresee_run(source, SPEED_S)
+    except LfdnVideoError as error:
+        return Check("speed", "warning", str(error))
+    minute = format_duration(60 * 25 / seen.fps) if seen.fps > 0 else "very long"
+    return Check(
+        "speed",
+        "ok",
+        f"{seen.fps:.2f} fps for {SPEED_SIZE[0]}×{SPEED_SIZE[1]} on {seen.device} in "
+        f"{seen.precision}, encoding included: a minute at 25 fps takes {minute}; more by bench",
+    )
+
+
+def make_clip(
+    path: Path,
+    *,
+    size: tuple[int, int] = (CLIP_WIDTH_PX, CLIP_HEIGHT_PX),
+    times: Sequence[int] = CLIP_TIMES,
+) -> None:
+    """Write a lossless clip of a moving grey ramp.
 
     Args:
         path: the file to write; its extension names a container that holds FFV1 (`.mkv`).
+        size: width and height in px.
+        times: timestamps of its frames in milliseconds.
     """
+    width, height = size
     with av.open(path, "w") as container:
         stream = container.add_stream("ffv1", rate=25)
-        stream.height = CLIP_HEIGHT_PX
-        stream.width = CLIP_WIDTH_PX
+        stream.height = height
+        stream.width = width
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        ramp = np.arange(CLIP_WIDTH_PX) + np.arange(CLIP_HEIGHT_PX * 3 // 2)[:, None]
-        for number, time_ms in enumerate(CLIP_TIMES):
+        ramp = np.arange(width) + np.arange(height * 3 // 2)[:, None]
+        for number, time_ms in enumerate(times):
             planes = (ramp + 8 * number).astype(np.uint8)
             frame = VideoFrame.from_ndarray(planes, format="yuv420p")
             frame.pts = time_ms

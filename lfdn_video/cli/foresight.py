@@ -146,18 +146,22 @@ def _advise_encoder(setting: Setting) -> list[str]:
 
 def _advise_network(progress: "Progress", setting: Setting) -> list[str]:
     from lfdn_video.inference.devices import list_devices
-    from lfdn_video.inference.engine import is_packaged
+    from lfdn_video.inference.engine import has_packaged_int8, is_packaged
 
     advice = []
     on_cpu = progress.device == "cpu"
     best = list_devices()[0].name
     if on_cpu and best != "cpu":
         advice.append(f"--device {best}")
-    # Custom weights have an 8-bit form only if their owner made one.
-    if on_cpu and progress.precision != "int8" and not setting.has_own_weights:
+    if setting.has_own_weights:  # whether they have another form is their owner's affair
+        return advice
+    is_lite = setting.inference.network == "lite"
+    is_int8 = progress.precision == "int8"
+    if on_cpu and not is_int8 and has_packaged_int8(setting.task, "lite" if is_lite else "full"):
         missing = "" if find_spec("openvino") else " after pip install 'lfdn-video[openvino]'"
         advice.append(f"--precision int8{missing}")
-    is_full = not setting.has_own_weights and setting.inference.network != "lite"
-    if is_full and is_packaged(setting.task, "lite"):
-        advice.append("--network lite, less thorough")
+    if not is_lite and is_packaged(setting.task, "lite"):
+        without = is_int8 and not has_packaged_int8(setting.task, "lite")
+        precision = " with --precision auto" if without else ""
+        advice.append(f"--network lite{precision}, less thorough")
     return advice

@@ -136,6 +136,14 @@ def format_estimate(estimate: "Estimate") -> str:
     return line
 
 
+def format_foreseen(progress: "Progress") -> str:
+    """Format the state of a run as what all of it takes: `12:40 on cpu in float32, 1.9 fps`."""
+    place = f"on {progress.device} in {progress.precision}, {format_speed(progress.fps)}"
+    if progress.eta_s is None:
+        return place
+    return f"{format_duration(progress.elapsed_s + progress.eta_s)} {place}"
+
+
 def format_clock(at_s: float) -> str:
     """Format a time of day like `16:42`, with the weekday or the date if it is not today's.
 

@@ -195,6 +195,10 @@ class BarReporter(LineReporter):
         line = format_progress(progress, short=self.console.width < WIDE_COLUMNS)
         self._bar.update(self._task, completed=progress.frames_done, total=total, line=line)
 
+    def report_estimate(self, estimate: "Estimate") -> None:
+        # Wrapped between words here; lines of a log stay whole.
+        self.console.print(Text(format_estimate(estimate)), soft_wrap=False)
+
     def report_status(self, status: "Status") -> None:
         self._bar.update(self._task, completed=status.frames_out, line=format_status(status))
 

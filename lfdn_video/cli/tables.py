@@ -6,6 +6,7 @@ Receives the values to print, and reads no files itself.
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.text import Text
 from lfdn_video.cli.formatting import (
     escape_unprintable,
     format_duration,
+    format_foreseen,
     format_frame_rate,
     to_jsonable,
 )
@@ -22,6 +24,7 @@ from lfdn_video.cli.formatting import (
 if TYPE_CHECKING:
     from lfdn_video.checks import Check
     from lfdn_video.media import StreamInfo, VideoInfo
+    from lfdn_video.progress import Progress
     from lfdn_video.stream.capture.cameras import Camera
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
@@ -55,6 +58,25 @@ def print_info(info: "VideoInfo") -> None:
         console.print(_text(f"chapter {number}: {times}  {chapter.title or ''}".rstrip()))
     for key, value in info.metadata.items():
         console.print(_text(f"{key}: {value}"))
+
+
+def print_foreseen(progress: "Progress") -> None:
+    """Print what a run would take, below `print_info`."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row(_text("derain takes", "dim"), _text(f"about {format_foreseen(progress)}"))
+    Console(highlight=False).print(table)
+
+
+def add_foreseen(info: "VideoInfo", progress: "Progress") -> dict[str, object]:
+    """Return the description of a source, and with it what a run would take, for JSON."""
+    eta_s = progress.eta_s
+    estimate = {
+        "seconds": None if eta_s is None else progress.elapsed_s + eta_s,
+        "fps": progress.fps,
+        "device": progress.device,
+        "precision": progress.precision,
+    }
+    return {each.name: getattr(info, each.name) for each in fields(info)} | {"estimate": estimate}
 
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:

@@ -19,7 +19,7 @@ import lfdn
 from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.int8 import OpenVinoMissingError, load_quantized
-from lfdn.weights import find_packaged, name_network, name_packaged, read_header
+from lfdn.weights import find_packaged, find_packaged_int8, name_network, name_packaged, read_header
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CudaRunner
@@ -180,6 +180,15 @@ def load_engine(
 def is_packaged(task: str, network: NetworkName) -> bool:
     """Tell whether weights of this task and network ship with the package."""
     return name_packaged(task, network) in lfdn.available()
+
+
+def has_packaged_int8(task: str, network: NetworkName) -> bool:
+    """Tell whether the 8-bit form of these weights ships with the package, too."""
+    try:
+        find_packaged_int8(name_packaged(task, network))
+    except lfdn.WeightsError:
+        return False
+    return True
 
 
 def _choose_weights(task: str, weights: Path | None, network: Network) -> str | Path:

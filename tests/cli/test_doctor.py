@@ -49,7 +49,15 @@ def test_json_lists_every_check() -> None:
     report = json.loads(CliRunner().invoke(cli.main, ["doctor", "--json"]).stdout)
     assert report["ok"] is True
     names = {check["name"] for check in report["checks"]}
-    assert names == {"versions", "device", "encoders", "weights", "self-test"}
+    assert names == {
+        "versions",
+        "device",
+        "encoders",
+        "weights",
+        "extras",
+        "self-test",
+        "speed",
+    }
 
 
 def test_modified_weights_fail(packaged: Path) -> None:

@@ -76,6 +76,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "list_devices", lambda: (DeviceInfo("cpu", "2 threads"),))
     monkeypatch.setattr(foresight, "find_spec", lambda _: object())
     monkeypatch.setattr(engine, "is_packaged", lambda task, network: task == "derain")
+    monkeypatch.setattr(engine, "has_packaged_int8", lambda task, network: network == "full")
 
 
 def faster(bottleneck: Stage = "model", setting: Setting = SETTING, **more: str) -> list[str]:
@@ -95,7 +96,8 @@ def test_unused_gpu_comes_first() -> None:
 
 def test_what_is_used_already_is_not_advised() -> None:
     lite = replace(SETTING, inference=InferenceOptions(network="lite"))
-    assert faster(setting=lite, precision="int8") == []
+    assert faster(setting=lite) == []  # it has no 8-bit form
+    assert faster(precision="int8") == ["--network lite with --precision auto"]
 
 
 def test_own_weights_have_no_other_form() -> None:
