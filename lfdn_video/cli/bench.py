@@ -15,6 +15,7 @@ import click
 
 from lfdn_video.cli.formatting import escape_unprintable, format_duration
 from lfdn_video.cli.options import JSON, VERBOSE, ReportOptions, add_options, pass_options
+from lfdn_video.cli.parameters import FILE
 from lfdn_video.cli.program import check_is_file
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.options import Task
@@ -53,7 +54,7 @@ class Speed:
 
 
 @click.command(short_help="Measure how fast the network is here.")
-@click.argument("clip", metavar="[CLIP]", required=False)
+@click.argument("clip", type=FILE, metavar="[CLIP]", required=False)
 @click.option(
     "--task", type=click.Choice(get_args(Task)), default="derain", show_default=True,
     help="Restoration task.",

@@ -29,6 +29,7 @@ from lfdn_video.cli.options import (
     pass_options,
     target_options,
 )
+from lfdn_video.cli.parameters import FILE
 from lfdn_video.cli.program import Program, check_is_file
 from lfdn_video.errors import OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
@@ -135,7 +136,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
 @add_options(*target_options("NAME.derained.EXT"))
 @add_options(TEMPORAL)
 @_add_restore_options
@@ -149,7 +150,7 @@ def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
 
 @main.command()
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
 @add_options(*target_options("NAME.deblurred.EXT"))
 @_add_restore_options
 @pass_options
@@ -163,7 +164,7 @@ def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
 @add_options(*target_options("NAME.rainy.EXT or NAME.blurred.EXT"))
 @add_options(*SPAN, DEINTERLACE, *DEGRADATION, *ENCODER, FRAME_RATE, JSON, QUIET, VERBOSE)
 @pass_options
@@ -206,7 +207,7 @@ def degrade(
 
 
 @main.command()
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
 @click.option(
     "--estimate/--no-estimate",
     "estimates",
@@ -236,8 +237,8 @@ def probe(source: str, *, estimates: bool | None, report: ReportOptions) -> None
 
 
 @main.command(short_help="Compare a restored TARGET with its SOURCE.")
-@click.argument("source", metavar="SOURCE")
-@click.argument("target", metavar="TARGET")
+@click.argument("source", type=FILE, metavar="SOURCE")
+@click.argument("target", type=FILE, metavar="TARGET")
 @add_options(*SPAN, JSON, VERBOSE)
 @pass_options
 def verify(source: str, target: str, *, span: SpanOptions, report: ReportOptions) -> None:

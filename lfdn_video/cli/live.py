@@ -26,7 +26,7 @@ from lfdn_video.cli.options import (
     options_from,
     pass_options,
 )
-from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
+from lfdn_video.cli.parameters import FILE, AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.cli.program import StopRequested
 from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
@@ -142,6 +142,7 @@ WATCH = (
 SINKS = (
     click.option(
         "--record",
+        type=FILE,
         metavar="FILE",
         help="Record to FILE (.mkv, .mp4, ...); may contain a date: cam_%Y%m%d_%H%M%S.mkv.",
     ),
@@ -218,7 +219,7 @@ class LiveCommand(click.Command):
 
 
 @click.command(cls=LiveCommand, short_help="Restore a camera or a stream in real time.")
-@click.argument("source", metavar="[SOURCE]", required=False)
+@click.argument("source", type=FILE, metavar="[SOURCE]", required=False)
 @click.option(
     "--task",
     type=click.Choice(get_args(Task)),
