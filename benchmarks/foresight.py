@@ -27,7 +27,7 @@ from lfdn_video import EncodeOptions, InferenceOptions, Progress, load_engine, r
 from lfdn_video.cli.foresight import MEASURED_S
 
 SIZES = {"360p": (640, 360), "1080p": (1920, 1080), "changing": (640, 360)}
-TRIAL_FRAMES = 30
+TRIAL_FRAMES = 8
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def degrade(
             encode=options.encode,
             span=options.span,
             deinterlace=options.deinterlace,
-            on_progress=Foresight(None, reporter),
+            on_progress=Foresight(None, reporter.report_progress, reporter.report_estimate),
         )
     reporter.report_summary(summary)
 
@@ -343,7 +343,7 @@ def _restore_file(task: "Task", source: str, options: RestoreOptions, reporter: 
         span=options.span,
         deinterlace=options.deinterlace,
         temporal=options.temporal,
-        on_progress=Foresight(setting, reporter),
+        on_progress=Foresight(setting, reporter.report_progress, reporter.report_estimate),
         trace=options.trace,
     )
     reporter.report_summary(summary)

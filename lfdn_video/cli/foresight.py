@@ -4,11 +4,11 @@
     faster here: --precision int8; --network lite, less thorough
     Ctrl-C stops it; the same command with --resume goes on
 
-`Foresight` watches the progress of a run and gives its reporter an `Estimate`; `formatting.py`
-makes the text.
+`Foresight` watches the progress of a run and makes an `Estimate`; `formatting.py` makes the text.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from lfdn_video.options import DEFAULT_CODEC, EncodeOptions, InferenceOptions
 
 if TYPE_CHECKING:
-    from lfdn_video.cli.reporters import Reporter
     from lfdn_video.options import Task
     from lfdn_video.progress import Progress, Stage
 
@@ -76,16 +75,23 @@ class Setting:
 
 
 class Foresight:
-    """Passes the progress of a run on to its reporter, and an estimate when there is one.
+    """Passes the progress of a run on, and an estimate when there is one.
 
     Args:
         setting: the run's choices; None: nothing is known that would make it faster.
-        reporter: receives both.
+        on_progress: receives every state of the run.
+        on_estimate: receives the estimate, once, if the run is a long one.
     """
 
-    def __init__(self, setting: Setting | None, reporter: "Reporter") -> None:
+    def __init__(
+        self,
+        setting: Setting | None,
+        on_progress: "Callable[[Progress], None]",
+        on_estimate: Callable[[Estimate], None],
+    ) -> None:
         self._setting = setting
-        self._reporter = reporter
+        self._on_progress = on_progress
+        self._on_estimate = on_estimate
         self._is_done = False
 
     def __call__(self, progress: "Progress") -> None:
@@ -93,8 +99,8 @@ class Foresight:
         if not self._is_done and progress.elapsed_s >= MEASURED_S and progress.eta_s is not None:
             self._is_done = True
             if progress.elapsed_s + progress.eta_s > LONG_S:
-                self._reporter.report_estimate(estimate(progress, self._setting))
-        self._reporter.report_progress(progress)
+                self._on_estimate(estimate(progress, self._setting))
+        self._on_progress(progress)
 
 
 def estimate(progress: "Progress", setting: Setting | None) -> Estimate:

@@ -30,21 +30,6 @@ def run(elapsed_s: float, eta_s: float | None, bottleneck: Stage = "model") -> P
     )
 
 
-class Recorder(reporters.Reporter):
-    """Remembers what is reported."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.estimates: list[Estimate] = []
-        self.steps = 0
-
-    def report_progress(self, progress: Progress) -> None:
-        self.steps += 1
-
-    def report_estimate(self, estimate: Estimate) -> None:
-        self.estimates.append(estimate)
-
-
 @pytest.mark.parametrize(
     ("states", "count"),
     [
@@ -57,11 +42,12 @@ class Recorder(reporters.Reporter):
 def test_long_run_is_foreseen_once_after_ten_seconds(
     states: list[tuple[float, float | None]], count: int
 ) -> None:
-    seen = Recorder()
-    foresee = Foresight(SETTING, seen)
+    steps: list[Progress] = []
+    estimates: list[Estimate] = []
+    foresee = Foresight(SETTING, steps.append, estimates.append)
     for elapsed_s, eta_s in states:
         foresee(run(elapsed_s, eta_s))
-    assert (len(seen.estimates), seen.steps) == (count, len(states))
+    assert (len(estimates), len(steps)) == (count, len(states))
 
 
 @pytest.fixture
