@@ -109,6 +109,11 @@ class FrameWriter(ABC):
     `open`, `write`, `complete` and `clean_up`; callers use the block and `write`.
     """
 
+    resumable = False
+    """True if what is finished outlasts a failure of the run."""
+    audits = False
+    """True if `complete` decodes every frame of the target."""
+
     def __init__(self) -> None:
         self.warnings = Warnings()
         """Everything of the source that is not in the target unchanged, by name."""
@@ -145,16 +150,6 @@ class FrameWriter(ABC):
     def kept_frames(self) -> int:
         """Number of frames that outlast a failure of the run, for the next one to resume."""
         return 0
-
-    @property
-    def resumable(self) -> bool:
-        """True if what is finished outlasts a failure of the run."""
-        return False
-
-    @property
-    def audits(self) -> bool:
-        """True if `complete` decodes every frame of the target."""
-        return False
 
     @abstractmethod
     def open(self) -> None:

@@ -119,9 +119,7 @@ def restore(
             task and the frames follow each other: in a video, and in numbered images.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
             ignored, and of `task` only what `temporal` says. None loads one for this run.
-        on_progress: called after each frame, in the caller's thread, which waits for it. An
-            exception that it raises cancels the run: it reaches the caller as it is, the target is
-            not written, and finished segments are kept, as after Ctrl-C.
+        on_progress: called after each frame, in the caller's thread; an exception in it cancels.
         trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
             written at the end, also of a failed run. `encode.overwrite` applies to it, too.
 

@@ -149,9 +149,7 @@ class ProgressMeter:
         self._setting = setting
         self._clocks = clocks
         self._start_s = time.perf_counter()
-        self._samples: deque[tuple[float, int]] = deque()
-        """Time and frames done, over the window. Without the time before the first frame: then
-        stages start and fill up, and the frames that an earlier run kept are skipped."""
+        self._pace = _Pace()
 
     def progress(self, device: str = "", precision: str = "") -> Progress:
         """Return the state of the run now; call it after each frame.
@@ -166,10 +164,10 @@ class ProgressMeter:
         total = self._setting.expected
         if total is not None and total < done:
             total = None
-        pace = self._measure_pace(now_s)
+        self._pace.note_frame(now_s, done)
         eta_s = None
-        if total is not None and pace > 0:
-            eta_s = (total - done) / pace + self._estimate_audit_s(total)
+        if total is not None and (left_s := self._pace.estimate_left_s(now_s, total)) is not None:
+            eta_s = left_s + self._estimate_audit_s(total)
         return Progress(
             frames_done=done,
             frames_total=total,
@@ -183,18 +181,52 @@ class ProgressMeter:
             resumable=self._setting.resumable,
         )
 
-    def _measure_pace(self, now_s: float) -> float:
-        """Return the frames per second of the window; 0: unknown yet."""
-        if not self._samples or now_s - self._samples[-1][0] >= SAMPLE_INTERVAL_S:
-            self._samples.append((now_s, self.frames_done))
-        while len(self._samples) > 1 and now_s - self._samples[1][0] > PACE_WINDOW_S:
-            self._samples.popleft()
-        then_s, then_done = self._samples[0]
-        return (self.frames_done - then_done) / (now_s - then_s) if now_s > then_s else 0.0
-
     def _estimate_audit_s(self, total: int) -> float:
         """Estimate how long reading the target again takes: as long as reading the source did."""
         if not self._setting.audited:
             return 0.0
-        # Those of them that are decoded and wait are left out, as few as they are.
+        # The few that are decoded and wait for the network are left out.
         return total * self._clocks.decode.times.busy_s / max(1, self.frames_done)
+
+
+class _Pace:
+    """The pace of the last minute, without the time before the first frame.
+
+    Before it, stages start and fill up, and the frames that an earlier run kept are skipped. Lanes
+    finish several frames at a time, so the pace is measured between the starts of such bursts:
+    between single frames it would depend on how many of the last burst have come.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        """Time and frames done before it, at starts of bursts."""
+        self._last_s = 0.0
+        """Time of the newest frame."""
+
+    def note_frame(self, now_s: float, done: int) -> None:
+        """Note that a frame is done, `done` with it."""
+        samples = self._samples
+        is_start = not samples
+        if samples:
+            first_s, first_done = samples[0]
+            usual_gap_s = (now_s - first_s) / (done - first_done)
+            is_start = now_s - self._last_s >= usual_gap_s / 2
+        self._last_s = now_s
+        if not is_start:
+            return
+        # Replaced while it is near the one before, so that few are kept however fast frames come.
+        if len(samples) > 2 and samples[-1][0] - samples[-2][0] < SAMPLE_INTERVAL_S:
+            samples.pop()
+        samples.append((now_s, done - 1))
+        while len(samples) > 2 and now_s - samples[1][0] > PACE_WINDOW_S:
+            samples.popleft()
+
+    def estimate_left_s(self, now_s: float, total: int) -> float | None:
+        """Estimate the seconds until all frames are done; None: too little is known."""
+        if len(self._samples) < 2:
+            return None
+        (first_s, first_done), (last_s, last_done) = self._samples[0], self._samples[-1]
+        if last_done <= first_done or last_s <= first_s:
+            return None
+        frame_s = (last_s - first_s) / (last_done - first_done)
+        return max(0.0, (total - last_done) * frame_s - (now_s - last_s))

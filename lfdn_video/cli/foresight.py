@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MEASURED_S = 10.0
 """Seconds of a run from which the rest is estimated."""
+MEASURED_FRAMES = 8
+"""Frames that are needed for that; a slow run is foreseen later."""
 LONG_S = 60.0
 """A run that takes longer is foreseen."""
 
@@ -96,7 +98,9 @@ class Foresight:
 
     def __call__(self, progress: "Progress") -> None:
         """Report the progress of a run; called for every frame."""
-        if not self._is_done and progress.elapsed_s >= MEASURED_S and progress.eta_s is not None:
+        restored = progress.fps * progress.elapsed_s
+        is_enough = progress.elapsed_s >= MEASURED_S and restored >= MEASURED_FRAMES
+        if not self._is_done and is_enough and progress.eta_s is not None:
             self._is_done = True
             if progress.elapsed_s + progress.eta_s > LONG_S:
                 self._on_estimate(estimate(progress, self._setting))

@@ -122,6 +122,8 @@ class Writer(FrameWriter):
             warnings=self.warnings,
         )
         self._sink = self._choose_sink(rate)
+        self.resumable = isinstance(self._sink, SegmentedSink)
+        self.audits = True
 
     @property
     def target(self) -> Path:
@@ -132,16 +134,6 @@ class Writer(FrameWriter):
     def kept_frames(self) -> int:
         """Number of frames in finished segments."""
         return self._sink.kept_frames
-
-    @property
-    def resumable(self) -> bool:
-        """True for a long run, which is written in segments."""
-        return isinstance(self._sink, SegmentedSink)
-
-    @property
-    def audits(self) -> bool:
-        """True: see `audit.py`."""
-        return True
 
     def open(self) -> None:
         """Create the temporary file or the journal, and try container and encoder.

@@ -50,6 +50,16 @@ def test_long_run_is_foreseen_once_after_ten_seconds(
     assert (len(estimates), len(steps)) == (count, len(states))
 
 
+def test_slow_run_is_foreseen_when_there_are_enough_frames() -> None:
+    estimates: list[Estimate] = []
+    foresee = Foresight(SETTING, lambda _: None, estimates.append)
+    counts = []
+    for elapsed_s in (10, 15, 17):
+        foresee(replace(run(elapsed_s, 500), fps=0.5))
+        counts.append(len(estimates))
+    assert counts == [0, 0, 1]
+
+
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     found = (DeviceInfo("cuda:0", "a GPU"), DeviceInfo("cpu", "2 threads"))
