@@ -265,12 +265,12 @@ def is_too_small(task: str, scale: float) -> bool:
     return task == "derain" and scale < LEAST_SCALE_DERAINED
 
 
-def choose_floor(task: str, prefer: Prefer) -> float:
+def choose_floor(task: str, prefer: Prefer | None) -> float:
     """Choose the smallest scale.
 
     Args:
         task: `derain` or `deblur`.
-        prefer: what to keep on a slow device.
+        prefer: what to keep on a slow device; None: the scale is fixed.
 
     Returns:
         For rain the smallest scale that removes it, if that is preferred; else `MIN_SCALE`.

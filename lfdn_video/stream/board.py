@@ -62,8 +62,8 @@ class Status:
     """Sides of the network's input over those of the frame, up to 1."""
     too_small: bool = False
     """True if the network's input is too small to remove rain; `derain` only."""
-    prefer: Prefer = "latency"
-    """What is kept on a slow device; viewers may change it while the session runs."""
+    prefer: Prefer | None = None
+    """What is kept on a slow device, which viewers may change; None: the scale is fixed."""
     temporal: TemporalState = "off"
     """The temporal stage: `off`, not asked for; `paused`, it would break the latency bound."""
     temporal_frames: int = 0

@@ -166,7 +166,7 @@ class Session:
             started_at=time.time(),
             changed_at=time.time(),
             max_latency_s=self._options.max_latency_s,
-            prefer=self._options.prefer,
+            prefer=self._options.prefer if self._adaptation.adapts else None,
         )
         self._meter.load.device = runner.device_name
         try:

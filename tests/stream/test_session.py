@@ -262,3 +262,8 @@ def test_load_is_a_share_and_unknown_without_its_library(monkeypatch: pytest.Mon
     monkeypatch.setattr("lfdn_video.stream.load.find_spec", lambda _: None)
     meter._due_s = 0.001
     assert meter.measure() == (None, None)
+
+
+def test_fixed_scale_leaves_no_choice(board: Board) -> None:
+    run_session(board, identity, LiveOptions(scale=0.5, prefer="quality"), source(1))
+    assert board.status.prefer is None

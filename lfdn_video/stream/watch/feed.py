@@ -54,8 +54,9 @@ class Feed:
         return health_report(self.status, self.silent_s)
 
     def set_preference(self, prefer: Prefer) -> None:
-        """Choose what the session keeps on a slow device, for all viewers."""
-        self._board.update(prefer=prefer)
+        """Choose what the session keeps on a slow device, for all viewers, if it can choose."""
+        if self.status.prefer is not None:
+            self._board.update(prefer=prefer)
 
     async def follow_board(self) -> None:
         """Follow the board's views until it is closed."""

@@ -305,8 +305,9 @@ function renderScale() {
   setText("too-small", tooSmall ? words : "");
   canvases.restored.setAttribute("aria-label", tooSmall ? words : "Restored");
   setText("fps-word", tooSmall ? "Shown" : "Restored");
-  element("prefer").hidden = report.task !== "derain"; // the floor is for rain
-  document.querySelector(`input[name=prefer][value=${report.prefer}]`).checked = true;
+  const choices = report.task === "derain" && report.prefer !== null; // the floor is for rain
+  element("prefer").hidden = !choices;
+  if (choices) document.querySelector(`input[name=prefer][value=${report.prefer}]`).checked = true;
 }
 
 function renderLoad() {
