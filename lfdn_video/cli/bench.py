@@ -4,7 +4,6 @@
 starts a real run, with decoding and encoding, and ends it after a few seconds.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -94,7 +93,21 @@ def bench(clip: str | None, *, task: Task, seconds: float, report: ReportOptions
         tables.print_json({"clip": clip, "size": size, "task": task, "speeds": rows})
 
 
-def foresee_run(source: str | Path, seconds: float = FORESEE_S) -> "Progress":
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a run would take, by its beginning."""
+
+    seconds: float | None
+    """Seconds from the loaded network to the finished target; None: unknown."""
+    fps: float
+    """Frames per second, decoding and encoding included."""
+    device: str
+    """Where the network runs."""
+    precision: str
+    """Its precision."""
+
+
+def foresee_run(source: str | Path, seconds: float = FORESEE_S) -> Foreseen:
     """Restore the beginning of a source into a temporary file, to see what all of it would take.
 
     Args:
@@ -102,7 +115,7 @@ def foresee_run(source: str | Path, seconds: float = FORESEE_S) -> "Progress":
         seconds: how long to restore, after the first frame.
 
     Returns:
-        The state of the run when it was ended; the last one, if the source is shorter.
+        What was measured; of all of it, if the source is shorter.
 
     Raises:
         LfdnVideoError: the source cannot be restored.
@@ -119,9 +132,15 @@ def foresee_run(source: str | Path, seconds: float = FORESEE_S) -> "Progress":
     suffix = Path(source).suffix
     with TemporaryDirectory(prefix="lfdn-video-") as folder:
         target = Path(folder, f"target{suffix if suffix.lower() == '.mp4' else '.mkv'}")
-        with suppress(_EnoughError):
+        is_whole = True
+        try:
             restore(source, target, on_progress=stop_soon)
-    return seen[-1]
+        except _EnoughError:
+            is_whole = False
+    last = seen[-1]
+    left_s = 0.0 if is_whole else last.eta_s
+    total_s = None if left_s is None else last.elapsed_s + left_s
+    return Foreseen(total_s, last.fps, last.device, last.precision)
 
 
 class _EnoughError(Exception):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from lfdn_video.cli.bench import bench, foresee_run
+from lfdn_video.cli.bench import Foreseen, bench, foresee_run
 from lfdn_video.cli.foresight import Foresight, Setting
 from lfdn_video.cli.live import live
 from lfdn_video.cli.options import (
@@ -31,7 +31,7 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.parameters import FILE
 from lfdn_video.cli.program import Program, check_is_file
-from lfdn_video.errors import OptionError
+from lfdn_video.errors import LfdnVideoError, OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 
 if TYPE_CHECKING:
@@ -229,9 +229,9 @@ def probe(source: str, *, estimates: bool | None, report: ReportOptions) -> None
     if not report.as_json:
         tables.print_info(info)
         if estimates:
-            tables.print_foreseen(foresee_run(source))
+            tables.print_foreseen(_foresee(source))
     elif estimates:
-        tables.print_json(tables.add_foreseen(info, foresee_run(source)))
+        tables.print_json(tables.add_foreseen(info, _foresee(source)))
     else:
         tables.print_json(info)
 
@@ -310,6 +310,14 @@ def default_target(source: str, task: str) -> str:
         path = path.resolve()
         return str(path.with_name(f"{path.name}-{TARGET_SUFFIXES[task]}"))
     return str(path.with_name(f"{path.stem}.{TARGET_SUFFIXES[task]}{path.suffix}"))
+
+
+def _foresee(source: str) -> Foreseen | str:
+    """Foresee a run; where it fails, return why: what is in the file was shown nevertheless."""
+    try:
+        return foresee_run(source)
+    except LfdnVideoError as error:
+        return f"no time: {error}"
 
 
 def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter") -> str:

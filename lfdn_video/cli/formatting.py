@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lfdn_video import pipeline
+    from lfdn_video.cli.bench import Foreseen
     from lfdn_video.cli.foresight import Estimate
     from lfdn_video.progress import Progress
     from lfdn_video.stream.board import Status
@@ -136,12 +137,12 @@ def format_estimate(estimate: "Estimate") -> str:
     return line
 
 
-def format_foreseen(progress: "Progress") -> str:
-    """Format the state of a run as what all of it takes: `12:40 on cpu in float32, 1.9 fps`."""
-    place = f"on {progress.device} in {progress.precision}, {format_speed(progress.fps)}"
-    if progress.eta_s is None:
-        return place
-    return f"{format_duration(progress.elapsed_s + progress.eta_s)} {place}"
+def format_foreseen(foreseen: "Foreseen") -> str:
+    """Format what a run would take like `about 12:40 on cpu in float32, 1.9 fps`."""
+    place = f"on {foreseen.device} in {foreseen.precision}, {format_speed(foreseen.fps)}"
+    if foreseen.seconds is None:
+        return f"an unknown time {place}"
+    return f"about {format_duration(foreseen.seconds)} {place}"
 
 
 def format_clock(at_s: float) -> str:

@@ -23,8 +23,8 @@ from lfdn_video.cli.formatting import (
 
 if TYPE_CHECKING:
     from lfdn_video.checks import Check
+    from lfdn_video.cli.bench import Foreseen
     from lfdn_video.media import StreamInfo, VideoInfo
-    from lfdn_video.progress import Progress
     from lfdn_video.stream.capture.cameras import Camera
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
@@ -60,22 +60,17 @@ def print_info(info: "VideoInfo") -> None:
         console.print(_text(f"{key}: {value}"))
 
 
-def print_foreseen(progress: "Progress") -> None:
-    """Print what a run would take, below `print_info`."""
+def print_foreseen(foreseen: "Foreseen | str") -> None:
+    """Print what a run would take, or why it does not run, below `print_info`."""
+    text = foreseen if isinstance(foreseen, str) else format_foreseen(foreseen)
     table = Table.grid(padding=(0, 2))
-    table.add_row(_text("derain takes", "dim"), _text(f"about {format_foreseen(progress)}"))
+    table.add_row(_text("derain takes", "dim"), _text(text))
     Console(highlight=False).print(table)
 
 
-def add_foreseen(info: "VideoInfo", progress: "Progress") -> dict[str, object]:
+def add_foreseen(info: "VideoInfo", foreseen: "Foreseen | str") -> dict[str, object]:
     """Return the description of a source, and with it what a run would take, for JSON."""
-    eta_s = progress.eta_s
-    estimate = {
-        "seconds": None if eta_s is None else progress.elapsed_s + eta_s,
-        "fps": progress.fps,
-        "device": progress.device,
-        "precision": progress.precision,
-    }
+    estimate = None if isinstance(foreseen, str) else foreseen
     return {each.name: getattr(info, each.name) for each in fields(info)} | {"estimate": estimate}
 
 

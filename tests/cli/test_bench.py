@@ -10,12 +10,14 @@ from torch import Tensor
 
 from lfdn_video.cli import bench, doctor
 from lfdn_video.cli.commands import main
-from lfdn_video.errors import OptionError
+from lfdn_video.errors import DeviceError, OptionError
 from lfdn_video.inference import engine, speed
 from lfdn_video.inference.devices import DeviceInfo
 from lfdn_video.inference.engine import Engine
 from lfdn_video.inference.speed import Candidate, draw_source, list_candidates, measure_fps
+from lfdn_video.media import Frame
 from lfdn_video.options import InferenceOptions
+from lfdn_video.output.writer import Writer
 from tests.support.clips import Clip
 from tests.support.fakes import identity_engine
 
@@ -96,10 +98,21 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Clip(codec="ffv1", pts=tuple(range(50))).make(tmp_path / "clip.mkv")
 
 
-def test_foreseen_run_ends_early_and_leaves_nothing(clip: Path) -> None:
+def test_foreseen_run_ends_early_and_leaves_nothing(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 0
+    written_by = Writer.write
+
+    def write(self: Writer, frame: Frame) -> None:
+        nonlocal written
+        written += 1
+        written_by(self, frame)
+
+    monkeypatch.setattr(Writer, "write", write)
     seen = bench.foresee_run(clip, 0.0)
-    assert seen.frames_done < 50
-    assert seen.eta_s is not None
+    assert written < 50
+    assert seen.seconds is not None
     assert list(clip.parent.iterdir()) == [clip]
 
 
@@ -113,6 +126,25 @@ def test_probe_says_what_a_run_takes_if_asked(clip: Path) -> None:
     )
     assert found["estimate"]["device"] == "cpu"
     assert found["codec"] == "ffv1"
+
+
+def test_short_source_is_measured_whole(clip: Path) -> None:
+    seen = bench.foresee_run(clip, 60.0)
+    assert seen.seconds == pytest.approx(50 / seen.fps)
+
+
+def test_probe_shows_a_file_that_cannot_be_restored(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_engine(*_: object, **__: object) -> None:
+        raise DeviceError("cuda: no such device")
+
+    monkeypatch.setattr(engine, "load_engine", load_engine)
+    result = CliRunner().invoke(main, ["probe", str(clip), "--estimate"])
+    assert result.exit_code == 0
+    assert "no time: cuda: no such device" in result.stdout
+    result = CliRunner().invoke(main, ["probe", str(clip), "--estimate", "--json"])
+    assert json.loads(result.stdout)["estimate"] is None
 
 
 def test_doctor_names_missing_extras(monkeypatch: pytest.MonkeyPatch) -> None:
