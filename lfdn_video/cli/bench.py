@@ -1,13 +1,10 @@
-"""`lfdn-video bench`: how fast the network is here; and what a run would take, for other commands.
+"""`lfdn-video bench`: how fast the network alone is here, in each way to run it.
 
-`bench` measures the network alone, in every way in which this machine can run it. `foresee_run`
-starts a real run, with decoding and encoding, and ends it after a few seconds.
+What a run with decoding and encoding takes is in `foresight.py`.
 """
 
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -22,16 +19,13 @@ from lfdn_video.options import Task
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lfdn_video.inference.speed import Candidate
+    from lfdn_video.inference.throughput import Candidate
     from lfdn_video.media import Frame, VideoInfo
-    from lfdn_video.progress import Progress
 
 SIZE = (1280, 720)
 """Width and height of the frames without a clip, in px."""
 FRAMES = 8
 """Frames of a clip that are held in memory."""
-FORESEE_S = 4.0
-"""Seconds of a run from which the rest is estimated; a run itself takes ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,60 +87,6 @@ def bench(clip: str | None, *, task: Task, seconds: float, report: ReportOptions
         tables.print_json({"clip": clip, "size": size, "task": task, "speeds": rows})
 
 
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What a run would take, by its beginning."""
-
-    seconds: float | None
-    """Seconds from the loaded network to the finished target; None: unknown."""
-    fps: float
-    """Frames per second, decoding and encoding included."""
-    device: str
-    """Where the network runs."""
-    precision: str
-    """Its precision."""
-
-
-def foresee_run(source: str | Path, seconds: float = FORESEE_S) -> Foreseen:
-    """Restore the beginning of a source into a temporary file, to see what all of it would take.
-
-    Args:
-        source: a video, or images.
-        seconds: how long to restore, after the first frame.
-
-    Returns:
-        What was measured; of all of it, if the source is shorter.
-
-    Raises:
-        LfdnVideoError: the source cannot be restored.
-    """
-    from lfdn_video.pipeline import restore
-
-    seen: list[Progress] = []
-
-    def stop_soon(progress: "Progress") -> None:
-        seen.append(progress)
-        if progress.elapsed_s >= seconds and progress.eta_s is not None:
-            raise _EnoughError
-
-    suffix = Path(source).suffix
-    with TemporaryDirectory(prefix="lfdn-video-") as folder:
-        target = Path(folder, f"target{suffix if suffix.lower() == '.mp4' else '.mkv'}")
-        is_whole = True
-        try:
-            restore(source, target, on_progress=stop_soon)
-        except _EnoughError:
-            is_whole = False
-    last = seen[-1]
-    left_s = 0.0 if is_whole else last.eta_s
-    total_s = None if left_s is None else last.elapsed_s + left_s
-    return Foreseen(total_s, last.fps, last.device, last.precision)
-
-
-class _EnoughError(Exception):
-    """Ends a run that has been seen for long enough."""
-
-
 def _read_frames(clip: str) -> "tuple[VideoInfo, list[Frame]]":
     from lfdn_video.input.open import open_reader
 
@@ -155,7 +95,7 @@ def _read_frames(clip: str) -> "tuple[VideoInfo, list[Frame]]":
 
 
 def _draw_frames() -> "tuple[VideoInfo, list[Frame]]":
-    from lfdn_video.inference.speed import draw_source
+    from lfdn_video.inference.throughput import draw_source
 
     return draw_source(*SIZE, FRAMES)
 
@@ -163,7 +103,7 @@ def _draw_frames() -> "tuple[VideoInfo, list[Frame]]":
 def _measure_all(
     task: Task, info: "VideoInfo", frames: "list[Frame]", total: int | None, seconds: float
 ) -> "Iterator[Speed]":
-    from lfdn_video.inference.speed import list_candidates
+    from lfdn_video.inference.throughput import list_candidates
 
     for candidate in list_candidates(task):
         yield _measure(task, candidate, info, frames, total, seconds)
@@ -178,7 +118,7 @@ def _measure(
     seconds: float,
 ) -> Speed:
     from lfdn_video.inference.engine import load_engine
-    from lfdn_video.inference.speed import measure_fps
+    from lfdn_video.inference.throughput import measure_fps
 
     names = candidate.device, candidate.precision, candidate.network
     try:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from lfdn_video.cli.bench import Foreseen, bench, foresee_run
-from lfdn_video.cli.foresight import Foresight, Setting
+from lfdn_video.cli.bench import bench
+from lfdn_video.cli.foresight import Foreseen, Foresight, Setting, foresee_run
 from lfdn_video.cli.live import live
 from lfdn_video.cli.options import (
     DEINTERLACE,

@@ -20,7 +20,7 @@ from av.video.frame import VideoFrame
 import lfdn
 from lfdn.weights import file_sha256, find_packaged
 from lfdn_video.checks import Check
-from lfdn_video.cli.bench import foresee_run
+from lfdn_video.cli.foresight import foresee_run
 from lfdn_video.cli.formatting import format_duration
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.devices import DeviceInfo, list_devices

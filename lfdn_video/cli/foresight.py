@@ -5,6 +5,7 @@
     Ctrl-C stops it; the same command with --resume goes on
 
 `Foresight` watches the progress of a run and makes an `Estimate`; `formatting.py` makes the text.
+`foresee_run` starts a run and ends it after a few seconds, for `probe` and `doctor`.
 """
 
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lfdn_video.options import DEFAULT_CODEC, EncodeOptions, InferenceOptions
@@ -26,6 +28,9 @@ MEASURED_FRAMES = 8
 """Frames that are needed for that; a slow run is foreseen later."""
 LONG_S = 60.0
 """A run that takes longer is foreseen."""
+
+FORESEE_S = 4.0
+"""Seconds of a run that is ended early (`foresee_run`)."""
 
 LIGHTER_PRESETS = {"libx264": "veryfast", "libx265": "veryfast", "libsvtav1": "10"}
 """A preset that takes a fraction of the time of our default, by encoder."""
@@ -74,6 +79,20 @@ class Setting:
     """Device, precision and network."""
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     """Codec and preset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a run would take, by its beginning."""
+
+    seconds: float | None
+    """Seconds from the loaded network to the finished target; None: unknown."""
+    fps: float
+    """Frames per second, decoding and encoding included."""
+    device: str
+    """Where the network runs."""
+    precision: str
+    """Its precision."""
 
 
 class Foresight:
@@ -133,6 +152,42 @@ def estimate(progress: "Progress", setting: Setting | None) -> Estimate:
     )
 
 
+def foresee_run(source: str | Path, seconds: float = FORESEE_S) -> Foreseen:
+    """Restore the beginning of a source into a temporary file, to see what all of it would take.
+
+    Args:
+        source: a video, or images.
+        seconds: how long to restore, after the first frame.
+
+    Returns:
+        What was measured; of all of it, if the source is shorter.
+
+    Raises:
+        LfdnVideoError: the source cannot be restored.
+    """
+    from lfdn_video.pipeline import restore
+
+    seen: list[Progress] = []
+
+    def stop_soon(progress: "Progress") -> None:
+        seen.append(progress)
+        if progress.elapsed_s >= seconds and progress.eta_s is not None:
+            raise _EnoughError
+
+    suffix = Path(source).suffix
+    with TemporaryDirectory(prefix="lfdn-video-") as folder:
+        target = Path(folder, f"target{suffix if suffix.lower() == '.mp4' else '.mkv'}")
+        is_whole = True
+        try:
+            restore(source, target, on_progress=stop_soon)
+        except _EnoughError:
+            is_whole = False
+    last = seen[-1]
+    left_s = 0.0 if is_whole else last.eta_s
+    total_s = None if left_s is None else last.elapsed_s + left_s
+    return Foreseen(total_s, last.fps, last.device, last.precision)
+
+
 def _advise(progress: "Progress", setting: Setting) -> list[str]:
     """List the options that relieve the bottleneck here."""
     if progress.bottleneck == "encode":
@@ -175,3 +230,7 @@ def _advise_network(progress: "Progress", setting: Setting) -> list[str]:
         precision = " with --precision auto" if without else ""
         advice.append(f"--network lite{precision}, less thorough")
     return advice
+
+
+class _EnoughError(Exception):
+    """Ends a run that has been seen for long enough."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lfdn_video import pipeline
-    from lfdn_video.cli.bench import Foreseen
-    from lfdn_video.cli.foresight import Estimate
+    from lfdn_video.cli.foresight import Estimate, Foreseen
     from lfdn_video.progress import Progress
     from lfdn_video.stream.board import Status
     from lfdn_video.temporal.stage import TemporalSummary

@@ -23,7 +23,7 @@ from lfdn_video.cli.formatting import (
 
 if TYPE_CHECKING:
     from lfdn_video.checks import Check
-    from lfdn_video.cli.bench import Foreseen
+    from lfdn_video.cli.foresight import Foreseen
     from lfdn_video.media import StreamInfo, VideoInfo
     from lfdn_video.stream.capture.cameras import Camera
 

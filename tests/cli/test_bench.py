@@ -8,13 +8,13 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
-from lfdn_video.cli import bench, doctor
+from lfdn_video.cli import doctor, foresight
 from lfdn_video.cli.commands import main
 from lfdn_video.errors import DeviceError, OptionError
-from lfdn_video.inference import engine, speed
+from lfdn_video.inference import engine, throughput
 from lfdn_video.inference.devices import DeviceInfo
 from lfdn_video.inference.engine import Engine
-from lfdn_video.inference.speed import Candidate, draw_source, list_candidates, measure_fps
+from lfdn_video.inference.throughput import Candidate, draw_source, list_candidates, measure_fps
 from lfdn_video.media import Frame
 from lfdn_video.options import InferenceOptions
 from lfdn_video.output.writer import Writer
@@ -34,7 +34,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
         return identity_engine()
 
     monkeypatch.setattr(engine, "load_engine", load_engine)
-    monkeypatch.setattr(speed, "list_candidates", lambda _: TWO)
+    monkeypatch.setattr(throughput, "list_candidates", lambda _: TWO)
 
 
 @pytest.mark.usefixtures("fake")
@@ -80,7 +80,7 @@ def test_default_way_comes_first_and_devices_have_their_own_precisions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = (DeviceInfo("cuda:0", "a GPU"), DeviceInfo("cpu", "2 threads"))
-    monkeypatch.setattr(speed, "list_devices", lambda: found)
+    monkeypatch.setattr(throughput, "list_devices", lambda: found)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     ways = list_candidates("derain")
     assert ways[0] == Candidate("cuda:0", "float16", "full")
@@ -110,7 +110,7 @@ def test_foreseen_run_ends_early_and_leaves_nothing(
         written_by(self, frame)
 
     monkeypatch.setattr(Writer, "write", write)
-    seen = bench.foresee_run(clip, 0.0)
+    seen = foresight.foresee_run(clip, 0.0)
     assert written < 50
     assert seen.seconds is not None
     assert list(clip.parent.iterdir()) == [clip]
@@ -129,7 +129,7 @@ def test_probe_says_what_a_run_takes_if_asked(clip: Path) -> None:
 
 
 def test_short_source_is_measured_whole(clip: Path) -> None:
-    seen = bench.foresee_run(clip, 60.0)
+    seen = foresight.foresee_run(clip, 60.0)
     assert seen.seconds == pytest.approx(50 / seen.fps)
 
 
