@@ -7,6 +7,7 @@ Both are the same frame, upright, as the Python API returns them; nothing is ret
 
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import click
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from lfdn_video import SpanOptions, open_reader, restored_frames
 from lfdn_video.inference.colour import PlaneConverter
+from lfdn_video.options import Task
 
 GAP_PX = 6
 QUALITY = 92
@@ -32,13 +34,13 @@ QUALITY = 92
     show_default=True,
     help="Time of the frame, in seconds from the first one.",
 )
-@click.option("--task", default="derain", show_default=True, help="Task: derain or deblur.")
+@click.option("--task", type=click.Choice(get_args(Task)), default="derain", show_default=True)
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights."
 )
 @click.option("--beside", is_flag=True, help="Side by side instead of one above the other.")
 def main(
-    source: Path, output: Path, at_s: float, task: str, weights: Path | None, beside: bool
+    source: Path, output: Path, at_s: float, task: Task, weights: Path | None, beside: bool
 ) -> None:
     """Write one frame of SOURCE before and after restoration."""
     span = SpanOptions(start_s=at_s)

@@ -71,7 +71,7 @@ def scale_clip(source: Path, target: Path, size: tuple[int, int], frames: int) -
         stream = container.add_stream("libx264", Fraction(RATE), options={"crf": "18"})
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number, frame in enumerate(islice(_loop_frames(source), frames)):
+        for number, frame in enumerate(islice(loop_frames(source), frames)):
             scaled = frame.reformat(width, height, "yuv420p", interpolation="BICUBIC")
             scaled.pts, scaled.time_base = number, Fraction(1, RATE)
             container.mux(stream.encode(scaled))
@@ -90,7 +90,8 @@ def _write_tone(container: OutputContainer, stream: AudioStream, start: int, *, 
     return start
 
 
-def _loop_frames(source: Path) -> Iterator[VideoFrame]:
+def loop_frames(source: Path) -> Iterator[VideoFrame]:
+    """Decode a clip again and again."""
     while True:
         with av.open(source) as clip:
             yield from clip.decode(video=0)

@@ -30,7 +30,7 @@ import lfdn
 import lfdn.model
 from lfdn.int8 import compile_for_cpu
 from lfdn_video.inference.engine import Engine, load_engine
-from lfdn_video.options import InferenceOptions
+from lfdn_video.options import InferenceOptions, Task
 
 BACKENDS = ("reference", "channels last", "default", "openvino", "int8")
 """In the order of the tables; `compiled`, `bfloat16` and `bfloat16 compiled` on request."""
@@ -76,7 +76,7 @@ def select_available(names: Sequence[str], device: str) -> list[str]:
     ]
 
 
-def build_backend(name: str, task: str, device: str) -> Backend:
+def build_backend(name: str, task: Task, device: str) -> Backend:
     """Build the backend of this name, with a task's packaged weights."""
     if name == "default":
         return Backend.from_engine(load_engine(task, options=InferenceOptions(device=device)))
@@ -101,7 +101,7 @@ def build_backend(name: str, task: str, device: str) -> Backend:
     return Backend.from_network(restore)
 
 
-def _build_openvino(task: str) -> Restore:
+def _build_openvino(task: Task) -> Restore:
     import openvino
 
     from lfdn.calibrate import convert_to_openvino
@@ -152,7 +152,7 @@ def count_operations(height: int, width: int) -> int:
 
 
 def measure_backends(
-    width: int, height: int, names: Sequence[str], *, task: str, device: str, rounds: int
+    width: int, height: int, names: Sequence[str], *, task: Task, device: str, rounds: int
 ) -> list[dict[str, Any]]:
     """Measure all backends on one random image; return a row for each."""
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)).to(device)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.rain_probe --data rain100=FOLDER
     python -m benchmarks.rain_probe --data rain100=FOLDER --weights FILE --json FILE
+    python -m benchmarks.rain_probe --data rain100=FOLDER --scale 0.5 --property sigma_px
     python -m benchmarks.rain_probe --smoke
 
 Streaks are drawn on clean pictures and on a plain dark wall. The base is `BASE`; each row changes
@@ -12,6 +13,7 @@ network's output o is its projection
 
 so rain that is taken whole has 0 %, and dark traces instead of streaks are below it. `dry` is the
 picture without rain, fed in: its output against itself, PSNR-Y in dB, the mean and the worst.
+With `--scale` the network sees a smaller picture, as in `live` (`stream/scaling.py`).
 """
 
 import json
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import click
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import lfdn
@@ -69,6 +72,21 @@ class Row:
     worst: float | None
     """The picture of which most is left."""
     wall: float
+
+
+class Scaled(torch.nn.Module):
+    """A network on a smaller picture, its residual enlarged and added to the whole one."""
+
+    def __init__(self, network: torch.nn.Module, scale: float) -> None:
+        super().__init__()
+        self._network = network
+        self._scale = scale
+
+    def forward(self, image: Tensor) -> Tensor:
+        size = [round(side * self._scale) for side in image.shape[2:]]
+        small = F.interpolate(image, size, mode="bilinear", antialias=True)
+        residual = self._network(small) - small
+        return image + F.interpolate(residual, list(image.shape[2:]), mode="bilinear")
 
 
 def draw_wall(height: int, width: int) -> Tensor:
@@ -140,15 +158,28 @@ def read_pictures(sets: Sequence[str], count: int) -> list[Tensor]:
 @click.option("--weights", default="derain", show_default=True, help="Weights file, or a task.")
 @click.option("--data", "sets", multiple=True, help="LAYOUT=PATH, as for `lfdn evaluate`.")
 @click.option("--pictures", "count", default=4, show_default=True, help="Pictures of the sets.")
+@click.option("--scale", type=click.FloatRange(0.1, 1), default=1.0, show_default=True)
+@click.option("--property", "names", multiple=True, type=click.Choice(list(VARIED)))
 @click.option("--json", "target", type=click.Path(path_type=Path), help="File for the figures.")
 @click.option("--smoke", is_flag=True, help="Two kinds of rain, on the wall alone.")
-def main(weights: str, sets: tuple[str, ...], count: int, target: Path | None, smoke: bool) -> None:
+def main(
+    weights: str,
+    sets: tuple[str, ...],
+    count: int,
+    scale: float,
+    names: tuple[str, ...],
+    target: Path | None,
+    smoke: bool,
+) -> None:
     """Print the share of rain left, by kind of rain."""
-    network = optimize_for_cpu(lfdn.load(weights))
+    network: torch.nn.Module = optimize_for_cpu(lfdn.load(weights))
+    if scale < 1:
+        network = Scaled(network, scale)
+    varied = SMOKE if smoke else {name: VARIED[name] for name in names or VARIED}
     pictures = read_pictures(sets, count) if sets and not smoke else []
     click.echo(f"{'':24}pictures   worst    wall")
     rows = []
-    for row in probe(network, pictures, SMOKE if smoke else VARIED):
+    for row in probe(network, pictures, varied):
         rows.append(row)
         shares = ("-" if x is None else f"{x:.0%}" for x in (row.pictures, row.worst, row.wall))
         name = f"{row.property} {row.value:.4g}"
@@ -157,7 +188,12 @@ def main(weights: str, sets: tuple[str, ...], count: int, target: Path | None, s
     mean_db = sum(dry_db) / len(dry_db)
     click.echo(f"dry to itself, PSNR-Y: mean {mean_db:.1f}, worst {min(dry_db):.1f} dB")
     if target is not None:
-        about = {"weights": weights, "data": list(sets), "pictures": len(pictures)}
+        about = {
+            "weights": weights,
+            "data": list(sets),
+            "pictures": len(pictures),
+            "scale": scale,
+        }
         report = {**about, "base": asdict(BASE), "rows": [asdict(row) for row in rows],
                   "dry_db": dry_db}  # fmt: skip
         target.write_text(json.dumps(report, indent=1) + "\n")

@@ -109,6 +109,11 @@ class FrameWriter(ABC):
     `open`, `write`, `complete` and `clean_up`; callers use the block and `write`.
     """
 
+    resumable = False
+    """True if what is finished outlasts a failure of the run."""
+    audits = False
+    """True if `complete` decodes every frame of the target."""
+
     def __init__(self) -> None:
         self.warnings = Warnings()
         """Everything of the source that is not in the target unchanged, by name."""

@@ -21,11 +21,17 @@ ResolvedPrecision: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
 Precision: TypeAlias = Literal["auto", ResolvedPrecision]
 """Precision of the network as a user asks for it; `auto` leaves the choice to the device."""
 
+Task: TypeAlias = Literal["derain", "deblur"]
+"""What is restored; chooses the weights that ship with the package."""
+
 Temporal: TypeAlias = Literal["auto", "off"]
 """Whether `derain` removes rain that only neighbouring frames reveal; `auto`: in sequences."""
 
 Delay: TypeAlias = Literal[0, 1]
 """Number of later frames that a live frame waits for."""
+
+Prefer: TypeAlias = Literal["latency", "quality"]
+"""What a live session gives up when it is too slow: rain that is removed, or the latency bound."""
 
 Network: TypeAlias = Literal["auto", "full", "lite"]
 """Which network runs: `full`, or `lite`, 2.5 to 3 times as fast and less thorough."""
@@ -193,6 +199,9 @@ class LiveOptions:
     """Longest time from a frame's capture to its display, above 0; kept by a smaller `scale`."""
     scale: Literal["auto"] | float = "auto"
     """Factor for the sides of a frame in the network, 0.25…1; the output has full size."""
+    prefer: Prefer = "latency"
+    """What `scale` `auto` keeps on a slow device: `max_latency_s`, or for `derain` a scale that
+    still removes rain."""
     temporal: Temporal = "auto"
     """`auto`: also removes rain that only neighbouring frames reveal, while that keeps
     `max_latency_s`; for `derain` only."""
@@ -219,6 +228,8 @@ class LiveOptions:
             raise OptionError(f"scale: must be from {MIN_SCALE} to 1, got {self.scale:g}")
         if isinstance(self.scale, str) and self.scale != "auto":
             raise OptionError(f"scale: {self.scale!r} is neither auto nor a number")
+        if self.prefer not in get_args(Prefer):
+            raise OptionError(f"prefer: {self.prefer!r} is neither latency nor quality")
         if self.temporal not in get_args(Temporal):
             raise OptionError(f"temporal: {self.temporal!r} is neither auto nor off")
         if self.delay not in get_args(Delay):

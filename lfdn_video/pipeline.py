@@ -24,9 +24,9 @@ from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameReader, FrameWriter
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Task, Temporal
 from lfdn_video.output.open import open_writer
-from lfdn_video.progress import Progress, ProgressMeter, Stage, StageClocks
+from lfdn_video.progress import Progress, ProgressMeter, RunSetting, Stage, StageClocks
 from lfdn_video.temporal.choice import Off, find_reason_off
 from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
 from lfdn_video.trace import Trace
@@ -90,7 +90,7 @@ def restore(
     source: str | Path,
     target: str | Path,
     *,
-    task: str = "derain",
+    task: Task = "derain",
     weights: str | Path | None = None,
     inference: InferenceOptions | None = None,
     encode: EncodeOptions | None = None,
@@ -120,7 +120,7 @@ def restore(
             task and the frames follow each other: in a video, and in numbered images.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
             ignored, and its task counts, not `task`. None loads one for this run.
-        on_progress: called after each frame, in the caller's thread.
+        on_progress: called after each frame, in the caller's thread; an exception in it cancels.
         trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
             written at the end, also of a failed run. `encode.overwrite` applies to it, too.
 
@@ -151,7 +151,7 @@ def restore(
 def restored_frames(
     source: str | Path,
     *,
-    task: str = "derain",
+    task: Task = "derain",
     weights: str | Path | None = None,
     inference: InferenceOptions | None = None,
     span: SpanOptions | None = None,
@@ -201,15 +201,21 @@ class _Restorer:
     """The network as a function on frames, and the identity of its results."""
 
     restore: Callable[[Iterable[Frame]], Generator[Frame]]
+    runner: "Runner"
     identity: dict[str, str]
     """What the restored frames depend on: the network, its precision, the tiles."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Device and precision in use now."""
+        return self.runner.device_name, self.runner.identity.get("precision", "")
 
 
 @contextmanager
 def _open_restorer(
     info: VideoInfo,
     engine: "Runner | None",
-    task: str,
+    task: Task,
     weights: str | Path | None,
     inference: InferenceOptions | None,
     span: SpanOptions | None,
@@ -234,6 +240,7 @@ def _open_restorer(
         tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}
         yield _Restorer(
             lambda frames: restore_frames(frames, PlaneConverter(info), runner, options),
+            runner,
             {**runner.identity, **tiling},
         )
     finally:
@@ -305,7 +312,7 @@ def _run_stages(
     # A resumed run restores a few of the frames that are kept again, as neighbours of the next.
     warm_up = min(kept, REACH) if is_temporal else 0
     stage = TemporalStage(reader.info, warm_up=warm_up) if is_temporal else None
-    meter = ProgressMeter(reader.info.expected_frames(reader.span), clocks, kept)
+    meter = ProgressMeter(RunSetting.of(reader.info, reader.span, writer, kept), clocks)
     frames = _skip_frames(kept - warm_up, reader.frames())
     with closing(_start_stages(frames, restorer, stage, clocks)) as restored:
         for frame in restored:
@@ -315,7 +322,7 @@ def _run_stages(
             if stage is not None:
                 clocks.note("temporal", asdict(stage.summary))
             if on_progress is not None:
-                on_progress(meter.progress())
+                on_progress(meter.progress(*restorer.place))
     clocks.note_last_frame()
     return _Run(meter.frames_done, kept, stage.summary if stage is not None else None)
 

@@ -5,14 +5,22 @@ is in `background.py`, how it is drawn in `trace.py`.
 """
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from lfdn_video.background import StageClock, StageTimes
 from lfdn_video.errors import OutputError
+from lfdn_video.frame_io import FrameWriter
+from lfdn_video.media import VideoInfo
+from lfdn_video.options import SpanOptions
 from lfdn_video.trace import Trace
 
 Stage = Literal["decode", "model", "temporal", "encode"]
+
+PACE_WINDOW_S = 60.0
+"""The time left is estimated from the pace of this many seconds."""
+SAMPLE_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +36,48 @@ class Progress:
     fps: float
     """Frames per second of this run so far."""
     eta_s: float | None
-    """Estimated seconds until the last frame; None without `frames_total`."""
+    """Estimated seconds until the target is complete and has been read again.
+
+    None without `frames_total`, and before the second frame.
+    """
     bottleneck: Stage
     """The stage that worked longest so far; the others wait for it."""
+    size: tuple[int, int] | None = None
+    """Width and height of the source's frames in px, upright; None: unknown."""
+    device: str = ""
+    """Where the network runs now, such as `cpu` or `cuda:0`."""
+    precision: str = ""
+    """The network's precision now, such as `float32`."""
+    resumable: bool = False
+    """True if what is finished outlasts an interrupted run, for the next one to resume."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSetting:
+    """What of a run stays the same from frame to frame, for its `Progress`."""
+
+    expected: int | None = None
+    """Frames of the whole run, if known."""
+    kept: int = 0
+    """Frames that an earlier run finished."""
+    size: tuple[int, int] | None = None
+    """As in `Progress`."""
+    resumable: bool = False
+    """As in `Progress`."""
+    audited: bool = False
+    """True if every frame of the finished target is decoded once more."""
+
+    @classmethod
+    def of(cls, info: VideoInfo, span: SpanOptions, writer: FrameWriter, kept: int) -> Self:
+        """Collect what a run knows: of its source, its span and its target."""
+        is_sideways = info.rotation in (90, 270)
+        return cls(
+            expected=info.expected_frames(span),
+            kept=kept,
+            size=(info.height, info.width) if is_sideways else (info.width, info.height),
+            resumable=writer.resumable,
+            audited=writer.audits and not info.from_images,
+        )
 
 
 class StageClocks:
@@ -98,31 +145,93 @@ class ProgressMeter:
     """Counts frames and estimates how long the rest takes; the run's time starts when it is made.
 
     Args:
-        expected: frames of the whole run, if known.
+        setting: what is known before the first frame.
         clocks: the run's clocks.
-        kept: frames that an earlier run finished.
     """
 
-    def __init__(self, expected: int | None, clocks: StageClocks, kept: int) -> None:
-        self.frames_done = kept
-        self._kept = kept
-        self._expected = expected
+    def __init__(self, setting: RunSetting, clocks: StageClocks) -> None:
+        self.frames_done = setting.kept
+        self._setting = setting
         self._clocks = clocks
         self._start_s = time.perf_counter()
+        self._pace = _Pace()
 
-    def progress(self) -> Progress:
-        """Return the state of the run now."""
-        elapsed_s = time.perf_counter() - self._start_s
-        fps = (self.frames_done - self._kept) / elapsed_s if elapsed_s > 0 else 0.0
-        total = self._expected
-        if total is not None and total < self.frames_done:
+    def progress(self, device: str = "", precision: str = "") -> Progress:
+        """Return the state of the run now; call it after each frame.
+
+        Args:
+            device: where the network runs.
+            precision: its precision.
+        """
+        now_s = time.perf_counter()
+        elapsed_s = now_s - self._start_s
+        done = self.frames_done
+        total = self._setting.expected
+        if total is not None and total < done:
             total = None
-        eta_s = (total - self.frames_done) / fps if total is not None and fps > 0 else None
+        self._pace.note_frame(now_s, done)
+        eta_s = None
+        if total is not None and (left_s := self._pace.estimate_left_s(now_s, total)) is not None:
+            eta_s = left_s + self._estimate_audit_s(total)
         return Progress(
-            frames_done=self.frames_done,
+            frames_done=done,
             frames_total=total,
             elapsed_s=elapsed_s,
-            fps=fps,
+            fps=(done - self._setting.kept) / elapsed_s if elapsed_s > 0 else 0.0,
             eta_s=eta_s,
             bottleneck=self._clocks.bottleneck,
+            size=self._setting.size,
+            device=device,
+            precision=precision,
+            resumable=self._setting.resumable,
         )
+
+    def _estimate_audit_s(self, total: int) -> float:
+        """Estimate how long reading the target again takes: as long as reading the source did."""
+        if not self._setting.audited:
+            return 0.0
+        # The few that are decoded and wait for the network are left out.
+        return total * self._clocks.decode.times.busy_s / max(1, self.frames_done)
+
+
+class _Pace:
+    """The pace of the last minute, without the time before the first frame.
+
+    Before it, stages start and fill up, and the frames that an earlier run kept are skipped. Lanes
+    finish several frames at a time, so the pace is measured between the starts of such bursts:
+    between single frames it would depend on how many of the last burst have come.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        """Time and frames done before it, at starts of bursts."""
+        self._last_s = 0.0
+        """Time of the newest frame."""
+
+    def note_frame(self, now_s: float, done: int) -> None:
+        """Note that a frame is done, `done` with it."""
+        samples = self._samples
+        is_start = not samples
+        if samples:
+            first_s, first_done = samples[0]
+            usual_gap_s = (now_s - first_s) / (done - first_done)
+            is_start = now_s - self._last_s >= usual_gap_s / 2
+        self._last_s = now_s
+        if not is_start:
+            return
+        # Replaced while it is near the one before, so that few are kept however fast frames come.
+        if len(samples) > 2 and samples[-1][0] - samples[-2][0] < SAMPLE_INTERVAL_S:
+            samples.pop()
+        samples.append((now_s, done - 1))
+        while len(samples) > 2 and now_s - samples[1][0] > PACE_WINDOW_S:
+            samples.popleft()
+
+    def estimate_left_s(self, now_s: float, total: int) -> float | None:
+        """Estimate the seconds until all frames are done; None: too little is known."""
+        if len(self._samples) < 2:
+            return None
+        (first_s, first_done), (last_s, last_done) = self._samples[0], self._samples[-1]
+        if last_done <= first_done or last_s <= first_s:
+            return None
+        frame_s = (last_s - first_s) / (last_done - first_done)
+        return max(0.0, (total - last_done) * frame_s - (now_s - last_s))

@@ -12,6 +12,7 @@ it.
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -31,12 +32,20 @@ def find_clips(folder: Path) -> Iterator[Path]:
 @click.command()
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--task", default="derain", show_default=True, help="Task: derain or deblur.")
+@click.option(
+    "--task", type=click.Choice(["derain", "deblur"]), default="derain", show_default=True
+)
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights."
 )
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, ...")
-def main(source: Path, target: Path, task: str, weights: Path | None, device: str) -> None:
+def main(
+    source: Path,
+    target: Path,
+    task: Literal["derain", "deblur"],
+    weights: Path | None,
+    device: str,
+) -> None:
     """Restore every clip of the folder SOURCE into the folder TARGET."""
     if source.resolve() in (target.resolve(), *target.resolve().parents):
         raise click.UsageError(f"{target}: lies in {source}; choose a folder outside")

@@ -110,6 +110,21 @@ def test_on_progress_is_called_after_every_frame(clip: Path) -> None:
     assert [progress.frames_done for progress in updates] == list(range(1, COUNT + 1))
 
 
+@pytest.mark.parametrize("resumable", [True, False])
+def test_progress_says_what_runs_where_and_whether_it_can_be_resumed(
+    resumable: bool, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lfdn_video.output.writer.MAX_DIRECT_SEGMENTS", 0 if resumable else 2)
+    updates: list[Progress] = []
+    target = clip.with_name("after.mkv")
+    restore(clip, target, engine=identity_engine(), on_progress=updates.append)
+    with open_reader(clip) as reader:
+        size = (reader.info.width, reader.info.height)
+    last = updates[-1]
+    assert (last.size, last.device, last.precision) == (size, "cpu", "float32")
+    assert last.resumable is resumable
+
+
 def test_progress_drops_a_frame_total_that_was_too_low(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,13 @@ PAGES = tuple(
     for page in ("README.md", *(f"docs/{file.name}" for file in sorted(ROOT.glob("docs/*.md"))))
     if page not in WRITTEN_BY_COMMAND
 )
-LINKED = (*PAGES, *WRITTEN_BY_COMMAND, "CONTRIBUTING.md", "samples/README.md")
+LINKED = (
+    *PAGES,
+    *WRITTEN_BY_COMMAND,
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "samples/README.md",
+)
 PROGRAMS: dict[str, click.Group] = {"lfdn-video": lfdn_video.cli.main, "lfdn": lfdn.cli.main}
 ELIDED = "..."  # a command in the log that repeats most of the one before
 
@@ -85,6 +92,13 @@ def test_nothing_is_left_to_fill_in() -> None:
 @pytest.mark.parametrize("target", sorted(set(links())))
 def test_links_lead_somewhere(target: Path) -> None:
     assert target.exists()
+
+
+def test_citation_has_the_version_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {project['version']}\n" in citation
+    assert f"\nlicense: {project['license']}\n" in citation
 
 
 def test_every_page_is_in_the_index() -> None:

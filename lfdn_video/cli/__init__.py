@@ -5,6 +5,8 @@ commands.py     derain, deblur, degrade, probe, verify, doctor
 live.py         live
 options.py      options that commands share, passed to them as typed values
 parameters.py   types of single values: times, rates, NAME=VALUE
+bench.py        bench
+foresight.py    what a run will take, and what is faster here
 reporters.py    progress, warnings, errors: a bar, plain lines, JSON events
 tables.py       what probe, verify, doctor and live --list print
 formatting.py   numbers, summaries and values as text

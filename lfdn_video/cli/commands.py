@@ -4,12 +4,15 @@ torch and FFmpeg are imported when a command needs them, so that `--help` is qui
 """
 
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from lfdn_video.cli.bench import bench
+from lfdn_video.cli.foresight import Foreseen, Foresight, Setting, foresee_run
 from lfdn_video.cli.live import live
 from lfdn_video.cli.options import (
     DEINTERLACE,
@@ -26,12 +29,14 @@ from lfdn_video.cli.options import (
     pass_options,
     target_options,
 )
+from lfdn_video.cli.parameters import FILE
 from lfdn_video.cli.program import Program, check_is_file
-from lfdn_video.errors import OptionError
+from lfdn_video.errors import LfdnVideoError, OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
+    from lfdn_video.options import Task
 
 TARGET_SUFFIXES = {
     "derain": "derained",
@@ -131,7 +136,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
 @add_options(*target_options("NAME.derained.EXT"))
 @add_options(TEMPORAL)
 @_add_restore_options
@@ -145,7 +150,7 @@ def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
 
 @main.command()
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
 @add_options(*target_options("NAME.deblurred.EXT"))
 @_add_restore_options
 @pass_options
@@ -159,7 +164,7 @@ def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
 @click.argument("kind", type=click.Choice(["rain", "blur"]))
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
 @add_options(*target_options("NAME.rainy.EXT or NAME.blurred.EXT"))
 @add_options(*SPAN, DEINTERLACE, *DEGRADATION, *ENCODER, FRAME_RATE, JSON, QUIET, VERBOSE)
 @pass_options
@@ -196,31 +201,44 @@ def degrade(
             encode=options.encode,
             span=options.span,
             deinterlace=options.deinterlace,
-            on_progress=reporter.report_progress,
+            on_progress=Foresight(None, reporter.report_progress, reporter.report_estimate),
         )
     reporter.report_summary(summary)
 
 
 @main.command()
-@click.argument("source", metavar="INPUT")
+@click.argument("source", type=FILE, metavar="INPUT")
+@click.option(
+    "--estimate/--no-estimate",
+    "estimates",
+    default=None,
+    help="Also restore the first seconds, to say what a run takes.  [default: on a terminal]",
+)
 @add_options(JSON, VERBOSE)
 @pass_options
-def probe(source: str, *, report: ReportOptions) -> None:
-    """Show the streams, format and tags of INPUT."""
+def probe(source: str, *, estimates: bool | None, report: ReportOptions) -> None:
+    """Show the streams, format and tags of INPUT, and how long derain would take."""
     check_is_file(source)
     from lfdn_video.cli import tables
     from lfdn_video.input.open import open_reader
 
+    if estimates is None:
+        estimates = sys.stdout.isatty() and not report.as_json
     with open_reader(source) as reader:
-        if report.as_json:
-            tables.print_json(reader.info)
-        else:
-            tables.print_info(reader.info)
+        info = reader.info
+    if not report.as_json:
+        tables.print_info(info)
+        if estimates:
+            tables.print_foreseen(_foresee(source))
+    elif estimates:
+        tables.print_json(tables.add_foreseen(info, _foresee(source)))
+    else:
+        tables.print_json(info)
 
 
 @main.command(short_help="Compare a restored TARGET with its SOURCE.")
-@click.argument("source", metavar="SOURCE")
-@click.argument("target", metavar="TARGET")
+@click.argument("source", type=FILE, metavar="SOURCE")
+@click.argument("target", type=FILE, metavar="TARGET")
 @add_options(*SPAN, JSON, VERBOSE)
 @pass_options
 def verify(source: str, target: str, *, span: SpanOptions, report: ReportOptions) -> None:
@@ -268,6 +286,7 @@ def encoders(*, report: ReportOptions) -> None:
     tables.print_checks(try_encoders(), as_json=report.as_json)
 
 
+main.add_command(bench)
 main.add_command(live)
 
 
@@ -293,6 +312,14 @@ def default_target(source: str, task: str) -> str:
     return str(path.with_name(f"{path.stem}.{TARGET_SUFFIXES[task]}{path.suffix}"))
 
 
+def _foresee(source: str) -> Foreseen | str:
+    """Foresee a run; where it fails, return why: what is in the file was shown nevertheless."""
+    try:
+        return foresee_run(source)
+    except LfdnVideoError as error:
+        return f"no time: {error}"
+
+
 def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter") -> str:
     """Report the start of a run. Returns its target."""
     check_is_file(source)
@@ -303,10 +330,17 @@ def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter"
     return target
 
 
-def _restore_file(task: str, source: str, options: RestoreOptions, reporter: "Reporter") -> None:
+def _restore_file(task: "Task", source: str, options: RestoreOptions, reporter: "Reporter") -> None:
     target = _start_run(task, source, options, reporter)
     from lfdn_video.pipeline import restore
 
+    setting = Setting(
+        task=task,
+        target=target,
+        has_own_weights=options.weights is not None,
+        inference=options.inference,
+        encode=options.encode,
+    )
     summary = restore(
         source,
         target,
@@ -317,7 +351,7 @@ def _restore_file(task: str, source: str, options: RestoreOptions, reporter: "Re
         span=options.span,
         deinterlace=options.deinterlace,
         temporal=options.temporal,
-        on_progress=reporter.report_progress,
+        on_progress=Foresight(setting, reporter.report_progress, reporter.report_estimate),
         trace=options.trace,
     )
     reporter.report_summary(summary)

@@ -1,5 +1,6 @@
 """Formats numbers, progress and summaries as text, and values for JSON. Prints nothing."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lfdn_video import pipeline
+    from lfdn_video.cli.foresight import Estimate, Foreseen
     from lfdn_video.progress import Progress
     from lfdn_video.stream.board import Status
 
@@ -20,24 +22,25 @@ STAGE_NAMES = {
 
 
 def format_progress(progress: "Progress", *, short: bool = False) -> str:
-    """Format progress like `45/85 frames, 12.3 fps, 0:03 left, bottleneck: model`.
+    """Format progress: `45/85 frames (52%), 12.3 fps, 0:03 left, done 16:42, bottleneck: model`.
 
     Args:
         progress: the state of a run.
-        short: like `53%, 0:03 left`, for narrow terminals.
+        short: like `53%, 12.3 fps, 0:03 left, done 16:42`, for a bar on a terminal.
     """
-    total = progress.frames_total  # unknown parts are left out
+    done, total = progress.frames_done, progress.frames_total  # unknown parts are left out
+    share = f"{100 * done // total}%" if total else ""
     if short:
-        share = f"{100 * progress.frames_done // total}%" if total else f"{progress.frames_done}"
-        left = "" if progress.eta_s is None else f", {format_duration(progress.eta_s)} left"
-        return share + left
-    of = f"/{max(total, progress.frames_done)}" if total else ""
-    parts = [f"{progress.frames_done}{of} frames"]
+        parts = [share or str(done)]
+    else:
+        parts = [f"{done}/{max(total, done)} frames ({share})" if total else f"{done} frames"]
     if progress.fps > 0:
         parts.append(format_speed(progress.fps))
     if progress.eta_s is not None:
         parts.append(f"{format_duration(progress.eta_s)} left")
-    parts.append(f"bottleneck: {STAGE_NAMES[progress.bottleneck]}")
+        parts.append(f"done {format_clock(time.time() + progress.eta_s)}")
+    if not short:
+        parts.append(f"bottleneck: {STAGE_NAMES[progress.bottleneck]}")
     return ", ".join(parts)
 
 
@@ -88,7 +91,9 @@ def format_status(status: "Status") -> str:
     parts = ["live", f"{format_speed(status.fps_in)} in", f"{format_speed(status.fps_out)} out"]
     parts.append(f"latency {status.latency_s:.2f} s")
     parts.append(f"{_count(status.frames_dropped, 'frame')} dropped")
-    if status.inference_scale < 1:
+    if status.too_small:
+        parts.append(f"too small to remove rain: {100 * status.inference_scale:g} %")
+    elif status.inference_scale < 1:
         parts.append(f"scale {status.inference_scale:g}")
     if status.temporal == "paused":
         parts.append("neighbouring frames paused")
@@ -109,6 +114,55 @@ def format_live_summary(status: "Status") -> str:
         status.temporal_frames, status.temporal_mean_change, status.temporal_left
     )
     return f"{line}; {what}"
+
+
+def format_estimate(estimate: "Estimate") -> str:
+    """Format what is expected of a run.
+
+    Args:
+        estimate: the estimate.
+
+    Returns:
+        One line like `1800 frames of 1920×1080 on cpu in float32, 0.80 fps: done at 16:42, after
+        37:30; faster here: --precision int8; Ctrl-C stops it, and --resume goes on`.
+    """
+    frames = _count(estimate.frames_total, "frame")
+    size = f" of {estimate.size[0]}×{estimate.size[1]}" if estimate.size else ""
+    place = f" on {estimate.device}" if estimate.device else ""
+    place += f" in {estimate.precision}" if estimate.precision else ""
+    line = (
+        f"{frames}{size}{place}, {format_speed(estimate.fps)}: done at "
+        f"{format_clock(estimate.done_at)}, after {format_duration(estimate.seconds)}"
+    )
+    if estimate.faster:
+        line += f"; faster here: {' or '.join(estimate.faster)}"
+    if estimate.resumable:
+        line += "; Ctrl-C stops it, and the same command with --resume goes on"
+    return line
+
+
+def format_foreseen(foreseen: "Foreseen") -> str:
+    """Format what a run would take like `about 12:40 on cpu in float32, 1.9 fps`."""
+    place = f"on {foreseen.device} in {foreseen.precision}, {format_speed(foreseen.fps)}"
+    if foreseen.seconds is None:
+        return f"an unknown time {place}"
+    return f"about {format_duration(foreseen.seconds)} {place}"
+
+
+def format_clock(at_s: float) -> str:
+    """Format a time of day like `16:42`, with the weekday or the date if it is not today's.
+
+    Args:
+        at_s: seconds since the epoch.
+
+    Returns:
+        Local time.
+    """
+    then, now = time.localtime(at_s), time.localtime(time.time())
+    if then[:3] == now[:3]:
+        return time.strftime("%H:%M", then)
+    is_near = abs(at_s - time.time()) < 6 * 86_400
+    return time.strftime("%a %H:%M" if is_near else "%Y-%m-%d %H:%M", then)
 
 
 def format_speed(fps: float) -> str:

@@ -26,7 +26,7 @@ from lfdn_video.cli.options import (
     options_from,
     pass_options,
 )
-from lfdn_video.cli.parameters import AutoOrNumber, Interval, Seconds, parse_key_values
+from lfdn_video.cli.parameters import FILE, AutoOrNumber, Interval, Seconds, parse_key_values
 from lfdn_video.cli.program import StopRequested
 from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
@@ -35,6 +35,8 @@ from lfdn_video.options import (
     EncodeOptions,
     InferenceOptions,
     LiveOptions,
+    Prefer,
+    Task,
     Temporal,
 )
 
@@ -100,6 +102,13 @@ LATENCY = (
         help="Scale of the network's input; the output has full size.  [default: auto]",
     ),
     click.option(
+        "--prefer",
+        type=click.Choice(get_args(Prefer)),
+        default=_LIVE.prefer,
+        show_default=True,
+        help="On a slow device, keep the bound on latency, or remove rain and be later.",
+    ),
+    click.option(
         "--temporal",
         type=click.Choice(get_args(Temporal)),
         default=_LIVE.temporal,
@@ -133,6 +142,7 @@ WATCH = (
 SINKS = (
     click.option(
         "--record",
+        type=FILE,
         metavar="FILE",
         help="Record to FILE (.mkv, .mp4, ...); may contain a date: cam_%Y%m%d_%H%M%S.mkv.",
     ),
@@ -209,10 +219,10 @@ class LiveCommand(click.Command):
 
 
 @click.command(cls=LiveCommand, short_help="Restore a camera or a stream in real time.")
-@click.argument("source", metavar="[SOURCE]", required=False)
+@click.argument("source", type=FILE, metavar="[SOURCE]", required=False)
 @click.option(
     "--task",
-    type=click.Choice(["derain", "deblur"]),
+    type=click.Choice(get_args(Task)),
     default="derain",
     show_default=True,
     help="Restoration task.",
@@ -222,7 +232,7 @@ class LiveCommand(click.Command):
 def live(
     source: str | None,
     *,
-    task: str,
+    task: Task,
     camera: int | None,
     live_options: LiveOptions,
     inference: InferenceOptions,

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, get_args
 
 import click
 
-from lfdn_video.cli.parameters import Rate, Seconds, WordOrInteger, parse_key_values
+from lfdn_video.cli.parameters import (
+    FILE,
+    DeviceName,
+    EncoderName,
+    Rate,
+    Seconds,
+    WordOrInteger,
+    parse_key_values,
+)
 from lfdn_video.options import (
     DEFAULT_CODEC,
     IMAGE_RATE,
@@ -64,6 +72,7 @@ NETWORK = (
     ),
     click.option(
         "--device",
+        type=DeviceName(),
         default=_INFERENCE.device,
         show_default=True,
         metavar="NAME",
@@ -103,6 +112,7 @@ TEMPORAL = click.option(
 ENCODER = (
     click.option(
         "--codec",
+        type=EncoderName(),
         metavar="NAME",
         help="Video encoder, by its FFmpeg name.  "
         f"[default: {DEFAULT_CODEC}, or what the container needs]",
@@ -164,6 +174,7 @@ def target_options(default: str) -> tuple[Callable[[_Command], _Command], ...]:
         click.option(
             "-o",
             "--output",
+            type=FILE,
             metavar="TARGET",
             help="Video, image, folder or pattern to write.  "
             f"[default: beside INPUT, such as {default}]",

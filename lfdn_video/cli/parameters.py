@@ -8,6 +8,10 @@ from fractions import Fraction
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+FILE = click.Path()
+"""The name of a file, a folder or an address: a string as it was given; shells complete files."""
 
 INTERVAL = re.compile(r"(\d+(?:\.\d*)?)([smhd]?)", re.IGNORECASE)
 UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -81,6 +85,38 @@ class WordOrInteger(click.ParamType[str | int]):
             number = f"a whole number from {self._least}"
             self.fail(f"{text!r} is neither {words} nor {number}", param, ctx)
         return int(text)
+
+
+class EncoderName(click.ParamType[str]):
+    """The name of a video encoder, checked where it is opened; shells complete it."""
+
+    name = "encoder"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click passes it)
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        from lfdn_video.output.encoder import list_encoders
+
+        return [CompletionItem(name) for name in list_encoders() if name.startswith(incomplete)]
+
+
+class DeviceName(click.ParamType[str]):
+    """The name of a device, checked when the network is loaded; shells complete it."""
+
+    name = "device"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        # Those of any machine: finding this one's would load torch, which takes seconds.
+        names = ("auto", "cpu", "cuda", "mps")
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 class AutoOrNumber(click.ParamType[str | float]):

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from lfdn_video.cli.formatting import (
     escape_unprintable,
+    format_estimate,
     format_live_summary,
     format_progress,
     format_status,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
     from lfdn_video import pipeline, progress
+    from lfdn_video.cli.foresight import Estimate
     from lfdn_video.stream.board import Status
 
 LINE_INTERVAL_S = 5.0
@@ -43,9 +45,10 @@ JSON_INTERVAL_S = 0.5
 LIVE_LINE_INTERVAL_S = 60.0  # keeps a log of days readable; changes of state are reported at once
 LIVE_JSON_INTERVAL_S = 1.0
 ECHO_COLUMNS = 3
-WIDE_COLUMNS = 90  # below, there is room for the share done and the time left alone
+WIDE_COLUMNS = 125  # below, there is no room for the number of frames and the bottleneck
 SHORTEST_NAME = 8
-NAME_MARGIN = 42  # columns for everything but the name
+NAME_MARGIN = 60  # columns for everything but the name
+WIDE_NAME_MARGIN = 110
 
 LOGGER_NAMES = ("lfdn", "lfdn_video", "py.warnings")
 
@@ -79,6 +82,9 @@ class Reporter:
 
     def report_progress(self, progress: "progress.Progress") -> None:
         """Report progress. Call it for every frame: a reporter limits its own rate."""
+
+    def report_estimate(self, estimate: "Estimate") -> None:
+        """Report what is expected of a long run, once, after its first seconds."""
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
         """Report a finished run; the target is complete."""
@@ -128,6 +134,9 @@ class LineReporter(Reporter):
             self._print(self._heading or format_progress(progress))
             self._heading = ""
 
+    def report_estimate(self, estimate: "Estimate") -> None:
+        self._print(format_estimate(estimate))
+
     def report_summary(self, summary: "pipeline.Summary") -> None:
         for message in summary.warnings:
             self.warn(message)
@@ -176,7 +185,8 @@ class BarReporter(LineReporter):
     def report_start(self, task: str, source: str, target: str) -> None:  # noqa: ARG002
         name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
         shown = Text(escape_unprintable(name))
-        shown.truncate(max(SHORTEST_NAME, self.console.width - NAME_MARGIN), overflow="ellipsis")
+        margin = NAME_MARGIN if self.console.width < WIDE_COLUMNS else WIDE_NAME_MARGIN
+        shown.truncate(max(SHORTEST_NAME, self.console.width - margin), overflow="ellipsis")
         self._task = self._bar.add_task(shown.markup, total=None, line="loading the network")
         self._bar.start()
 
@@ -184,6 +194,10 @@ class BarReporter(LineReporter):
         total = progress.frames_total and max(progress.frames_total, progress.frames_done)
         line = format_progress(progress, short=self.console.width < WIDE_COLUMNS)
         self._bar.update(self._task, completed=progress.frames_done, total=total, line=line)
+
+    def report_estimate(self, estimate: "Estimate") -> None:
+        # Wrapped between words here; lines of a log stay whole.
+        self.console.print(Text(format_estimate(estimate)), soft_wrap=False)
 
     def report_status(self, status: "Status") -> None:
         self._bar.update(self._task, completed=status.frames_out, line=format_status(status))
@@ -224,6 +238,9 @@ class EventReporter(Reporter):
         is_last = progress.frames_done == progress.frames_total
         if self._throttle.is_due(JSON_INTERVAL_S, force=is_last):
             self._print("progress", **_field_values(progress))
+
+    def report_estimate(self, estimate: "Estimate") -> None:
+        self._print("estimate", **_field_values(estimate))
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
         for message in summary.warnings:
@@ -325,7 +342,9 @@ class _LineColumn(ProgressColumn):
         return Text(str(task.fields["line"]))
 
 
-def _field_values(value: "progress.Progress | pipeline.Summary | Status") -> dict[str, object]:
+def _field_values(
+    value: "progress.Progress | Estimate | pipeline.Summary | Status",
+) -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 

@@ -6,6 +6,7 @@ Receives the values to print, and reads no files itself.
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,12 +16,14 @@ from rich.text import Text
 from lfdn_video.cli.formatting import (
     escape_unprintable,
     format_duration,
+    format_foreseen,
     format_frame_rate,
     to_jsonable,
 )
 
 if TYPE_CHECKING:
     from lfdn_video.checks import Check
+    from lfdn_video.cli.foresight import Foreseen
     from lfdn_video.media import StreamInfo, VideoInfo
     from lfdn_video.stream.capture.cameras import Camera
 
@@ -55,6 +58,20 @@ def print_info(info: "VideoInfo") -> None:
         console.print(_text(f"chapter {number}: {times}  {chapter.title or ''}".rstrip()))
     for key, value in info.metadata.items():
         console.print(_text(f"{key}: {value}"))
+
+
+def print_foreseen(foreseen: "Foreseen | str") -> None:
+    """Print what a run would take, or why it does not run, below `print_info`."""
+    text = foreseen if isinstance(foreseen, str) else format_foreseen(foreseen)
+    table = Table.grid(padding=(0, 2))
+    table.add_row(_text("derain takes", "dim"), _text(text))
+    Console(highlight=False).print(table)
+
+
+def add_foreseen(info: "VideoInfo", foreseen: "Foreseen | str") -> dict[str, object]:
+    """Return the description of a source, and with it what a run would take, for JSON."""
+    estimate = None if isinstance(foreseen, str) else foreseen
+    return {each.name: getattr(info, each.name) for each in fields(info)} | {"estimate": estimate}
 
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:

@@ -89,6 +89,10 @@ class DeviceRunner:
         self._model = model
 
     @property
+    def device_name(self) -> str:
+        return str(self.device)
+
+    @property
     def identity(self) -> Mapping[str, str]:
         return {"model": self._model_id, "precision": self.precision}
 

@@ -106,6 +106,23 @@ def free_cuda_bytes(device: torch.device) -> int:
     return int(free + cached)
 
 
+def measure_gpu_load(name: str) -> float | None:
+    """Return the share of the last moments in which a CUDA device was busy.
+
+    Args:
+        name: its name, such as `cuda:0`.
+
+    Returns:
+        A share, 0…1; None for other devices, and where NVIDIA's library for it is missing.
+    """
+    if not name.startswith("cuda"):
+        return None
+    try:
+        return torch.cuda.utilization(torch.device(name)) / 100
+    except (ImportError, RuntimeError):  # of NVML, too
+        return None
+
+
 def free_system_bytes() -> int:
     """Return the free memory of the machine or of this container, in bytes, whichever is less."""
     return min(_free_machine_bytes(), _free_cgroup_bytes())

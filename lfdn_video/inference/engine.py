@@ -21,7 +21,7 @@ from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.cuda import CudaLFDN, optimize_for_cuda
 from lfdn.int8 import OpenVinoMissingError, load_quantized
-from lfdn.weights import find_packaged, name_network, name_packaged, read_header
+from lfdn.weights import find_packaged, find_packaged_int8, name_network, name_packaged, read_header
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CudaRunner
@@ -29,7 +29,7 @@ from lfdn_video.inference.device_runner import DeviceRunner, Model
 from lfdn_video.inference.devices import choose_device, choose_precision
 from lfdn_video.inference.mps import MpsRunner
 from lfdn_video.inference.runner import Future, RunnerWrapper
-from lfdn_video.options import InferenceOptions, Network, ResolvedPrecision
+from lfdn_video.options import InferenceOptions, Network, ResolvedPrecision, Task
 
 MAX_LANES = 4
 """Default limit on the frames that run at a time on a CPU."""
@@ -143,7 +143,7 @@ class Engine(RunnerWrapper):
 
 
 def load_engine(
-    task: str,
+    task: Task,
     *,
     weights: Path | None = None,
     options: InferenceOptions | None = None,
@@ -196,6 +196,15 @@ def load_engine(
 def is_packaged(task: str, network: NetworkName) -> bool:
     """Tell whether weights of this task and network ship with the package."""
     return name_packaged(task, network) in lfdn.available()
+
+
+def has_packaged_int8(task: str, network: NetworkName) -> bool:
+    """Tell whether the 8-bit form of these weights ships with the package, too."""
+    try:
+        find_packaged_int8(name_packaged(task, network))
+    except lfdn.WeightsError:
+        return False
+    return True
 
 
 def _choose_weights(task: str, weights: Path | None, network: Network) -> str | Path:

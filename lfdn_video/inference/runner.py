@@ -110,6 +110,10 @@ class Runner(Protocol):
     """Runs a network on a device. Used by one thread at a time."""
 
     @property
+    def device_name(self) -> str:
+        """The device in use now, such as `cpu` or `cuda:0`."""
+
+    @property
     def identity(self) -> Mapping[str, str]:
         """The settings that results depend on; runners with equal identities restore alike."""
 
@@ -215,6 +219,10 @@ class RunnerWrapper:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+
+    @property
+    def device_name(self) -> str:
+        return self._runner.device_name
 
     @property
     def identity(self) -> Mapping[str, str]:

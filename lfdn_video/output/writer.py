@@ -123,6 +123,8 @@ class Writer(FrameWriter):
             warnings=self.warnings,
         )
         self._sink = self._choose_sink(rate)
+        self.resumable = isinstance(self._sink, SegmentedSink)
+        self.audits = True
 
     @property
     def target(self) -> Path:

@@ -7,16 +7,18 @@ network's cost grows with the area of its input, so the cost at one scale predic
 
 - Down at once, and as far as needed. While the scale is too large, every frame is late; going down
   step by step would show several late frames in a row.
-- Up by one step, after a hold, and only to a scale whose predicted latency is below the low
-  watermark. The gap between the watermarks prevents oscillation under constant load.
-- The hold doubles when a step up has to be reverted soon after, since a load that depends on the
-  scale itself defeats the prediction. It halves when a step up lasts.
+- Up after a hold, and only to a scale whose predicted latency is below the low watermark. The gap
+  between the watermarks prevents oscillation under constant load.
+- The hold doubles when going up has to be reverted soon after, since a load that depends on the
+  scale itself defeats the prediction. It halves when going up lasts, and starts anew when the cost
+  at this scale falls: then another load is gone, which had nothing to do with the scale.
 - The first scale comes from a trial (`start_from_trial`). Starting at full size would show a frame
   that is seconds late on a slow device; starting small, a coarse result on a fast one.
 - The temporal stage costs the same at any scale. It finds what the network leaves, so it goes
   before the network's input becomes so small that thin streaks vanish (`LEAST_SCALE_REFINED`), and
   not sooner. It comes back like a step up, at the largest scale that leaves it time, before the
   scale itself goes up.
+- There may be a floor (`set_floor`), below which a slow device breaks the bound instead.
 - With a delay a frame waits for the next one, which needs a pass of its own: two passes of latency.
 
 Only the network's input is scaled; frames keep their size (`scaling.py`).
@@ -24,7 +26,7 @@ Only the network's input is scaled; frames keep their size (`scaling.py`).
 
 from collections.abc import Mapping
 
-from lfdn_video.options import MIN_SCALE, Delay
+from lfdn_video.options import MIN_SCALE, Delay, Prefer
 
 SCALES = (MIN_SCALE, 0.375, 0.5, 0.75, 1.0)
 """Scales to choose from, ascending: sides of the network's input over those of the frame."""
@@ -33,6 +35,9 @@ LEAST_SCALE_REFINED = 0.5
 """Below this scale there is no temporal stage: at less, the network removes hardly any rain, and
 with it the stage has to do without both its time and the network's work."""
 
+LEAST_SCALE_DERAINED = 0.5
+"""Below this scale hardly any rain is removed (`python -m benchmarks.rain_probe --scale`)."""
+
 HIGH_WATERMARK = 0.75
 """Share of the latency bound; after two consecutive frames above it, the scale goes down."""
 LOW_WATERMARK = 0.5
@@ -40,11 +45,13 @@ LOW_WATERMARK = 0.5
 
 MIN_FRAMES_UP = 5
 """Frames to observe at a scale before it may go up."""
-FIRST_HOLD_S = 5.0
-MAX_HOLD_S = 600.0
+FIRST_HOLD_S = 3.0
+MAX_HOLD_S = 120.0
 """Bounds of the hold: the time from a change of scale until it may go up."""
 REVERTED_WITHIN_S = 60.0
 """A step down within this time after a step up reverts it."""
+RELIEF = 0.75
+"""A cost below this share of the first ones at the same scale means that a load is gone."""
 STAGE_COST_KEPT = 0.98
 """What a frame leaves of the remembered cost of a paused stage."""
 EMA_WEIGHT = 0.3
@@ -67,6 +74,7 @@ class Adaptation:
         self._max_latency_s = max_latency_s
         self._fixed = fixed
         self._delay = delay
+        self._scales: tuple[float, ...] = SCALES
         self.scale = fixed or 1.0
         self.refines = delay is not None
         """True if the temporal stage is to act."""
@@ -74,11 +82,12 @@ class Adaptation:
         """True if even the smallest scale is too slow."""
         self._average_cost_s = 0.0
         """Moving average of the cost at this scale; 0: none yet."""
+        self._settled_cost_s = 0.0  # that average after the first frames
         self._stage_s = 0.0
         """Moving average of the temporal stage's cost, kept while it is paused."""
         self._frames_above_high = 0
         self._frames = 0
-        """Frames observed at this scale."""
+        """Observed at this scale."""
         self._hold_s = FIRST_HOLD_S
         self._changed_s = float("-inf")
         self._went_up_s = float("-inf")
@@ -87,6 +96,17 @@ class Adaptation:
     def adapts(self) -> bool:
         """False if the scale is fixed."""
         return self._fixed is None
+
+    def set_floor(self, floor: float, now_s: float) -> None:
+        """Change the smallest scale to choose.
+
+        Args:
+            floor: the scale, up to 1.
+            now_s: the time by `time.monotonic`.
+        """
+        self._scales = tuple(scale for scale in SCALES if scale >= floor)
+        if self.adapts and self.scale < self._scales[0]:
+            self._set_scale(self._scales[0], now_s)
 
     @property
     def paused(self) -> bool:
@@ -113,7 +133,7 @@ class Adaptation:
         if self.refines and (scale is None or scale < LEAST_SCALE_REFINED):
             self.refines = False
             scale = self._largest_scale(limit_s, fixed_s, whole_s)
-        self._set_scale(scale or SCALES[0], now_s)
+        self._set_scale(scale or self._scales[0], now_s)
 
     def observe_frame(
         self, latency_s: float, cost_s: float, now_s: float, stage_s: float = 0.0
@@ -140,6 +160,7 @@ class Adaptation:
         if self.refines:
             weight = EMA_WEIGHT if self._stage_s else 1.0
             self._stage_s += weight * (stage_s - self._stage_s)
+        self._notice_relief()
         is_above = latency_s > HIGH_WATERMARK * self._max_latency_s
         self._frames_above_high = self._frames_above_high + 1 if is_above else 0
         # One frame above the watermark may be an outlier; one above the bound breaks the promise.
@@ -149,9 +170,19 @@ class Adaptation:
         elif self._frames >= MIN_FRAMES_UP and now_s - self._changed_s >= self._hold_s:
             self._try_to_go_up(latency_s, now_s)
 
+    def _notice_relief(self) -> None:
+        """Forget the doubled hold when the cost at this scale falls: another load is gone."""
+        if self._frames <= MIN_FRAMES_UP:
+            self._settled_cost_s = self._average_cost_s
+        elif self._average_cost_s < RELIEF * self._settled_cost_s:
+            self._hold_s = FIRST_HOLD_S
+            if self.paused:  # a stage that is paused cannot be measured; it shared the load
+                self._stage_s *= self._average_cost_s / self._settled_cost_s
+            self._settled_cost_s = self._average_cost_s
+
     def _go_down(self, cost_s: float, now_s: float) -> None:
         """Go down to a scale predicted to be below the low watermark, at least by one step."""
-        smaller = [scale for scale in SCALES if scale < self.scale] if self.adapts else []
+        smaller = [scale for scale in self._scales if scale < self.scale] if self.adapts else []
         if not smaller and not self.refines:
             self.saturated = self.adapts
             return
@@ -161,41 +192,39 @@ class Adaptation:
         # Without the fixed part, which is unknown under the new load. If it is large, this predicts
         # too little, and the scale goes down again after the next frames.
         whole_s = cost_s / self.scale**2
-        predicted = self._largest_scale(limit_s, 0.0, whole_s) or SCALES[0]
+        predicted = self._largest_scale(limit_s, 0.0, whole_s) or self._scales[0]
         largest = smaller[-1] if smaller else self.scale
         if self.refines and (not smaller or min(predicted, largest) < LEAST_SCALE_REFINED):
             self.refines = False
-            predicted = self._largest_scale(limit_s, 0.0, whole_s) or SCALES[0]
+            predicted = self._largest_scale(limit_s, 0.0, whole_s) or self._scales[0]
             largest = self.scale  # without the stage this one may do
         self._set_scale(min(predicted, largest) if self.adapts else self.scale, now_s)
 
     def _try_to_go_up(self, latency_s: float, now_s: float) -> None:
-        """Go up by one step, if the latency is predicted to stay below the low watermark."""
+        """Go up as far as the latency is predicted to stay below the low watermark."""
         limit_s = LOW_WATERMARK * self._max_latency_s
-        if self.paused and (scale := self._find_scale_refined(latency_s, limit_s)) is not None:
+        if self.paused and (refined := self._find_scale_refined(latency_s, limit_s)):
             self.refines = True
-            self._note_step_up(scale, now_s)
+            self._note_step_up(refined, now_s)
             return
         # What the stage costs is unknown while it is paused; without this, one busy minute would
         # keep it off for good. Tries that fail become rare, as for the scale.
         self._stage_s *= STAGE_COST_KEPT if self.paused else 1.0
-        larger = next((scale for scale in SCALES if scale > self.scale), None)
-        if larger is None or not self.adapts:
-            return
         # As if all of the cost grew with the area: too pessimistic rather than too late.
-        more_s = self._passes * self._average_cost_s * ((larger / self.scale) ** 2 - 1)
-        if latency_s + more_s <= limit_s:
-            self._note_step_up(larger, now_s)
+        unit_s = max(1e-9, self._passes * self._average_cost_s / self.scale**2)
+        room = self.scale**2 + (limit_s - latency_s) / unit_s
+        fitting = [scale for scale in self._scales if self.scale < scale and scale**2 <= room]
+        if fitting and self.adapts:
+            self._note_step_up(fitting[-1], now_s)
 
     def _find_scale_refined(self, latency_s: float, limit_s: float) -> float | None:
         """Return the largest scale, up to this one, with time for the paused stage; None: none."""
-        assert self._delay is not None
-        for scale in reversed(SCALES) if self.adapts else (self.scale,):
+        for scale in reversed(self._scales) if self.adapts else (self.scale,):
             if scale > self.scale or (self.adapts and scale < LEAST_SCALE_REFINED):
                 continue
             cost_s = self._average_cost_s * (scale / self.scale) ** 2
             saved_s = self._average_cost_s - cost_s
-            if latency_s - saved_s + self._delay * cost_s + self._stage_s <= limit_s:
+            if latency_s - saved_s + (self._delay or 0) * cost_s + self._stage_s <= limit_s:
                 return scale
         return None
 
@@ -215,7 +244,7 @@ class Adaptation:
         stage_s = self._stage_s if self.refines else 0.0
         fitting = [
             scale
-            for scale in SCALES
+            for scale in self._scales
             if self._passes * (fixed_s + whole_s * scale**2) + stage_s <= limit_s
         ]
         return fitting[-1] if fitting else None
@@ -226,8 +255,28 @@ class Adaptation:
         self._changed_s = now_s
         # Observations at another scale do not apply to this one.
         self._average_cost_s = 0.0
+        self._settled_cost_s = 0.0
         self._frames_above_high = 0
         self._frames = 0
+
+
+def is_too_small(task: str, scale: float) -> bool:
+    """Tell whether the network's input is too small to remove rain, at a scale in 0…1."""
+    return task == "derain" and scale < LEAST_SCALE_DERAINED
+
+
+def choose_floor(task: str, prefer: Prefer | None) -> float:
+    """Choose the smallest scale.
+
+    Args:
+        task: `derain` or `deblur`.
+        prefer: what to keep on a slow device; None: the scale is fixed.
+
+    Returns:
+        For rain the smallest scale that removes it, if that is preferred; else `MIN_SCALE`.
+    """
+    keeps = task == "derain" and prefer == "quality"
+    return LEAST_SCALE_DERAINED if keeps else MIN_SCALE
 
 
 def _fit_cost(costs_s: Mapping[float, float]) -> tuple[float, float]:

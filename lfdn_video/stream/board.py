@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lfdn_video.media import Image
+from lfdn_video.options import Prefer
 
 StreamState = Literal["connecting", "live", "reconnecting", "ended", "failed"]
 
@@ -59,6 +60,10 @@ class Status:
     """Width and height of the upright frame in pixels, once known."""
     inference_scale: float = 1.0
     """Sides of the network's input over those of the frame, up to 1."""
+    too_small: bool = False
+    """True if the network's input is too small to remove rain; `derain` only."""
+    prefer: Prefer | None = None
+    """What is kept on a slow device, which viewers may change; None: the scale is fixed."""
     temporal: TemporalState = "off"
     """The temporal stage: `off`, not asked for; `paused`, it would break the latency bound."""
     temporal_frames: int = 0
@@ -87,6 +92,10 @@ class Status:
     """Latency histogram: frames per bucket of `LATENCY_BOUNDS_S`, not cumulative."""
     latency_sum_s: float = 0.0
     """Sum of the latencies of all frames, in seconds."""
+    cpu_load: float | None = None
+    """Share of this computer's processors that is busy, by all programs, 0…1; None: unknown."""
+    gpu_load: float | None = None
+    """Share of the last second in which the GPU was busy, 0…1; None: unknown, or none is used."""
     stage_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds of work by stage: decode, model, temporal, encode."""
     recording: str | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfdn_video.options import InferenceOptions, LiveOptions
+from lfdn_video.options import InferenceOptions, LiveOptions, Task
 from lfdn_video.stream.addresses import parse_source
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import LiveFrame, Session
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def live(
     source: str | int | Path,
     *,
-    task: str = "derain",
+    task: Task = "derain",
     weights: str | Path | None = None,
     inference: InferenceOptions | None = None,
     options: LiveOptions | None = None,
@@ -81,7 +81,7 @@ class LiveNetworks:
 
 @contextmanager
 def live_engine(
-    task: str,
+    task: Task,
     *,
     weights: str | Path | None = None,
     inference: InferenceOptions | None = None,

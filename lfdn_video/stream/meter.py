@@ -6,6 +6,7 @@ from collections import deque
 
 from lfdn_video.stream.board import LATENCY_BOUNDS_S
 from lfdn_video.stream.capture.capture import Counts
+from lfdn_video.stream.load import LoadMeter
 
 RATE_WINDOW_S = 4.0
 """Rates are averages over this many seconds."""
@@ -15,6 +16,7 @@ class Meter:
     """Counts the totals of a session, and the rates of its last seconds."""
 
     def __init__(self) -> None:
+        self.load = LoadMeter()
         self.frames_out = 0
         self.dropped = 0
         """Frames that were fetched from the capture but not shown."""
@@ -49,6 +51,7 @@ class Meter:
             in flight or waiting.
         """
         self._update_rates(captured.frames_in)
+        cpu_load, gpu_load = self.load.measure()
         return {
             "frames_in": captured.frames_in,
             "frames_out": self.frames_out,
@@ -58,6 +61,8 @@ class Meter:
             "fps_out": self._fps_out,
             "latency_counts": tuple(self._latency_counts),
             "latency_sum_s": self._latency_sum_s,
+            "cpu_load": cpu_load,
+            "gpu_load": gpu_load,
             "stage_s": {
                 "decode": captured.decode_s,
                 "model": self.model_s,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.media import Frame, Image
 from lfdn_video.options import InferenceOptions, LiveOptions
-from lfdn_video.stream.adaptation import LOW_WATERMARK, Adaptation
+from lfdn_video.stream.adaptation import LOW_WATERMARK, Adaptation, choose_floor, is_too_small
 from lfdn_video.stream.addresses import Source
 from lfdn_video.stream.board import Board, StreamState, View
 from lfdn_video.stream.capture.capture import Capture, CapturedFrame
@@ -167,7 +167,9 @@ class Session:
             started_at=time.time(),
             changed_at=time.time(),
             max_latency_s=self._options.max_latency_s,
+            prefer=self._options.prefer if self._adaptation.adapts else None,
         )
+        self._meter.load.device = runner.device_name
         try:
             with (
                 self._capture,
@@ -204,6 +206,7 @@ class Session:
                 continue
             frame = captured.frame
             self._in_flight.append(captured)
+            _set_floor(self._adaptation, self._board)
             adapts, is_new = self._adaptation.adapts, size != (size := (frame.width, frame.height))
             if adapts and (is_new or (self._adaptation.scale < 1 and restoration.use_lighter())):
                 yield from self._try_out(captured, restoration)
@@ -243,7 +246,7 @@ class Session:
             self._meter.count_frame(result.latency_s)
             assert self._in_flight[0] is captured, "each frame comes out, in order"
             self._in_flight.popleft()
-            self._adapt(result.latency_s, restoration)
+            _adapt(self._adaptation, result.latency_s, restoration, self._source)
             for sink in self._sinks:
                 sink.write_frame(frame, captured.stamp_s, captured.captured_at)
             self._meter.encode_s += time.monotonic() - shown_s
@@ -252,21 +255,13 @@ class Session:
             )
             yield result
 
-    def _adapt(self, latency_s: float, restoration: "Restoration") -> None:
-        """Let the scale adapt, and log changes."""
-        adaptation = self._adaptation
-        before = (adaptation.scale, adaptation.paused, adaptation.saturated)
-        adaptation.observe_frame(
-            latency_s, restoration.model_s, time.monotonic(), restoration.temporal_s
-        )
-        _log_changes(before, adaptation, latency_s, self._source)
-
     def _publish(self, **changes: object) -> None:
         """Update the board's status with all counts, and with `changes`."""
         counts = self._meter.summarize(self._capture.counts)
         temporal = "on" if self._adaptation.refines else "off"
         self._board.update(
             inference_scale=self._adaptation.scale,
+            too_small=is_too_small(self._board.status.task, self._adaptation.scale),
             temporal="paused" if self._adaptation.paused else temporal,
             **counts,
             **changes,
@@ -318,6 +313,23 @@ def _start_from_trial(
     if adaptation.scale < 1 and restoration.use_lighter():
         costs_s = restoration.measure_costs(frame, max_latency_s)
         adaptation.start_from_trial(costs_s, time.monotonic(), stage_s)
+
+
+def _set_floor(adaptation: Adaptation, board: Board) -> None:
+    """Let the smallest scale follow what is preferred now, which a viewer may change."""
+    status = board.status
+    adaptation.set_floor(choose_floor(status.task, status.prefer), time.monotonic())
+
+
+def _adapt(
+    adaptation: Adaptation, latency_s: float, restoration: "Restoration", source: Source
+) -> None:
+    """Let the scale adapt, and log changes."""
+    before = (adaptation.scale, adaptation.paused, adaptation.saturated)
+    adaptation.observe_frame(
+        latency_s, restoration.model_s, time.monotonic(), restoration.temporal_s
+    )
+    _log_changes(before, adaptation, latency_s, source)
 
 
 def _log_changes(

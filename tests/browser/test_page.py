@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.watch import health
 from lfdn_video.stream.watch.web import serve
 from tests.support.sessions import Session, living_board, running, view
@@ -220,6 +221,39 @@ def test_statistics_are_those_of_the_session(page: Page, session: Session) -> No
     expect(page.locator("#state")).to_have_text("Live")
 
 
+def test_picture_that_is_too_small_is_not_called_restored(page: Page, session: Session) -> None:
+    session.board.update(too_small=True)
+    try:
+        badge = page.locator("#too-small")
+        expect(badge).to_have_text("Too small to remove rain: 50 %")
+        expect(page.locator("#restored-side figcaption")).to_be_hidden()
+        expect(page.locator("#fps-word")).to_have_text("Shown")
+    finally:
+        session.board.update(too_small=False)
+    expect(page.locator("#too-small")).to_be_hidden()
+    expect(page.locator("#restored-side figcaption")).to_be_visible()
+
+
+def test_choice_of_what_to_keep_reaches_the_session(page: Page, session: Session) -> None:
+    page.get_by_role("radio", name="Remove rain").check(force=True)
+    page.wait_for_timeout(700)  # until a status has confirmed it
+    expect(page.get_by_role("radio", name="Remove rain")).to_be_checked()
+    assert session.board.status.prefer == "quality"
+    session.board.update(prefer="latency")
+    expect(page.get_by_role("radio", name="Stay on time")).to_be_checked()
+
+
+def test_nothing_is_claimed_before_the_first_frame(desk: BrowserContext) -> None:
+    opened = desk.new_page()
+    fresh = Board(Status(source="camera", task="derain"))
+    with serve(fresh, "127.0.0.1:0") as served:
+        opened.goto(served.url)
+        expect(opened.locator("#source")).to_have_text("camera")
+        shown = [opened.locator(f"#{name}").inner_text() for name in ("scale", "latency-note")]
+    opened.close()
+    assert [text.strip() for text in shown] == ["–", ""]
+
+
 def test_latency_includes_the_way_to_the_screen(page: Page) -> None:
     page.wait_for_function("() => Number(document.getElementById('latency').textContent) >= 150")
 
@@ -317,6 +351,39 @@ def test_address_with_its_token_opens_the_page(browser: Browser, session: Sessio
         opened.goto(f"http://127.0.0.1:{parts.port}/?{parts.query}")
         wait_for_frame(opened)
     context.close()
+
+
+def right_of(page: Page, selector: str) -> float:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"]
+
+
+def bottom_of(page: Page, selector: str) -> float:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return box["y"] + box["height"]
+
+
+def test_toolbar_is_seen_whole_on_a_phone_on_its_side(
+    browser: Browser, session: Session, url: str
+) -> None:
+    context = browser.new_context(viewport={"width": 844, "height": 390}, is_mobile=True)
+    opened = context.new_page()
+    opened.goto(url)
+    wait_for_frame(opened)
+    assert bottom_of(opened, "#tools") <= 390
+    assert bottom_of(opened, "#stage") <= 390
+    context.close()
+
+
+def test_choice_stays_beside_the_numbers_at_twice_the_text_size(page: Page) -> None:
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    numbers = page.locator("#numbers").bounding_box()
+    assert numbers is not None
+    assert right_of(page, "#tools fieldset") <= numbers["x"]
+    assert right_of(page, "#tools fieldset label:last-child") <= numbers["x"]
+    page.evaluate("document.documentElement.style.fontSize = ''")
 
 
 def test_page_fits_a_phone_and_the_divider_follows_a_finger(

@@ -1,7 +1,6 @@
 """`doctor` finds faults of an installation, and says what to do."""
 
 import json
-import re
 from pathlib import Path
 
 import av
@@ -15,7 +14,6 @@ from lfdn_video.cli import commands as cli
 from lfdn_video.cli import doctor
 from lfdn_video.errors import DeviceError
 from lfdn_video.inference import engine
-from lfdn_video.inference.devices import DeviceInfo
 from lfdn_video.input.open import open_reader
 from tests.support.fakes import identity_engine
 
@@ -51,7 +49,15 @@ def test_json_lists_every_check() -> None:
     report = json.loads(CliRunner().invoke(cli.main, ["doctor", "--json"]).stdout)
     assert report["ok"] is True
     names = {check["name"] for check in report["checks"]}
-    assert names == {"versions", "device", "encoders", "weights", "self-test"}
+    assert names == {
+        "versions",
+        "device",
+        "encoders",
+        "weights",
+        "extras",
+        "self-test",
+        "speed",
+    }
 
 
 def test_modified_weights_fail(packaged: Path) -> None:
@@ -88,28 +94,6 @@ def test_missing_encoder_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(av, "Codec", codec)
     assert "PyAV has no libx264" in doctor._check_encoders(cuda=False).text
-
-
-@pytest.mark.usefixtures("packaged")
-def test_speed_of_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not checks("speed")  # nothing is measured on a CPU
-    gpu = DeviceInfo("cuda:0", "A GPU, 8 GiB")
-    monkeypatch.setattr(doctor, "list_devices", lambda: (gpu, DeviceInfo("cpu", "1 thread")))
-    (check,) = checks("speed")
-    assert re.fullmatch(r"cuda:0: \d+ frames/s of 1280×720 in float32; .*", check.text)
-
-
-@pytest.mark.usefixtures("packaged")
-def test_gpu_that_cannot_run_the_network_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_engine(*_: object, **__: object) -> None:
-        raise DeviceError("cuda:0: out of memory")
-
-    monkeypatch.setattr(engine, "load_engine", load_engine)
-    gpu = DeviceInfo("cuda:0", "A GPU, 8 GiB")
-    monkeypatch.setattr(doctor, "list_devices", lambda: (gpu, DeviceInfo("cpu", "1 thread")))
-    assert [(each.state, each.text) for each in checks("speed")] == [
-        ("failed", "cuda:0: out of memory")
-    ]
 
 
 def test_generated_clip_has_a_variable_frame_rate(tmp_path: Path) -> None:

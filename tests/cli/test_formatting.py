@@ -1,5 +1,6 @@
 """Numbers and summaries as text, and values as JSON has them."""
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +15,11 @@ from tests.support.runs import progress, summary
 
 
 def test_progress_has_frames_speed_time_left_and_bottleneck() -> None:
-    line = "45/85 frames, 12.3 fps, 3.2 s left, bottleneck: model"
-    assert formatting.format_progress(progress()) == line
+    line = formatting.format_progress(progress())
+    clock = r"done (\w+ )?\d\d:\d\d"
+    assert re.fullmatch(
+        rf"45/85 frames \(52%\), 12.3 fps, 3.2 s left, {clock}, bottleneck: model", line
+    )
 
 
 def test_progress_without_a_total_leaves_it_out() -> None:
@@ -80,6 +84,11 @@ def test_live_status_is_one_line() -> None:
     assert line == (
         "live, 25.0 fps in, 4.2 fps out, latency 0.31 s, 1 frame dropped, scale 0.5, 2 reconnects"
     )
+
+
+def test_live_status_says_that_no_rain_is_removed() -> None:
+    status = live_status(state="live", inference_scale=0.25, too_small=True)
+    assert "too small to remove rain: 25 %" in formatting.format_status(status)
 
 
 def test_status_with_trouble_has_its_reason() -> None:

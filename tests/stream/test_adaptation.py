@@ -170,3 +170,87 @@ def test_stage_is_paused_at_a_fixed_scale_too() -> None:
     simulation = StageSimulation(Adaptation(BOUND_S, fixed=1.0, delay=0), 0.4, 0.8)
     simulation.run(20)
     assert (simulation.adaptation.scale, simulation.adaptation.paused) == (1.0, True)
+
+
+def seconds_until_full(simulation: Simulation, limit_s: float) -> float:
+    """Run until the scale is 1; return the seconds of the simulated clock that it took."""
+    began_s = simulation.now_s
+    while simulation.adaptation.scale < 1.0 and simulation.now_s - began_s < limit_s:
+        simulation.run(1)
+    return simulation.now_s - began_s
+
+
+@pytest.mark.parametrize("busy_s", [5.0, 60.0, 600.0])
+@pytest.mark.parametrize("slowdown", [2.0, 4.0, 12.0])
+def test_scale_is_back_within_ten_seconds_when_a_load_is_gone(
+    busy_s: float, slowdown: float
+) -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.4)
+    simulation.run(20)
+    simulation.full_cost_s *= slowdown
+    until_s = simulation.now_s + busy_s
+    while simulation.now_s < until_s:
+        simulation.run(1)
+    assert simulation.adaptation.scale < 1.0
+    simulation.full_cost_s /= slowdown
+    assert seconds_until_full(simulation, 100.0) <= 10.0
+
+
+def test_scale_is_back_within_ten_seconds_after_a_load_that_comes_and_goes() -> None:
+    """Every try to go up fails, so that the hold has grown; then the load is gone."""
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=0.4)
+    while simulation.now_s < 600:
+        simulation.full_cost_s = 2.0 if simulation.adaptation.scale == 1.0 else 0.44
+        simulation.run(1)
+    assert simulation.adaptation._hold_s > 60
+    simulation.full_cost_s = 0.3
+    assert seconds_until_full(simulation, 100.0) <= 10.0
+
+
+def test_paused_stage_is_back_within_ten_seconds_when_a_load_is_gone() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 0.15, 0.1)
+    simulation.run(20)
+    simulation.full_cost_s, simulation.stage_s = 1.5, 1.0
+    while simulation.now_s < 120:
+        simulation.run(1)
+    was_paused = simulation.adaptation.paused
+    simulation.full_cost_s, simulation.stage_s = 0.15, 0.1
+    began_s = simulation.now_s
+    while simulation.now_s - began_s < 10.0:
+        simulation.run(1)
+    assert was_paused
+    assert (simulation.adaptation.scale, simulation.adaptation.refines) == (1.0, True)
+
+
+def test_scale_stays_above_the_floor() -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=40.0)
+    simulation.adaptation.set_floor(0.5, 0.0)
+    simulation.run(20)
+    assert simulation.adaptation.scale == 0.5
+    assert simulation.adaptation.saturated
+
+
+def test_floor_applies_at_once_and_can_be_taken_away() -> None:
+    simulation = Simulation(Adaptation(BOUND_S), full_cost_s=12.0)
+    simulation.run(20)
+    assert simulation.adaptation.scale == SCALES[0]
+    simulation.adaptation.set_floor(0.5, simulation.now_s)
+    assert simulation.adaptation.scale == 0.5
+    simulation.run(20)
+    assert simulation.adaptation.scale == 0.5
+    simulation.adaptation.set_floor(SCALES[0], simulation.now_s)
+    simulation.run(20)
+    assert simulation.adaptation.scale == SCALES[0]
+
+
+def test_floor_applies_to_the_trial() -> None:
+    adaptation = Adaptation(BOUND_S)
+    adaptation.set_floor(0.5, 0.0)
+    adaptation.start_from_trial({SCALES[0]: 2.0}, now_s=0.0)
+    assert adaptation.scale == 0.5
+
+
+def test_fixed_scale_ignores_the_floor() -> None:
+    adaptation = Adaptation(BOUND_S, fixed=0.25)
+    adaptation.set_floor(0.5, 0.0)
+    assert adaptation.scale == 0.25

@@ -34,6 +34,12 @@ def test_latency_buckets_are_cumulative() -> None:
     assert seen["latency_seconds_sum", ""] == 45.5
 
 
+def test_picture_that_is_too_small_is_a_metric() -> None:
+    seen = samples(living_board(too_small=True, prefer="quality", cpu_load=0.5))
+    assert (seen["too_small", ""], seen["prefers_quality", ""], seen["cpu_load", ""]) == (1, 1, 0.5)
+    assert ("gpu_load", "") not in seen
+
+
 def test_stages_have_their_seconds() -> None:
     seen = samples(living_board(stage_s={"decode": 1.5, "model": 7.0}))
     assert (seen["stage_seconds_total", "decode"], seen["stage_seconds_total", "model"]) == (1.5, 7)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -96,6 +96,26 @@ def test_text_fits_frames_of_every_size(shape: tuple[int, int]) -> None:
     live = Status(source="camera", task="derain", state="live", message="långe " * 50)
     drawn = compose(odd, live, FRESH_S + 1, ViewOptions(), "a notice")
     assert drawn.shape[1] >= overlay.MIN_WIDTH_PX
+
+
+def test_statistics_are_below_the_picture() -> None:
+    drawn = compose(ONE, LIVE, 0.1, ViewOptions("raw", divider=1.0))
+    factor = -(-overlay.MIN_WIDTH_PX // ONE.raw.shape[1])
+    height = ONE.raw.shape[0] * factor
+    assert drawn.shape[0] > height
+    assert tuple(drawn[height - 1, 8].tolist()) == RAW
+
+
+def test_label_says_that_the_picture_is_too_small_to_remove_rain() -> None:
+    small = replace(LIVE, too_small=True, inference_scale=0.25)
+    restored, honest = (compose(ONE, each, 0.1, ViewOptions()) for each in (LIVE, small))
+    right = slice(restored.shape[1] // 2, None)
+    assert not np.array_equal(restored[:40, right], honest[:40, right])
+    assert overlay.AMBER in {tuple(px) for px in honest[:40, right].reshape(-1, 3).tolist()}
+
+
+def test_no_numbers_are_shown_before_the_first_frame() -> None:
+    assert overlay._statistics(LIVE, "live") == "live"
 
 
 def test_snapshot_never_overwrites_a_file(tmp_path: Path) -> None:

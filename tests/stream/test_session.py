@@ -15,8 +15,11 @@ from lfdn_video import LiveFrame, LiveOptions, live
 from lfdn_video.errors import InputError
 from lfdn_video.inference.engine import Engine
 from lfdn_video.media import Frame
+from lfdn_video.options import Prefer
+from lfdn_video.stream.adaptation import LEAST_SCALE_DERAINED
 from lfdn_video.stream.addresses import parse_source
 from lfdn_video.stream.board import Board, Status
+from lfdn_video.stream.load import LoadMeter
 from lfdn_video.stream.session import Session
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
 from tests.support.clips import Clip
@@ -224,3 +227,43 @@ def test_lighter_network_is_not_loaded_where_the_full_one_keeps_up(board: Board)
     frames = restore_with_lighter(board, 0)
     assert frames
     assert not any(is_brighter(frame) for frame in frames)
+
+
+@pytest.mark.parametrize(("prefer", "too_small"), [("latency", True), ("quality", False)])
+def test_slow_network_says_when_it_removes_no_rain_unless_quality_is_preferred(
+    board: Board, prefer: Prefer, too_small: bool
+) -> None:
+    options = LiveOptions(max_latency_s=0.5, prefer=prefer)
+    run_session(board, slow(4.0), options, source(6))
+    assert board.status.too_small is too_small
+    assert (board.status.inference_scale < LEAST_SCALE_DERAINED) is too_small
+    assert board.status.prefer == prefer
+
+
+def test_preference_may_change_while_the_session_runs(board: Board) -> None:
+    session = Session(parse_source(source(8)), board, LiveOptions(max_latency_s=0.5))
+    scales = []
+    with Engine(slow(4.0)) as engine:
+        for frame in session.frames(engine):
+            scales.append(board.status.inference_scale)
+            if frame.number > 1:
+                board.update(prefer="quality")
+    assert (scales[0], scales[-1]) == (0.25, LEAST_SCALE_DERAINED)
+
+
+def test_load_is_a_share_and_unknown_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = LoadMeter()
+    assert meter.measure() == (None, None)  # nothing was measured yet
+    meter._due_s = 0.001
+    cpu, gpu = meter.measure()
+    assert cpu is not None
+    assert 0 <= cpu <= 1
+    assert gpu is None
+    monkeypatch.setattr("lfdn_video.stream.load.find_spec", lambda _: None)
+    meter._due_s = 0.001
+    assert meter.measure() == (None, None)
+
+
+def test_fixed_scale_leaves_no_choice(board: Board) -> None:
+    run_session(board, identity, LiveOptions(scale=0.5, prefer="quality"), source(1))
+    assert board.status.prefer is None

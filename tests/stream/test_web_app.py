@@ -206,6 +206,18 @@ def test_frame_is_sent_once_and_again_on_request(url: str, session: Session) -> 
     assert len(set(numbers)) == 1
 
 
+@pytest.mark.parametrize(("said", "kept"), [("quality", "quality"), ("speed", "latency")])
+def test_page_chooses_what_to_keep(url: str, session: Session, said: str, kept: str) -> None:
+    receive_messages(url, f"prefer {said}", "ping 1", count=2)
+    assert session.board.status.prefer == kept
+
+
+def test_page_chooses_nothing_where_the_scale_is_fixed(url: str, session: Session) -> None:
+    session.board.update(prefer=None)
+    receive_messages(url, "prefer quality", "ping 1", count=2)
+    assert session.board.status.prefer is None
+
+
 def test_ping_is_answered(url: str) -> None:
     assert {"pong": "12.5"} in receive_messages(url, "ping 12.5", count=2)
 

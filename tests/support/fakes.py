@@ -55,6 +55,7 @@ class FakeRunner:
     """A runner on the CPU that records its calls."""
 
     network: Callable[[Tensor], Tensor] = identity
+    device_name: str = "cpu"
     max_batches_in_flight: int = 0
     max_downloads_in_flight: int = 0
     tile_px: int | None = None

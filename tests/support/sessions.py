@@ -38,7 +38,7 @@ def view(number: int, *, raw: Image | None = None) -> View:
 
 def living_board(**changes: object) -> Board:
     """Make the board of a live session that has no frame yet."""
-    board = Board(Status(source="rtsp://camera.test/front", task="derain"))
+    board = Board(Status(source="rtsp://camera.test/front", task="derain", prefer="latency"))
     now = time.time()
     board.update(**{"state": "live", "started_at": now, "changed_at": now, **changes})
     return board

@@ -16,7 +16,7 @@ from lfdn_video.inference.degradation import (
 )
 from lfdn_video.inference.engine import Engine
 from lfdn_video.input.open import open_reader
-from lfdn_video.options import EncodeOptions, Temporal
+from lfdn_video.options import EncodeOptions, Task, Temporal
 from lfdn_video.pipeline import Summary, restore, restored_frames
 from lfdn_video.temporal.stage import TemporalSummary
 from tests.support.fakes import identity, identity_engine
@@ -34,7 +34,7 @@ def clip(tmp_path: Path) -> Path:
     return write(tmp_path / "clip.mkv", FRAMES)
 
 
-def run(source: Path, target: Path, task: str = "derain", temporal: Temporal = "auto") -> Summary:
+def run(source: Path, target: Path, task: Task = "derain", temporal: Temporal = "auto") -> Summary:
     """Restore by a network that changes nothing."""
     with identity_engine() as engine:
         return restore(source, target, task=task, temporal=temporal, engine=engine, encode=LOSSLESS)

@@ -8,6 +8,7 @@ import asyncio
 import time
 from typing import Any, Literal
 
+from lfdn_video.options import Prefer
 from lfdn_video.stream.board import Board, Status, View
 from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.health import Health, assess_health, health_report
@@ -51,6 +52,11 @@ class Feed:
     def report(self) -> dict[str, Any]:
         """Return the session's health and statistics as values for JSON."""
         return health_report(self.status, self.silent_s)
+
+    def set_preference(self, prefer: Prefer) -> None:
+        """Choose what the session keeps on a slow device, for all viewers, if it can choose."""
+        if self.status.prefer is not None:
+            self._board.update(prefer=prefer)
 
     async def follow_board(self) -> None:
         """Follow the board's views until it is closed."""

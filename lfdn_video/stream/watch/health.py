@@ -54,6 +54,8 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
         "task": status.task,
         "size": status.size,
         "inference_scale": status.inference_scale,
+        "too_small": status.too_small,
+        "prefer": status.prefer,
         "temporal": status.temporal,
         "temporal_frames": status.temporal_frames,
         "frames_in": status.frames_in,
@@ -64,6 +66,8 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
         "fps_out": status.fps_out,
         "latency_s": status.latency_s,
         "max_latency_s": status.max_latency_s,
+        "cpu_load": status.cpu_load,
+        "gpu_load": status.gpu_load,
         "recording": status.recording,
         "recording_error": status.recording_error,
     }

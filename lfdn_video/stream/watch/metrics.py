@@ -72,6 +72,16 @@ class Metrics(Collector):
                 "Sides of the network's input over those of the frame.",
                 status.inference_scale,
             ),
+            "too_small": (
+                "1 while the network's input is too small to remove rain.",
+                float(status.too_small),
+            ),
+            "prefers_quality": (
+                "1 if the scale has a floor that keeps rain removed.",
+                float(status.prefer == "quality"),
+            ),
+            "cpu_load": ("Share of the computer's processors that is busy.", status.cpu_load),
+            "gpu_load": ("Share of the time in which the GPU is busy.", status.gpu_load),
             "temporal": (
                 "1 while neighbouring frames are used.",
                 float(status.temporal == "on"),

@@ -1,7 +1,7 @@
 """Draws the content of the window: raw and restored, split or side by side, with overlays.
 
-The overlays are labels, a bar with the statistics, notices, and the error when the session is not
-live. Draws into copies of the view's images; `preview.py` opens the window.
+The overlays are labels, notices, and the error when the session is not live; the statistics are on
+a bar below the picture. Draws into copies of the view's images; `preview.py` opens the window.
 """
 
 import time
@@ -79,16 +79,18 @@ def compose(
         image: Image = np.full((*EMPTY_SIZE_PX, 3), EMPTY_GREY, np.uint8)
     else:
         image = _arrange(view, options)
-        _draw_labels(image, options)
+        _draw_labels(image, options, status)
     if health != "live":
         image = _dim(image)
         _draw_trouble(image, status, health, silent_s)
     elif view is None:
         _draw_centred(image, "waiting for the first frame", 0)
-    _draw_bar(image, _statistics(status, health), GREEN if health == "live" else AMBER)
     if notice:
-        _draw_bar(image, notice, WHITE, row=1)
-    return image
+        _draw_bar(image, notice, WHITE)
+    is_good = health == "live" and not status.too_small
+    bar = np.zeros((_bar_height(image), image.shape[1], 3), np.uint8)
+    _draw_bar(bar, _statistics(status, health), GREEN if is_good else AMBER)
+    return np.concatenate([image, bar])
 
 
 def _arrange(view: View, options: ViewOptions) -> Image:
@@ -118,6 +120,8 @@ def _dim(image: Image) -> Image:
 
 
 def _statistics(status: Status, health: Health) -> str:
+    if not status.frames_out:  # there are no numbers yet
+        return HEALTH_WORDS[health]
     dropped = 100 * status.frames_dropped / max(1, status.frames_in)
     parts = [
         HEALTH_WORDS[health],
@@ -127,6 +131,10 @@ def _statistics(status: Status, health: Health) -> str:
         f"reconnects {status.reconnects}",
         f"scale {status.inference_scale * 100:.0f} %",
     ]
+    if status.cpu_load is not None:
+        parts.append(f"CPU {status.cpu_load * 100:.0f} %")
+    if status.gpu_load is not None:
+        parts.append(f"GPU {status.gpu_load * 100:.0f} %")
     if status.recording:
         parts.append("recording")
     return "   ".join(parts)
@@ -145,17 +153,21 @@ def _draw_trouble(image: Image, status: Status, health: Health, silent_s: float 
     _draw_centred(image, status.message, 1, AMBER)
 
 
-def _draw_labels(image: Image, options: ViewOptions) -> None:
+def _draw_labels(image: Image, options: ViewOptions, status: Status) -> None:
     """Name the sides that are shown, in the upper corners."""
     scale = _text_scale(image)
-    for text, other in (("raw", "restored"), ("restored", "raw")):
+    restored = "restored"
+    if status.too_small:
+        restored = f"too small to remove rain: {status.inference_scale * 100:.0f} %"
+    for side, other, text in (("raw", "restored", "raw"), ("restored", "raw", restored)):
         if options.mode == other:
             continue
         width, height = _measure_text(text, scale)
-        on_right = text == "restored" and options.mode != "restored"
+        on_right = side == "restored" and options.mode != "restored"
         left = image.shape[1] - width - 2 * height if on_right else 0
         _darken(image[: 2 * height, left : left + width + 2 * height])
-        _put_text(image, text, (left + height, height + height // 2), scale, WHITE)
+        colour = AMBER if side == "restored" and status.too_small else WHITE
+        _put_text(image, text, (left + height, height + height // 2), scale, colour)
 
 
 def _draw_centred(image: Image, text: str, row: int, colour: Rgb = WHITE) -> None:
@@ -166,14 +178,19 @@ def _draw_centred(image: Image, text: str, row: int, colour: Rgb = WHITE) -> Non
     _put_text(image, text, (left, image.shape[0] // 2 + round(row * 2.0 * height)), scale, colour)
 
 
-def _draw_bar(image: Image, text: str, colour: Rgb, *, row: int = 0) -> None:
-    """Write a line on a dark bar at the bottom, above `row` other bars."""
+def _draw_bar(image: Image, text: str, colour: Rgb) -> None:
+    """Write a line on a dark bar at the bottom."""
     text, scale = _fit_text(image, text, _text_scale(image))
-    (_, height), _ = cv2.getTextSize("Ag", FONT, _text_scale(image), 1)
-    bar = 2 * height + height // 2
-    bottom = image.shape[0] - row * bar
-    _darken(image[max(0, bottom - bar) : bottom])
+    bar, bottom = _bar_height(image), image.shape[0]
+    height = bar * 2 // 5
+    _darken(image[max(0, bottom - bar) :])
     _put_text(image, text, (height, bottom - bar // 2 + height // 2), scale, colour)
+
+
+def _bar_height(image: Image) -> int:
+    """Return the height of a bar in px: one line and its margins."""
+    (_, height), _ = cv2.getTextSize("Ag", FONT, _text_scale(image), 1)
+    return 2 * height + height // 2
 
 
 def _darken(part: Image) -> None:

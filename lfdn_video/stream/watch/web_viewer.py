@@ -4,6 +4,7 @@ The page requests each frame, so it receives them as fast as it can show them, n
 
     page -> server    next raw | restored | both      the next frame that was not sent yet
                       again raw | restored | both     the newest frame, even if it was sent before
+                      prefer latency | quality        what to keep on a slow device
                       ping X                          requests X back
     server -> page    {"status": {...}}               twice a second, see `health_report`
                       {"pong": "X"}
@@ -66,6 +67,8 @@ class WebViewer:
         # Sent right away, not queued: a dead source has no next frame to wait for.
         elif command == "again" and self._feed.view is not None:
             await self._socket.send_bytes(await self._pack_frame(self._feed.view, argument))
+        elif command == "prefer" and argument in ("latency", "quality"):
+            self._feed.set_preference("latency" if argument == "latency" else "quality")
         elif command == "ping":
             await self._socket.send_json({"pong": argument})
 

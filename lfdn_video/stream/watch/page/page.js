@@ -216,6 +216,10 @@ for (const input of document.querySelectorAll("input[name=mode]")) {
   input.addEventListener("change", () => setMode(input.value));
 }
 
+for (const input of document.querySelectorAll("input[name=prefer]")) {
+  input.addEventListener("change", () => send(`prefer ${input.value}`));
+}
+
 function toggleFullScreen() {
   if (document.fullscreenElement) document.exitFullscreen();
   else if (document.fullscreenEnabled) element("viewer").requestFullscreen();
@@ -274,8 +278,8 @@ function render() {
   const file = (report.recording ?? "").split(/[\\/]/).pop();
   setText("recording-file", report.recording_error ? `failed: ${report.recording_error}` : file);
   element("recording").title = report.recording_error ?? report.recording ?? "";
-  setText("fps-out", report.fps_out.toFixed(1));
-  setText("fps-note", `of ${report.fps_in.toFixed(1)} from the source`);
+  setText("fps-out", report.frames_in ? report.fps_out.toFixed(1) : "–");
+  setText("fps-note", report.frames_in ? `of ${report.fps_in.toFixed(1)} from the source` : "");
   setText("frames-in", formatCount(report.frames_in));
   setText("frames-out", formatCount(report.frames_out));
   setText("dropped", formatCount(report.frames_dropped));
@@ -283,16 +287,42 @@ function render() {
   setText("reconnects", formatCount(report.reconnects));
   setText("running", report.running_for_s === null ? "" : `in ${formatDuration(report.running_for_s)}`);
   setText("size", report.size ? `${report.size[0]}×${report.size[1]}` : "–");
-  setText("scale", `${Math.round(100 * report.inference_scale)} %`);
-  setText("scale-note", report.size ? report.size.map((side) => Math.round(side * report.inference_scale)).join("×") : "");
+  renderScale();
+  renderLoad();
   renderLatency();
+}
+
+function renderScale() {
+  const known = report.frames_out > 0; // before, no scale was chosen
+  const percent = `${Math.round(100 * report.inference_scale)} %`;
+  const tooSmall = known && report.too_small;
+  const words = `Too small to remove rain: ${percent}`;
+  setText("scale", known ? percent : "–");
+  const pixels = report.size ? report.size.map((side) => Math.round(side * report.inference_scale)).join("×") : "";
+  setText("scale-note", tooSmall ? "too small to remove rain" : known ? pixels : "");
+  element("scale").closest("div").classList.toggle("over", tooSmall);
+  element("too-small").hidden = !tooSmall;
+  setText("too-small", tooSmall ? words : "");
+  canvases.restored.setAttribute("aria-label", tooSmall ? words : "Restored");
+  setText("fps-word", tooSmall ? "Shown" : "Restored");
+  const choices = report.task === "derain" && report.prefer !== null; // the floor is for rain
+  element("prefer").hidden = !choices;
+  if (choices) document.querySelector(`input[name=prefer][value=${report.prefer}]`).checked = true;
+}
+
+function renderLoad() {
+  element("load-tile").hidden = report.cpu_load === null && report.gpu_load === null;
+  const percent = (share) => `${Math.round(100 * share)} %`;
+  const [main, other] = report.gpu_load === null ? [report.cpu_load, null] : [report.gpu_load, report.cpu_load];
+  setText("load", main === null ? "–" : percent(main));
+  setText("load-note", report.gpu_load === null ? "of its CPU" : `of its GPU${other === null ? "" : `; CPU ${percent(other)}`}`);
 }
 
 function renderLatency() {
   const bound_ms = report.max_latency_s * 1000;
   const live = report.state === "live" && !lostAt && latency_ms !== null;
   setText("latency", live ? String(Math.round(latency_ms)) : "–");
-  setText("latency-note", bound_ms ? `bound ${Math.round(bound_ms)} ms` : "no bound");
+  setText("latency-note", bound_ms ? `bound ${Math.round(bound_ms)} ms` : "");
   element("latency").closest("div").classList.toggle("over", live && bound_ms > 0 && latency_ms > bound_ms);
   plotGraph("latency-graph", history.latency, bound_ms || 100);
   plotGraph("fps-graph", history.fps, report.fps_in || 1);
