@@ -13,7 +13,7 @@ temporary file, the reader closes. torch is imported only after source and targe
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -70,6 +70,8 @@ class Summary:
     """What was done by means of neighbouring frames; None if that was off."""
     kept_frames: int = 0
     """Frames, of `frames`, that an earlier, interrupted run had finished."""
+    network: Mapping[str, str] = field(default_factory=dict)
+    """What the frames depend on: `model`, the digest of the weights; `precision`; the tiles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,6 +249,7 @@ class _Run:
     kept: int
     """Those of them that an earlier run had finished."""
     temporal: TemporalSummary | None
+    network: Mapping[str, str]
 
 
 def _list_inputs(
@@ -310,7 +313,8 @@ def _run_stages(
             if on_progress is not None:
                 on_progress(meter.progress())
     clocks.note_last_frame()
-    return _Run(meter.frames_done, kept, stage.summary if stage is not None else None)
+    temporal = stage.summary if stage is not None else None
+    return _Run(meter.frames_done, kept, temporal, restorer.identity)
 
 
 def _start_stages(
@@ -360,6 +364,7 @@ def _summarize(
         dropped_frames=dict(reader.dropped_frames),
         temporal=run.temporal,
         kept_frames=run.kept,
+        network=run.network,
     )
 
 

@@ -6,6 +6,7 @@ Receives the values to print, and reads no files itself.
 import json
 import sys
 from collections.abc import Iterable
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,12 +23,24 @@ from lfdn_video.cli.formatting import (
 if TYPE_CHECKING:
     from lfdn_video.checks import Check
     from lfdn_video.media import StreamInfo, VideoInfo
+    from lfdn_video.review.compare import Comparison
     from lfdn_video.stream.capture.cameras import Camera
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 RANGES = {1: "limited", 2: "full"}
 STATE_COLUMNS = 7
 NAME_COLUMNS = 15
+MEASURES = {
+    "change": ("change", "of 255"),
+    "psnr_y": ("PSNR-Y", "dB"),
+    "psnr_rgb": ("PSNR-RGB", "dB"),
+    "ssim_y": ("SSIM-Y", ""),
+    "ssim_rgb": ("SSIM-RGB", ""),
+    "xpsnr_y": ("XPSNR-Y", "dB"),
+    "flicker_before": ("flicker of A", "of 255"),
+    "flicker_after": ("flicker of B", "of 255"),
+}
+"""Titles and units of the measures of `compare`."""
 STATES = {
     "ok": ("ok", "green"),
     "warning": ("warning", "yellow"),
@@ -55,6 +68,36 @@ def print_info(info: "VideoInfo") -> None:
         console.print(_text(f"chapter {number}: {times}  {chapter.title or ''}".rstrip()))
     for key, value in info.metadata.items():
         console.print(_text(f"{key}: {value}"))
+
+
+def print_comparison(found: "Comparison") -> None:
+    """Print the figures of `compare`, and how each was taken."""
+    console = Console(highlight=False)
+    width, height = found.size
+    console.print(_text(f"A  {found.before}"), soft_wrap=True)
+    console.print(_text(f"B  {found.after}"), soft_wrap=True)
+    console.print(f"{found.frames} frames in both, {width}×{height}")
+    for name, count in (("A", found.unpaired_before), ("B", found.unpaired_after)):
+        if count:
+            console.print(_text(f"{count} frames in {name} alone", "yellow"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("measure", "mean", "lowest", "highest", "frames", "unit"):
+        table.add_column(heading, justify="left" if heading in ("measure", "unit") else "right")
+    for name, (title, unit) in MEASURES.items():
+        if (figure := found.figures.get(name)) is not None:
+            values = (_format_figure(each) for each in (figure.mean, figure.least, figure.most))
+            table.add_row(title, *values, str(figure.frames), unit)
+    console.print(table)
+    identical = {figure.identical for figure in found.figures.values()} - {0}
+    if identical:
+        frames = ", ".join(str(count) for count in sorted(identical))
+        console.print(f"PSNR is infinite where frames are identical; frames that are: {frames}")
+    for name, text in found.protocol.items():
+        console.print(_text(f"{name}: {text}", "dim"), soft_wrap=True)
+
+
+def _format_figure(value: float) -> str:
+    return f"{value:.4g}" if isfinite(value) else "infinite"
 
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:
