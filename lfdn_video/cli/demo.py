@@ -11,7 +11,6 @@ from lfdn_video.cli.commands import RestoreOptions, restore_file
 from lfdn_video.cli.options import NETWORK, QUIET, VERBOSE, add_options, pass_options
 from lfdn_video.cli.review import ReviewOptions, name_report
 from lfdn_video.errors import InputError
-from lfdn_video.options import EncodeOptions
 
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
@@ -34,7 +33,6 @@ TARGET = "demo.derained.mp4"
 @pass_options
 def demo(
     folder: Path | None,
-    overwrite: bool,
     *,
     options: RestoreOptions,
     reporter: "Reporter",
@@ -52,7 +50,6 @@ def demo(
     wanted = replace(
         options,
         output=target,
-        encode=EncodeOptions(overwrite=overwrite),
         review=ReviewOptions(report=True),
     )
     restore_file("derain", str(CLIP), wanted, reporter)

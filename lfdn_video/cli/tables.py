@@ -88,10 +88,12 @@ def print_comparison(found: "Comparison") -> None:
             values = (_format_figure(each) for each in (figure.mean, figure.least, figure.most))
             table.add_row(title, *values, str(figure.frames), unit)
     console.print(table)
-    identical = {figure.identical for figure in found.figures.values()} - {0}
-    if identical:
-        frames = ", ".join(str(count) for count in sorted(identical))
-        console.print(f"PSNR is infinite where frames are identical; frames that are: {frames}")
+    if found.identical_frames:
+        console.print(
+            f"{found.identical_frames} of {found.frames} frames are identical, and their PSNR is "
+            "infinite; means are over the others",
+            soft_wrap=True,
+        )
     for name, text in found.protocol.items():
         console.print(_text(f"{name}: {text}", "dim"), soft_wrap=True)
 

@@ -50,6 +50,8 @@ class FrameMeasures:
     """Number of the pair, from 0."""
     time_s: float
     """Time in A, in seconds."""
+    identical: bool
+    """Every sample is the same."""
     change: float
     """Mean absolute difference of the luma, in 8-bit codes."""
     psnr_y: float | None
@@ -71,15 +73,15 @@ class Figure:
     """One measure over all frames it was taken on."""
 
     mean: float
-    """Mean over those frames that are not `identical`; `inf` if all are."""
+    """Mean over those frames on which it is finite; `inf` if there are none."""
     least: float
     """The lowest one."""
     most: float
     """The highest one."""
     frames: int
     """Number of frames it was taken on."""
-    identical: int = 0
-    """Frames, of `frames`, that are equal in both files: their PSNR is infinite."""
+    infinite: int = 0
+    """Frames, of `frames`, on which it is infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Comparison:
     """Width and height of the first frame in px, upright."""
     frames: int
     """Pairs of frames."""
+    identical_frames: int
+    """Pairs, of `frames`, that agree in every sample; their PSNR is infinite."""
     unpaired_before: int
     """Frames of A that B does not have."""
     unpaired_after: int
@@ -143,6 +147,7 @@ def compare(
             after=pairs.after.path,
             size=_upright_size(pairs),
             frames=len(measured),
+            identical_frames=sum(each.identical for each in measured),
             unpaired_before=pairs.unpaired_before,
             unpaired_after=pairs.unpaired_after,
             figures=_summarize(measured),
@@ -171,7 +176,16 @@ def _measure(pairs: Pairs, every: int) -> Generator[FrameMeasures]:
                 flicker = measure_flicker(previous, images)
             previous = images
             before, after = flicker
-            yield FrameMeasures(pair.number, pair.time_s, change, *single, weighted, before, after)
+            yield FrameMeasures(
+                pair.number,
+                pair.time_s,
+                pair.is_identical,
+                change,
+                *single,
+                weighted,
+                before,
+                after,
+            )
 
 
 def _to_tensors(pair: Pair) -> tuple[Tensor, Tensor]:
@@ -228,7 +242,9 @@ def measure_flicker(previous: Sequence[Tensor], images: Sequence[Tensor]) -> lis
 
 
 def _summarize(measured: Iterable[FrameMeasures]) -> dict[str, Figure]:
-    names = [name for name in FrameMeasures.__slots__ if name not in ("number", "time_s")]
+    names = [
+        name for name in FrameMeasures.__slots__ if name not in ("number", "time_s", "identical")
+    ]
     columns = {name: [getattr(each, name) for each in measured] for name in names}
     return {name: figure for name, values in columns.items() if (figure := _figure(values))}
 

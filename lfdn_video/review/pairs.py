@@ -83,6 +83,14 @@ class Pair:
     before: View
     after: View
 
+    @property
+    def is_identical(self) -> bool:
+        """True if both have the same format and every sample is the same."""
+        one, other = self.before.frame, self.after.frame
+        same = one.format == other.format and self.before.size == self.after.size
+        planes = zip(one.planes, other.planes, strict=False)
+        return same and all(np.array_equal(*both) for both in planes)
+
 
 class Pairs:
     """The frames of two files, paired; iterate once. Made by `open_pairs`."""

@@ -38,8 +38,6 @@ STATES = {"ok": "OK", "warning": "Note", "failed": "Failed"}
 SHOWN_VALUES = 24
 """Rows of the table beside a plot, at most."""
 
-DIGEST_CHARS = 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
@@ -343,7 +341,7 @@ def _provenance(found: Survey, run: RunFacts) -> Iterator[tuple[str, str]]:
         yield name, _describe(info)
     network: Mapping[str, str] = run.summary.network if run.summary is not None else {}
     if network.get("model"):
-        yield "Weights", f"sha256 {network['model'][:DIGEST_CHARS]}…"
+        yield "Weights", f"sha256 {network['model']}"
     if network.get("precision"):
         yield "Precision", network["precision"]
     if network.get("tile"):

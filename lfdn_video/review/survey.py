@@ -256,6 +256,8 @@ class _Choice:
 
     def _keep_if_changed(self, shot: Shot) -> None:
         near = [kept for kept in self._changed if shot.time_s - kept.time_s < CHANGED_APART_S]
+        if not shot.change:
+            return
         rivals = near or (self._changed if len(self._changed) == CHANGED_SHOTS else [])
         if rivals:
             weakest = max(rivals, key=_by_change)
