@@ -125,6 +125,11 @@ def survey(
         _read(pairs, truth, found, span or SpanOptions(), sorted(at_s))
         found.unpaired_before = pairs.unpaired_before
         found.unpaired_after = pairs.unpaired_after
+        if truth is not None and not any(sample.psnr_after is not None for sample in found.samples):
+            raise InputError(
+                f"{truth.path}: has no frame at a time of {pairs.before.path}; "
+                "give the same video without rain"
+            )
     return found
 
 
@@ -148,12 +153,19 @@ def _read(
         views: tuple[View, ...] = (pair.before, pair.after)
         clean = truth.at(pair.number, time_s) if truth is not None else None
         if clean is not None:
+            _check_reference(clean, truth, pair.before)
             views = (clean, *views)
         if pair.number % stride == stride // 2 or expected == 1:
             found.samples.append(_measure(time_s, previous, views))
         previous = views
         chosen.offer(pair, time_s, change)
     found.shots = chosen.shots()
+
+
+def _check_reference(clean: View, truth: _Follower | None, before: View) -> None:
+    if truth is not None and clean.size != before.size:
+        one, other = ("×".join(map(str, view.size)) for view in (clean, before))
+        raise InputError(f"{truth.path}: is {one}, not {other} as the source; give one of its size")
 
 
 def _measure(time_s: float, previous: tuple[View, ...] | None, views: tuple[View, ...]) -> Sample:
@@ -167,8 +179,6 @@ def _measure(time_s: float, previous: tuple[View, ...] | None, views: tuple[View
     if len(views) < 3:
         return Sample(time_s, *steady)
     clean, before, after = (view.luma() for view in views)
-    if clean.shape != before.shape:
-        raise InputError("reference: has another size than the source; give one of the same frames")
     truth, one, other = (to_tensor(view.image()) for view in views)
     psnr_before, _, ssim_before, _ = measure_images(truth, one)
     psnr_after, _, ssim_after, _ = measure_images(truth, other)
@@ -193,6 +203,7 @@ class _Follower:
     """Finds the frames of a reference that belong to those of the source."""
 
     def __init__(self, reader: FrameReader, source: VideoInfo) -> None:
+        self.path = reader.info.path
         self._tick_s = reader.info.time_base
         self._info = reader.info
         self._in_order = reader.info.from_images or source.from_images

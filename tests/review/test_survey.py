@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfdn_video.errors import InputError
 from lfdn_video.review import survey as module
 from lfdn_video.review.survey import survey
 from tests.support import drawn
@@ -77,6 +78,17 @@ def test_reference_is_matched_by_time(tmp_path: Path) -> None:
     psnr = [sample.psnr_after for sample in found.samples]
     assert [value for value in psnr if value is not None] == [float("inf")] * 4
     assert psnr[1] is None
+
+
+def test_reference_of_another_video_is_refused(tmp_path: Path) -> None:
+    source = drawn.write(tmp_path / "a.mkv", drawn.still(5))
+    small = drawn.write(tmp_path / "small.mkv", [np.zeros((32, 32), np.uint8)] * 5)
+    with pytest.raises(InputError, match=r"small\.mkv: is 32×32, not 128×96"):
+        survey(source, source, reference=small)
+    long = drawn.write(tmp_path / "long.mkv", drawn.still(50))
+    later = drawn.write(tmp_path / "later.mkv", drawn.still(2), [0, 9000])
+    with pytest.raises(InputError, match=r"later\.mkv: has no frame at a time of"):
+        survey(long, long, reference=later)
 
 
 def test_large_frames_are_averaged_for_the_flow() -> None:

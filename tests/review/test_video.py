@@ -33,7 +33,8 @@ def flat(grey: int) -> list[drawn.Grey]:
 
 def decoded(path: Path) -> list[NDArray[np.uint8]]:
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        shown = container.decode(video=0)
+        return [frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in shown]
 
 
 def drawn_as(files: tuple[Path, Path], layout: Layout) -> list[NDArray[np.uint8]]:

@@ -20,7 +20,8 @@ def texture(height: int = 96, width: int = 128, *, seed: int = 1) -> Grey:
     noise = np.random.default_rng(seed).uniform(0, 255, (height, width)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 3)
     scaled = 128 + (smooth - smooth.mean()) * (40 / smooth.std())
-    return scaled.clip(40, 215).astype(np.uint8)
+    drawn: Grey = scaled.clip(40, 215).astype(np.uint8)
+    return drawn
 
 
 def still(count: int = 6) -> list[Grey]:
