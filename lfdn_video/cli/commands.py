@@ -323,7 +323,7 @@ def restore_file(task: str, source: str, options: RestoreOptions, reporter: "Rep
         reporter: told of everything.
     """
     target = _start_run(task, source, options, reporter)
-    review = Review(source, target, options.review, options.encode.overwrite)
+    review = Review(source, target, options.review, options.encode.overwrite, reporter)
     review.check()
     from lfdn_video.pipeline import restore
 

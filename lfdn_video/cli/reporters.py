@@ -80,6 +80,9 @@ class Reporter:
     def report_progress(self, progress: "progress.Progress") -> None:
         """Report progress. Call it for every frame: a reporter limits its own rate."""
 
+    def report_step(self, step: str, done: int, total: int | None) -> None:
+        """Report how far something is that is no run. Call it for every frame."""
+
     def report_summary(self, summary: "pipeline.Summary") -> None:
         """Report a finished run; the target is complete."""
 
@@ -127,6 +130,10 @@ class LineReporter(Reporter):
         if self._throttle.is_due(LINE_INTERVAL_S):
             self._print(self._heading or format_progress(progress))
             self._heading = ""
+
+    def report_step(self, step: str, done: int, total: int | None) -> None:
+        if self._throttle.is_due(LINE_INTERVAL_S):
+            self._print(f"{step}: {done}{f'/{total}' if total else ''} frames")
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
         for message in summary.warnings:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,7 +20,7 @@ from lfdn_video.cli.options import (
 )
 from lfdn_video.cli.parameters import Seconds
 from lfdn_video.cli.program import check_is_file, command_line
-from lfdn_video.errors import LfdnVideoError, OptionError
+from lfdn_video.errors import OptionError
 from lfdn_video.options import Layout, SpanOptions
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ class Review:
         target: its target, as it was asked for.
         options: what is wanted.
         overwrite: files that exist may be replaced.
+        reporter: told how far it is.
     """
 
     source: str
     target: str
     options: ReviewOptions
     overwrite: bool
+    reporter: "Reporter"
 
     def check(self) -> None:
         """Check that everything can be written.
@@ -100,11 +103,11 @@ class Review:
             A line about each file.
 
         Raises:
-            LfdnVideoError: that fails; a note says that the target is complete.
+            LfdnVideoError: that fails; a note says that the target is complete, also after Ctrl-C.
         """
         try:
             return list(self._write(task, summary, span, deinterlace, command))
-        except LfdnVideoError as error:
+        except BaseException as error:  # Ctrl-C included: otherwise it says "nothing was written"
             error.add_note(f"{summary.target} is complete")
             raise
 
@@ -115,8 +118,14 @@ class Review:
         if self.options.compare is not None:
             from lfdn_video.review.video import write_comparison
 
+            on_frame = partial(self.reporter.report_step, "comparing")
             write_comparison(
-                self.source, summary.target, self._comparison, self.options.compare, **how
+                self.source,
+                summary.target,
+                self._comparison,
+                self.options.compare,
+                on_frame=on_frame,
+                **how,
             )
             yield f"{self._comparison}: source and result in one video"
         if self.options.report:
@@ -125,7 +134,10 @@ class Review:
 
             checks = tuple(verify(self.source, summary.target, span))
             facts = RunFacts(task=task, command=command, summary=summary, checks=checks)
-            write_report(self.source, summary.target, self._report, run=facts, **how)
+            on_frame = partial(self.reporter.report_step, "making the report")
+            write_report(
+                self.source, summary.target, self._report, run=facts, on_frame=on_frame, **how
+            )
             yield f"{self._report}: the report; open it in a browser"
 
     @property
@@ -186,7 +198,9 @@ def compare_command(
     from lfdn_video.cli import tables
     from lfdn_video.review.compare import compare
 
-    found = compare(before, after, span=span, every=every)
+    reporter: Reporter = click.get_current_context().find_root().obj
+    on_frame = partial(reporter.report_step, "measuring")
+    found = compare(before, after, span=span, every=every, on_frame=on_frame)
     if report.as_json:
         tables.print_json(found)
     else:
@@ -252,5 +266,6 @@ def report_command(
         at_s=at_s,
         overwrite=overwrite,
         run=RunFacts(command=command_line(click.get_current_context()), checks=checks),
+        on_frame=partial(reporter.report_step, "making the report"),
     )
     reporter.report_note(f"{file}: the report; open it in a browser")

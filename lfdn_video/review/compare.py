@@ -6,7 +6,7 @@ are those of `lfdn evaluate` (`lfdn/metrics.py`, `lfdn/video_metrics.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, isinf, isnan
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from lfdn_video.errors import OptionError
 from lfdn_video.options import SpanOptions
-from lfdn_video.review.pairs import Pair, Pairs, open_pairs
+from lfdn_video.review.pairs import OnFrame, Pair, Pairs, open_pairs
 from lfdn_video.review.xpsnr import Xpsnr
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def compare(
     *,
     span: SpanOptions | None = None,
     every: int = 1,
-    on_frame: Callable[[int, int | None], None] | None = None,
+    on_frame: OnFrame | None = None,
 ) -> Comparison:
     """Measure how two files differ, and how steady each is.
 
@@ -124,7 +124,7 @@ def compare(
         span: the part of A that B shows; None: all of it.
         every: measure PSNR, SSIM and flicker on every so many frames, 1 or more; change and XPSNR
             are taken on all.
-        on_frame: called after each pair with the number done and, if known, of all.
+        on_frame: called after each pair.
 
     Returns:
         The figures.
@@ -135,13 +135,8 @@ def compare(
     """
     if every < 1:
         raise OptionError(f"every: must be at least 1, got {every}")
-    measured = []
-    with open_pairs(before, after, span) as pairs:
-        expected = pairs.before.expected_frames(span or SpanOptions())
-        for each in _measure(pairs, every):
-            measured.append(each)
-            if on_frame is not None:
-                on_frame(len(measured), expected)
+    with open_pairs(before, after, span, on_frame=on_frame) as pairs:
+        measured = list(_measure(pairs, every))
         return Comparison(
             before=pairs.before.path,
             after=pairs.after.path,

@@ -6,7 +6,7 @@ Images have no times of their own; they are paired in order.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +26,9 @@ CODES = 255.0
 
 Codes: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 """`[H, W]`, float32, upright, in `CODES`."""
+
+OnFrame: TypeAlias = Callable[[int, int | None], None]
+"""Called after each pair with the number done and, if it is known, of all."""
 
 RGB_WEIGHTS = (0.587, 0.114, 0.299)  # of G, B and R, the order of the planes
 
@@ -95,7 +98,9 @@ class Pair:
 class Pairs:
     """The frames of two files, paired; iterate once. Made by `open_pairs`."""
 
-    def __init__(self, before: FrameReader, after: FrameReader) -> None:
+    def __init__(
+        self, before: FrameReader, after: FrameReader, on_frame: OnFrame | None = None
+    ) -> None:
         self.before: VideoInfo = before.info
         self.after: VideoInfo = after.info
         self.unpaired_before = 0
@@ -103,6 +108,7 @@ class Pairs:
         self.unpaired_after = 0
         """Frames of the second file that the first does not have; grows while iterating."""
         self._readers = (before, after)
+        self._on_frame = on_frame
 
     @property
     def readers(self) -> tuple[FrameReader, FrameReader]:
@@ -115,6 +121,7 @@ class Pairs:
                 stack.enter_context(closing(reader.frames())) for reader in self._readers
             )
             number = 0
+            expected = self.before.expected_frames(self._readers[0].span)
             for one, other in self._match(first, second):
                 pair = Pair(
                     number,
@@ -125,6 +132,8 @@ class Pairs:
                 _check_sizes(pair, self)
                 yield pair
                 number += 1
+                if self._on_frame is not None:
+                    self._on_frame(number, expected)
         if not number:
             raise InputError(f"{self.after.path}: has no frame of {self.before.path}")
 
@@ -160,6 +169,7 @@ def open_pairs(
     span: SpanOptions | None = None,
     *,
     deinterlace: bool = False,
+    on_frame: OnFrame | None = None,
 ) -> Generator[Pairs]:
     """Open two files whose frames belong together.
 
@@ -168,6 +178,7 @@ def open_pairs(
         after: the result, which begins where `span` does.
         span: the part of `before` that `after` was made of; None: all of it.
         deinterlace: deinterlace `before`, as for `after`.
+        on_frame: called after each pair.
 
     Yields:
         Their frames, to be iterated over once.
@@ -180,7 +191,7 @@ def open_pairs(
         open_reader(before, span, deinterlace=deinterlace) as first,
         open_reader(after) as second,
     ):
-        yield Pairs(first, second)
+        yield Pairs(first, second, on_frame)
 
 
 def _tolerance_s(info: VideoInfo) -> Fraction:

@@ -24,6 +24,7 @@ from lfdn_video.files import Inputs, check_target, try_target, write_beside
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.pipeline import Summary
+from lfdn_video.review.pairs import OnFrame
 from lfdn_video.review.pictures import Album, make_album
 from lfdn_video.review.plots import Line, Plot, format_time
 from lfdn_video.review.survey import TOUCHED_CODES, Survey, survey
@@ -84,6 +85,7 @@ def write_report(
     at_s: Sequence[float] = (),
     overwrite: bool = False,
     run: RunFacts | None = None,
+    on_frame: OnFrame | None = None,
 ) -> int:
     """Write a report about a result as one HTML file.
 
@@ -97,6 +99,7 @@ def write_report(
         at_s: times of frames to show besides those chosen, in seconds from the first frame.
         overwrite: replace a file that exists.
         run: what is known of the run; None: nothing.
+        on_frame: called after each frame, as by `compare`.
 
     Returns:
         Size of the file in bytes.
@@ -109,7 +112,13 @@ def write_report(
     files = [Path(each) for each in (source, result, reference) if each is not None]
     check_report(target, Inputs(files), overwrite=overwrite)
     found = survey(
-        source, result, reference=reference, span=span, deinterlace=deinterlace, at_s=at_s
+        source,
+        result,
+        reference=reference,
+        span=span,
+        deinterlace=deinterlace,
+        at_s=at_s,
+        on_frame=on_frame,
     )
     page = _render(found, run or RunFacts(), reference is not None)
     content = page.encode("utf-8")

@@ -20,7 +20,7 @@ from lfdn_video.input.open import open_reader
 from lfdn_video.media import FALLBACK_RATE, Frame, Image, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.review.compare import measure_flicker, measure_images, to_tensor
-from lfdn_video.review.pairs import Pair, Pairs, View, open_pairs
+from lfdn_video.review.pairs import OnFrame, Pair, Pairs, View, open_pairs
 
 SAMPLES = 40
 """Frames on which steadiness and quality are measured."""
@@ -98,6 +98,7 @@ def survey(
     span: SpanOptions | None = None,
     deinterlace: bool = False,
     at_s: Sequence[float] = (),
+    on_frame: OnFrame | None = None,
 ) -> Survey:
     """Read source, result and reference once.
 
@@ -108,6 +109,7 @@ def survey(
         span: the part of the source that was restored; None: all of it.
         deinterlace: the source was deinterlaced.
         at_s: times of frames to show besides those chosen, in seconds from the first frame.
+        on_frame: called after each frame, as by `compare`.
 
     Returns:
         Series, samples and frames to show.
@@ -116,7 +118,9 @@ def survey(
         InputError: a file cannot be read, or has no frame of the source, or another size.
     """
     with ExitStack() as stack:
-        pairs = stack.enter_context(open_pairs(source, result, span, deinterlace=deinterlace))
+        pairs = stack.enter_context(
+            open_pairs(source, result, span, deinterlace=deinterlace, on_frame=on_frame)
+        )
         truth = None
         if reference is not None:
             reader = stack.enter_context(open_reader(reference, span))

@@ -31,7 +31,7 @@ from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.files import Inputs, check_target, write_beside
 from lfdn_video.media import FALLBACK_RATE, RANGE_LIMITED, Image, VideoInfo
 from lfdn_video.options import Layout, SpanOptions
-from lfdn_video.review.pairs import Codes, Pair, Pairs, open_pairs
+from lfdn_video.review.pairs import Codes, OnFrame, Pair, Pairs, open_pairs
 
 SUFFIX = ".compare.mp4"
 CODEC, QUALITY = "libx264", {"crf": "18", "preset": "fast"}
@@ -62,6 +62,7 @@ def write_comparison(
     span: SpanOptions | None = None,
     deinterlace: bool = False,
     overwrite: bool = False,
+    on_frame: OnFrame | None = None,
 ) -> int:
     """Write a comparison video: H.264 in MP4, without audio.
 
@@ -73,6 +74,7 @@ def write_comparison(
         span: the part of the source that was restored; None: all of it.
         deinterlace: the source was deinterlaced.
         overwrite: replace a file that exists.
+        on_frame: called after each frame, as by `compare`.
 
     Returns:
         The number of its frames.
@@ -84,7 +86,7 @@ def write_comparison(
     inputs = Inputs([Path(source), Path(result)])
     check_target(target, inputs, overwrite=overwrite)
     with (
-        open_pairs(source, result, span, deinterlace=deinterlace) as pairs,
+        open_pairs(source, result, span, deinterlace=deinterlace, on_frame=on_frame) as pairs,
         write_beside(target, overwrite=overwrite) as temporary,
     ):
         try:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from click.testing import CliRunner, Result
 from lfdn_video import cli
 from lfdn_video.cli.demo import CLIP
 from lfdn_video.cli.doctor import CLIP_TIMES, make_clip
+from lfdn_video.cli.program import StopRequested
 from lfdn_video.cli.review import name_report
+from lfdn_video.errors import InputError
 from lfdn_video.inference import engine
 from lfdn_video.review import report
 from tests.support import clips, drawn
@@ -73,6 +76,10 @@ class TestCompare:
         result = run("compare", clip, other)
         assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
         assert "compare frames of one size" in result.stderr
+
+    def test_progress_is_shown(self, clip: Path) -> None:
+        stderr = run("compare", clip, clip, "--json").stderr
+        assert stderr.startswith(f"measuring: 1/{len(CLIP_TIMES)} frames")
 
 
 class TestReport:
@@ -139,6 +146,19 @@ class TestRun:
         events = [json.loads(line) for line in result.stdout.splitlines()]
         assert [event["event"] for event in events][-2:] == ["note", "done"]
         assert events[-1]["network"]["precision"] == "float32"
+
+    @pytest.mark.parametrize("error", [StopRequested(signal.SIGINT), InputError("a: is gone")])
+    def test_what_fails_afterwards_says_that_the_target_is_complete(
+        self, clip: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(report, "write_report", fail)
+        result = run("derain", clip, "--report")
+        assert result.exit_code in (1, 130)
+        assert result.stderr.rstrip().endswith("clip.derained.mkv is complete")
+        assert clip.with_name("clip.derained.mkv").is_file()
 
     def test_images_have_a_report_and_no_comparison_video(self, clip: Path) -> None:
         folder = clip.with_name("frames")
