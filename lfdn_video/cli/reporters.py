@@ -192,6 +192,12 @@ class BarReporter(LineReporter):
         line = format_progress(progress, short=self.console.width < WIDE_COLUMNS)
         self._bar.update(self._task, completed=progress.frames_done, total=total, line=line)
 
+    def report_step(self, step: str, done: int, total: int | None) -> None:
+        if self._bar.task_ids:
+            self._bar.update(self._task, completed=done, total=total, line=step)
+        else:
+            super().report_step(step, done, total)
+
     def report_status(self, status: "Status") -> None:
         self._bar.update(self._task, completed=status.frames_out, line=format_status(status))
 
