@@ -55,13 +55,15 @@ class FrameMeasures:
     change: float
     """Mean absolute difference of the luma, in 8-bit codes."""
     psnr_y: float | None
-    """dB; `inf` where the frames are equal."""
+    """PSNR of the luma in dB; `inf` where the frames are equal."""
     psnr_rgb: float | None
+    """PSNR of all channels together in dB; `inf` where the frames are equal."""
     ssim_y: float | None
-    """Up to 1; None too where a side is shorter than the window."""
+    """SSIM of the luma, up to 1; None too where a side is shorter than the window."""
     ssim_rgb: float | None
+    """SSIM, mean over the channels."""
     xpsnr_y: float | None
-    """dB; `inf` where the frames are equal."""
+    """XPSNR of the luma in dB; `inf` where the frames are equal."""
     flicker_before: float | None
     """Warping error of A, in 8-bit codes; None on the first frame, and where no flow is trusted."""
     flicker_after: float | None
@@ -89,7 +91,9 @@ class Comparison:
     """What `compare` found."""
 
     before: Path
+    """A."""
     after: Path
+    """B."""
     size: tuple[int, int]
     """Width and height of the first frame in px, upright."""
     frames: int
@@ -124,7 +128,7 @@ def compare(
         span: the part of A that B shows; None: all of it.
         every: measure PSNR, SSIM and flicker on every so many frames, 1 or more; change and XPSNR
             are taken on all.
-        on_frame: called after each pair.
+        on_frame: called after each pair with the number done and, if it is known, of all.
 
     Returns:
         The figures.

@@ -49,6 +49,7 @@ class RunFacts:
     command: str = ""
     """The command line that repeats it."""
     summary: Summary | None = None
+    """What `restore` returned."""
     checks: Sequence[Check] = field(default_factory=tuple)
     """What `verify` found."""
 
@@ -77,7 +78,7 @@ def check_report(target: Path, inputs: Inputs, *, overwrite: bool) -> None:
 def write_report(
     source: str | Path,
     result: str | Path,
-    target: Path,
+    target: str | Path,
     *,
     reference: str | Path | None = None,
     span: SpanOptions | None = None,
@@ -109,6 +110,7 @@ def write_report(
         OptionError: the extra `[report]` is not installed.
         OutputError: the file cannot be written.
     """
+    target = Path(target)
     files = [Path(each) for each in (source, result, reference) if each is not None]
     check_report(target, Inputs(files), overwrite=overwrite)
     found = survey(

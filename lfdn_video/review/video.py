@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
-from lfdn_video.errors import OutputError
+from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.files import Inputs, check_target, write_beside
 from lfdn_video.media import FALLBACK_RATE, RANGE_LIMITED, Image, VideoInfo
@@ -56,7 +56,7 @@ def name_comparison(target: Path) -> Path:
 def write_comparison(
     source: str | Path,
     result: str | Path,
-    target: Path,
+    target: str | Path,
     layout: Layout,
     *,
     span: SpanOptions | None = None,
@@ -81,8 +81,12 @@ def write_comparison(
 
     Raises:
         InputError: source or result cannot be read.
+        OptionError: there is no such layout.
         OutputError: the target cannot be written.
     """
+    if layout not in LAYOUTS:
+        raise OptionError(f"layout: {layout!r} is none of {', '.join(LAYOUTS)}")
+    target = Path(target)
     inputs = Inputs([Path(source), Path(result)])
     check_target(target, inputs, overwrite=overwrite)
     with (

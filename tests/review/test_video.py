@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lfdn_video.errors import OutputError
+from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.options import Layout
 from lfdn_video.review.video import MID_GREY, name_comparison, write_comparison
 from tests.support import drawn
@@ -96,6 +96,11 @@ def test_odd_and_rotated_frames_are_shown_upright(tmp_path: Path) -> None:
     target = name_comparison(clip)
     assert write_comparison(clip, clip, target, "split") == 3
     assert decoded(target)[0].shape == (64, 48, 3)
+
+
+def test_layout_that_does_not_exist_is_refused(files: tuple[Path, Path]) -> None:
+    with pytest.raises(OptionError, match="layout: 'onion' is none of split, side, wipe, diff"):
+        write_comparison(*files, "out.mp4", "onion")  # type: ignore[arg-type]
 
 
 def test_source_and_existing_files_are_not_replaced(files: tuple[Path, Path]) -> None:
