@@ -31,16 +31,22 @@ if TYPE_CHECKING:
     from lfdn_video.output.open import open_writer
     from lfdn_video.pipeline import RestoredFrame, Summary, restore, restored_frames
     from lfdn_video.progress import Progress
+    from lfdn_video.review.compare import Comparison, Figure, FrameMeasures, compare
+    from lfdn_video.review.report import RunFacts, write_report
+    from lfdn_video.review.video import write_comparison
     from lfdn_video.stream.live import live
     from lfdn_video.stream.session import LiveFrame
     from lfdn_video.temporal.stage import TemporalSummary
 
 __all__ = [
     "Colour",
+    "Comparison",
     "DeviceError",
     "DeviceMemoryError",
     "EncodeOptions",
+    "Figure",
     "Frame",
+    "FrameMeasures",
     "InferenceOptions",
     "InputError",
     "LfdnVideoError",
@@ -51,26 +57,33 @@ __all__ = [
     "PixelFormat",
     "Progress",
     "RestoredFrame",
+    "RunFacts",
     "SpanOptions",
     "StageTimes",
     "Summary",
     "TemporalSummary",
     "VideoInfo",
     "WeightsError",
+    "compare",
     "live",
     "load_engine",
     "open_reader",
     "open_writer",
     "restore",
     "restored_frames",
+    "write_comparison",
+    "write_report",
 ]
 
 _MODULE_OF = {
     "Colour": "media",
+    "Comparison": "review.compare",
     "DeviceError": "errors",
     "DeviceMemoryError": "errors",
     "EncodeOptions": "options",
+    "Figure": "review.compare",
     "Frame": "media",
+    "FrameMeasures": "review.compare",
     "InferenceOptions": "options",
     "InputError": "errors",
     "LfdnVideoError": "errors",
@@ -81,18 +94,22 @@ _MODULE_OF = {
     "PixelFormat": "media",
     "Progress": "progress",
     "RestoredFrame": "pipeline",
+    "RunFacts": "review.report",
     "SpanOptions": "options",
     "StageTimes": "background",
     "Summary": "pipeline",
     "TemporalSummary": "temporal.stage",
     "VideoInfo": "media",
     "WeightsError": "errors",
+    "compare": "review.compare",
     "live": "stream.live",
     "load_engine": "inference.engine",
     "open_reader": "input.open",
     "open_writer": "output.open",
     "restore": "pipeline",
     "restored_frames": "pipeline",
+    "write_comparison": "review.video",
+    "write_report": "review.report",
 }
 
 

@@ -36,6 +36,9 @@ Prefer: TypeAlias = Literal["latency", "quality"]
 Network: TypeAlias = Literal["auto", "full", "lite"]
 """Which network runs: `full`, or `lite`, 2.5 to 3 times as fast and less thorough."""
 
+Layout: TypeAlias = Literal["split", "side", "wipe", "diff"]
+"""How a comparison video shows source and result; see `review/video.py`."""
+
 IMAGE_RATE = Fraction(25)
 """Frames per second of a video made from images."""
 

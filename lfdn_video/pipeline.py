@@ -13,7 +13,7 @@ temporary file, the reader closes. torch is imported only after source and targe
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,8 @@ class Summary:
     """Why that was off; None if it was on."""
     kept_frames: int = 0
     """Frames, of `frames`, that an earlier, interrupted run had finished."""
+    network: Mapping[str, str] = field(default_factory=dict)
+    """What the frames depend on: `model`, the digest of the weights; `precision`; the tiles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,6 +259,7 @@ class _Run:
     kept: int
     """Those of them that an earlier run had finished."""
     temporal: TemporalSummary | None
+    network: Mapping[str, str]
 
 
 def _list_inputs(
@@ -324,7 +327,8 @@ def _run_stages(
             if on_progress is not None:
                 on_progress(meter.progress(*restorer.place))
     clocks.note_last_frame()
-    return _Run(meter.frames_done, kept, stage.summary if stage is not None else None)
+    temporal = stage.summary if stage is not None else None
+    return _Run(meter.frames_done, kept, temporal, restorer.identity)
 
 
 def _start_stages(
@@ -380,6 +384,7 @@ def _summarize(
         temporal=run.temporal,
         temporal_off=off,
         kept_frames=run.kept,
+        network=run.network,
     )
 
 

@@ -39,6 +39,9 @@ FloatImage = NDArray[np.float32]
 """RGB, `[H, W, 3]`, 0…1."""
 
 FOLDER = Path(__file__).parent
+DEMO = FOLDER.parent / "lfdn_video" / "cli" / "demo.mp4"
+DEMO_FRAMES = 50
+"""Frames of the clip of `lfdn-video demo`, at most."""
 SEED = 20210813
 RATE = 25
 SAMPLE_RATE = 44_100
@@ -327,6 +330,26 @@ def make_cut_short(target: Path, whole: Path) -> None:
     target.write_bytes(content[: len(content) * 4 // 10])
 
 
+def make_demo(target: Path, whole: Path) -> None:
+    """Copy the first packets of a clip that begins at 0: the clip of `lfdn-video demo`."""
+    with av.open(whole) as source, av.open(target, "w", options={"movflags": "+faststart"}) as copy:
+        copies = {each: copy.add_stream_from_template(each, opaque=True) for each in source.streams}
+        packets = [packet for packet in source.demux() if packet.size]
+        video = [packet for packet in packets if packet.stream.type == "video"]
+        # Packets are in the order of decoding: up to the last place at which none is missing.
+        step = sorted(packet.pts or 0 for packet in video)[1]
+        kept = max(
+            number
+            for number in range(1, DEMO_FRAMES + 1)
+            if max(packet.pts or 0 for packet in video[:number]) == (number - 1) * step
+        )
+        end_s = kept * step * video[0].time_base
+        for packet in packets:
+            if (packet.pts or 0) * packet.time_base < end_s:
+                packet.stream = copies[packet.stream]
+                copy.mux(packet)
+
+
 @click.command()
 @click.option(
     "--dashcam",
@@ -357,6 +380,8 @@ def main(dashcam: Path, car: Path, folder: Path) -> None:
     make_many_streams(folder / "many_streams.mkv", car)
     make_truncated(folder / "truncated.mp4", folder / "variable_rate.mp4")
     make_cut_short(folder / "cut_short.mp4", folder / "rainy_dashcam.mp4")
+    if folder == FOLDER:
+        make_demo(DEMO, folder / "rainy_dashcam.mp4")
     for clip in sorted(folder.glob("*.m[pk][4v]")):
         click.echo(f"{clip.name:24}{clip.stat().st_size / 1e6:6.2f} MB")
 

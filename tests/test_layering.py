@@ -32,7 +32,16 @@ PARTS = ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *FILE_PART
 COMPOSITION = ("lfdn_video.pipeline", "lfdn_video.verify")
 TRAINING = ("lfdn.training",)
 COMMANDS = ("lfdn.commands", "lfdn.cli", "lfdn.__main__")
-EVERYTHING = (*PARTS, *COMPOSITION, *STREAM_PARTS, "lfdn_video.stream", "lfdn_video.cli", "lfdn")
+REVIEW = ("lfdn_video.review",)
+EVERYTHING = (
+    *PARTS,
+    *COMPOSITION,
+    *REVIEW,
+    *STREAM_PARTS,
+    "lfdn_video.stream",
+    "lfdn_video.cli",
+    "lfdn",
+)
 
 RULES = (
     Rule(("lfdn",)),  # the network: tensors, weights, degradations
@@ -43,13 +52,13 @@ RULES = (
     Rule(FILE_PARTS, ("lfdn_video",)),
     Rule(("lfdn_video.inference", "lfdn_video.temporal"), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
+    Rule(REVIEW, (*PARTS, "lfdn_video.pipeline", "lfdn")),  # reads what a run wrote
     Rule(STREAM_PARTS, ("lfdn_video", "lfdn_video.inference", "lfdn_video.stream", *FOR_STREAM)),
     Rule(
         ("lfdn_video.stream",),
         ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *STREAM_PARTS),
     ),
-    Rule(("lfdn_video.cli",), EVERYTHING),
-    Rule(("lfdn_video.__init__", "lfdn_video.__main__"), EVERYTHING),
+    Rule(("lfdn_video.cli", "lfdn_video.__init__", "lfdn_video.__main__"), EVERYTHING),
 )
 
 RULE_OF = {room: rule for rule in RULES for room in rule.rooms}
@@ -63,6 +72,7 @@ FOREIGN = {
         "lfdn_video.input",
         "lfdn_video.output",
         "lfdn_video.planes",
+        "lfdn_video.review",
         "lfdn_video.stream.capture",
         "lfdn_video.stream.sinks",
         "lfdn_video.verify",
@@ -78,15 +88,18 @@ FOREIGN = {
         "lfdn_video.temporal",
     },
     "kornia": {"lfdn.degrade.draw"},
+    "jinja2": {"lfdn_video.review.report"},
     "lfdn": {
-        "lfdn_video.inference",
-        "lfdn_video.files",
         "lfdn_video.cli.doctor",
+        "lfdn_video.files",
+        "lfdn_video.inference",
+        "lfdn_video.review",
         "lfdn_video.temporal.layers",
     },
+    "matplotlib": {"lfdn_video.review"},
     "nncf": {"lfdn.calibrate"},
     "openvino": {"lfdn.calibrate", "lfdn.int8"},
-    "PIL": {"lfdn.datasets"},
+    "PIL": {"lfdn.datasets", "lfdn_video.review"},
     "prometheus_client": {"lfdn_video.stream.watch.metrics"},
     "queue": {"lfdn_video.background"},
     "rich": {"lfdn.commands", "lfdn_video.cli"},
@@ -209,6 +222,8 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
         ("lfdn_video.inference.engine", "lfdn_video.stream.session"),
         ("lfdn_video.pipeline", "lfdn_video.stream.session"),
         ("lfdn_video.pipeline", "lfdn_video.cli.commands"),
+        ("lfdn_video.pipeline", "lfdn_video.review.compare"),
+        ("lfdn_video.review.report", "lfdn_video.stream.session"),
         ("lfdn_video.stream.session", "lfdn_video.input.reader"),
         ("lfdn_video.stream.session", "lfdn_video.output.writer"),
         ("lfdn_video.stream.session", "lfdn_video.pipeline"),

@@ -3,6 +3,8 @@
 program.py      the group of commands: errors to exit codes, signals
 commands.py     derain, deblur, degrade, probe, verify, doctor
 live.py         live
+review.py       compare, report, and the same at the end of a run
+demo.py         demo
 options.py      options that commands share, passed to them as typed values
 parameters.py   types of single values: times, rates, NAME=VALUE
 bench.py        bench
@@ -14,5 +16,8 @@ doctor.py       the checks of the installation
 """
 
 from lfdn_video.cli.commands import main
+from lfdn_video.cli.demo import demo
+
+main.add_command(demo)
 
 __all__ = ["main"]

@@ -30,7 +30,14 @@ from lfdn_video.cli.options import (
     target_options,
 )
 from lfdn_video.cli.parameters import FILE
-from lfdn_video.cli.program import Program, check_is_file
+from lfdn_video.cli.program import Program, check_is_file, command_line
+from lfdn_video.cli.review import (
+    REVIEW,
+    Review,
+    ReviewOptions,
+    compare_command,
+    report_command,
+)
 from lfdn_video.errors import LfdnVideoError, OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 
@@ -105,6 +112,8 @@ class RestoreOptions(RunOptions):
     """Use of neighbouring frames; for `derain` only."""
     trace: Path | None = None
     """File for a timeline; None: none."""
+    review: ReviewOptions = field(default_factory=ReviewOptions)
+    """What is written besides the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +131,7 @@ class DegradationOptions:
 
 
 _add_restore_options = add_options(
-    *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, TRACE, JSON, QUIET, VERBOSE
+    *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, *REVIEW, TRACE, JSON, QUIET, VERBOSE
 )
 
 
@@ -146,7 +155,7 @@ def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore_file("derain", source, options, reporter)
+    restore_file("derain", source, options, reporter)
 
 
 @main.command()
@@ -159,7 +168,7 @@ def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> Non
 
     INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
     """
-    _restore_file("deblur", source, options, reporter)
+    restore_file("deblur", source, options, reporter)
 
 
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
@@ -286,8 +295,8 @@ def encoders(*, report: ReportOptions) -> None:
     tables.print_checks(try_encoders(), as_json=report.as_json)
 
 
-main.add_command(bench)
-main.add_command(live)
+for command in (bench, live, compare_command, report_command):
+    main.add_command(command)
 
 
 def default_target(source: str, task: str) -> str:
@@ -330,8 +339,18 @@ def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter"
     return target
 
 
-def _restore_file(task: "Task", source: str, options: RestoreOptions, reporter: "Reporter") -> None:
+def restore_file(task: "Task", source: str, options: RestoreOptions, reporter: "Reporter") -> None:
+    """Run a restoration, and write what is wanted about it.
+
+    Args:
+        task: `derain` or `deblur`.
+        source: the source, as it was given.
+        options: all options of the run.
+        reporter: told of everything.
+    """
     target = _start_run(task, source, options, reporter)
+    review = Review(source, target, options.review, options.encode.overwrite, reporter)
+    review.check()
     from lfdn_video.pipeline import restore
 
     setting = Setting(
@@ -354,4 +373,12 @@ def _restore_file(task: "Task", source: str, options: RestoreOptions, reporter: 
         on_progress=Foresight(setting, reporter.report_progress, reporter.report_estimate),
         trace=options.trace,
     )
+    for line in review.write(
+        task,
+        summary,
+        options.span,
+        deinterlace=options.deinterlace,
+        command=command_line(click.get_current_context()),
+    ):
+        reporter.report_note(line)
     reporter.report_summary(summary)

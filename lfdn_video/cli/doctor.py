@@ -37,6 +37,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 EXTRAS = {
     "openvino": (("openvino",), "--precision int8"),
     "web": (("aiohttp", "prometheus_client", "psutil"), "live --web"),
+    "report": (("jinja2", "matplotlib"), "report, demo and --report"),
     "tensorboard": (("tensorboard",), "the curves of lfdn train"),
 }
 """The optional parts: their modules, and what they are for."""

@@ -6,6 +6,7 @@ If it is not 0, no target is written; a long run keeps its finished segments for
 
 import errno
 import re
+import shlex
 import signal
 import sys
 import time
@@ -29,6 +30,9 @@ STDOUT_ERRORS = {errno.EBADF, errno.EDQUOT, errno.EIO, errno.ENOSPC}
 
 PACKAGE_OF = {"libGL": "libgl1", "libgthread-2": "libglib2.0-0", "libglib-2": "libglib2.0-0"}
 """Debian's packages of the libraries that OpenCV needs."""
+
+WORDS = "lfdn_video.words"
+"""Where the context keeps the words of the command line."""
 
 OPTION_FOR = {
     "allow overwriting": "--overwrite",
@@ -55,6 +59,10 @@ class Program(click.Group):
         open_standard_streams()
         return super().main(*args, **words)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         if isinstance(sys.stdout, TextIOWrapper):  # names and tags need not be UTF-8
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -73,6 +81,15 @@ class Program(click.Group):
             _exit_with_error(ctx, message, error.exit_code, error)
         except Exception as error:  # noqa: BLE001 (the last resort: a line instead of a traceback)
             _exit_with_error(ctx, _explain(error), 1, error)
+
+
+def command_line(ctx: click.Context) -> str:
+    """Return the command that runs, as one would type it.
+
+    Args:
+        ctx: the context of the program, or of one of its commands.
+    """
+    return shlex.join(["lfdn-video", *ctx.meta[WORDS]])
 
 
 def check_is_file(source: str) -> None:

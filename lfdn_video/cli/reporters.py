@@ -86,6 +86,9 @@ class Reporter:
     def report_estimate(self, estimate: "Estimate") -> None:
         """Report what is expected of a long run, once, after its first seconds."""
 
+    def report_step(self, step: str, done: int, total: int | None) -> None:
+        """Report how far something is that is no run. Call it for every frame."""
+
     def report_summary(self, summary: "pipeline.Summary") -> None:
         """Report a finished run; the target is complete."""
 
@@ -136,6 +139,10 @@ class LineReporter(Reporter):
 
     def report_estimate(self, estimate: "Estimate") -> None:
         self._print(format_estimate(estimate))
+
+    def report_step(self, step: str, done: int, total: int | None) -> None:
+        if self._throttle.is_due(LINE_INTERVAL_S):
+            self._print(f"{step}: {done}{f'/{total}' if total else ''} frames")
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
         for message in summary.warnings:
@@ -198,6 +205,12 @@ class BarReporter(LineReporter):
     def report_estimate(self, estimate: "Estimate") -> None:
         # Wrapped between words here; lines of a log stay whole.
         self.console.print(Text(format_estimate(estimate)), soft_wrap=False)
+
+    def report_step(self, step: str, done: int, total: int | None) -> None:
+        if self._bar.task_ids:
+            self._bar.update(self._task, completed=done, total=total, line=step)
+        else:
+            super().report_step(step, done, total)
 
     def report_status(self, status: "Status") -> None:
         self._bar.update(self._task, completed=status.frames_out, line=format_status(status))

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -25,12 +26,24 @@ if TYPE_CHECKING:
     from lfdn_video.checks import Check
     from lfdn_video.cli.foresight import Foreseen
     from lfdn_video.media import StreamInfo, VideoInfo
+    from lfdn_video.review.compare import Comparison
     from lfdn_video.stream.capture.cameras import Camera
 
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 RANGES = {1: "limited", 2: "full"}
 STATE_COLUMNS = 7
 NAME_COLUMNS = 15
+MEASURES = {
+    "change": ("change", "of 255"),
+    "psnr_y": ("PSNR-Y", "dB"),
+    "psnr_rgb": ("PSNR-RGB", "dB"),
+    "ssim_y": ("SSIM-Y", ""),
+    "ssim_rgb": ("SSIM-RGB", ""),
+    "xpsnr_y": ("XPSNR-Y", "dB"),
+    "flicker_before": ("flicker of A", "of 255"),
+    "flicker_after": ("flicker of B", "of 255"),
+}
+"""Titles and units of the measures of `compare`."""
 STATES = {
     "ok": ("ok", "green"),
     "warning": ("warning", "yellow"),
@@ -72,6 +85,38 @@ def add_foreseen(info: "VideoInfo", foreseen: "Foreseen | str") -> dict[str, obj
     """Return the description of a source, and with it what a run would take, for JSON."""
     estimate = None if isinstance(foreseen, str) else foreseen
     return {each.name: getattr(info, each.name) for each in fields(info)} | {"estimate": estimate}
+
+
+def print_comparison(found: "Comparison") -> None:
+    """Print the figures of `compare`, and how each was taken."""
+    console = Console(highlight=False)
+    width, height = found.size
+    console.print(_text(f"A  {found.before}"), soft_wrap=True)
+    console.print(_text(f"B  {found.after}"), soft_wrap=True)
+    console.print(f"{found.frames} frames in both, {width}×{height}")
+    for name, count in (("A", found.unpaired_before), ("B", found.unpaired_after)):
+        if count:
+            console.print(_text(f"{count} frames in {name} alone", "yellow"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("measure", "mean", "lowest", "highest", "frames", "unit"):
+        table.add_column(heading, justify="left" if heading in ("measure", "unit") else "right")
+    for name, (title, unit) in MEASURES.items():
+        if (figure := found.figures.get(name)) is not None:
+            values = (_format_figure(each) for each in (figure.mean, figure.least, figure.most))
+            table.add_row(title, *values, str(figure.frames), unit)
+    console.print(table)
+    if found.identical_frames:
+        console.print(
+            f"{found.identical_frames} of {found.frames} frames are identical, and their PSNR is "
+            "infinite; means are over the others",
+            soft_wrap=True,
+        )
+    for name, text in found.protocol.items():
+        console.print(_text(f"{name}: {text}", "dim"), soft_wrap=True)
+
+
+def _format_figure(value: float) -> str:
+    return f"{value:.4g}" if isfinite(value) else "infinite"
 
 
 def print_checks(checks: "Iterable[Check]", *, as_json: bool) -> bool:

@@ -63,6 +63,26 @@ def test_bar_shows_a_name_with_brackets(
     assert page.getvalue().rstrip().endswith("bottleneck: model")
 
 
+def test_bar_shows_what_follows_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporters.BarReporter() as bar:
+        bar.report_start("derain", "in.mp4", "out.mp4")
+        bar.report_progress(progress(85, 85))
+        bar.report_step("making the report", 3, 85)
+        assert bar._bar.tasks[0].completed == 3
+        page = io.StringIO()
+        Console(file=page, width=100).print(bar._bar.get_renderable())
+    capsys.readouterr()
+    assert page.getvalue().rstrip().endswith("making the report")
+
+
+def test_steps_without_a_run_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    for reporter in (reporters.LineReporter(), reporters.BarReporter()):
+        with reporter:
+            for done in range(1, 4):
+                reporter.report_step("measuring", done, None)
+        assert capsys.readouterr().err.strip() == "measuring: 1 frames"
+
+
 def test_bar_is_removed_before_an_error_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with reporters.BarReporter() as bar:
         bar.report_start("derain", "in.mp4", "out.mp4")

@@ -19,6 +19,7 @@ def summary(
     repeated: int = 0,
     dropped: dict[str, int] | None = None,
     temporal: TemporalSummary | None = None,
+    network: dict[str, str] | None = None,
 ) -> Summary:
     return Summary(
         frames=85,
@@ -35,4 +36,5 @@ def summary(
         repeated_frames=repeated,
         dropped_frames=dropped or {},
         temporal=temporal,
+        network=network or {},
     )

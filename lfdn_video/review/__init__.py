@@ -1,0 +1,1 @@
+"""What a run did: figures, a comparison video, a report. Reads finished files, changes none."""
