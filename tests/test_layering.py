@@ -83,10 +83,16 @@ FOREIGN = {
     "openvino": {"lfdn.calibrate", "lfdn.int8"},
     "PIL": {"lfdn.datasets"},
     "prometheus_client": {"lfdn_video.stream.watch.metrics"},
-    "queue": {"lfdn_video.background"},
+    "queue": {"lfdn_video.background", "lfdn_video.batch"},
     "rich": {"lfdn.commands", "lfdn_video.cli"},
     "safetensors": {"lfdn.weights"},
-    "threading": {"lfdn.winograd", "lfdn_video.background", "lfdn_video.stream"},
+    "threading": {
+        "lfdn.winograd",
+        "lfdn_video.background",
+        "lfdn_video.batch",
+        "lfdn_video.child",
+        "lfdn_video.stream",
+    },
     "torch.cuda": {"lfdn_video.inference"},
 }
 """Prefixes of the modules that alone may import a library; `lfdn`: from the other package."""
