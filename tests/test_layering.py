@@ -32,7 +32,10 @@ PARTS = ("lfdn_video", "lfdn_video.inference", *FILE_PARTS)
 COMPOSITION = ("lfdn_video.pipeline", "lfdn_video.verify")
 TRAINING = ("lfdn.training",)
 COMMANDS = ("lfdn.commands", "lfdn.cli", "lfdn.__main__")
-EVERYTHING = (*PARTS, *COMPOSITION, *STREAM_PARTS, "lfdn_video.stream", "lfdn_video.cli", "lfdn")
+BATCH = ("lfdn_video.batch",)
+ENTRIES = ("lfdn_video.cli", "lfdn_video.__init__", "lfdn_video.__main__")
+STREAM = ("lfdn_video.stream", *STREAM_PARTS)
+EVERYTHING = (*PARTS, *COMPOSITION, *BATCH, *STREAM, "lfdn_video.cli", "lfdn")
 
 RULES = (
     Rule(("lfdn",)),  # the network: tensors, weights, degradations
@@ -43,13 +46,13 @@ RULES = (
     Rule(FILE_PARTS, ("lfdn_video",)),
     Rule(("lfdn_video.inference",), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
+    Rule(BATCH, (*PARTS, *COMPOSITION)),
     Rule(STREAM_PARTS, ("lfdn_video", "lfdn_video.inference", "lfdn_video.stream", *FOR_STREAM)),
     Rule(
         ("lfdn_video.stream",),
         ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *STREAM_PARTS),
     ),
-    Rule(("lfdn_video.cli",), EVERYTHING),
-    Rule(("lfdn_video.__init__", "lfdn_video.__main__"), EVERYTHING),
+    Rule(ENTRIES, EVERYTHING),
 )
 
 RULE_OF = {room: rule for rule in RULES for room in rule.rooms}
@@ -210,6 +213,11 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
         ("lfdn_video.inference.engine", "lfdn_video.stream.session"),
         ("lfdn_video.pipeline", "lfdn_video.stream.session"),
         ("lfdn_video.pipeline", "lfdn_video.cli.commands"),
+        ("lfdn_video.pipeline", "lfdn_video.batch.run"),
+        ("lfdn_video.batch.run", "lfdn_video.stream.session"),
+        ("lfdn_video.batch.run", "lfdn_video.cli.commands"),
+        ("lfdn_video.batch.run", "lfdn.weights"),
+        ("lfdn_video.stream.session", "lfdn_video.batch.run"),
         ("lfdn_video.stream.session", "lfdn_video.input.reader"),
         ("lfdn_video.stream.session", "lfdn_video.output.writer"),
         ("lfdn_video.stream.session", "lfdn_video.pipeline"),
