@@ -73,7 +73,7 @@ class Template:
         unknown = re.sub(r"\{(stem|ext|task)\}", "", text)
         if "{" in unknown or "}" in unknown:
             raise OptionError(
-                f"name: {text!r} may have the fields {{stem}}, {{ext}}, {{task}} alone"
+                f"name: {text!r} may only have the fields {{stem}}, {{ext}}, {{task}}"
             )
         if "{stem}" not in text:
             raise OptionError(f"name: {text!r} lacks {{stem}}; all targets would have one name")
@@ -209,8 +209,8 @@ def _walk(
             name = relative if relative.name else PurePosixPath(here.resolve().name)
             if videos:
                 found.notes.append(
-                    f"{here}: its {len(images)} numbered images are taken as one sequence, beside "
-                    f"{len(videos)} videos; move them apart if they are none"
+                    f"{here}: holds videos and {len(images)} numbered images, which are taken as "
+                    "one sequence; move them apart if they are none"
                 )
             yield here, name
             images = []

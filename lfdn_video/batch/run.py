@@ -307,6 +307,7 @@ class _Batch:
                 active.item,
                 "restored",
                 frames=summary.frames,
+                kept_frames=summary.kept_frames,
                 seconds=summary.seconds,
                 warnings=summary.warnings,
             )

@@ -105,6 +105,8 @@ class FileResult:
     """It failed in an earlier run, and this one did not try again."""
     frames: int = 0
     """Frames in the target, if this run restored it."""
+    kept_frames: int = 0
+    """Frames, of `frames`, that an interrupted run had finished."""
     seconds: float = 0.0
     """Seconds that this run spent on it."""
     warnings: tuple[str, ...] = ()
@@ -131,7 +133,12 @@ class BatchSummary:
     @property
     def frames(self) -> int:
         """Frames that this run restored."""
-        return sum(result.frames for result in self.files)
+        return sum(result.frames - result.kept_frames for result in self.files)
+
+    @property
+    def failed_earlier(self) -> int:
+        """Number of the failed files that this run did not try again."""
+        return sum(result.state == "failed" and result.earlier for result in self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +171,7 @@ class Listener:
         """A file is begun."""
 
     def file_ended(self, result: FileResult) -> None:
-        """A file has ended in this run; files of earlier runs that need nothing are not told."""
+        """A file has ended, or an earlier run's result stands."""
 
     def progressed(self, progress: BatchProgress) -> None:
         """Called a few times a second."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LINE_INTERVAL_S = 30.0
+LOG_COLUMNS = 1000  # in a log no line is wrapped
 MOST_FAILURES = 20
 """Failures that the table at the end shows; each was told when it happened."""
 
@@ -46,8 +47,8 @@ class View(Listener):
 
     def file_ended(self, result: FileResult) -> None:
         if result.state == "failed":
-            before = " (in an earlier run; --retry tries again)" if result.earlier else ""
-            self._print(_failure(result) + before)
+            message = escape_unprintable(add_option(result.message))
+            self._print(Text.assemble(("failed: ", "bold red"), message))
 
     def noted(self, message: str) -> None:
         self.reporter.warn(message)
@@ -57,7 +58,7 @@ class View(Listener):
         if summary.stopped:
             self._print(Text.assemble(("error: ", "bold red"), escape_unprintable(summary.stopped)))
 
-    def _print(self, line: Text | Table) -> None:
+    def _print(self, line: Text) -> None:
         self.reporter.console.print(line)
 
 
@@ -72,11 +73,12 @@ class LineView(View):
         self._say(f"{self.task}: {left} of {_files(total)} to restore into {folder}")
 
     def file_ended(self, result: FileResult) -> None:
-        super().file_ended(result)
+        if not result.earlier:  # those are in the table at the end
+            super().file_ended(result)
         for warning in result.warnings:
             self.reporter.warn(warning)
         if result.state == "restored":
-            fps = result.frames / max(result.seconds, 1e-9)
+            fps = (result.frames - result.kept_frames) / max(result.seconds, 1e-9)
             self._say(
                 f"{result.target}: {result.frames} frames in {format_duration(result.seconds)} "
                 f"({format_speed(fps)})"
@@ -90,7 +92,9 @@ class LineView(View):
     def show_summary(self, summary: BatchSummary) -> None:
         failures = [result for result in summary.files if result.state == "failed"]
         if failures:
-            self._print(_make_table(failures))
+            console = self.reporter.console
+            width = None if console.is_terminal else LOG_COLUMNS
+            console.print(_make_table(failures), width=width, crop=False)
         super().show_summary(summary)
         self._say(format_batch_summary(summary))
 
@@ -147,6 +151,7 @@ class EventView(View):
             earlier=result.earlier,
             message=result.message,
             frames=result.frames,
+            kept_frames=result.kept_frames,
             seconds=result.seconds,
             warnings=result.warnings,
         )
@@ -207,11 +212,9 @@ def format_batch_summary(summary: BatchSummary) -> str:
     counts = f"{summary.count('restored')} restored, {summary.count('finished')} finished before"
     failed = f"{summary.count('failed')} failed in {format_duration(summary.seconds)}"
     frames = f" ({summary.frames} frames)" if summary.frames else ""
-    return f"{summary.folder}: {counts}, {failed}{frames}"
-
-
-def _failure(result: FileResult) -> Text:
-    return Text.assemble(("failed: ", "bold red"), escape_unprintable(add_option(result.message)))
+    earlier = summary.failed_earlier
+    again = f"; --retry tries {earlier} again that failed before" if earlier else ""
+    return f"{summary.folder}: {counts}, {failed}{frames}{again}"
 
 
 def _make_table(failures: list[FileResult]) -> Table:
@@ -220,7 +223,8 @@ def _make_table(failures: list[FileResult]) -> Table:
         table.add_column(heading, overflow="fold")
     for result in failures[:MOST_FAILURES]:
         why = result.message.removeprefix(f"{result.source}: ")
-        table.add_row(escape_unprintable(str(result.source)), Text(escape_unprintable(why)))
+        name, reason = (escape_unprintable(text) for text in (str(result.source), add_option(why)))
+        table.add_row(Text(name), Text(reason))
     if len(failures) > MOST_FAILURES:
         table.add_row("…", f"{len(failures) - MOST_FAILURES} more")
     return table
