@@ -97,6 +97,7 @@ FOREIGN = {
         "lfdn_video.stream",
     },
     "torch.cuda": {"lfdn_video.inference"},
+    "watchfiles": {"lfdn_video.batch.watch"},
 }
 """Prefixes of the modules that alone may import a library; `lfdn`: from the other package."""
 

@@ -20,6 +20,8 @@ from lfdn_video.child import Child
 from lfdn_video.errors import DeviceError, LfdnVideoError
 
 MODULE = "lfdn_video.batch.worker"
+"""What runs in each process."""
+
 END_S = 60.0
 """Seconds in which a worker that is asked to end has to remove its temporary files."""
 
@@ -49,13 +51,11 @@ class Workers(Generic[Tag]):
     Args:
         count: the largest number of processes.
         recipe: how each file is restored.
-        module: the module that runs in each.
     """
 
-    def __init__(self, count: int, recipe: Recipe, *, module: str = MODULE) -> None:
+    def __init__(self, count: int, recipe: Recipe) -> None:
         self._count = count
         self._recipe = recipe
-        self._module = module
         self._idle: list[_Worker[Tag]] = []
         self._busy: list[_Worker[Tag]] = []
         self._messages: queue.SimpleQueue[tuple[_Worker[Tag], Any]] = queue.SimpleQueue()
@@ -131,7 +131,7 @@ class Workers(Generic[Tag]):
             threads = max(1, (os.cpu_count() or 1) // self._count)
             environment["OMP_NUM_THREADS"] = str(threads)
         stack = ExitStack()
-        child = stack.enter_context(Child(self._module, environment))
+        child = stack.enter_context(Child(MODULE, environment))
         worker = _Worker(child, stack, tag)
         child.send(Setup(self._recipe))
         threading.Thread(target=self._read, args=(worker,), name="worker", daemon=True).start()
