@@ -4,6 +4,7 @@
     manifest.py   what is finished, in the target folder
     plan.py       what is left to do for an item
     run.py        the loop: items to workers, results to the manifest
+    ledger.py     what came of each file
     meter.py      how far it is
     workers.py    the processes that restore;  worker.py is what runs in one
     messages.py   to and from them

@@ -11,20 +11,20 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from lfdn_video.batch.items import Found, Item, Template, check_folder, find_items, list_images
+from lfdn_video.batch.ledger import Ledger
 from lfdn_video.batch.manifest import Entry, Manifest
 from lfdn_video.batch.messages import Failed, Finished, Job, Progressed, Warned
 from lfdn_video.batch.meter import Meter
-from lfdn_video.batch.plan import PASSING, Restore, Skip, Tell, Wishes, decide
+from lfdn_video.batch.plan import PASSING, Restore, Wishes, decide
 from lfdn_video.batch.values import (
     BatchOptions,
     BatchProgress,
     BatchSummary,
-    FileResult,
     Listener,
     Recipe,
 )
@@ -174,8 +174,7 @@ class _Batch:
         self._active: list[_Active] = []
         self._owners: dict[str, Path] = {}
         """Source of each target of this run."""
-        self._results: dict[str, FileResult] = {}
-        """By source, since a watched file may come again; in the order in which they ended."""
+        self._ledger = Ledger(manifest, listener)
         self._meter = Meter()
         self._start_s = time.perf_counter()
         self._stopped = ""
@@ -185,23 +184,23 @@ class _Batch:
         """Work until there is nothing left."""
         try:
             self._admit_new()
-            self._listener.batch_started(
-                self._manifest.folder, len(self._results) + len(self._queue), len(self._queue)
-            )
+            self._listener.batch_started(self._manifest.folder, self._known, len(self._queue))
             while self._work():
                 self._admit_new()
         except KeyboardInterrupt as stop:
-            total = len(self._results) + len(self._queue) + len(self._active)
-            stop.add_note(
-                f"{len(self._results)} of {total} files are done; the same command continues"
-            )
+            done = f"{self._ledger.ended} of {self._known} files are done"
+            stop.add_note(f"{done}; the same command continues")
             raise
         return BatchSummary(
             folder=self._manifest.folder,
-            files=tuple(self._results.values()),
+            files=self._ledger.results,
             seconds=time.perf_counter() - self._start_s,
             stopped=self._stopped,
         )
+
+    @property
+    def _known(self) -> int:
+        return self._ledger.ended + len(self._queue) + len(self._active)
 
     def _admit_new(self) -> None:
         found = self._feed.poll()
@@ -215,21 +214,18 @@ class _Batch:
         target = self._manifest.folder / item.key
         owner = self._owners.setdefault(item.key, item.source)
         if owner != item.source:
-            self._end(
-                item,
-                "failed",
-                message=f"{item.source}: its target {target} is that of {owner} too; give the "
-                "targets another name, or the sources one by one",
-            )
+            problem = f"its target {target} is that of {owner} too"
+            advice = "give the targets another name, or the sources one by one"
+            self._ledger.refuse(item, f"{item.source}: {problem}; {advice}")
             return
         known = self._manifest.entries.get(item.key)
         # Only what is known is looked at now: of thousands of new files each is read in its turn.
         if known is not None:
             decision = decide(item, target, known, self._wishes)
             if not isinstance(decision, Restore):
-                self._settle(item, decision, earlier=True)
+                self._ledger.settle(item, decision, earlier=True)
                 return
-        self._results.pop(str(item.source), None)
+        self._ledger.reopen(item)
         size = _measure(item.source)
         self._meter.total_bytes += size
         self._queue.append((item, size))
@@ -253,18 +249,14 @@ class _Batch:
         decision = decide(item, target, known, self._wishes)
         if not isinstance(decision, Restore):
             self._meter.end(size, restored=False)
-            self._settle(item, decision, earlier=False)
+            self._ledger.settle(item, decision, earlier=False)
             return
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self._meter.end(size, restored=False)
-            self._end(
-                item,
-                "failed",
-                message=f"{target}: its folder cannot be made: {error.strerror}; choose another "
-                "folder",
-            )
+            problem = f"its folder cannot be made: {error.strerror}; choose another folder"
+            self._ledger.refuse(item, f"{target}: {problem}")
             return
         self._manifest.record(decision.entry)
         active = _Active(item, target, decision.entry, size, time.perf_counter())
@@ -276,15 +268,6 @@ class _Batch:
         self._listener.file_started(item.source, target)
         self._workers.give(job, active)
 
-    def _settle(self, item: Item, decision: Skip | Tell, *, earlier: bool) -> None:
-        """End an item for which there is nothing to do."""
-        if isinstance(decision, Tell):
-            self._end(item, "failed", message=decision.message, earlier=earlier)
-            return
-        if decision.entry != self._manifest.entries.get(item.key):
-            self._manifest.record(decision.entry)
-        self._end(item, "finished", earlier=earlier)
-
     def _handle(self, active: _Active, message: Any) -> None:
         """Handle a message of a worker."""
         if isinstance(message, Progressed):
@@ -294,23 +277,7 @@ class _Batch:
         elif isinstance(message, Finished):
             self._active.remove(active)
             self._meter.end(active.size, restored=True)
-            summary = message.summary
-            done = replace(
-                active.entry,
-                state="restored",
-                frames=summary.frames,
-                seconds=round(summary.seconds, 3),
-                warnings=list(summary.warnings),
-            )
-            self._manifest.record(done)
-            self._end(
-                active.item,
-                "restored",
-                frames=summary.frames,
-                kept_frames=summary.kept_frames,
-                seconds=summary.seconds,
-                warnings=summary.warnings,
-            )
+            self._ledger.finish(active.item, active.entry, message.summary)
         elif isinstance(message, Failed):
             self._active.remove(active)
             self._meter.end(active.size, restored=False)
@@ -321,30 +288,14 @@ class _Batch:
         if failed.kind == "Lost":
             text = f"{active.item.source}: {text}; try it alone"
         seconds = time.perf_counter() - active.start_s
-        self._manifest.record(
-            replace(
-                active.entry,
-                state="failed",
-                message=text,
-                kind=failed.kind,
-                seconds=round(seconds, 3),
-            )
-        )
-        self._end(active.item, "failed", message=text, seconds=seconds)
-        if failed.kind in PASSING:
-            self._feed.offer_again(active.item)
-            if _is_full(self._manifest.folder):
-                if self._feed.is_over:
-                    self._stopped = (
-                        f"{self._manifest.folder}: the disk is full; run again when there is space"
-                    )
-                self._paused_until_s = time.monotonic() + PAUSE_S
-
-    def _end(self, item: Item, state: Any, **values: Any) -> None:
-        target = self._manifest.folder / item.key
-        result = FileResult(source=item.source, target=target, state=state, **values)
-        self._results[str(item.source)] = result
-        self._listener.file_ended(result)
+        self._ledger.fail(active.item, active.entry, failed.kind, text, seconds)
+        if failed.kind not in PASSING:
+            return
+        self._feed.offer_again(active.item)
+        if _is_full(folder := self._manifest.folder):
+            if self._feed.is_over:
+                self._stopped = f"{folder}: the disk is full; run again when there is space"
+            self._paused_until_s = time.monotonic() + PAUSE_S
 
     def _progress(self) -> BatchProgress:
         partial = sum(
@@ -353,9 +304,9 @@ class _Batch:
             if each.progress is not None and each.progress.frames_total
         )
         return BatchProgress(
-            files_done=len(self._results),
-            files_total=len(self._results) + len(self._queue) + len(self._active),
-            files_failed=sum(result.state == "failed" for result in self._results.values()),
+            files_done=self._ledger.ended,
+            files_total=self._known,
+            files_failed=self._ledger.failed,
             share=self._meter.share(partial),
             elapsed_s=self._meter.elapsed_s,
             eta_s=self._meter.eta_s(partial),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lfdn_video.batch import run
 from lfdn_video.batch.manifest import Manifest
 from lfdn_video.batch.run import restore_many
 from lfdn_video.batch.values import (
@@ -137,7 +136,7 @@ def test_full_disk_ends_the_run_and_the_next_one_goes_on(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (card / "full.mp4").write_text("full")
-    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     summary = restore_many([card], tmp_path / "dry")
     assert counts(summary) == (2, 0, 1)
     assert summary.stopped.startswith(f"{tmp_path}/dry: the disk is full")

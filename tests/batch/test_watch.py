@@ -30,7 +30,7 @@ def card(tmp_path: Path) -> Path:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
     clock = Clock()
-    monkeypatch.setattr(watch.time, "monotonic", lambda: clock.now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now_s)
     monkeypatch.setattr(WatchedFolders, "_keep_watching", lambda *_: None)
     return clock
 

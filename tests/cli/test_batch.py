@@ -47,7 +47,7 @@ def test_folder_is_restored_and_a_bad_file_told(card: Path) -> None:
     assert made(card.parent / "dry") == ["a.mp4", "tue/c.mp4"]
     lines = done.stderr.splitlines()
     assert lines[0] == "derain: 3 of 3 files to restore into dry"
-    assert "dry/a.mp4: 85 frames in 10.0 s (8.5 fps)" in lines
+    assert "dry/a.mp4: 85 frames in 0:10 (8.5 fps)" in lines
     assert "failed: card/bad.mp4: no video; convert it" in lines
     assert lines[-3].split() == ["failed", "why"]
     assert lines[-2].split() == ["card/bad.mp4", "no", "video;", "convert", "it"]
