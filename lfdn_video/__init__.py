@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lfdn_video.background import StageTimes
+    from lfdn_video.batch.run import restore_many
+    from lfdn_video.batch.values import (
+        BatchListener,
+        BatchOptions,
+        BatchProgress,
+        BatchSummary,
+        FileResult,
+        Recipe,
+    )
     from lfdn_video.errors import (
         DeviceError,
         DeviceMemoryError,
@@ -36,10 +45,15 @@ if TYPE_CHECKING:
     from lfdn_video.temporal.stage import TemporalSummary
 
 __all__ = [
+    "BatchListener",
+    "BatchOptions",
+    "BatchProgress",
+    "BatchSummary",
     "Colour",
     "DeviceError",
     "DeviceMemoryError",
     "EncodeOptions",
+    "FileResult",
     "Frame",
     "InferenceOptions",
     "InputError",
@@ -50,6 +64,7 @@ __all__ = [
     "OutputError",
     "PixelFormat",
     "Progress",
+    "Recipe",
     "RestoredFrame",
     "SpanOptions",
     "StageTimes",
@@ -62,14 +77,20 @@ __all__ = [
     "open_reader",
     "open_writer",
     "restore",
+    "restore_many",
     "restored_frames",
 ]
 
 _MODULE_OF = {
+    "BatchListener": "batch.values",
+    "BatchOptions": "batch.values",
+    "BatchProgress": "batch.values",
+    "BatchSummary": "batch.values",
     "Colour": "media",
     "DeviceError": "errors",
     "DeviceMemoryError": "errors",
     "EncodeOptions": "options",
+    "FileResult": "batch.values",
     "Frame": "media",
     "InferenceOptions": "options",
     "InputError": "errors",
@@ -80,6 +101,7 @@ _MODULE_OF = {
     "OutputError": "errors",
     "PixelFormat": "media",
     "Progress": "progress",
+    "Recipe": "batch.values",
     "RestoredFrame": "pipeline",
     "SpanOptions": "options",
     "StageTimes": "background",
@@ -92,6 +114,7 @@ _MODULE_OF = {
     "open_reader": "input.open",
     "open_writer": "output.open",
     "restore": "pipeline",
+    "restore_many": "batch.run",
     "restored_frames": "pipeline",
 }
 

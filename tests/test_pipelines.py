@@ -10,8 +10,6 @@ from click.testing import CliRunner, Result
 from lfdn import LFDN, LFDNConfig
 from lfdn.weights import save_weights
 from lfdn_video.cli.doctor import make_clip
-from lfdn_video.output import segments
-from lfdn_video.output.journal import Journal, Segment
 from tests.support import datasets
 from tests.support.scripts import load
 
@@ -40,52 +38,18 @@ def dashcam(tmp_path: Path) -> Path:
 
 
 class TestDashcamFolder:
-    def test_good_clips_are_restored_and_a_bad_one_is_reported(
+    def test_good_clips_are_restored_once_and_a_bad_one_is_reported(
         self, dashcam: Path, weights: Path, tmp_path: Path
     ) -> None:
-        done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
-        assert done.exit_code == 1
-        assert "2 restored, 0 skipped, 1 failed" in done.stdout
-        assert "a.mp4" in done.stderr
-        made = sorted(p.name for p in (tmp_path / "dry").rglob("*") if p.is_file())
-        assert made == ["b.mkv", "c.mkv"]
-
-    def test_existing_target_is_skipped(self, dashcam: Path, weights: Path, tmp_path: Path) -> None:
-        (dashcam / "a.mp4").unlink()
-        (dashcam / "monday" / "c.mkv").unlink()
-        (tmp_path / "dry").mkdir()
-        (tmp_path / "dry" / "b.mkv").write_text("done before")
-        again = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
-        assert (again.exit_code, again.stdout) == (0, "0 restored, 1 skipped, 0 failed\n")
-
-    def test_interrupted_clip_is_resumed(
-        self, dashcam: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (dashcam / "a.mp4").unlink()
-        monkeypatch.setattr(segments, "SEGMENT_FRAMES", 2)
-        (tmp_path / "dry").mkdir()
         words = (dashcam, tmp_path / "dry", "--weights", weights)
-        finish = Journal.append_segment
-        finished: list[Segment] = []
-
-        def killed(journal: Journal, segment: Segment) -> None:
-            finish(journal, segment)
-            finished.append(segment)
-            if len(finished) == 2:
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Journal, "append_segment", killed)
-            assert recipe("dashcam_folder.py", *words).exit_code == 1
-        assert Journal(tmp_path / "dry" / "b.mkv").folder.is_dir()
+        done = recipe("dashcam_folder.py", *words)
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-1] == "2 restored, 0 finished, 1 failed"
+        assert "a.mp4" in done.stderr
+        made = sorted(p.name for p in (tmp_path / "dry").rglob("*.mkv"))
+        assert made == ["b.mkv", "c.mkv"]
         again = recipe("dashcam_folder.py", *words)
-        assert again.exit_code == 0, again.stderr
-        assert "2 restored, 0 skipped, 0 failed" in again.stdout
-
-    def test_target_inside_the_source_is_refused(self, dashcam: Path) -> None:
-        done = recipe("dashcam_folder.py", dashcam, dashcam / "dry")
-        assert done.exit_code == 2
-        assert "choose a folder outside" in done.stderr
+        assert (again.exit_code, again.stdout) == (1, "0 restored, 2 finished, 1 failed\n")
 
     def test_missing_weights_are_one_line(self, dashcam: Path, tmp_path: Path) -> None:
         done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", "none.st")

@@ -6,7 +6,7 @@ from typing import Any
 from lfdn_video.batch.items import Item
 from lfdn_video.batch.manifest import Entry, Manifest
 from lfdn_video.batch.plan import Skip, Tell
-from lfdn_video.batch.values import FileResult, Listener, State
+from lfdn_video.batch.values import BatchListener, FileResult, State
 from lfdn_video.pipeline import Summary
 
 
@@ -18,7 +18,7 @@ class Ledger:
         listener: is told of each result.
     """
 
-    def __init__(self, manifest: Manifest, listener: Listener) -> None:
+    def __init__(self, manifest: Manifest, listener: BatchListener) -> None:
         self._manifest = manifest
         self._listener = listener
         self._results: dict[str, FileResult] = {}

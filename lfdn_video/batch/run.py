@@ -22,10 +22,10 @@ from lfdn_video.batch.messages import Failed, Finished, Job, Progressed, Warned
 from lfdn_video.batch.meter import Meter
 from lfdn_video.batch.plan import PASSING, Restore, Wishes, decide
 from lfdn_video.batch.values import (
+    BatchListener,
     BatchOptions,
     BatchProgress,
     BatchSummary,
-    Listener,
     Recipe,
 )
 from lfdn_video.batch.watch import WatchedFolders
@@ -48,7 +48,7 @@ def restore_many(
     listed: Iterable[str | Path] = (),
     recipe: Recipe | None = None,
     options: BatchOptions | None = None,
-    listener: Listener | None = None,
+    listener: BatchListener | None = None,
 ) -> BatchSummary:
     """Restore many files into a folder, and go on where an earlier run ended.
 
@@ -95,7 +95,7 @@ def restore_many(
     else:
         feed = _Listed(find_items(names, [str(path) for path in listed], target, template), names)
     with feed, Manifest(target) as manifest, Workers[_Active](jobs, recipe) as workers:
-        return _Batch(feed, manifest, workers, wishes, listener or Listener()).run()
+        return _Batch(feed, manifest, workers, wishes, listener or BatchListener()).run()
 
 
 class Feed(Protocol):
@@ -163,7 +163,7 @@ class _Batch:
         manifest: Manifest,
         workers: Workers[_Active],
         wishes: Wishes,
-        listener: Listener,
+        listener: BatchListener,
     ) -> None:
         self._feed = feed
         self._manifest = manifest

@@ -161,7 +161,7 @@ class BatchProgress:
     """The state of each file that is being restored, by source."""
 
 
-class Listener:
+class BatchListener:
     """Hears of what happens in a batch; every method does nothing. Derive from it."""
 
     def batch_started(self, folder: Path, total: int, left: int) -> None:

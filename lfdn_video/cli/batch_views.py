@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from lfdn_video.batch.values import BatchProgress, BatchSummary, FileResult, Listener
+from lfdn_video.batch.values import BatchListener, BatchProgress, BatchSummary, FileResult
 from lfdn_video.cli.formatting import (
     escape_unprintable,
     format_duration,
@@ -27,7 +27,7 @@ MOST_FAILURES = 20
 """Failures that the table at the end shows; each was told when it happened."""
 
 
-class View(Listener):
+class View(BatchListener):
     """Shows failures only (`--quiet`); the base class. A context manager.
 
     Args:

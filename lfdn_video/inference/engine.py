@@ -197,6 +197,8 @@ def identify_weights(task: str, weights: Path | None, network: Network) -> str:
         return file_sha256(source) if isinstance(source, Path) else find_packaged(source)[1]
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
+    except FileNotFoundError as error:
+        raise WeightsError(f"{weights}: no such weight file; check the path") from error
     except OSError as error:
         raise WeightsError(
             f"{weights}: cannot be read: {error.strerror}; check the path"

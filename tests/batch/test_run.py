@@ -9,11 +9,11 @@ import pytest
 from lfdn_video.batch.manifest import Manifest
 from lfdn_video.batch.run import restore_many
 from lfdn_video.batch.values import (
+    BatchListener,
     BatchOptions,
     BatchProgress,
     BatchSummary,
     FileResult,
-    Listener,
     Recipe,
 )
 from lfdn_video.errors import DeviceError, InputError, OutputError, WeightsError
@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 
-class Recorder(Listener):
+class Recorder(BatchListener):
     def __init__(self) -> None:
         self.started: list[str] = []
         self.ended: list[FileResult] = []
