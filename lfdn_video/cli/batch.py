@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,12 +171,12 @@ def _read_listed(name: str | None) -> list[str]:
     if name is None:
         return []
     if name == STDIN:
-        return read_list(sys.stdin.read(), "stdin")
+        return read_list(os.fsdecode(sys.stdin.buffer.read()), "stdin")
     try:
-        text = Path(name).read_text(encoding="utf-8", errors="surrogateescape")
+        content = Path(name).read_bytes()
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}; check the name") from error
-    return read_list(text, name)
+    return read_list(os.fsdecode(content), name)
 
 
 def _write_report(summary: "BatchSummary", target: Path, *, overwrite: bool) -> None:

@@ -70,7 +70,7 @@ class LineView(View):
         self._next_s = time.monotonic() + LINE_INTERVAL_S
 
     def batch_started(self, folder: Path, total: int, left: int) -> None:
-        self._say(f"{self.task}: {left} of {_files(total)} to restore into {folder}")
+        self._say(f"{self.task}: {left} of {_count(total, 'file')} to restore into {folder}")
 
     def file_ended(self, result: FileResult) -> None:
         if not result.earlier:  # those are in the table at the end
@@ -80,8 +80,8 @@ class LineView(View):
         if result.state == "restored":
             fps = (result.frames - result.kept_frames) / max(result.seconds, 1e-9)
             self._say(
-                f"{result.target}: {result.frames} frames in {format_duration(result.seconds)} "
-                f"({format_speed(fps)})"
+                f"{result.target}: {_count(result.frames, 'frame')} in "
+                f"{format_duration(result.seconds)} ({format_speed(fps)})"
             )
 
     def progressed(self, progress: BatchProgress) -> None:
@@ -92,11 +92,18 @@ class LineView(View):
     def show_summary(self, summary: BatchSummary) -> None:
         failures = [result for result in summary.files if result.state == "failed"]
         if failures:
-            console = self.reporter.console
-            width = None if console.is_terminal else LOG_COLUMNS
-            console.print(_make_table(failures), width=width, crop=False)
+            self._print_table(_make_table(failures))
         super().show_summary(summary)
         self._say(format_batch_summary(summary))
+
+    def _print_table(self, table: Table) -> None:
+        console = self.reporter.console
+        width = console.width
+        try:
+            console.width = width if console.is_terminal else LOG_COLUMNS
+            console.print(table)
+        finally:
+            console.width = width
 
     def _say(self, line: str) -> None:
         self._print(Text(escape_unprintable(line)))
@@ -198,7 +205,7 @@ def format_batch(progress: BatchProgress) -> str:
     if progress.files_failed:
         parts.append(f"{progress.files_failed} failed")
     parts.append(f"{100 * progress.share:.0f}%")
-    if progress.eta_s is not None:
+    if progress.eta_s is not None and progress.files_done < progress.files_total:
         parts.append(f"about {format_duration(progress.eta_s)} left")
     line = ", ".join(parts)
     for source, state in progress.current.items():
@@ -211,7 +218,7 @@ def format_batch_summary(summary: BatchSummary) -> str:
     """Summarize in one line: `dry: 37 restored, 0 finished before, 3 failed in 1:02`."""
     counts = f"{summary.count('restored')} restored, {summary.count('finished')} finished before"
     failed = f"{summary.count('failed')} failed in {format_duration(summary.seconds)}"
-    frames = f" ({summary.frames} frames)" if summary.frames else ""
+    frames = f" ({_count(summary.frames, 'frame')})" if summary.frames else ""
     earlier = summary.failed_earlier
     again = f"; --retry tries {earlier} again that failed before" if earlier else ""
     return f"{summary.folder}: {counts}, {failed}{frames}{again}"
@@ -230,5 +237,5 @@ def _make_table(failures: list[FileResult]) -> Table:
     return table
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,6 +1,7 @@
 """Many files on the command line; the workers have no network."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def test_list_comes_from_stdin_or_a_file(card: Path) -> None:
     (card.parent / "list.txt").write_text("card/a.mp4\n")
     assert run("--from-list", "list.txt", "-o", "dry").exit_code == 0
     assert made(card.parent / "dry") == ["card/a.mp4", "card/tue/c.mp4"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
+def test_names_need_not_be_text(card: Path) -> None:
+    (card / os.fsdecode(b"\xff.mp4")).write_text("video")
+    done = CliRunner().invoke(
+        main, ["derain", "--from-list", "-", "-o", "dry", "--json"], input=b"card/\xff.mp4\n"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert made(card.parent / "dry") == [os.fsdecode(b"card/\xff.mp4")]
 
 
 def test_pattern_and_template(card: Path) -> None:

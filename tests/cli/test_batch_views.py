@@ -1,6 +1,7 @@
 """What a run over many files shows."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,13 @@ def test_table_is_bounded_and_escaped() -> None:
     assert "5 more" in text
     assert "\x1b[2J" not in text
     assert "\\x1b[2J" in text
+
+
+def test_log_is_not_wrapped() -> None:
+    view = line_view()
+    long = failure(1)
+    view.show_summary(summary(replace(long, message=f"{long.source}: {'word ' * 50}; do")))
+    assert len(shown(view).splitlines()) == 3
 
 
 def test_full_disk_is_an_error() -> None:
