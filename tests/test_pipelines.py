@@ -1,6 +1,10 @@
 """The recipes of `pipelines/`, run as a user would, on tiny input."""
 
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -9,9 +13,12 @@ from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.weights import save_weights
+from lfdn_video.cli import commands
 from lfdn_video.cli.doctor import make_clip
 from tests.support import datasets
 from tests.support.scripts import load
+
+ROOT = Path(__file__).parents[1]
 
 
 def recipe(name: str, *words: str | Path) -> Result:
@@ -88,3 +95,21 @@ def test_every_ablation_is_trained_once_and_listed(tmp_path: Path, task: str) ->
     assert again.exit_code == 0, again.stderr
     assert (run / "best.safetensors").stat().st_mtime_ns == trained
     assert (tmp_path / "runs" / f"{task}.md").read_text() == table
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_service_of_a_recorder_is_valid(tmp_path: Path) -> None:
+    """With a program that exists, since systemd looks for it; its command must parse, too."""
+    text = (ROOT / "pipelines" / "watch_recorder.service").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ExecStart=/opt/lfdn-video/bin/lfdn-video (.*)", text, re.MULTILINE)
+    name, *words = command.split()
+    commands.main.commands[name].make_context(name, words)
+    unit = tmp_path / "watch_recorder.service"
+    unit.write_text(text.replace("/opt/lfdn-video/bin/lfdn-video", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (
+        0,
+        [],
+    )

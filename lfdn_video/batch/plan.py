@@ -16,7 +16,7 @@ from typing import Any
 from lfdn_video.batch.items import Item, list_images
 from lfdn_video.batch.manifest import Entry, find_place, fingerprint, is_same_source
 
-PASSING = ("OutputError",)
+PASSING = ("OutputError", "Stopped")
 """Errors that say nothing about the source: the next run tries again without being asked."""
 
 

@@ -285,7 +285,7 @@ class _Batch:
 
     def _fail(self, active: _Active, failed: Failed) -> None:
         text = failed.message
-        if failed.kind == "Lost":
+        if failed.kind in ("Lost", "Stopped"):
             text = f"{active.item.source}: {text}; try it alone"
         seconds = time.perf_counter() - active.start_s
         self._ledger.fail(active.item, active.entry, failed.kind, text, seconds)

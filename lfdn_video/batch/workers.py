@@ -158,7 +158,9 @@ class Workers(Generic[Tag]):
         reason = _describe_end(code)
         if not worker.ready:
             raise DeviceError(f"worker: the process ended {reason} while it loaded the network")
-        return worker.tag, Failed("Lost", f"the process that restored it ended {reason}")
+        # Whoever asks a worker to end means the run, and not this file.
+        kind = "Stopped" if code in (0, -signal.SIGTERM) else "Lost"
+        return worker.tag, Failed(kind, f"the process that restored it ended {reason}")
 
 
 def count_jobs(wanted: Literal["auto"] | int, device: str, free_bytes: int) -> int:

@@ -7,8 +7,10 @@ runs it with that many files.
 
 import json
 import os
+import random
 import signal
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tests.support.clips import Clip, planes
 
 FILES = int(os.environ.get("LFDN_BATCH_CLIPS", "8"))
 BAD = 3
+KILLS = FILES // 4
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 
@@ -99,6 +102,24 @@ def test_killed_run_is_continued(tmp_path: Path) -> None:
     assert len(planes(dry / "monday" / long.name)) == frames
     assert set(restored_lines(dry).values()) == {1}
     assert litter(dry) == []
+
+
+def test_run_that_is_killed_again_and_again_comes_to_its_end(tmp_path: Path) -> None:
+    make_card(tmp_path / "card", FILES - BAD, BAD)
+    random.seed(1)
+    for _ in range(KILLS):
+        with BatchProgram(tmp_path, "card", "-o", "dry") as program:
+            events = (e for e in program.events("file_start", "file_done") if not e.get("earlier"))
+            for _ in zip(range(random.randint(1, 5)), events, strict=False):
+                pass
+            time.sleep(random.uniform(0, 0.3))
+            program.signal(signal.SIGKILL)
+    code, events, stderr = run_batch(tmp_path, "card", "-o", "dry")
+    restored, finished, failed = count(list(events))
+    assert (code, restored + finished, failed) == (1, FILES - BAD, BAD), stderr
+    assert set(restored_lines(tmp_path / "dry").values()) == {1}
+    assert len(restored_lines(tmp_path / "dry")) == FILES - BAD
+    assert litter(tmp_path / "dry") == []
 
 
 def test_interruption_cleans_up_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def test_file_that_kills_the_process_fails_alone(tmp_path: Path) -> None:
     assert isinstance(found["b"], Finished)
 
 
+def test_process_that_is_asked_to_end_says_nothing_about_its_file(tmp_path: Path) -> None:
+    with Workers[str](1, Recipe()) as pool:
+        pool.give(make_job(tmp_path, "stop"), "stop")
+        end = messages(pool)[-1]
+    assert end == ("stop", Failed("Stopped", "the process that restored it ended by SIGTERM"))
+
+
 @pytest.mark.parametrize(
     ("batch", "problem"),
     [(13, "cuda: no such device"), (14, "ended by SIGSEGV while it loaded the network")],

@@ -29,6 +29,9 @@ def work(job: Job) -> Finished | Failed:
     name = Path(job.source).stem
     if name.startswith("crash"):
         os.kill(os.getpid(), signal.SIGSEGV)
+    if name.startswith("stop"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
     if name.startswith("bad"):
         return Failed("InputError", f"{job.source}: no video; convert it")
     if name.startswith("full"):
