@@ -249,7 +249,8 @@ def _is_wanted(folder: Path, skipped: str) -> bool:
 
 
 def _is_video(file: Path) -> bool:
-    return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
+    named = file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
+    return named and file.is_file()  # reading a pipe would wait for ever
 
 
 def _describe_left_out(left_out: Counter[str]) -> str:

@@ -72,13 +72,15 @@ def decide(item: Item, target: Path, known: Entry | None, wishes: Wishes) -> Res
     Returns:
         The decision.
     """
+    if item.source.exists() and not (item.source.is_file() or item.source.is_dir()):
+        return Tell(f"{item.source}: is a device or a pipe; give a file")
     try:
         same_source = known is not None and is_same_source(item.source, known.fingerprint)
         found = known.fingerprint if known and same_source else fingerprint(item.source)
     except FileNotFoundError:
         return Tell(f"{item.source}: no such file; check the name")
     except OSError as error:
-        return Tell(f"{item.source}: cannot be read: {error.strerror}; check the disk")
+        return Tell(f"{item.source}: cannot be read: {error.strerror}; check its permissions")
     new = Entry(
         target=item.key,
         source=str(item.source),

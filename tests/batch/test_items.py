@@ -1,5 +1,6 @@
 """Which files a batch restores, and where to."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ class TestFolders:
         found = find_items([str(card)], [], tmp_path / "dry", KEEP)
         assert keys(found) == ["9.MOV", "10.mp4", "tue/a.mkv"]
         assert found.notes == ["1 other file is left out (.txt)"]
+
+    def test_folder_named_like_a_video_is_a_folder(self, tmp_path: Path) -> None:
+        card = touch(tmp_path / "card", "a.mp4/b.mp4")
+        assert keys(find_items([str(card)], [], tmp_path / "dry", KEEP)) == ["a.mp4/b.mp4"]
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system")
+    def test_pipe_is_left_out(self, tmp_path: Path) -> None:
+        card = touch(tmp_path / "card", "a.mp4")
+        os.mkfifo(card / "pipe.mp4")
+        found = find_items([str(card)], [], tmp_path / "dry", KEEP)
+        assert (keys(found), len(found.notes)) == (["a.mp4"], 1)
 
     def test_target_folder_inside_is_left_out(self, tmp_path: Path) -> None:
         card = touch(tmp_path, "a.mp4", "dry/a.mp4")

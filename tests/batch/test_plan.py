@@ -1,5 +1,6 @@
 """What is left to do for an item."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,13 @@ def test_missing_file_is_told(item: Item, target: Path) -> None:
     assert decide(item, target, None, WISHES) == Tell(
         f"{item.source}: no such file; check the name"
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system")
+def test_pipe_is_told_and_not_read(tmp_path: Path, target: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    decision = decide(Item(tmp_path / "pipe.mp4", "a.mkv"), target, None, WISHES)
+    assert decision == Tell(f"{tmp_path}/pipe.mp4: is a device or a pipe; give a file")
 
 
 class TestKilledRun:

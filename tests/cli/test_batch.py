@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lfdn_video.batch import workers
-from lfdn_video.batch.values import Recipe
 from lfdn_video.cli.batch import ManyOptions, is_batch
 from lfdn_video.cli.commands import main
 from lfdn_video.errors import OptionError
@@ -162,11 +161,3 @@ def test_numbered_images_stay_a_sequence(card: Path) -> None:
     for number in (1, 2):
         (card / f"{number}.png").touch()
     assert not is_batch(["card"], ManyOptions())
-
-
-def test_recipe_names_what_targets_depend_on() -> None:
-    described = Recipe().describe("digest")
-    assert described["weights"] == "digest"
-    assert described.keys() >= {"task", "crf", "codec", "start", "temporal", "precision"}
-    assert described.keys() & {"overwrite", "resume", "device"} == set()
-    json.dumps(described)
