@@ -210,16 +210,18 @@ def is_same_source(source: Path, known: Mapping[str, Any]) -> bool:
 
 
 def find_place(target: Path) -> list[int] | None:
-    """Return number, size and time of change of a target, which tell it from its successor.
+    """Return size and time of change of a target, which tell it from its successor.
+
+    The file's number would not do: on some cards and network drives it is another after each mount.
 
     Returns:
-        The three, or None if there is no target.
+        Bytes and ns, or None if there is no target.
     """
     try:
         found = target.stat()
     except OSError:
         return None
-    return [found.st_ino, found.st_size, found.st_mtime_ns]
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _without_time(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,5 +121,6 @@ def test_place_tells_a_file_from_its_successor(tmp_path: Path) -> None:
     before = find_place(target)
     assert before == find_place(target)
     (tmp_path / "new").write_bytes(b"new")
+    os.utime(tmp_path / "new", ns=(0, before[1] + 1_000_000 if before else 0))
     (tmp_path / "new").replace(target)
     assert find_place(target) != before
