@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lfdn_video.background import StageTimes
+    from lfdn_video.batch.run import restore_many
+    from lfdn_video.batch.values import (
+        BatchListener,
+        BatchOptions,
+        BatchProgress,
+        BatchSummary,
+        FileResult,
+        Recipe,
+    )
     from lfdn_video.errors import (
         DeviceError,
         DeviceMemoryError,
@@ -39,12 +48,17 @@ if TYPE_CHECKING:
     from lfdn_video.temporal.stage import TemporalSummary
 
 __all__ = [
+    "BatchListener",
+    "BatchOptions",
+    "BatchProgress",
+    "BatchSummary",
     "Colour",
     "Comparison",
     "DeviceError",
     "DeviceMemoryError",
     "EncodeOptions",
     "Figure",
+    "FileResult",
     "Frame",
     "FrameMeasures",
     "InferenceOptions",
@@ -56,6 +70,7 @@ __all__ = [
     "OutputError",
     "PixelFormat",
     "Progress",
+    "Recipe",
     "RestoredFrame",
     "RunFacts",
     "SpanOptions",
@@ -70,18 +85,24 @@ __all__ = [
     "open_reader",
     "open_writer",
     "restore",
+    "restore_many",
     "restored_frames",
     "write_comparison",
     "write_report",
 ]
 
 _MODULE_OF = {
+    "BatchListener": "batch.values",
+    "BatchOptions": "batch.values",
+    "BatchProgress": "batch.values",
+    "BatchSummary": "batch.values",
     "Colour": "media",
     "Comparison": "review.compare",
     "DeviceError": "errors",
     "DeviceMemoryError": "errors",
     "EncodeOptions": "options",
     "Figure": "review.compare",
+    "FileResult": "batch.values",
     "Frame": "media",
     "FrameMeasures": "review.compare",
     "InferenceOptions": "options",
@@ -93,6 +114,7 @@ _MODULE_OF = {
     "OutputError": "errors",
     "PixelFormat": "media",
     "Progress": "progress",
+    "Recipe": "batch.values",
     "RestoredFrame": "pipeline",
     "RunFacts": "review.report",
     "SpanOptions": "options",
@@ -107,6 +129,7 @@ _MODULE_OF = {
     "open_reader": "input.open",
     "open_writer": "output.open",
     "restore": "pipeline",
+    "restore_many": "batch.run",
     "restored_frames": "pipeline",
     "write_comparison": "review.video",
     "write_report": "review.report",

@@ -29,6 +29,7 @@ FRAME_NUMBER = re.compile(r"%(0?\d*)d")
 """The place of the number in a pattern such as `frame_%05d.png`."""
 
 
+_DIGITS = re.compile(r"(\d+)")
 _LAST_NUMBER = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)")
 
 
@@ -59,6 +60,14 @@ def are_numbered(files: Sequence[Path]) -> bool:
         return False
     before, first, after = found[0]
     return found == [(before, first + index, after) for index in range(len(files))]
+
+
+def natural_key(file: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts `2.png` before `10.png`."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part.lower())
+        for part in _DIGITS.split(file.name)
+    ]
 
 
 def find_decoder(content: bytes) -> str:

@@ -1,37 +1,42 @@
-"""Restore all clips of a dashcam's folder into another folder.
+"""Restore all clips of a dashcam's card into an archive, from Python.
 
     python pipelines/dashcam_folder.py /media/dashcam ~/dry
 
-Run it again at any time, by hand or from a timer: finished clips are skipped, one that was
-interrupted is resumed, a bad file is reported and does not stop the others, and subfolders are
-preserved. Exits with 1 if any clip
-failed. The network is loaded once for all clips. A recipe over the Python API: copy it and change
-it.
+It does what `lfdn-video derain /media/dashcam -o ~/dry` does, and shows how a program of your own
+calls `restore_many`, hears of each clip and reads the result. Run it again at any time: finished
+clips are skipped, an interrupted one is resumed. Exits with 1 if any clip failed.
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from lfdn_video import EncodeOptions, InferenceOptions, LfdnVideoError, load_engine, restore
+from lfdn_video import (
+    BatchListener,
+    BatchOptions,
+    FileResult,
+    InferenceOptions,
+    LfdnVideoError,
+    Recipe,
+    restore_many,
+)
 
-CLIP_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".ts", ".m4v"}
 
+class Printer(BatchListener):
+    """Prints a line for each clip."""
 
-def find_clips(folder: Path) -> Iterator[Path]:
-    """Yield the clips below `folder`, sorted, without hidden files and folders."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in CLIP_SUFFIXES and path.is_file() and not hidden:
-            yield path
+    def file_ended(self, result: FileResult) -> None:
+        if result.state == "restored":
+            click.echo(f"{result.target}: {result.frames} frames in {result.seconds:.0f} s")
+        elif result.state == "failed":
+            click.echo(f"failed: {result.message}", err=True)
 
 
 @click.command()
-@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
 @click.option(
     "--task", type=click.Choice(["derain", "deblur"]), default="derain", show_default=True
 )
@@ -39,48 +44,30 @@ def find_clips(folder: Path) -> Iterator[Path]:
     "--weights", type=click.Path(path_type=Path), help="Weights file instead of packaged weights."
 )
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, ...")
+@click.option("--retry", is_flag=True, help="Try clips again that failed before.")
 def main(
     source: Path,
     target: Path,
     task: Literal["derain", "deblur"],
     weights: Path | None,
     device: str,
+    retry: bool,
 ) -> None:
     """Restore every clip of the folder SOURCE into the folder TARGET."""
-    if source.resolve() in (target.resolve(), *target.resolve().parents):
-        raise click.UsageError(f"{target}: lies in {source}; choose a folder outside")
     inference = InferenceOptions(device=device)
     try:
-        engine = load_engine(task, weights=weights, options=inference)
+        summary = restore_many(
+            [source],
+            target,
+            recipe=Recipe(task=task, weights=weights, inference=inference),
+            options=BatchOptions(retry=retry),
+            listener=Printer(),
+        )
     except LfdnVideoError as error:
         raise click.ClickException(str(error)) from error
-    done = skipped = failed = 0
-    with engine:
-        for clip in find_clips(source):
-            restored = target / clip.relative_to(source)
-            if restored.exists():  # `restore` renames its temporary file when it is complete
-                skipped += 1
-                continue
-            restored.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                summary = restore(
-                    clip,
-                    restored,
-                    task=task,
-                    inference=inference,
-                    encode=EncodeOptions(resume=True),
-                    engine=engine,
-                )
-            except LfdnVideoError as error:
-                failed += 1
-                click.echo(f"failed: {error}", err=True)
-                continue
-            done += 1
-            click.echo(f"{restored}: {summary.frames} frames in {summary.seconds:.0f} s")
-            for warning in summary.warnings:
-                click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{done} restored, {skipped} skipped, {failed} failed")
-    sys.exit(1 if failed else 0)
+    counts = {state: summary.count(state) for state in ("restored", "finished", "failed")}
+    click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
+    sys.exit(1 if counts["failed"] or summary.stopped else 0)
 
 
 if __name__ == "__main__":

@@ -32,16 +32,11 @@ PARTS = ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *FILE_PART
 COMPOSITION = ("lfdn_video.pipeline", "lfdn_video.verify")
 TRAINING = ("lfdn.training",)
 COMMANDS = ("lfdn.commands", "lfdn.cli", "lfdn.__main__")
+BATCH = ("lfdn_video.batch",)
 REVIEW = ("lfdn_video.review",)
-EVERYTHING = (
-    *PARTS,
-    *COMPOSITION,
-    *REVIEW,
-    *STREAM_PARTS,
-    "lfdn_video.stream",
-    "lfdn_video.cli",
-    "lfdn",
-)
+ENTRIES = ("lfdn_video.cli", "lfdn_video.__init__", "lfdn_video.__main__")
+STREAM = ("lfdn_video.stream", *STREAM_PARTS)
+EVERYTHING = (*PARTS, *COMPOSITION, *BATCH, *REVIEW, *STREAM, "lfdn_video.cli", "lfdn")
 
 RULES = (
     Rule(("lfdn",)),  # the network: tensors, weights, degradations
@@ -52,13 +47,14 @@ RULES = (
     Rule(FILE_PARTS, ("lfdn_video",)),
     Rule(("lfdn_video.inference", "lfdn_video.temporal"), ("lfdn_video", "lfdn")),
     Rule(COMPOSITION, PARTS),
+    Rule(BATCH, (*PARTS, *COMPOSITION)),
     Rule(REVIEW, (*PARTS, "lfdn_video.pipeline", "lfdn")),  # reads what a run wrote
     Rule(STREAM_PARTS, ("lfdn_video", "lfdn_video.inference", "lfdn_video.stream", *FOR_STREAM)),
     Rule(
         ("lfdn_video.stream",),
         ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *STREAM_PARTS),
     ),
-    Rule(("lfdn_video.cli", "lfdn_video.__init__", "lfdn_video.__main__"), EVERYTHING),
+    Rule(ENTRIES, EVERYTHING),
 )
 
 RULE_OF = {room: rule for rule in RULES for room in rule.rooms}
@@ -101,11 +97,18 @@ FOREIGN = {
     "openvino": {"lfdn.calibrate", "lfdn.int8"},
     "PIL": {"lfdn.datasets", "lfdn_video.review"},
     "prometheus_client": {"lfdn_video.stream.watch.metrics"},
-    "queue": {"lfdn_video.background"},
+    "queue": {"lfdn_video.background", "lfdn_video.batch"},
     "rich": {"lfdn.commands", "lfdn_video.cli"},
     "safetensors": {"lfdn.weights"},
-    "threading": {"lfdn.winograd", "lfdn_video.background", "lfdn_video.stream"},
+    "threading": {
+        "lfdn.winograd",
+        "lfdn_video.background",
+        "lfdn_video.batch",
+        "lfdn_video.child",
+        "lfdn_video.stream",
+    },
     "torch.cuda": {"lfdn.training.graph", "lfdn_video.inference"},
+    "watchfiles": {"lfdn_video.batch.watch"},
 }
 """Prefixes of the modules that alone may import a library; `lfdn`: from the other package."""
 
@@ -224,6 +227,11 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
         ("lfdn_video.pipeline", "lfdn_video.cli.commands"),
         ("lfdn_video.pipeline", "lfdn_video.review.compare"),
         ("lfdn_video.review.report", "lfdn_video.stream.session"),
+        ("lfdn_video.pipeline", "lfdn_video.batch.run"),
+        ("lfdn_video.batch.run", "lfdn_video.stream.session"),
+        ("lfdn_video.batch.run", "lfdn_video.cli.commands"),
+        ("lfdn_video.batch.run", "lfdn.weights"),
+        ("lfdn_video.stream.session", "lfdn_video.batch.run"),
         ("lfdn_video.stream.session", "lfdn_video.input.reader"),
         ("lfdn_video.stream.session", "lfdn_video.output.writer"),
         ("lfdn_video.stream.session", "lfdn_video.pipeline"),

@@ -1,6 +1,10 @@
 """The recipes of `pipelines/`, run as a user would, on tiny input."""
 
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -11,11 +15,12 @@ from safetensors.torch import load_file
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.weights import read_packaged_gate, save_weights
+from lfdn_video.cli import commands
 from lfdn_video.cli.doctor import make_clip
-from lfdn_video.output import segments
-from lfdn_video.output.journal import Journal, Segment
 from tests.support import datasets
 from tests.support.scripts import load
+
+ROOT = Path(__file__).parents[1]
 
 
 def recipe(name: str, *words: str | Path) -> Result:
@@ -42,52 +47,18 @@ def dashcam(tmp_path: Path) -> Path:
 
 
 class TestDashcamFolder:
-    def test_good_clips_are_restored_and_a_bad_one_is_reported(
+    def test_good_clips_are_restored_once_and_a_bad_one_is_reported(
         self, dashcam: Path, weights: Path, tmp_path: Path
     ) -> None:
-        done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
-        assert done.exit_code == 1
-        assert "2 restored, 0 skipped, 1 failed" in done.stdout
-        assert "a.mp4" in done.stderr
-        made = sorted(p.name for p in (tmp_path / "dry").rglob("*") if p.is_file())
-        assert made == ["b.mkv", "c.mkv"]
-
-    def test_existing_target_is_skipped(self, dashcam: Path, weights: Path, tmp_path: Path) -> None:
-        (dashcam / "a.mp4").unlink()
-        (dashcam / "monday" / "c.mkv").unlink()
-        (tmp_path / "dry").mkdir()
-        (tmp_path / "dry" / "b.mkv").write_text("done before")
-        again = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", weights)
-        assert (again.exit_code, again.stdout) == (0, "0 restored, 1 skipped, 0 failed\n")
-
-    def test_interrupted_clip_is_resumed(
-        self, dashcam: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (dashcam / "a.mp4").unlink()
-        monkeypatch.setattr(segments, "SEGMENT_FRAMES", 2)
-        (tmp_path / "dry").mkdir()
         words = (dashcam, tmp_path / "dry", "--weights", weights)
-        finish = Journal.append_segment
-        finished: list[Segment] = []
-
-        def killed(journal: Journal, segment: Segment) -> None:
-            finish(journal, segment)
-            finished.append(segment)
-            if len(finished) == 2:
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Journal, "append_segment", killed)
-            assert recipe("dashcam_folder.py", *words).exit_code == 1
-        assert Journal(tmp_path / "dry" / "b.mkv").folder.is_dir()
+        done = recipe("dashcam_folder.py", *words)
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-1] == "2 restored, 0 finished, 1 failed"
+        assert "a.mp4" in done.stderr
+        made = sorted(p.name for p in (tmp_path / "dry").rglob("*.mkv"))
+        assert made == ["b.mkv", "c.mkv"]
         again = recipe("dashcam_folder.py", *words)
-        assert again.exit_code == 0, again.stderr
-        assert "2 restored, 0 skipped, 0 failed" in again.stdout
-
-    def test_target_inside_the_source_is_refused(self, dashcam: Path) -> None:
-        done = recipe("dashcam_folder.py", dashcam, dashcam / "dry")
-        assert done.exit_code == 2
-        assert "choose a folder outside" in done.stderr
+        assert (again.exit_code, again.stdout) == (1, "0 restored, 2 finished, 1 failed\n")
 
     def test_missing_weights_are_one_line(self, dashcam: Path, tmp_path: Path) -> None:
         done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", "none.st")
@@ -155,3 +126,21 @@ class TestGate:
         done = recipe("train_gate.py", tmp_path, "-o", tmp_path / "gate.safetensors")
         assert done.exit_code == 1
         assert "draw more of them" in done.output
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_service_of_a_recorder_is_valid(tmp_path: Path) -> None:
+    """With a program that exists, since systemd looks for it; its command must parse, too."""
+    text = (ROOT / "pipelines" / "watch_recorder.service").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ExecStart=/opt/lfdn-video/bin/lfdn-video (.*)", text, re.MULTILINE)
+    name, *words = command.split()
+    commands.main.commands[name].make_context(name, words)
+    unit = tmp_path / "watch_recorder.service"
+    unit.write_text(text.replace("/opt/lfdn-video/bin/lfdn-video", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (
+        0,
+        [],
+    )

@@ -2,6 +2,7 @@
 
 program.py      the group of commands: errors to exit codes, signals
 commands.py     derain, deblur, degrade, probe, verify, doctor
+batch.py        derain and deblur over many files;  batch_views.py shows how far they are
 live.py         live
 review.py       compare, report, and the same at the end of a run
 demo.py         demo

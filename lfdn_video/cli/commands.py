@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from lfdn_video.cli.batch import BATCH, ManyOptions, is_batch, restore_batch
 from lfdn_video.cli.bench import bench
 from lfdn_video.cli.foresight import Foreseen, Foresight, Setting, foresee_run
 from lfdn_video.cli.live import live
@@ -131,7 +132,7 @@ class DegradationOptions:
 
 
 _add_restore_options = add_options(
-    *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, *REVIEW, TRACE, JSON, QUIET, VERBOSE
+    *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, *BATCH, *REVIEW, TRACE, JSON, QUIET, VERBOSE
 )
 
 
@@ -145,30 +146,36 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("source", type=FILE, metavar="INPUT")
+@click.argument("sources", type=FILE, metavar="INPUT...", nargs=-1)
 @add_options(*target_options("NAME.derained.EXT"))
 @add_options(TEMPORAL)
 @_add_restore_options
 @pass_options
-def derain(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
+def derain(
+    sources: tuple[str, ...], *, options: RestoreOptions, many: ManyOptions, reporter: "Reporter"
+) -> None:
     """Remove rain from INPUT.
 
-    INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
+    INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png; or several
+    files and folders of them, for which TARGET is a folder.
     """
-    restore_file("derain", source, options, reporter)
+    _restore("derain", sources, options, many, reporter)
 
 
 @main.command()
-@click.argument("source", type=FILE, metavar="INPUT")
+@click.argument("sources", type=FILE, metavar="INPUT...", nargs=-1)
 @add_options(*target_options("NAME.deblurred.EXT"))
 @_add_restore_options
 @pass_options
-def deblur(source: str, *, options: RestoreOptions, reporter: "Reporter") -> None:
+def deblur(
+    sources: tuple[str, ...], *, options: RestoreOptions, many: ManyOptions, reporter: "Reporter"
+) -> None:
     """Remove motion blur from INPUT.
 
-    INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png.
+    INPUT is a video, an image, a folder of images, or a pattern such as frame_%05d.png; or several
+    files and folders of them, for which TARGET is a folder.
     """
-    restore_file("deblur", source, options, reporter)
+    _restore("deblur", sources, options, many, reporter)
 
 
 @main.command(short_help="Add synthetic rain or motion blur to INPUT.")
@@ -337,6 +344,38 @@ def _start_run(task: str, source: str, options: RunOptions, reporter: "Reporter"
     target = options.output or default_target(source, task)
     reporter.report_start(task, source, target)
     return target
+
+
+def _restore(
+    task: "Task",
+    sources: tuple[str, ...],
+    options: RestoreOptions,
+    many: ManyOptions,
+    reporter: "Reporter",
+) -> None:
+    """Restore one source, or many."""
+    if not is_batch(sources, many):
+        restore_file(task, sources[0], options, reporter)
+        return
+    from lfdn_video.batch.values import Recipe
+
+    if options.trace is not None:
+        raise OptionError("trace: is for a single file; leave it out")
+    if options.review != ReviewOptions():
+        raise OptionError("compare, report: for a single file alone; leave them out")
+    folder = options.output
+    if folder is None and len(sources) == 1 and Path(sources[0]).is_dir():
+        folder = default_target(sources[0], task)
+    recipe = Recipe(
+        task=task,
+        weights=options.weights,
+        inference=options.inference,
+        encode=options.encode,
+        span=options.span,
+        deinterlace=options.deinterlace,
+        temporal=options.temporal,
+    )
+    restore_batch(sources, folder, recipe, many, reporter)
 
 
 def restore_file(task: "Task", source: str, options: RestoreOptions, reporter: "Reporter") -> None:

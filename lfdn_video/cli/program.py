@@ -77,7 +77,7 @@ class Program(click.Group):
             notes = _notes(error) or ["nothing was written"]
             _exit_with_error(ctx, "; ".join([error.word, *notes]), error.exit_code, error)
         except LfdnVideoError as error:
-            message = "; ".join([_add_option(str(error)), *_notes(error)])
+            message = "; ".join([add_option(str(error)), *_notes(error)])
             _exit_with_error(ctx, message, error.exit_code, error)
         except Exception as error:  # noqa: BLE001 (the last resort: a line instead of a traceback)
             _exit_with_error(ctx, _explain(error), 1, error)
@@ -127,7 +127,8 @@ def _explain(error: Exception) -> str:
     )
 
 
-def _add_option(message: str) -> str:
+def add_option(message: str) -> str:
+    """Append the option that does what a message of the library advises."""
     for advice, option in OPTION_FOR.items():
         if message.endswith(advice):
             return f"{message} with {option}"
@@ -136,7 +137,7 @@ def _add_option(message: str) -> str:
 
 def _notes(error: BaseException) -> list[str]:
     """Return the notes that a run added to the error that ended it."""
-    return [_add_option(note) for note in getattr(error, "__notes__", [])]
+    return [add_option(note) for note in getattr(error, "__notes__", [])]
 
 
 def _exit_with_error(

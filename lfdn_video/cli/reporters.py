@@ -92,6 +92,9 @@ class Reporter:
     def report_summary(self, summary: "pipeline.Summary") -> None:
         """Report a finished run; the target is complete."""
 
+    def report_event(self, name: str, **values: object) -> None:
+        """Report a JSON event that has no text of its own kind; for `EventReporter` alone."""
+
     def report_note(self, message: str) -> None:
         """Report something that the user needs, such as the address of the page."""
 
@@ -260,6 +263,9 @@ class EventReporter(Reporter):
             self.warn(message)
         values = _field_values(summary)
         self._print("done", output=values.pop("target"), **values)
+
+    def report_event(self, name: str, **values: object) -> None:
+        self._print(name, **values)
 
     def report_note(self, message: str) -> None:
         self._print("note", message=message)

@@ -21,7 +21,14 @@ from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.cuda import CudaLFDN, optimize_for_cuda
 from lfdn.int8 import OpenVinoMissingError, load_quantized
-from lfdn.weights import find_packaged, find_packaged_int8, name_network, name_packaged, read_header
+from lfdn.weights import (
+    file_sha256,
+    find_packaged,
+    find_packaged_int8,
+    name_network,
+    name_packaged,
+    read_header,
+)
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CudaRunner
@@ -191,6 +198,34 @@ def load_engine(
     return Engine(
         model, device=device, precision=precision, model_id=digest, lanes=lanes, task=task
     )
+
+
+def identify_weights(task: str, weights: Path | None, network: Network) -> str:
+    """Identify the weights that `load_engine` would load, without loading them.
+
+    Args:
+        task: `derain` or `deblur`.
+        weights: a file of weights; None: the packaged ones.
+        network: the network asked for.
+
+    Returns:
+        The SHA-256 of their file, in hexadecimal.
+
+    Raises:
+        WeightsError: there are no such weights, or the file cannot be read.
+        OptionError: the file holds another network.
+    """
+    try:
+        source = _choose_weights(task, weights, network)
+        return file_sha256(source) if isinstance(source, Path) else find_packaged(source)[1]
+    except lfdn.WeightsError as error:
+        raise WeightsError(str(error)) from error
+    except FileNotFoundError as error:
+        raise WeightsError(f"{weights}: no such weight file; check the path") from error
+    except OSError as error:
+        raise WeightsError(
+            f"{weights}: cannot be read: {error.strerror}; check the path"
+        ) from error
 
 
 def is_packaged(task: str, network: NetworkName) -> bool:

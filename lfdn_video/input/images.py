@@ -4,7 +4,6 @@ Samples stay in the file's own pixel format. Size, format and orientation may di
 to image; `Frame.info` states them. `output/images.py` writes images.
 """
 
-import re
 from collections.abc import Generator
 from dataclasses import replace
 from math import ceil
@@ -27,6 +26,7 @@ from lfdn_video.image_files import (
     find_decoder,
     is_image_file,
     list_numbered_files,
+    natural_key,
 )
 from lfdn_video.media import IMAGES, Frame, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, SpanOptions
@@ -34,8 +34,6 @@ from lfdn_video.planes import extract_planes, read_colour, working_format
 
 MOST_NAMES = 5
 """Files that a warning names one by one."""
-
-_DIGITS = re.compile(r"(\d+)")
 
 
 def is_image_source(source: str | Path) -> bool:
@@ -112,7 +110,7 @@ def _find_images(source: Path) -> list[Path]:
         problem = "matches no file; check the pattern"
     if not files:
         raise InputError(f"{source}: {problem}")
-    return sorted(files, key=_natural_key)
+    return sorted(files, key=natural_key)
 
 
 def _list_others(folder: Path) -> list[str]:
@@ -133,14 +131,6 @@ def _is_pattern(name: str) -> bool:
 
 def _list_matching(source: Path) -> list[Path]:
     return [file for file in source.parent.glob(source.name) if is_image_file(file)]
-
-
-def _natural_key(file: Path) -> list[tuple[int, str]]:
-    """Sort `2.png` before `10.png`."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part.lower())
-        for part in _DIGITS.split(file.name)
-    ]
 
 
 def _select_span(files: list[Path], span: SpanOptions, source: Path) -> list[Path]:

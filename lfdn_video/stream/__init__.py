@@ -12,7 +12,7 @@ Shared by all of them:
 
     board.py           newest view and status, from the session to its viewers
     addresses.py       addresses of sources and targets, and the secrets in them
-    child.py wire.py   child processes, and the messages between them
+    wire.py            the messages between processes
 
 `capture`, `sinks` and `watch` do not import each other; `session.py` and the command compose them.
 """

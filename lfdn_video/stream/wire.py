@@ -1,22 +1,14 @@
 """Messages that the processes of a live session exchange over pipes.
 
-Messages are pickled values; the bytes of their arrays follow uncopied (pickle's out-of-band
-buffers). Both ends are this program (`child.py`), so no foreign bytes are unpickled. Knows no
-FFmpeg.
+Values only; `lfdn_video/child.py` sends and receives them. Knows no FFmpeg.
 """
 
-import pickle
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
 
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream.addresses import Source
-
-_HEAD = struct.Struct("<II")  # bytes of the pickle, number of buffers
-_SIZE = struct.Struct("<Q")  # bytes of a buffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,55 +85,3 @@ class Ended:
     """Reason of the failure, without secrets; None after a normal end."""
     final: bool = False
     """True if another try cannot succeed either."""
-
-
-def send(file: IO[bytes], message: object) -> None:
-    """Write one message and flush.
-
-    Args:
-        file: the writing end of a pipe.
-        message: one of the classes above.
-
-    Raises:
-        BrokenPipeError: the other end is gone.
-    """
-    buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
-    # Sizes go first, so that the receiver can allocate every buffer before it reads them.
-    views = [buffer.raw() for buffer in buffers]
-    file.write(_HEAD.pack(len(head), len(views)))
-    for view in views:
-        file.write(_SIZE.pack(view.nbytes))
-    file.write(head)
-    for view in views:
-        file.write(view)
-    file.flush()
-
-
-def receive(file: IO[bytes]) -> Any:
-    """Wait for the next message.
-
-    Args:
-        file: the reading end of a pipe.
-
-    Returns:
-        An instance of one of the classes above.
-
-    Raises:
-        EOFError: the other end is gone, perhaps in the middle of a message.
-    """
-    head_bytes, count = _HEAD.unpack(_read(file, _HEAD.size))
-    sizes = [_SIZE.unpack(_read(file, _SIZE.size))[0] for _ in range(count)]
-    head = _read(file, head_bytes)
-    return pickle.loads(head, buffers=[_read(file, size) for size in sizes])
-
-
-def _read(file: IO[bytes], size: int) -> bytearray:
-    content = bytearray(size)
-    view = memoryview(content)
-    done = 0
-    while done < size:
-        if not (count := file.readinto(view[done:])):  # type: ignore[attr-defined]  # IO has it not
-            raise EOFError
-        done += count
-    return content

@@ -206,9 +206,12 @@ class TestBadInput:
         line = self.error_line("derain", tmp_path / "none.mp4", folder=tmp_path)
         assert "none.mp4: no such file" in line
 
-    def test_folder_of_videos_is_refused(self, clip: Path) -> None:
-        words = ("derain", clip.parent, "-o", f"{clip.parent}-out")
-        assert f"{clip.parent}: holds no images" in self.error_line(*words, folder=clip.parent)
+    def test_folder_without_videos_and_images_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").touch()
+        words = ("derain", tmp_path, "-o", f"{tmp_path}-out")
+        problem = f"{tmp_path}: holds no videos or images"
+        assert problem in self.error_line(*words, folder=tmp_path)
+        assert not Path(f"{tmp_path}-out").exists()
 
     def test_name_that_is_not_utf_8_is_printed(self, tmp_path: Path) -> None:
         path = tmp_path / "caf\udce9.mp4"

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.config import NETWORKS, NetworkName
-from lfdn.weights import save_weights
+from lfdn.weights import file_sha256, find_packaged, save_weights
 from lfdn_video.errors import DeviceError, OptionError, WeightsError
 from lfdn_video.inference import device_runner
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.cpu import CpuRunner
 from lfdn_video.inference.cuda import CudaRunner
-from lfdn_video.inference.engine import Engine, load_engine
+from lfdn_video.inference.engine import Engine, identify_weights, load_engine
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.options import InferenceOptions
 from tests.support.fakes import brighten, identity, identity_engine, noise_frames, video_info
@@ -260,3 +260,12 @@ def test_network_without_packaged_weights_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("lfdn.weights._read_index", dict)
     with pytest.raises(WeightsError, match="derain_lite: no packaged weights"):
         load_engine("derain", options=InferenceOptions(network="lite"))
+
+
+def test_weights_are_identified_without_being_loaded(tmp_path: Path) -> None:
+    packaged = identify_weights("derain", None, "auto")
+    assert packaged == file_sha256(find_packaged("derain")[0])
+    assert identify_weights("derain", None, "lite") != packaged
+    assert identify_weights("derain", find_packaged("derain")[0], "auto") == packaged
+    with pytest.raises(WeightsError, match="no such weight file"):
+        identify_weights("derain", tmp_path / "none.safetensors", "auto")

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from lfdn_video.background import WAKE_S
+from lfdn_video.child import Child
 from lfdn_video.errors import InputError
 from lfdn_video.media import Frame
 from lfdn_video.stream import wire
 from lfdn_video.stream.board import StreamState
 from lfdn_video.stream.capture.reconnect import Outage, Patience, Watchdog
-from lfdn_video.stream.child import Child
 
 GRABBER = "lfdn_video.stream.capture.grabber"
 

@@ -27,6 +27,7 @@ from av.stream import Discard, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from lfdn_video.child import connect_to_parent, describe_failure
 from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
 from lfdn_video.input.probe import find_main_stream, probe_frame
@@ -39,7 +40,6 @@ from lfdn_video.stream.capture.backlog import Backlog
 from lfdn_video.stream.capture.cameras import find_ffmpeg_device, read_opencv_frames
 from lfdn_video.stream.capture.pacing import LivePace, Pace, RealTimePace, SourceClock
 from lfdn_video.stream.capture.sources import is_finite, open_container
-from lfdn_video.stream.child import connect_to_parent, describe_failure
 
 MAX_CORRUPT_PACKETS = 250
 """Consecutive corrupt packets after which the source is reopened."""

@@ -14,12 +14,12 @@ from collections import deque
 from typing import Self
 
 from lfdn_video.background import WAKE_S
+from lfdn_video.child import Child
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import mask_secrets, scheme_of
-from lfdn_video.stream.child import Child
 from lfdn_video.stream.sinks.audio_queue import AudioQueue
 from lfdn_video.stream.sinks.live_encoder import check_encoding
 from lfdn_video.stream.sinks.pusher import MUXER_BY_SCHEME

@@ -10,12 +10,12 @@ from contextlib import suppress
 
 from av.error import FFmpegError, ProtocolNotFoundError
 
+from lfdn_video.child import Parent, connect_to_parent, describe_failure
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.media import FrameFormat
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import describe_missing_protocol, mask_secrets, redact, scheme_of
-from lfdn_video.stream.child import Parent, connect_to_parent, describe_failure
 from lfdn_video.stream.sinks.live_writer import LiveWriter, format_key
 
 MUXER_BY_SCHEME = {

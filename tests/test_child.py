@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lfdn_video.child import Child, receive, send
 from lfdn_video.stream import wire
 from lfdn_video.stream.addresses import parse_source
-from lfdn_video.stream.child import Child
 from tests.support.fakes import noise_frames, video_info
 from tests.support.waiting import wait_until
 
@@ -23,20 +23,20 @@ def endless() -> wire.CaptureRequest:
 def test_messages_arrive_as_they_were_sent() -> None:
     (frame,) = noise_frames(video_info(), 1)
     pipe = io.BytesIO()
-    wire.send(pipe, wire.Note("first"))
-    wire.send(pipe, wire.StampedFrame(frame, 1.5, 0.0))
+    send(pipe, wire.Note("first"))
+    send(pipe, wire.StampedFrame(frame, 1.5, 0.0))
     pipe.seek(0)
-    assert wire.receive(pipe) == wire.Note("first")
-    stamped = wire.receive(pipe)
+    assert receive(pipe) == wire.Note("first")
+    stamped = receive(pipe)
     for sent, received in zip(frame.planes, stamped.frame.planes, strict=True):
         assert np.array_equal(sent, received)
 
 
 def test_half_a_message_raises_eof() -> None:
     pipe = io.BytesIO()
-    wire.send(pipe, wire.Note("a message"))
+    send(pipe, wire.Note("a message"))
     with pytest.raises(EOFError):
-        wire.receive(io.BytesIO(pipe.getvalue()[:-1]))
+        receive(io.BytesIO(pipe.getvalue()[:-1]))
 
 
 def test_request_does_not_show_its_password() -> None:
@@ -63,8 +63,8 @@ def test_no_password_is_in_arguments_or_environment() -> None:
 
 PARENT = """
 import sys, time
-from lfdn_video.stream.child import Child
-from tests.stream.test_child import endless
+from lfdn_video.child import Child, receive, send
+from tests.test_child import endless
 with Child("lfdn_video.stream.capture.grabber") as child:
     child.send(endless())
     child.receive()
@@ -75,7 +75,7 @@ with Child("lfdn_video.stream.capture.grabber") as child:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="finds a process by a signal")
 def test_child_ends_when_its_parent_is_killed() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=root
     )
