@@ -286,8 +286,9 @@ def _open_clocks(
     if trace is None:
         return StageClocks(temporal=off is None)
     inputs = _list_inputs(reader, weights, target)
-    timeline = Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite)
-    clocks = StageClocks(timeline, temporal=off is None)
+    clocks = StageClocks(
+        Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite), temporal=off is None
+    )
     clocks.note("temporal_off", off)
     return clocks
 

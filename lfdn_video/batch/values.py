@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lfdn_video.errors import OptionError
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Task, Temporal
 from lfdn_video.progress import Progress
 
 State = Literal["restored", "finished", "failed"]
@@ -19,7 +19,7 @@ MOST_JOBS = 64
 class Recipe:
     """How every file of a batch is restored; the fields are those of `pipeline.restore`."""
 
-    task: str = "derain"
+    task: Task = "derain"
     """`derain` or `deblur`; chooses the packaged weights."""
     weights: Path | None = None
     """Weights file; None: the packaged weights of the task."""

@@ -3,7 +3,6 @@
 torch and FFmpeg are imported when a command needs them, so that `--help` is quick.
 """
 
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +38,7 @@ from lfdn_video.cli.review import (
     compare_command,
     report_command,
 )
+from lfdn_video.cli.targets import default_target
 from lfdn_video.errors import LfdnVideoError, OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 
@@ -46,12 +46,6 @@ if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
     from lfdn_video.options import Task
 
-TARGET_SUFFIXES = {
-    "derain": "derained",
-    "deblur": "deblurred",
-    "rain": "rainy",
-    "blur": "blurred",
-}
 """Suffix of a target's default name, by task."""
 
 TRACE = click.option(
@@ -304,28 +298,6 @@ def encoders(*, report: ReportOptions) -> None:
 
 for command in (bench, live, compare_command, report_command):
     main.add_command(command)
-
-
-def default_target(source: str, task: str) -> str:
-    """Choose the target's name if no `--output` was given.
-
-    Args:
-        source: the source's name.
-        task: a key of `TARGET_SUFFIXES`.
-
-    Returns:
-        `clip.derained.mp4` for `clip.mp4`, `frames-derained` for a folder `frames`.
-
-    Raises:
-        OptionError: the source is a pattern of file names.
-    """
-    path = Path(source)
-    if re.search(r"%\d*d|[*?\[]", path.name) and not path.exists():
-        raise OptionError(f"{source}: the target cannot be named after a pattern; use --output")
-    if path.is_dir():
-        path = path.resolve()
-        return str(path.with_name(f"{path.name}-{TARGET_SUFFIXES[task]}"))
-    return str(path.with_name(f"{path.stem}.{TARGET_SUFFIXES[task]}{path.suffix}"))
 
 
 def _foresee(source: str) -> Foreseen | str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lfdn_video.options import InferenceOptions, LiveOptions, Task
 from lfdn_video.stream.addresses import parse_source
@@ -55,7 +55,7 @@ def live(
     """
     parsed = parse_source(str(source))
     if engine is not None:  # it knows better what it does
-        task = engine.identity.get("task", task)
+        task = cast("Task", engine.identity.get("task", task))
     session = Session(
         parsed,
         board or Board(Status(source=str(parsed), task=task)),
