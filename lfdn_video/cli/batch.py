@@ -59,7 +59,7 @@ BATCH = (
     ),
     click.option(
         "--report-json",
-        "report",
+        "report_json",
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Several files: write what came of each, as JSON.",
@@ -83,7 +83,7 @@ class ManyOptions:
     """Go on with files that appear."""
     settle_s: float | None = None
     """Seconds for which a watched file must not change."""
-    report: Path | None = None
+    report_json: Path | None = None
     """File for the results."""
 
     @property
@@ -141,9 +141,9 @@ def restore_batch(
     from lfdn_video.cli.batch_views import choose_view
 
     overwrite = recipe.encode.overwrite
-    if many.report is not None:
+    if many.report_json is not None:
         inputs = Inputs([Path(source) for source in sources])
-        check_target(many.report, inputs, overwrite=overwrite)
+        check_target(many.report_json, inputs, overwrite=overwrite)
     given = {
         name: value
         for name in ("name", "jobs", "retry", "watch", "settle_s")
@@ -159,8 +159,8 @@ def restore_batch(
             listener=view,
         )
     view.show_summary(summary)
-    if many.report is not None:
-        _write_report(summary, many.report, overwrite=overwrite)
+    if many.report_json is not None:
+        _write_report(summary, many.report_json, overwrite=overwrite)
     if summary.count("failed") or summary.stopped:
         raise click.exceptions.Exit(1)
 
