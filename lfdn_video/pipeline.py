@@ -6,8 +6,8 @@
     caller's thread    writer.write(frame)      encode, mux
 
 The threads run a bounded number of frames ahead of each other. Every error is raised in the
-caller's thread, and the run is then unwound in this order: the threads end, the writer removes its
-temporary file, the reader closes. torch is imported only after source and target are opened.
+caller's thread; then the threads end, the writer removes its temporary file, the reader closes.
+torch is imported only after source and target are opened.
 """
 
 import time
@@ -63,7 +63,7 @@ class Summary:
     corrupt_packets: int
     """Packets, or images, of the source that could not be decoded."""
     repeated_frames: int
-    """Frames, of `frames`, that repeat the one before in place of one that could not be decoded."""
+    """Frames, of `frames`, that repeat the one before, since one could not be decoded."""
     dropped_frames: Mapping[str, int]
     """Number of the source's frames that are missing in the target, by reason."""
     temporal: TemporalSummary | None = None
@@ -118,8 +118,7 @@ def restore(
         encode: codec, quality and overwriting; None uses the defaults.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
-        temporal: `auto` removes rain that only neighbouring frames reveal, when `derain` is the
-            task and the frames follow each other: in a video, and in numbered images.
+        temporal: `auto` lets `derain` of a video, or of numbered images, use neighbouring frames.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
             ignored, and its task counts, not `task`. None loads one for this run.
         on_progress: called after each frame, in the caller's thread; an exception in it cancels.
@@ -286,9 +285,8 @@ def _open_clocks(
     if trace is None:
         return StageClocks(temporal=off is None)
     inputs = _list_inputs(reader, weights, target)
-    clocks = StageClocks(
-        Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite), temporal=off is None
-    )
+    timeline = Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite)
+    clocks = StageClocks(timeline, temporal=off is None)
     clocks.note("temporal_off", off)
     return clocks
 
@@ -296,9 +294,7 @@ def _open_clocks(
 def _find_reason_off(
     temporal: Temporal, task: str, engine: "Runner | None", reader: FrameReader
 ) -> Off | None:
-    """Say why a run has no temporal stage; an engine knows better than `task` what it does."""
-    if engine is not None:
-        task = engine.identity.get("task", task)
+    task = engine.identity.get("task", task) if engine is not None else task
     frames = reader.info.expected_frames(reader.span)
     return find_reason_off(temporal, task, consecutive=reader.consecutive, frames=frames)
 

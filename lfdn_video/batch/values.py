@@ -31,7 +31,7 @@ class Recipe:
     """Part of each source to restore."""
     deinterlace: bool = False
     """Deinterlace first."""
-    temporal: Temporal = "off"
+    temporal: Temporal = "auto"
     """Use of neighbouring frames."""
 
     def describe(self, weights_digest: str) -> dict[str, Any]:

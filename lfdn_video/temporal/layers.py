@@ -2,7 +2,6 @@
 
 from functools import cache
 
-from lfdn.weights import read_packaged_gate
 from lfdn_video.temporal.gate import Gate
 
 
@@ -13,4 +12,6 @@ def load_gate() -> Gate:
     Raises:
         WeightsError: The file is missing or changed.
     """
+    from lfdn.weights import read_packaged_gate  # torch takes seconds to load
+
     return Gate({name: layer.numpy() for name, layer in read_packaged_gate("derain").items()})
