@@ -5,9 +5,8 @@
     thread "temporal"  stage.refine(...)        what only neighbouring frames tell, about rain
     caller's thread    writer.write(frame)      encode, mux
 
-The threads run a bounded number of frames ahead of each other. Every error is raised in the
-caller's thread; then the threads end, the writer removes its temporary file, the reader closes.
-torch is imported only after source and target are opened.
+The threads run a bounded number of frames ahead of each other. After an error they end, the writer
+removes its temporary file, the reader closes. torch is imported once source and target are open.
 """
 
 import time
