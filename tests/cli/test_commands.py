@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from lfdn import LFDN, LFDNConfig
 from lfdn.weights import save_weights
 from lfdn_video.cli import commands as cli
+from lfdn_video.cli import targets
 from lfdn_video.cli.doctor import CLIP_TIMES, make_clip
 from lfdn_video.errors import DeviceError
 from lfdn_video.inference import engine
@@ -453,7 +454,7 @@ class TestHelp:
         output = next(p for p in cli.main.commands[command].params if p.name == "output")
         assert isinstance(output, click.Option)
         for task in tasks:
-            assert cli.default_target("NAME.EXT", task) in str(output.help)
+            assert targets.default_target("NAME.EXT", task) in str(output.help)
 
     @pytest.mark.parametrize("words", [["--help"], ["derain", "--help"], ["--version"]])
     def test_help_loads_no_heavy_module(self, words: list[str]) -> None:
@@ -499,10 +500,10 @@ class TestDefaultTarget:
         ],
     )
     def test_file_gets_the_task_in_its_name(self, source: str, target: str) -> None:
-        assert Path(cli.default_target(source, "derain")) == Path(target)
+        assert Path(targets.default_target(source, "derain")) == Path(target)
 
     def test_folder_gets_the_task_in_its_name(self, tmp_path: Path) -> None:
-        assert cli.default_target(f"{tmp_path}/", "deblur") == f"{tmp_path}-deblurred"
+        assert targets.default_target(f"{tmp_path}/", "deblur") == f"{tmp_path}-deblurred"
 
 
 @pytest.mark.parametrize(
