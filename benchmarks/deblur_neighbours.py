@@ -1,7 +1,6 @@
 """Do neighbouring frames help `deblur`? Ways to use them, against the network alone.
 
     python -m benchmarks.deblur_neighbours --pairs FOLDER --pairs FOLDER
-    python -m benchmarks.deblur_neighbours --pairs FOLDER --smoke
 
 FOLDER holds consecutive frames under the same names in `blur/` and `sharp/`. The packaged network
 restores each frame; up to two on each side are aligned to it by the flow of the temporal stage, on
@@ -169,11 +168,10 @@ def measure(folder: Path, frames: int, engine: Engine) -> dict[str, float]:
 @click.command()
 @click.option("--pairs", type=click.Path(path_type=Path, exists=True), multiple=True, required=True)
 @click.option("--frames", default=20, show_default=True, help="Of each sequence, from its start.")
-@click.option("--smoke", is_flag=True, help="Check that it runs: five frames of each.")
-def main(pairs: Sequence[Path], frames: int, *, smoke: bool) -> None:
+def main(pairs: Sequence[Path], frames: int) -> None:
     """Compare ways to use neighbouring frames for deblurring."""
     with load_engine("deblur") as engine:
-        results = {each.name: measure(each, 5 if smoke else frames, engine) for each in pairs}
+        results = {each.name: measure(each, frames, engine) for each in pairs}
     click.echo(f"| PSNR-RGB, dB | {' | '.join(results)} |\n|{' --- |' * (1 + len(results))}")
     for way in next(iter(results.values())):
         cells = (f"{result[way]:.2f}" for result in results.values())

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu --output /tmp/gpu            # all sections
     python -m benchmarks.gpu --output /tmp/gpu --quick    # a minute: 720p, the network alone
-    python -m benchmarks.gpu --device cpu --smoke         # check that it runs; figures mean nothing
+    python -m benchmarks.gpu --smoke                      # check that it runs; figures mean nothing
 
 Prints as it goes, and after each section writes `gpu.json` and `gpu.md` to the folder. A section
 that fails is told, and the others go on. Times are of the GPU, medians of five rounds. Shares are
@@ -491,7 +491,7 @@ def measure(
 
 
 @click.command()
-@click.option("--device", default="cuda", show_default=True, help="Device.")
+@click.option("--device", help="Device.  [default: cuda, with --smoke cpu]")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for gpu.json and gpu.md.")
 @click.option("--quick", is_flag=True, help="720p, the most important sections: one minute.")
 @click.option("--smoke", is_flag=True, help="Check that it runs: a tiny size.")
@@ -514,7 +514,7 @@ def measure(
     help="Half precision.  [default: float16; bfloat16 on a CPU]",
 )
 def main(
-    device: str,
+    device: str | None,
     output: Path | None,
     names: tuple[str, ...],
     pictures: Path,
@@ -524,6 +524,7 @@ def main(
     smoke: bool,
 ) -> None:
     """Measure the network on a GPU."""
+    device = device or ("cpu" if smoke else "cuda")
     measure(device, output, quick=quick, smoke=smoke, names=names, pictures=pictures, half=half)
 
 
