@@ -15,7 +15,10 @@ import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
+
+if sys.platform != "win32":
+    import fcntl
 
 STEM_CHARACTERS = 40
 """Longest stem in a temporary name; most file systems allow 255 bytes a name."""
@@ -172,6 +175,34 @@ def temporary_name(target: Path, token: str) -> str:
     # The digest keeps long names apart that share their first characters.
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
     return f".{target.stem[:STEM_CHARACTERS]}.partial-{digest}-{token}{target.suffix}"
+
+
+def take_lock(path: Path) -> IO[bytes] | None:
+    """Lock a file, which is created if there is none, against other processes.
+
+    The lock ends when the file is closed, and with the process, however that ends. On Windows
+    nothing is locked.
+
+    Args:
+        path: the lock file; its contents stay.
+
+    Returns:
+        The open file; None if another process has the lock.
+
+    Raises:
+        OSError: the file cannot be opened, or the file system has no locks.
+    """
+    file = path.open("ab")
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
+    return file
 
 
 def sync_to_disk(file: Path) -> None:

@@ -14,6 +14,7 @@ from lfdn.files import (
     replace_target,
     silence_stdout,
     sync_to_disk,
+    take_lock,
     temporary_name,
 )
 from lfdn_video.errors import OutputError
@@ -30,6 +31,7 @@ __all__ = [
     "replace_target",
     "silence_stdout",
     "sync_to_disk",
+    "take_lock",
     "temporary_name",
     "try_target",
     "write_beside",

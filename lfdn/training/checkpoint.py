@@ -17,7 +17,6 @@ import logging
 import math
 import pickle
 import shutil
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -28,10 +27,8 @@ import torch
 
 from lfdn.config import LFDNConfig
 from lfdn.datasets.samples import Sample
+from lfdn.files import take_lock
 from lfdn.training.recipe import MAY_CHANGE_ON_RESUME, TrainOptions
-
-if sys.platform != "win32":
-    import fcntl
 
 logger = logging.getLogger(__name__)
 
@@ -226,13 +223,10 @@ def lock_folder(run: Path) -> Generator[None]:
         TrainingError: Another training is at work in it.
     """
     run.mkdir(parents=True, exist_ok=True)
-    with (run / "lock").open("wb") as file:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"{run}: another training is at work in it; wait, or name another folder"
-                raise TrainingError(message) from error
+    if (lock := take_lock(run / "lock")) is None:
+        message = f"{run}: another training is at work in it; wait, or name another folder"
+        raise TrainingError(message)
+    with lock:
         try:
             yield
         finally:

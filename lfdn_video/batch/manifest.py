@@ -20,10 +20,11 @@ from typing import IO, Any, Literal, Self
 
 from lfdn_video.batch.items import list_images
 from lfdn_video.errors import OutputError
+from lfdn_video.files import take_lock
 from lfdn_video.output.journal import fingerprint_file
 
 if sys.platform != "win32":  # on Windows, a second run into the same folder is not detected
-    import fcntl
+    pass
 
 FORMAT = 1
 FOLDER_NAME = ".lfdn-video"
@@ -119,16 +120,12 @@ class Manifest:
         self.entries[entry.target] = entry
 
     def _take_lock(self) -> None:
-        self._lock = (self._home / LOCK_NAME).open("ab")
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        self._lock = take_lock(self._home / LOCK_NAME)
+        if self._lock is None:
             raise OutputError(
                 f"{self.folder}: another run is writing into it; wait for it, or choose another "
                 "folder"
-            ) from error
+            )
 
     def _load(self) -> int:
         """Read the entries. Returns the number of lines."""

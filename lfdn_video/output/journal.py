@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from lfdn_video.errors import OutputError
-from lfdn_video.files import STEM_CHARACTERS
+from lfdn_video.files import STEM_CHARACTERS, take_lock
 from lfdn_video.output.packets import file_sha256
 
 if sys.platform != "win32":  # on Windows, a second run with the same target is not detected
-    import fcntl
+    pass
 
 FORMAT = 1
 FINGERPRINT_BYTES = 1 << 20
@@ -206,15 +206,11 @@ class Journal:
 
     def _lock_folder(self) -> None:
         # The lock file stays when the folder is emptied: a new one would have another lock.
-        self._lock = (self.folder / LOCK_NAME).open("wb")
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        self._lock = take_lock(self.folder / LOCK_NAME)
+        if self._lock is None:
             raise OutputError(
                 f"{self._target}: another run is writing it; wait for it, or choose another name"
-            ) from error
+            )
 
     def _unlock_folder(self) -> None:
         if self._lock is not None:

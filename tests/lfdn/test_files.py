@@ -172,3 +172,20 @@ def test_file_without_a_number_is_known_by_name(
     monkeypatch.setattr(files, "_find_place", lambda path: None)
     with pytest.raises(TargetError, match="is the source itself"):
         check_target(source.with_name("symbolic.mp4"), Inputs([source]), overwrite=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is locked there")
+def test_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = files.take_lock(path)
+    assert first is not None
+    assert files.take_lock(path) is None
+    first.close()
+    again = files.take_lock(path)
+    assert again is not None
+    again.close()
+
+
+def test_lock_in_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        files.take_lock(tmp_path / "absent" / "lock")
