@@ -195,7 +195,7 @@ def _mix(alfm: ALFM, group: Tensor, layout: Layout) -> Tensor:
     silent = torch.zeros(layout.parts, layout.padded, device=group.device)
     silent[:, layout.own :].fill_(-torch.inf)  # assigning would copy from the CPU
     with _disable_autocast(group.device.type):
-        exact = rows.float() / rows.shape[2] ** 0.5
+        exact = rows.to(torch.promote_types(rows.dtype, torch.float32)) / rows.shape[2] ** 0.5
         attention = torch.softmax(exact @ exact.transpose(1, 2) + silent.flatten(), dim=2)
     mixed = (attention.to(rows.dtype) @ rows).view_as(group)
     return alfm.theta * mixed + group

@@ -31,11 +31,11 @@ def test_result_and_gradients_are_those_of_the_network(name: str) -> None:
         (result - goal).square().mean().backward()
         results.append(result.detach())
         gradients.append({n: p.grad.clone() for n, p in network.named_parameters()})  # type: ignore[union-attr]
-    torch.testing.assert_close(results[1], results[0], rtol=1e-7, atol=1e-7)
-    # A bias before a normalization has no gradient but rounding. The padded attention is in float32.
-    rounding = 1e-8 * max(gradient.abs().max() for gradient in gradients[0].values())
+    torch.testing.assert_close(results[1], results[0], rtol=1e-9, atol=1e-9)
+    # A bias before a normalization has no gradient but rounding.
+    rounding = 1e-10 * max(gradient.abs().max() for gradient in gradients[0].values())
     for parameter, gradient in gradients[0].items():
-        limit = 1e-6 * gradient.abs().max() + rounding
+        limit = 1e-8 * gradient.abs().max() + rounding
         assert (gradients[1][parameter] - gradient).abs().max() <= limit, parameter
 
 
