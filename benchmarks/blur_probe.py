@@ -22,14 +22,12 @@ import torch
 from torch import Tensor
 
 import lfdn
+from benchmarks.rain_probe import read_pictures
 from lfdn.cpu import optimize_for_cpu
-from lfdn.datasets import layouts
-from lfdn.datasets.images import to_tensor
 from lfdn.degrade import average_along
 from lfdn.metrics import psnr, round_to_8_bit
 from lfdn.training.evaluate import EQUAL_DB
 
-LARGEST_PX = (480, 640)
 SUBFRAME_PX = 1.5
 """Distance of two sub-frames of the exposure, at most."""
 
@@ -124,14 +122,6 @@ def probe(
                 gain_db=sum(gains) / len(gains),
                 worst_gain_db=min(gains),
             )
-
-
-def read_pictures(sets: Sequence[str], count: int) -> list[Tensor]:
-    """Read sharp pictures, evenly spread over the sets, cropped to at most `LARGEST_PX`."""
-    samples = layouts.read_sets(sets)
-    chosen = samples[:: max(1, len(samples) // count)][:count]
-    height, width = LARGEST_PX
-    return [to_tensor(sample.clean.read()[:height, :width]) for sample in chosen]
 
 
 def draw_texture() -> Tensor:

@@ -32,7 +32,7 @@ from benchmarks.scenes.rain import RainKind
 from lfdn.cpu import optimize_for_cpu
 from lfdn.datasets import layouts
 from lfdn.datasets.images import to_tensor
-from lfdn.degrade.rain import draw_line_kernel
+from lfdn.degrade.rain import draw_lines
 from lfdn.metrics import luma, psnr, round_to_8_bit
 from lfdn.training.evaluate import EQUAL_DB
 
@@ -110,8 +110,7 @@ def add_rain(clean: Tensor, streaks: Streaks) -> Tensor:
     places = torch.randperm(height * wet, generator=generator)[:count]
     drops = torch.zeros((1, 1, height, width))
     drops[0, 0, places // wet, places % wet] = 1
-    kernel = draw_line_kernel(height, width, slant, length, sigma)
-    lines = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
+    lines = draw_lines(drops, slant, length, sigma)
     return round_to_8_bit((clean + streaks.contrast * lines.clamp(0, 1)).clamp(0, 1))
 
 

@@ -190,13 +190,12 @@ def drawn_streaks(
     sigma = draw.log_uniform(*mix.sigma_px)
     coverage = draw.log_uniform(*mix.coverage) * draw.happens(0.6)
 
-    kernel = draw_line_kernel(height, width, slant, length, sigma)
     # Coverage is density times the area of a streak, whose profile is a Gaussian across it.
     density = coverage / (length * sigma * math.sqrt(2 * math.pi))
     spots = torch.rand((count, 1, height, width), generator=generator, device=device)
     brightness = torch.rand((count, 1, height, width), generator=generator, device=device)
     drops = (spots < density) * (0.25 + 0.75 * brightness)
-    layers = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
+    layers = draw_lines(drops, slant, length, sigma)
     layers = layers * draw.uniform(*mix.layer_gain)
     streaks: Tensor = (
         layers.view(batch, DEPTH_LAYERS, height, width).sum(1, keepdim=True).clamp(0, 1)
@@ -243,10 +242,9 @@ def sparse_streaks(
     first = spots.amin(dim=(2, 3), keepdim=True) * (area < SPARSE_COVERAGE[1] * height * width)
     faint, bright = SPARSE_BRIGHTNESS
     drops = (spots <= density.maximum(first)) * (faint + (bright - faint) * brightness)
-    kernel = draw_line_kernel(height, width, slant, length, sigma)
-    layers = torch.fft.irfft2(torch.fft.rfft2(drops) * torch.fft.rfft2(kernel), s=(height, width))
+    layers = draw_lines(drops, slant, length, sigma)
     layers = layers.clamp(0, 1).view(batch, SPARSE_LAYERS, height, width)
-    one, other = layers.split(1, dim=1)
+    one, other = layers[:, :1], layers[:, 1:]
     streaks = torch.maximum(one, other * base.happens(0.5)) * base.log_uniform(*SPARSE_CONTRAST)
     part = _draw_part(base, height, width)
     return torch.where(base.happens(0.2), streaks * part, streaks)
@@ -332,7 +330,26 @@ def cover(
     return covered.clamp(0, 1)
 
 
-def draw_line_kernel(
+def draw_lines(drops: Tensor, slant: Tensor, length: Tensor, sigma: Tensor) -> Tensor:
+    """Draw each drop as a soft-ended line, by FFT: the cost does not depend on the length.
+
+    Args:
+        drops: Brightness of the drops at their places, 0 elsewhere, float32 `[K, 1, H, W]`.
+        slant: Angle from the vertical in radians, `[K, 1, 1, 1]`.
+        length: In px, like `slant`.
+        sigma: Standard deviation across the line in px, like `slant`.
+
+    Returns:
+        The sum of the lines, like `drops`; those that leave on one side enter on the other.
+    """
+    height, width = drops.shape[-2:]
+    kernel = _draw_line_kernel(height, width, slant, length, sigma)
+    spectrum = torch.fft.rfft2(drops) * torch.fft.rfft2(kernel)
+    lines: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
+    return lines
+
+
+def _draw_line_kernel(
     height: int, width: int, slant: Tensor, length: Tensor, sigma: Tensor
 ) -> Tensor:
     """Draw a soft-ended line of peak 1 through the origin, wrapped around for the FFT.
