@@ -8,6 +8,8 @@ as a whole; `planes.py` handles frames.
 from __future__ import annotations
 
 import io
+import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -294,3 +296,31 @@ def _refusal(path: Path, error: FFmpegError) -> str:
         return "is a playlist, not a video; give the files that it lists"
     message = ffmpeg_message(error)
     return f"not a video that FFmpeg can read: {message}; it may be corrupt, truncated, or no video"
+
+
+@contextmanager
+def ordinary_scheduling() -> Generator[None]:
+    """Take back the real-time priority that a library gives itself, and the thread that calls it.
+
+    Run by root, as in many containers, SVT-AV1 puts both under SCHED_FIFO at the highest priority
+    when it is opened. Whatever such a thread waits for in a loop may then never run, in this
+    process and in those that it starts. Threads that were real-time before stay so.
+    """
+    before = _list_real_time_threads()
+    try:
+        yield
+    finally:
+        for thread in _list_real_time_threads() - before:
+            with suppress(OSError):  # it has ended
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _list_real_time_threads() -> set[int]:
+    """List the native numbers of this process's real-time threads; none but on Linux."""
+    found = set()
+    if sys.platform == "linux":
+        for thread in (int(path.name) for path in Path("/proc/self/task").iterdir()):
+            with suppress(OSError):  # it has ended
+                if os.sched_getscheduler(thread) in {os.SCHED_FIFO, os.SCHED_RR}:
+                    found.add(thread)
+    return found

@@ -23,7 +23,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OptionError
-from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
+from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message, ordinary_scheduling
 from lfdn_video.media import MATRIX_RGB, Colour, Frame, FrameFormat, PixelFormat
 from lfdn_video.options import DEFAULT_CODEC, IMAGE_RATE, EncodeOptions
 from lfdn_video.output.encoder_options import resolve_options, suggest_name
@@ -161,7 +161,8 @@ class Encoder:
         context.thread_type = ThreadType.FRAME if is_x264 else ThreadType.AUTO
         context.options = dict(self.options)
         try:
-            with nullcontext() if frames_in_flight else ffmpeg_errors():
+            errors = nullcontext() if frames_in_flight else ffmpeg_errors()
+            with ordinary_scheduling(), errors:
                 context.open()
         except FFmpegError as error:
             raise OptionError(

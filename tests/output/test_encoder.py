@@ -1,6 +1,9 @@
 """Encoders and their options: what cannot work is refused before the first frame."""
 
+import os
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import pytest
@@ -212,3 +215,13 @@ def test_hardware_encoder_chooses_a_format_in_memory(kind: str) -> None:
     for name in names:
         encoder = make_encoder(frame_format("yuv420p", size=(256, 256)), codec=name)
         assert av.VideoFormat(encoder._target.name).components, name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="schedulers are Linux's")
+@pytest.mark.parametrize("codec", ["libsvtav1", "libx264", "libx265", "libvpx-vp9"])
+def test_no_thread_is_real_time_after_opening_an_encoder(codec: str) -> None:
+    """SVT-AV1 makes threads so when root runs it, the one that opens it too."""
+    context = open_context(make_encoder(frame_format("yuv420p", size=(96, 64)), codec=codec))
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
+    del context
