@@ -103,14 +103,15 @@ def _both(result: dict[str, Any], kind: str, *, is_main: bool = False) -> tuple[
     return f"{name}, SSIM-{kind.upper()}", f"{before}, {ends[0]}", f"{after}, {ends[1]}"
 
 
-def measure(data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measure everything, and yield each result with its name.
+def measure(name: str, data: Path) -> dict[str, Any]:
+    """Measure one result.
 
     Args:
+        name: its name, a key of `RUNS` or `STAGE`.
         data: the folder that holds the sets.
     """
-    for name, arguments in RUNS.items():
-        yield name, _evaluate(data, *arguments)
+    if name in RUNS:
+        return _evaluate(data, *RUNS[name])
     with TemporaryDirectory(prefix="lfdn-video-") as folder:
         target = f"{folder}/%05d.png"
         command = [sys.executable, "-m", "lfdn_video", "derain", f"{A1}/rainy", "-o", target]
@@ -118,7 +119,7 @@ def measure(data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         stage = _evaluate(data, "--video", "--data", f"pairs={A1}", "--restored", folder)
     digests = weights_digests(["derain"])
     weights = {"name": "derain", "sha256": digests["derain"], "gate": digests["derain.gate"]}
-    yield STAGE, stage | {"restored": "by lfdn-video derain", "weights": weights}
+    return stage | {"restored": "by lfdn-video derain", "weights": weights}
 
 
 def _evaluate(data: Path, *arguments: str) -> dict[str, Any]:
@@ -133,12 +134,19 @@ def _evaluate(data: Path, *arguments: str) -> dict[str, Any]:
     "data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
 )
 @click.option("--table", is_flag=True, help="Measure nothing; write the table from the results.")
-def main(data: Path | None, *, table: bool) -> None:
+@click.option(
+    "--only",
+    type=click.Choice([STAGE, *RUNS]),
+    multiple=True,
+    help="Measure this result; may be repeated.",
+)
+def main(data: Path | None, only: tuple[str, ...], *, table: bool) -> None:
     """Measure the packaged weights with the sets in DATA, and write the table of README.md."""
     if (data is None) is not table:
         raise click.UsageError("name the folder of the data sets, or give --table")
     if data is not None:
-        for name, result in measure(data):
+        for name in only or (STAGE, *RUNS):
+            result = measure(name, data)
             text = json.dumps(result, indent=1) + "\n"
             (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
             click.echo(f"{name}: {result['output_psnr_y']:.2f} dB PSNR-Y")

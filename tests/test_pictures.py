@@ -41,7 +41,7 @@ def test_pictures_are_small() -> None:
 
 def test_loop_is_animated_and_goes_on() -> None:
     with Image.open(pictures.FOLDER / "dashcam_loop.webp") as loop:
-        assert (loop.format, loop.n_frames, loop.info["loop"]) == ("WEBP", 25, 0)  # type: ignore[attr-defined]
+        assert (loop.format, loop.n_frames, loop.info["loop"]) == ("WEBP", gallery.LOOP_FRAMES, 0)  # type: ignore[attr-defined]
 
 
 def test_gallery_shows_the_figures_of_the_packaged_weights() -> None:
