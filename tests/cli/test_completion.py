@@ -8,15 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
+import lfdn.cli
 from lfdn_video.cli import main
 
 
-def complete(*words: str) -> list[tuple[str, str]]:
+def complete(*words: str, program: click.Group = main) -> list[tuple[str, str]]:
     """Complete the last word; return types and values."""
-    shell = ShellComplete(main, {}, "lfdn-video", "_LFDN_VIDEO_COMPLETE")
+    shell = ShellComplete(program, {}, "lfdn-video", "_LFDN_VIDEO_COMPLETE")
     return [(item.type, item.value) for item in shell.get_completions(list(words[:-1]), words[-1])]
 
 
@@ -29,6 +31,11 @@ def complete(*words: str) -> list[tuple[str, str]]:
         ("probe", "cl"),
         ("bench", "cl"),
         ("verify", "a.mp4", "cl"),
+        ("compare", "a.mp4", "cl"),
+        ("report", "cl"),
+        ("report", "a.mp4", "b.mp4", "--reference", "cl"),
+        ("derain", "--report-json", "cl"),
+        ("derain", "--from-list", "cl"),
         ("live", "cl"),
         ("derain", "a.mp4", "-o", "cl"),
         ("derain", "--weights", "cl"),
@@ -37,6 +44,20 @@ def complete(*words: str) -> list[tuple[str, str]]:
 )
 def test_names_of_files_are_completed(words: tuple[str, ...]) -> None:
     assert complete(*words) == [("file", "cl")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "--weights", "cl"),
+        ("train", "--init", "cl"),
+        ("train", "--teacher", "cl"),
+        ("export", "cl"),
+        ("pack", "-o", "cl"),
+    ],
+)
+def test_names_of_files_are_completed_for_training(words: tuple[str, ...]) -> None:
+    assert complete(*words, program=lfdn.cli.main) == [("file", "cl")]
 
 
 def test_encoders_devices_and_choices_are_completed() -> None:
