@@ -212,7 +212,7 @@ def make_blur(studio: Studio) -> bytes:
 
 def make_live_page(studio: Studio) -> bytes:
     """Photograph the page of a live session."""
-    png = photograph_live(studio.find("rainy_dashcam.mp4"), 40.0, (1200, 700), dark=True)
+    png = photograph_live(studio.find("rainy_dashcam.mp4"), 40.0, (1200, 760), dark=True)
     return encode(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")))
 
 

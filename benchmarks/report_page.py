@@ -19,6 +19,9 @@ from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 SIZES = {"desk": (1200, 900), "phone": (390, 844)}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+PLOT_PX = 200
+"""A plot that is drawn is at least so wide."""
+
 SERIOUS = ("serious", "critical")
 
 Finding = tuple[str, bool, str]
@@ -73,7 +76,7 @@ def _try(
     page.screenshot(path=picture, full_page=True)
     yield from _try_slider(page, is_phone=is_phone)
     boxes = [plot.bounding_box() for plot in page.locator(".plots svg").all()]
-    drawn = [box for box in boxes if box is not None and box["width"] > width / 3]
+    drawn = [box for box in boxes if box is not None and box["width"] > PLOT_PX]
     yield "plots", len(boxes) >= 3 and len(drawn) == len(boxes), f"{len(drawn)} of {len(boxes)}"
     wide = page.evaluate("document.documentElement.scrollWidth")
     yield "nothing sticks out", wide <= width, f"{wide} px"

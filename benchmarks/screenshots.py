@@ -62,8 +62,9 @@ def photograph_live(clip: Path, seconds: float, size: tuple[int, int], *, dark: 
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     options = ["--loop", "--scale", "1", "--web", address, "--quiet"]
-    command = [sys.executable, "-m", "lfdn_video", "live", str(clip), *options]
-    with subprocess.Popen(command) as live:
+    command = [sys.executable, "-m", "lfdn_video", "live", clip.name, *options]
+    # From its folder: the page shows the name as it was given.
+    with subprocess.Popen(command, cwd=clip.parent) as live:
         try:
             _wait_for(f"http://{address}/healthz", live)
             return photograph(f"http://{address}/", seconds, size, dark=dark)
