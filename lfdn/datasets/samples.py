@@ -22,6 +22,8 @@ class Sample:
     """The next frame, where the clean image is one of a sequence."""
     alternatives: tuple[ImageSource, ...] = ()
     """Further clean images, any of which may be the right reference; not for training."""
+    dataset: str = ""
+    """The data set that it was read from, `LAYOUT=PATH`."""
 
     @property
     def files(self) -> tuple[Path, ...]:
