@@ -96,7 +96,10 @@ class TrainingView(Observer):
     def note_metrics(self, row: MetricsRow) -> None:
         """Print the results of a validation."""
         self._progress.note_metrics(row, time.monotonic())
-        print_metrics(row)
+        if self._bar is not None and sys.stdout.isatty():
+            self._console.print(format_metrics(row))  # above the bar
+        else:
+            click.echo(format_metrics(row))
         self._update()
 
     def finish(self) -> None:
@@ -245,8 +248,7 @@ class _Bar:
             console=console,
             transient=True,
             expand=True,
-            # Otherwise what is printed to a file would go to the terminal.
-            redirect_stdout=sys.stdout.isatty(),
+            redirect_stdout=False,  # results that go to a file must stay there
         )
         self._task = self._bar.add_task("", total=None)
         self._handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
@@ -271,9 +273,9 @@ class _Bar:
         self._bar.update(self._task, total=total, completed=share or 0.0)
 
 
-def print_metrics(row: MetricsRow) -> None:
-    """Print the results of a validation in one line."""
-    click.echo(
+def format_metrics(row: MetricsRow) -> str:
+    """Format the results of a validation in one line."""
+    return (
         f"step {row.step}  {row.seconds:.0f} s  loss {row.loss:.5f}  "
         f"{row.crops / max(row.seconds, 1e-9):.0f} crops/s  "
         f"validation PSNR-Y {row.validation_input_psnr_y:.2f} -> "

@@ -42,7 +42,7 @@ def _describe(summary: RunSummary, run: Path, origin: str) -> dict[str, str]:
     """Describe the run in a few lines, each with its heading."""
     options = summary.options
     several = f"{summary.processes} processes, each " if summary.processes > 1 else ""
-    threads = f", {summary.threads} threads" if summary.device == "cpu" else ""
+    threads = f", {count(summary.threads, 'thread')}" if summary.device == "cpu" else ""
     where = "images on the device" if options.resident else (
         f"crops made by {count(options.workers, 'process', 'processes')}"
     )  # fmt: skip
