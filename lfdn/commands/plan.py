@@ -29,18 +29,15 @@ class Plan:
     options: TrainOptions
     inputs: RunInputs
     config: LFDNConfig
-    """Of the network; weights to start from have their own."""
-
-    @property
-    def has_checkpoint(self) -> bool:
-        """True if the run is resumed."""
-        from lfdn.training.checkpoint import RunFolder
-
-        return RunFolder(self.run).has_checkpoint
+    """Of the network; the weights in `init` have their own."""
+    init: Path | None
+    """Weights to read. A run whose folder has a checkpoint and its configuration needs none."""
 
     def describe_origin(self) -> str:
         """Say what the network starts from."""
-        return "its checkpoint" if self.has_checkpoint else self.inputs.init or "random weights"
+        if _has_checkpoint(self.run):
+            return "its checkpoint"
+        return str(self.init) if self.init else "random weights"
 
 
 def plan_resumption(
@@ -73,7 +70,8 @@ def plan_resumption(
         stored.inputs,
         **{field: getattr(moved, field) for name, field in MOVED.items() if name in given},
     )
-    plan = Plan(run, options, inputs, stored.config)
+    needed = inputs.init is not None and not _has_checkpoint(run)
+    plan = Plan(run, options, inputs, stored.config, Path(inputs.init or "") if needed else None)
     for path, option in _list_paths(plan):
         if not path.exists():
             raise click.ClickException(
@@ -93,8 +91,14 @@ def _list_paths(plan: Plan) -> Iterator[tuple[Path, str]]:
         yield Path(inputs.streaks), "--streaks"
     if inputs.teacher and Path(inputs.teacher).is_absolute():
         yield Path(inputs.teacher), "--teacher"
-    if inputs.init and not plan.has_checkpoint:
-        yield Path(inputs.init), "--init in the first command, repeated"
+    if plan.init is not None:
+        yield plan.init, "--init in the first command, repeated"
+
+
+def _has_checkpoint(run: Path) -> bool:
+    from lfdn.training.checkpoint import RunFolder
+
+    return RunFolder(run).has_checkpoint
 
 
 def _split_set(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from lfdn.commands.observer import Observer
-from lfdn.commands.summary import format_clock, format_duration, print_summary
+from lfdn.commands.summary import count, format_clock, format_duration, print_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,9 +221,9 @@ class _Progress:
         assert self.summary is not None
         if self._step == self.summary.step:
             longer = "--steps" if self.summary.options.seconds is None else "--seconds"
-            return f"{run}: complete, {self._step:,} steps; a larger {longer} trains on"
+            return f"{run}: complete, {count(self._step, 'step')}; a larger {longer} trains on"
         best = f"; best validation {self._best:.2f} dB" if self._best > 0 else ""
-        return f"{run}: {self._step:,} steps in {format_duration(self._seconds)}{best}"
+        return f"{run}: {count(self._step, 'step')} in {format_duration(self._seconds)}{best}"
 
 
 class _Bar:

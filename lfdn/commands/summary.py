@@ -128,7 +128,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_clock(at_s: float) -> str:
-    """Format a time of day like `16:42`, with the date if it is not today's.
+    """Format a time of day like `16:42`, with the weekday or the date if it is not today's.
 
     Args:
         at_s: Seconds since the epoch.
@@ -137,4 +137,7 @@ def format_clock(at_s: float) -> str:
         Local time.
     """
     then, now = time.localtime(at_s), time.localtime()
-    return time.strftime("%H:%M" if then[:3] == now[:3] else "%a %d %b %H:%M", then)
+    if then[:3] == now[:3]:
+        return time.strftime("%H:%M", then)
+    is_near = abs(at_s - time.time()) < 6 * 86_400
+    return time.strftime("%a %H:%M" if is_near else "%Y-%m-%d %H:%M", then)

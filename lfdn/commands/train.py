@@ -96,7 +96,7 @@ def train(
             check_device(values["device"])
             on_device = _is_resident(resident, values["device"])
             options = build_options(preset, task, resident=on_device, **values)
-            plan = Plan(run, options, inputs, NETWORKS[network or "full"])
+            plan = Plan(run, options, inputs, NETWORKS[network or "full"], init)
         _train(plan, tensorboard=tensorboard)
     except training.TrainingError as error:
         raise click.ClickException(str(error)) from error
@@ -111,10 +111,9 @@ def _train(plan: Plan, *, tensorboard: bool) -> None:
     from lfdn.datasets import layouts
     from lfdn.training import train as training
 
-    run, inputs = plan.run, plan.inputs
+    run, inputs, init = plan.run, plan.inputs, plan.init
     check_device(plan.options.device)
     samples = read_samples(inputs.data, inputs.exclude)
-    init = Path(inputs.init) if inputs.init and not plan.has_checkpoint else None
     streaks = Path(inputs.streaks) if inputs.streaks else None
     found = list_inputs(samples, init, streaks)
     check_folder(run, found, overwrite=True)  # which resumes a run

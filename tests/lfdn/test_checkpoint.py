@@ -43,7 +43,10 @@ def test_state_is_restored(folder: RunFolder) -> None:
         ({"learning_rate": 1e-3}, "was started with learning_rate 0.0008, not 0.001"),
         ({"seed": 9}, "was started with seed 1, not 9"),
         ({"task": "deblur"}, "was started with task derain, not deblur"),
-        ({"steps": 7}, "was started with steps 20000, not 7; a run can be made longer, not shorter"),
+        (
+            {"steps": 7},
+            "was started with steps 20000, not 7; a run can be made longer, not shorter",
+        ),
         ({"resident": True, "seconds": 9.0}, "was started with resident False"),
     ],
 )
