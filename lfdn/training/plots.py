@@ -45,6 +45,7 @@ def draw_curves(run: Path) -> Path:
     draw_psnr(psnr, metrics)
     _draw_rate(rate, steps or metrics)
     rate.set_xlabel("step")
+    rate.set_xlim(left=0)
     partial = run / f".{NAME}.partial"
     figure.savefig(partial, format="png")
     partial.replace(run / NAME)
@@ -80,8 +81,9 @@ def draw_psnr(axes: Any, metrics: dict[str, list[float]]) -> None:
             before = metrics[f"validation_input_psnr_{kind}"]
             name = kind.upper()
             axes.plot(metrics["step"], values, color=colour, **_mark(metrics), label=name)
-            axes.plot(metrics["step"], before, color=colour, linestyle=":", linewidth=1.2,
-                      label=f"{name}, degraded")  # fmt: skip
+            # The same images each time, so one line for all of them.
+            axes.axhline(before[-1], color=colour, linestyle=":", linewidth=1.2,
+                         label=f"{name}, degraded")  # fmt: skip
     _finish(axes, "validation PSNR, dB")
 
 
