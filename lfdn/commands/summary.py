@@ -66,10 +66,9 @@ def _describe_start(summary: RunSummary) -> str:
     if not summary.step:
         return "new"
     parts = [f"resumed at step {summary.step:,} after {format_duration(summary.seconds)}"]
-    before, steps = summary.steps_before, summary.options.steps
-    if before is not None and before != steps and summary.options.seconds is None:
+    for option, before, now in summary.grown:
         parts.append(
-            f"made longer from {before:,} to {steps:,} steps: the learning rate goes on at "
+            f"made longer from {before:,g} to {now:,g} {option}: the learning rate goes on at "
             f"{summary.learning_rate:.3g}"
         )
     return "; ".join(parts)

@@ -111,22 +111,37 @@ def check_manifest(run: Path, previous: Mapping[str, Any], manifest: Mapping[str
         )
 
 
+def list_growth(
+    previous: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> tuple[tuple[str, float, float], ...]:
+    """List the options of `GROWS_ON_RESUME` that have grown: (option, before, now).
+
+    Args:
+        previous: Manifest of the session before; empty if there was none.
+        manifest: Manifest of this session, which `check_manifest` accepts.
+    """
+    return tuple(
+        (key, previous[key], manifest[key])
+        for key in GROWS_ON_RESUME
+        if previous and previous[key] != manifest[key]
+    )
+
+
 def list_extensions(
     previous: Mapping[str, Any], manifest: Mapping[str, Any], step: int
 ) -> list[dict[str, Any]]:
     """List how a run was made longer, this session included.
 
     Args:
-        previous: Manifest of the session before; empty if there was none.
-        manifest: Manifest of this session.
+        previous: As for `list_growth`.
+        manifest: As for `list_growth`.
         step: Steps that were done by then.
     """
-    grown = [key for key in GROWS_ON_RESUME if previous and previous.get(key) != manifest[key]]
+    grown = list_growth(previous, manifest)
     return [
         *previous.get(EXTENDED, []),
-        *({"option": key, "from": previous[key], "to": manifest[key], "step": step}
-          for key in grown),
-    ]  # fmt: skip
+        *({"option": key, "from": old, "to": new, "step": step} for key, old, new in grown),
+    ]
 
 
 def read_manifest(run: Path) -> dict[str, Any]:

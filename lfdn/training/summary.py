@@ -54,8 +54,8 @@ class RunSummary:
     """Highest validation PSNR so far in dB; -inf without one."""
     learning_rate: float
     """Of the next step."""
-    steps_before: int | None = None
-    """Number of steps that the run had before it was made longer, if it was."""
+    grown: tuple[tuple[str, float, float], ...] = ()
+    """What was made longer since the last session: (`steps` or `seconds`, before, now)."""
 
 
 def summarize_sets(

@@ -31,6 +31,7 @@ from lfdn.training.manifest import (
     TrainingError,
     build_manifest,
     list_extensions,
+    list_growth,
 )
 from lfdn.training.recipe import TrainOptions, compute_learning_rate, compute_position
 from lfdn.training.resident import ResidentSteps
@@ -169,7 +170,8 @@ class _Trainer:
         manifest = build_manifest(
             options, network.config, samples, teacher=digest, inputs=origin.inputs
         )
-        self._before = self._folder.check_manifest(manifest) if rank.is_leader else {}
+        before = self._folder.check_manifest(manifest) if rank.is_leader else {}
+        self._grown = list_growth(before, manifest)
         self._learner = Learner(
             network=network,
             average=self._average,
@@ -193,7 +195,7 @@ class _Trainer:
         )
         self._state = self._folder.load_checkpoint(**self._parts)
         if rank.is_leader:
-            manifest[EXTENDED] = list_extensions(self._before, manifest, self._state.step)
+            manifest[EXTENDED] = list_extensions(before, manifest, self._state.step)
             self._folder.write_manifest(manifest)
             self._folder.drop_rows_after(self._state.step)
         if options.revive and not self._state.step:
@@ -204,6 +206,8 @@ class _Trainer:
         """Run the remaining steps, and return the averaged network."""
         options, state, callbacks = self._options, self._state, self._callbacks
         leads = self._rank.is_leader
+        if stop.requested:  # while images were read
+            raise KeyboardInterrupt
         if "on_start" in callbacks:
             callbacks["on_start"](self._summarize())
         began_s = time.monotonic()
@@ -310,7 +314,7 @@ class _Trainer:
             seconds=state.seconds,
             best=state.best,
             learning_rate=compute_learning_rate(options, state.step, position),
-            steps_before=self._before.get("steps"),
+            grown=self._grown,
         )
 
 

@@ -189,7 +189,7 @@ def test_complete_run_is_made_longer(samples: list[Sample], tmp_path: Path) -> N
     rates = [float(row["learning_rate"]) for row in read_steps(tmp_path / "run")]
     first = [recipe.compute_learning_rate(options, step) for step in range(4)]
     assert rates == first + [recipe.compute_learning_rate(longer, step) for step in range(4, 10)]
-    assert (starts[0].step, starts[0].steps_before) == (4, 4)
+    assert (starts[0].step, starts[0].grown) == (4, (("steps", 4, 10),))
     assert starts[0].learning_rate == rates[4]
     assert read_state(tmp_path / "run")["/progress/step"] == 10
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
