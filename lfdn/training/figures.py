@@ -70,7 +70,8 @@ def append_row(path: Path, row: Row) -> None:
     """
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [column.name for column in fields(row)])
+        names = [column.name for column in fields(row)]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(asdict(row))

@@ -28,7 +28,8 @@ def test_row_that_was_cut_short_is_dropped(tmp_path: Path, torn: str) -> None:
     with path.open("a") as file:
         file.write(torn)
     drop_rows_after(path, 100)
-    assert read_columns(path)["step"] == [10, 20]
+    assert read_columns(write(path, 30))["step"] == [10, 20, 30]
+    assert path.read_bytes().count(b"\r") == 0
 
 
 def test_new_run_has_no_rows_of_an_old_one(tmp_path: Path) -> None:
