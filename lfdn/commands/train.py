@@ -110,6 +110,7 @@ def _train(plan: Plan, *, tensorboard: bool) -> None:
     from lfdn import weights
     from lfdn.datasets import layouts
     from lfdn.training import train as training
+    from lfdn.training.checkpoint import RunFolder
 
     run, inputs, init = plan.run, plan.inputs, plan.init
     check_device(plan.options.device)
@@ -143,7 +144,9 @@ def _train(plan: Plan, *, tensorboard: bool) -> None:
                 view.finish()
     except KeyboardInterrupt:
         if leads:
-            click.echo(f"interrupted; lfdn train --resume {run} goes on", err=True)
+            begun = RunFolder(run).has_manifest
+            more = f"; lfdn train --resume {run} goes on" if begun else " before the first step"
+            click.echo(f"interrupted{more}", err=True)
         sys.exit(130)
 
 

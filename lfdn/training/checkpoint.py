@@ -80,6 +80,11 @@ class RunFolder:
         """True if there is something to resume."""
         return self._last.is_file()
 
+    @property
+    def has_manifest(self) -> bool:
+        """True if a run was begun here."""
+        return self._manifest.is_file()
+
     def check_manifest(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Compare a manifest with that of the session before, if there is a checkpoint.
 

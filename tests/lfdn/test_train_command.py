@@ -84,6 +84,26 @@ def test_run_is_resumed_from_its_folder_alone(here: Path, monkeypatch: pytest.Mo
     assert (manifest["steps"], manifest["log_every"]) == (5, 1)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_interrupted_run_says_how_it_goes_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    where = "_Trainer.fit" if begun else "split_samples"
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"lfdn.training.train.{where}", interrupt)
+    stopped = run(*COMMAND, "--steps", "2")
+    assert stopped.exit_code == 130
+    expected = "; lfdn train --resume run goes on" if begun else " before the first step"
+    assert stopped.stderr.splitlines()[-1] == f"interrupted{expected}"
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    again = run("train", "--resume", "run")
+    assert (again.exit_code == 0) == begun, again.output
+
+
 def test_complete_run_says_so(here: Path) -> None:
     assert run(*COMMAND, "--steps", "1").exit_code == 0
     again = run("train", "--resume", "run")
