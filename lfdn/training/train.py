@@ -206,8 +206,7 @@ class _Trainer:
         """Run the remaining steps, and return the averaged network."""
         options, state, callbacks = self._options, self._state, self._callbacks
         leads = self._rank.is_leader
-        if stop.requested:  # while images were read
-            raise KeyboardInterrupt
+        stop.raise_if_requested()  # while images were read
         if "on_start" in callbacks:
             callbacks["on_start"](self._summarize())
         began_s = time.monotonic()

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,14 @@ from lfdn.training.losses import LOSSES
 from lfdn.training.recipe import OptimizerName
 from lfdn.training.resident import BLOCK_STEPS, ResidentSteps, _mirror
 from lfdn.training.summary import RunSummary
-from lfdn.training.train import MetricsRow, TrainingError, TrainingState, TrainOptions, train
+from lfdn.training.train import (
+    MetricsRow,
+    StepsRow,
+    TrainingError,
+    TrainingState,
+    TrainOptions,
+    train,
+)
 from tests.lfdn.test_train import read_state
 from tests.support import datasets
 
@@ -93,14 +101,19 @@ def test_rows_of_steps_read_nothing_more_from_the_device(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Figures are read once a block, however often rows are written."""
-    reads: list[int] = []
+    reads: list[Tensor] = []
     read = Tensor.tolist
-    monkeypatch.setattr(Tensor, "tolist", lambda figures: reads.append(1) or read(figures))
+
+    def note(figures: Tensor) -> Any:
+        reads.append(figures)
+        return read(figures)
+
+    monkeypatch.setattr(Tensor, "tolist", note)
     counts = []
     for every in (1, 1000):
         reads.clear()
         options = replace(OPTIONS, steps=4 * BLOCK_STEPS, validate_every=1000, log_every=every)
-        steps = []
+        steps: list[StepsRow] = []
         with monkeypatch.context() as patch:
             patch.setattr("lfdn.training.train._Trainer._validate", lambda _: None)
             train(samples, tmp_path / str(every), options=options, config=SMALL,

@@ -19,7 +19,7 @@ from lfdn import LFDN, LFDNConfig, load
 from lfdn.datasets import layouts
 from lfdn.datasets.crops import CropStage
 from lfdn.datasets.images import DataError, ImageSource
-from lfdn.datasets.samples import Sample
+from lfdn.datasets.samples import Sample, split_samples
 from lfdn.training import recipe
 from lfdn.training.losses import LOSSES, mse
 from lfdn.training.recipe import OptimizerName, TrainPrecision
@@ -261,6 +261,23 @@ def test_signal_ends_training_with_a_checkpoint(
         train(samples, tmp_path / "run", options=options, config=SMALL, on_step=interrupt)
     assert read_state(tmp_path / "run")["/progress/step"] == 2
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_signal_before_the_first_step_ends_training(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While images are read: no step is trained."""
+    split = split_samples
+
+    def interrupted(found: list[Sample]) -> tuple[list[Sample], list[Sample]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return split(found)
+
+    monkeypatch.setattr("lfdn.training.train.split_samples", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, tmp_path / "run", options=OPTIONS, config=SMALL,
+              on_step=lambda _: pytest.fail("a step"))  # fmt: skip
+    assert not (tmp_path / "run" / "last.pt").exists()
 
 
 # PyTorch's signal handler may raise while its iterator is deleted, which Python prints and ignores.
