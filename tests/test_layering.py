@@ -92,7 +92,7 @@ FOREIGN = {
         "lfdn_video.review",
         "lfdn_video.temporal.layers",
     },
-    "matplotlib": {"lfdn_video.review"},
+    "matplotlib": {"lfdn.training.plots", "lfdn_video.review"},
     "nncf": {"lfdn.calibrate"},
     "openvino": {"lfdn.calibrate", "lfdn.int8"},
     "PIL": {"lfdn.datasets", "lfdn_video.review"},
