@@ -26,7 +26,13 @@ class Rule(NamedTuple):
 
 
 STREAM_PARTS = ("lfdn_video.stream.capture", "lfdn_video.stream.sinks", "lfdn_video.stream.watch")
-FOR_STREAM = ("lfdn_video.input.probe", "lfdn_video.output.encoder", "lfdn_video.output.target")
+FOR_STREAM = (
+    "lfdn_video.input.probe",
+    "lfdn_video.output.audio",
+    "lfdn_video.output.encoder",
+    "lfdn_video.output.refusals",
+    "lfdn_video.output.target",
+)
 FILE_PARTS = ("lfdn_video.input", "lfdn_video.output")
 PARTS = ("lfdn_video", "lfdn_video.inference", "lfdn_video.temporal", *FILE_PARTS)
 COMPOSITION = ("lfdn_video.pipeline", "lfdn_video.verify")
