@@ -154,9 +154,13 @@ def scale_flow(flow: Field, shape: Sequence[int]) -> Field:
     flow_height, flow_width = flow.shape[:2]
     if (flow_height, flow_width) == (height, width):
         return flow
-    how = cv.INTER_AREA if height < flow_height else cv.INTER_LINEAR
-    scaled: Field = cv.resize(flow, (width, height), interpolation=how)
-    scaled *= np.array((width / flow_width, height / flow_height), np.float32)
+    factors = (width / flow_width, height / flow_height, 0, 0)
+    if height < flow_height:
+        smaller = cv.resize(flow, (width, height), interpolation=cv.INTER_AREA)
+        scaled: Field = cv.multiply(smaller, factors)
+        return scaled
+    # The fewer vectors are multiplied.
+    scaled = cv.resize(cv.multiply(flow, factors), (width, height), interpolation=cv.INTER_LINEAR)
     return scaled
 
 

@@ -38,6 +38,8 @@ class Motion:
             min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="temporal"
         )
         self._flows: dict[tuple[int, int], Future[Field]] = {}
+        self._steps: dict[tuple[int, int], Path] = {}
+        """Paths between consecutive frames of a side, which those from several frames share."""
         self._estimators: deque[FlowEstimator] = deque()
 
     def follow(self, frame: Seen, side: Sequence[Seen]) -> list[Path]:
@@ -53,9 +55,7 @@ class Motion:
             self.prepare(one, other)
         paths: list[Path] = []
         for one, other in steps:
-            there = self._flows[one.number, other.number].result()
-            back = self._flows[other.number, one.number].result()
-            step = Path(there, find_valid(there, back, one.luma.shape[0]))
+            step = self._find_step(one, other)
             paths.append(join(paths[-1], step) if paths and not is_small else step)
         return paths
 
@@ -68,15 +68,21 @@ class Motion:
 
     def forget(self, before: int | None = None) -> None:
         """Drop the flows of frames before a number, or of all."""
-        kept = {
-            k: flow for k, flow in self._flows.items() if before is not None and min(k) >= before
-        }
-        self._flows = kept
+        kept = {key for key in self._flows if before is not None and min(key) >= before}
+        self._flows = {key: flow for key, flow in self._flows.items() if key in kept}
+        self._steps = {key: step for key, step in self._steps.items() if key in kept}
 
     def close(self) -> None:
         """End the threads. May be called again."""
         self.pool.shutdown(cancel_futures=True)
         self.forget()
+
+    def _find_step(self, one: Seen, other: Seen) -> Path:
+        key = (one.number, other.number)
+        if key not in self._steps:
+            there, back = self._flows[key].result(), self._flows[key[::-1]].result()
+            self._steps[key] = Path(there, find_valid(there, back, one.luma.shape[0]))
+        return self._steps[key]
 
     def _estimate(self, image: Plane, neighbour: Plane) -> Field:
         estimator = self._estimators.pop() if self._estimators else FlowEstimator()
