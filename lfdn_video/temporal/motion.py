@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from lfdn_video.media import Plane
-from lfdn_video.temporal.flow import GRID_FROM_PX, Field, FlowEstimator, Path, find_valid, join
+from lfdn_video.temporal.flow import Field, FlowEstimator, Path, find_valid, is_small, join
 
 MOST_THREADS = 4
 """A large frame needs two new flows, a small one six; OpenCV works outside of Python's lock."""
@@ -48,15 +48,15 @@ class Motion:
         In large frames only consecutive ones are compared: what lies farther is reached over those
         between. In small ones each is compared with the frame itself, which is .1 dB better.
         """
-        is_small = min(frame.image.shape) < GRID_FROM_PX
-        starts = (frame,) * len(side) if is_small else (frame, *side)
+        apart = is_small(frame.luma)
+        starts = (frame,) * len(side) if apart else (frame, *side)
         steps = list(zip(starts, side, strict=False))
         for one, other in steps:
             self.prepare(one, other)
         paths: list[Path] = []
         for one, other in steps:
             step = self._find_step(one, other)
-            paths.append(join(paths[-1], step) if paths and not is_small else step)
+            paths.append(join(paths[-1], step) if paths and not apart else step)
         return paths
 
     def prepare(self, one: Seen, other: Seen) -> None:
@@ -64,7 +64,7 @@ class Motion:
         for start, end in ((one, other), (other, one)):
             key = (start.number, end.number)
             if key not in self._flows:
-                self._flows[key] = self.pool.submit(self._estimate, start.image, end.image)
+                self._flows[key] = self.pool.submit(self._estimate, start, end)
 
     def forget(self, before: int | None = None) -> None:
         """Drop the flows of frames before a number, or of all."""
@@ -84,8 +84,8 @@ class Motion:
             self._steps[key] = Path(there, find_valid(there, back, one.luma.shape[0]))
         return self._steps[key]
 
-    def _estimate(self, image: Plane, neighbour: Plane) -> Field:
+    def _estimate(self, start: Seen, end: Seen) -> Field:
         estimator = self._estimators.pop() if self._estimators else FlowEstimator()
-        flow = estimator.estimate(image, neighbour)
+        flow = estimator.estimate(start.image, end.image, min(start.luma.shape))
         self._estimators.append(estimator)
         return flow
