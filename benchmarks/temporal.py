@@ -2,13 +2,14 @@
 
     python -m benchmarks.temporal --pairs FOLDER --mode offline --mode delay-1 --mode delay-0
     python -m benchmarks.temporal --sequence FOLDER --drawn 1 --frames 14
-    python -m benchmarks.temporal --sequence VIDEO --frames 0
+    python -m benchmarks.temporal --sequence VIDEO --frames 12 --parts 4
     python -m benchmarks.temporal --smoke
 
 FOLDER of `--pairs` holds numbered images in `rainy/` and `clean/`. A `--sequence`, a folder of
 numbered images or a video, is taken as dry: what comes out is compared with what went in, and the
 stage with the network alone. With `--drawn` rain is drawn into it as `lfdn-video degrade rain`
-draws it, and the sequence itself is the truth. `--frames` are from the start of a sequence; 0: all.
+draws it, and the sequence itself is the truth. Of long ones `--parts` of so many `--frames` are
+measured, evenly spaced.
 
     offline   `restore` with its defaults, to a file in FFV1 that is decoded again
     delay-1   `Restoration`, which restores the frames of `live --delay 1`; every frame, full size
@@ -28,6 +29,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, TypeAlias, get_args
@@ -274,12 +277,12 @@ def measure(
 
 
 def measure_sequence(
-    source: Path, engine: Engine, frames: int, density: float | None, modes: Sequence[Mode]
+    source: Path, engine: Engine, span: SpanOptions, density: float | None, modes: Sequence[Mode]
 ) -> Iterator[Row]:
-    """Measure a dry sequence, or one with rain drawn into it."""
-    span = SpanOptions(end_s=frames / rate(source)) if frames else None
+    """Measure a part of a dry sequence, or one with rain drawn into it."""
+    start = f" from {float(span.start_s):.2f} s" if span.start_s else ""
     if density is None:
-        yield from measure(f"{source.stem}, dry", source, None, engine, modes, span)
+        yield from measure(f"{source.stem}{start}, dry", source, None, engine, modes, span)
         return
     with tempfile.TemporaryDirectory() as folder:
         dry, rainy = Path(folder) / "dry_%05d.png", Path(folder) / "rainy_%05d.png"
@@ -287,12 +290,22 @@ def measure_sequence(
             restore(source, dry, engine=copier, temporal="off", span=span)
         with make_degrading_engine("rain", seed=3, density=density) as degrader:
             restore(dry, rainy, engine=degrader, inference=WHOLE_FRAMES, temporal="off")
-        yield from measure(f"{source.stem}, rain {density:g}", rainy, dry, engine, modes)
+        yield from measure(f"{source.stem}{start}, rain {density:g}", rainy, dry, engine, modes)
 
 
-def rate(source: Path) -> float:
+def list_spans(source: Path, frames: int, parts: int) -> Iterator[SpanOptions]:
+    """Spread parts of so many frames evenly over a source, from its start to its end; 0: all."""
     with open_reader(source) as reader:
-        return float(reader.info.average_rate or 25)
+        rate, duration_s = Fraction(reader.info.average_rate or 25), reader.info.duration_s
+    count = round((duration_s or 0) * rate)
+    if not frames or parts * frames >= count:
+        yield SpanOptions()
+        return
+    for part in range(parts):
+        first = part * (count - frames) // max(1, parts - 1)
+        # A quarter of a frame sooner, so that no rounding moves a frame out or in.
+        start_s, end_s = ((each - Fraction(1, 4)) / rate for each in (first, first + frames))
+        yield SpanOptions(start_s=max(0.0, float(start_s)), end_s=float(end_s))
 
 
 def format_row(row: Row) -> str:
@@ -319,7 +332,8 @@ def show(scores: Scores) -> str:
 @click.option("--sequence", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--drawn", type=float, multiple=True, help="Draw rain of this density instead.")
 @click.option("--mode", "modes", type=click.Choice(get_args(Mode)), multiple=True)
-@click.option("--frames", type=int, default=40, show_default=True, help="Of each sequence.")
+@click.option("--frames", type=int, default=40, show_default=True, help="Of each part; 0: all.")
+@click.option("--parts", type=int, default=1, show_default=True, help="Of each sequence.")
 @click.option("--weights", type=click.Path(path_type=Path, exists=True))
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 @click.option("--smoke", is_flag=True, help="A few frames of a sample, to see that it runs.")
@@ -329,6 +343,7 @@ def main(
     drawn: Sequence[float],
     modes: Sequence[Mode],
     frames: int,
+    parts: int,
     weights: Path | None,
     json_path: Path | None,
     smoke: bool,
@@ -358,8 +373,8 @@ def main(
         for folder in pairs:
             add(measure(folder.name, folder / "rainy", folder / "clean", engine, modes))
         for source in sequence:
-            for density in drawn or (None,):
-                add(measure_sequence(source, engine, frames, density, modes))
+            for span, density in product(list_spans(source, frames, parts), drawn or (None,)):
+                add(measure_sequence(source, engine, span, density, modes))
 
 
 if __name__ == "__main__":

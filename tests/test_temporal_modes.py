@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.temporal import Mode, compare, measure
+from benchmarks.temporal import Mode, compare, iterate, list_spans, measure
 from tests.support.fakes import identity_engine
 from tests.support.rain import Luma, noisy, pan, rain
 
@@ -54,3 +54,19 @@ def test_error_that_changes_flickers() -> None:
     assert same.ssim_y == pytest.approx(1)
     moved = compare(iter(flat), iter(flat[:1] * 3))
     assert moved.flicker == pytest.approx(10 * 219 / 255 / 2)
+
+
+@pytest.mark.parametrize(
+    ("frames", "parts", "counts"), [(2, 3, [2, 2, 2]), (0, 1, [7]), (4, 2, [7])]
+)
+def test_parts_are_whole_and_spread_over_a_sequence(
+    tmp_path: Path, frames: int, parts: int, counts: list[int]
+) -> None:
+    lumas = [np.full((32, 32), 10.0 * number, np.float32) for number in range(COUNT)]
+    source = save(lumas, tmp_path / "steps")
+    seen = [
+        [image[0, 0, 0] // 10 for image in iterate(source, span)]
+        for span in list_spans(source, frames, parts)
+    ]
+    assert [len(each) for each in seen] == counts
+    assert (seen[0][0], seen[-1][-1]) == (0, COUNT - 1)
