@@ -232,9 +232,9 @@ def main(
         for case in cases:
             rows.append(measure(case, network, info, sheets))
             click.echo(format_row(rows[-1]), err=True)
+            if json_path is not None:
+                json_path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     click.echo(format_tables(rows))
-    if json_path is not None:
-        json_path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 if __name__ == "__main__":
