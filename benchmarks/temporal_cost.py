@@ -35,6 +35,7 @@ from av.video.frame import VideoFrame
 from benchmarks.clips import SAMPLE, write_clip
 from benchmarks.reports import describe_machine, measure_peak_bytes, write_json
 from benchmarks.suite import SIZES
+from benchmarks.tables import render_cost
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.options import EncodeOptions, InferenceOptions, Precision, SpanOptions, Temporal
 from lfdn_video.pipeline import restore
@@ -46,10 +47,6 @@ WARM_UP_S = 0.02
 
 SMOKE_FRAMES = 6
 PX_PER_STREAK = 2000
-COLUMNS = (
-    *("ms off", "ms auto", "ratio", "CPU ms off", "CPU ms auto", "ratio", "added CPU ms"),
-    *("MiB off", "MiB auto", "changed"),
-)
 SIDES: tuple[Temporal, ...] = get_args(Temporal)
 
 
@@ -166,27 +163,6 @@ def measure_size(clip: Path, frames: int, options: InferenceOptions, rounds: int
     }
 
 
-def format_table(rows: dict[str, dict[str, Any]]) -> str:
-    """Format the results as a Markdown table."""
-    lines = [
-        f"| | {' | '.join(COLUMNS)} |",
-        f"|{' --- |' * (1 + len(COLUMNS))}",
-    ]
-    for name, row in rows.items():
-        cells = [
-            name,
-            *(row["ms"][side] for side in ("off", "auto")),
-            row["time_ratio"],
-            *(row["cpu_ms"][side] for side in ("off", "auto")),
-            row["cpu_ratio"],
-            row["added_cpu_ms"],
-            *(row["peak_mib"][side] for side in ("off", "auto")),
-            f"{row['changed']} of {row['frames']}",
-        ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
-
-
 @click.command()
 @click.option("--size", "names", type=click.Choice(list(FRAMES)), multiple=True, help="Sizes.")
 @click.option("--rounds", type=int, help="Runs of each kind; fewer of large frames by default.")
@@ -217,7 +193,7 @@ def main(
             click.echo(f"{name}: {rows[name]}", err=True)
             about = {"machine": describe_machine(), "device": device, "precision": precision}
             write_json(report, {**about, "sizes": rows})
-    click.echo(format_table(rows))
+    click.echo(render_cost(rows))
 
 
 if __name__ == "__main__":
