@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from lfdn_video.media import Plane
-from lfdn_video.temporal.flow import GRID_FROM_PX, Field, FlowEstimator, Path, find_valid, join
+from lfdn_video.temporal.flow import Field, FlowEstimator, Path, find_valid, is_small, join
 
 MOST_THREADS = 4
 """A large frame needs two new flows, a small one six; OpenCV works outside of Python's lock."""
@@ -38,6 +38,8 @@ class Motion:
             min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="temporal"
         )
         self._flows: dict[tuple[int, int], Future[Field]] = {}
+        self._steps: dict[tuple[int, int], Path] = {}
+        """Paths between consecutive frames of a side, which those from several frames share."""
         self._estimators: deque[FlowEstimator] = deque()
 
     def follow(self, frame: Seen, side: Sequence[Seen]) -> list[Path]:
@@ -46,17 +48,15 @@ class Motion:
         In large frames only consecutive ones are compared: what lies farther is reached over those
         between. In small ones each is compared with the frame itself, which is .1 dB better.
         """
-        is_small = min(frame.image.shape) < GRID_FROM_PX
-        starts = (frame,) * len(side) if is_small else (frame, *side)
+        apart = is_small(frame.luma)
+        starts = (frame,) * len(side) if apart else (frame, *side)
         steps = list(zip(starts, side, strict=False))
         for one, other in steps:
             self.prepare(one, other)
         paths: list[Path] = []
         for one, other in steps:
-            there = self._flows[one.number, other.number].result()
-            back = self._flows[other.number, one.number].result()
-            step = Path(there, find_valid(there, back, one.luma.shape[0]))
-            paths.append(join(paths[-1], step) if paths and not is_small else step)
+            step = self._find_step(one, other)
+            paths.append(join(paths[-1], step) if paths and not apart else step)
         return paths
 
     def prepare(self, one: Seen, other: Seen) -> None:
@@ -64,22 +64,28 @@ class Motion:
         for start, end in ((one, other), (other, one)):
             key = (start.number, end.number)
             if key not in self._flows:
-                self._flows[key] = self.pool.submit(self._estimate, start.image, end.image)
+                self._flows[key] = self.pool.submit(self._estimate, start, end)
 
     def forget(self, before: int | None = None) -> None:
         """Drop the flows of frames before a number, or of all."""
-        kept = {
-            k: flow for k, flow in self._flows.items() if before is not None and min(k) >= before
-        }
-        self._flows = kept
+        kept = {key for key in self._flows if before is not None and min(key) >= before}
+        self._flows = {key: flow for key, flow in self._flows.items() if key in kept}
+        self._steps = {key: step for key, step in self._steps.items() if key in kept}
 
     def close(self) -> None:
         """End the threads. May be called again."""
         self.pool.shutdown(cancel_futures=True)
         self.forget()
 
-    def _estimate(self, image: Plane, neighbour: Plane) -> Field:
+    def _find_step(self, one: Seen, other: Seen) -> Path:
+        key = (one.number, other.number)
+        if key not in self._steps:
+            there, back = self._flows[key].result(), self._flows[key[::-1]].result()
+            self._steps[key] = Path(there, find_valid(there, back, one.luma.shape[0]))
+        return self._steps[key]
+
+    def _estimate(self, start: Seen, end: Seen) -> Field:
         estimator = self._estimators.pop() if self._estimators else FlowEstimator()
-        flow = estimator.estimate(image, neighbour)
+        flow = estimator.estimate(start.image, end.image, min(start.luma.shape))
         self._estimators.append(estimator)
         return flow
