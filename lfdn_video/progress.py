@@ -50,6 +50,9 @@ class Progress:
     """The network's precision now, such as `float32`."""
     resumable: bool = False
     """True if what is finished outlasts an interrupted run, for the next one to resume."""
+    looked_at: tuple[int, int] | None = None
+    """Segments in which rain was looked for, and their number, before the first frame; else None.
+    """
 
 
 @dataclass(frozen=True, slots=True)
