@@ -79,8 +79,9 @@ class Segment:
     """Number of its packets, which is that of its frames."""
     finding: Finding
     """What was found."""
-    score: float | None = None
-    """The largest score of its bursts: at least 0 it rains. None: it was not looked at."""
+    spread: float | None = None
+    """Share of a frame, in tiles, in which rain was taken away, 0…1: the largest that was seen.
+    None: it was not looked at."""
 
     @property
     def copied(self) -> bool:

@@ -34,10 +34,10 @@ Use: TypeAlias = Literal["calibration", "test"]
 BURST = 5
 """Frames of a burst, as the gate samples them."""
 
-CROP = (360, 480)
+CROP = (240, 352)
 """Height and width that larger frames are cropped to, so that a CPU gets through."""
 
-PHOTOS = 24
+PHOTOS = 16
 """Photographs of each of the three folders."""
 
 DAVIS = ("bmx-trees", "dance-twirl", "drift-straight", "horsejump-high", "motocross-jump")
@@ -80,8 +80,8 @@ def list_bursts(data: Path, use: Use) -> Iterator[Burst]:
 def _davis(folder: Path) -> Iterator[Burst]:
     for clip, name in enumerate(DAVIS):
         files = sorted((folder / name).glob("*.jpg"))
-        for part, start in enumerate(range(2, len(files) - BURST, 10)):
-            images = [_crop(_read(file)) for file in files[start : start + BURST]]
+        for part, start in enumerate(range(2, len(files) - BURST, 16)):
+            images = [crop(read(file)) for file in files[start : start + BURST]]
             yield Burst("calibration", name, "dry", images)
             density = (0.05, 0.15, 0.4, 1.0)[part % 4]
             yield _fallen("calibration", name, images, 100 * clip + part, density)
@@ -94,7 +94,7 @@ def _photos(data: Path) -> Iterator[Burst]:
         files = sorted(each for each in (data / folder).iterdir() if each.suffix != ".md")
         for number, file in enumerate(files[:: max(1, len(files) // PHOTOS)][:PHOTOS]):
             random = np.random.default_rng(number)
-            images = _pan(_crop(_read(file)), random)
+            images = _pan(crop(read(file)), random)
             yield Burst("calibration", folder, "dry", images)
             if number % 2:
                 yield _fallen("calibration", folder, images, number, 10 ** random.uniform(-1.5, 0))
@@ -105,12 +105,12 @@ def _photos(data: Path) -> Iterator[Burst]:
 def _test_clips(data: Path) -> Iterator[Burst]:
     dog = sorted((data / "davis" / "dog").glob("*.jpg"))
     clips = {
-        "dog": [_crop(_read(file)) for file in dog],
+        "dog": [crop(read(file)) for file in dog],
         "dashcam": _read_video(data / "videos" / "dashcam.mp4"),
         "car_detection": _read_video(data / "videos" / "car_detection.mp4"),
     }
     for clip, (name, images) in enumerate(clips.items()):
-        for part, start in enumerate(range(0, len(images) - BURST, 12)):
+        for part, start in enumerate(range(0, len(images) - BURST, 20)):
             burst = images[start : start + BURST]
             yield Burst("test", name, "dry", burst)
             if part % 2:
@@ -125,7 +125,7 @@ def _test_clips(data: Path) -> Iterator[Burst]:
     a1 = data / "rain_video" / "a1"
     for label, kind in (("clean", "dry"), ("rainy", "NTURain")):
         files = sorted((a1 / label).iterdir())
-        yield from _cut("a1", kind, [_crop(_read(file)) for file in files], 8)
+        yield from _cut("a1", kind, [crop(read(file)) for file in files], 8)
     for name in ("real_rain_park", "cctv_rain"):
         yield from _cut(name, "filmed", _read_video(data / "videos" / f"{name}.mp4"), 8)
 
@@ -181,14 +181,14 @@ def _pan(image: Image, random: np.random.Generator) -> list[Image]:
     return frames
 
 
-def _crop(image: Image) -> Image:
+def crop(image: Image) -> Image:
     height, width = (min(side, limit) for side, limit in zip(image.shape, CROP, strict=False))
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     cropped: Image = np.ascontiguousarray(image[top : top + height, left : left + width])
     return cropped
 
 
-def _read(path: Path) -> Image:
+def read(path: Path) -> Image:
     image: Image = ImageSource(path).read()
     return image
 
@@ -197,4 +197,4 @@ def _read_video(path: Path) -> list[Image]:
     """Read the first 400 frames."""
     with Engine(lambda batch: batch) as engine:
         frames = restored_frames(path, engine=engine, temporal="off")
-        return [_crop(frame.image) for frame in itertools.islice(frames, 400)]
+        return [crop(frame.image) for frame in itertools.islice(frames, 400)]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from lfdn_video.copying import CopyPlan, PacketIndex, Segment
-from lfdn_video.gate.detector import Detector, measure
+from lfdn_video.gate.detector import THRESHOLD, measure_spread
 from lfdn_video.gate.segments import BURST_FRAMES, divide, list_bursts
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import SpanOptions
@@ -33,7 +33,6 @@ class Survey:
         index: its packets.
         read: decodes a burst.
         restore: restores it.
-        detector: decides; None: the packaged one.
     """
 
     def __init__(
@@ -42,13 +41,11 @@ class Survey:
         index: PacketIndex,
         read: ReadBurst,
         restore: RestoreBurst,
-        detector: Detector | None = None,
     ) -> None:
         self._info = info
         self._index = index
         self._read = read
         self._restore = restore
-        self._detector = detector or Detector()
 
     def plan(self, span: SpanOptions, on_segment: Callable[[int, int], None]) -> CopyPlan:
         """Judge every segment of a span.
@@ -70,9 +67,9 @@ class Survey:
         for pts in list_bursts(segment, self._index, self._info):
             decoded = self._read(pts, BURST_FRAMES)
             if not decoded:
-                return replace(segment, finding="cannot be decoded", score=highest)
-            score = self._detector.score(measure(decoded, self._restore(decoded)))
-            highest = score if highest is None else max(score, highest)
-            if score >= 0:
-                return replace(segment, finding="rain", score=highest)
-        return replace(segment, finding="dry", score=highest)
+                return replace(segment, finding="cannot be decoded", spread=highest)
+            spread = measure_spread(decoded, self._restore(decoded))
+            highest = spread if highest is None else max(spread, highest)
+            if spread >= THRESHOLD:
+                return replace(segment, finding="rain", spread=highest)
+        return replace(segment, finding="dry", spread=highest)
