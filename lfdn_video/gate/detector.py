@@ -58,7 +58,7 @@ def _spread(before: Plane, after: Plane, frame: Frame) -> float:
 
 
 def _share_by_tile(mask: Any) -> Any:
-    """Return the share of a mask that is set, `[TILES_DOWN, TILES_ACROSS]`, fewer if it is small."""
+    """Return the share of a mask that is set, by tile; a small frame has fewer tiles."""
     height, width = mask.shape
     rows = np.unique(np.linspace(0, height, TILES_DOWN + 1).astype(int))
     columns = np.unique(np.linspace(0, width, TILES_ACROSS + 1).astype(int))
