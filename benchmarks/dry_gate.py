@@ -6,18 +6,17 @@
     python -m benchmarks.dry_gate rate test.json
     python -m benchmarks.dry_gate blur --data D
 
-`collect` restores labelled bursts (`benchmarks/dry/bursts.py`) with the packaged network and the
-temporal stage, and stores the spread of what was taken away, which `lfdn_video/gate/detector.py`
-compares with its threshold. `calibrate` prints that threshold; it sees no test clip. `rate` prints
-precision and recall of "rain" and of "dry", by scene and kind. `blur` shows why the gate is not for
-`deblur`: the same question, asked of the deblurring network on sharp and on blurred frames.
+`collect` measures labelled bursts (`benchmarks/dry/bursts.py`) with the packaged network by
+`lfdn_video/temporal/rainfall.py`; `lfdn_video/gate/survey.py` has the threshold. `calibrate` prints
+what it should be, and sees no test clip. `rate` prints precision and recall of "rain" and of "dry",
+by scene and kind. `blur` shows why the gate is not for `deblur`: the same question, asked of the
+deblurring network on sharp and on blurred frames.
 """
 
 import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,12 +25,12 @@ import cv2
 import numpy as np
 
 from benchmarks.dry.bursts import Image, Use, crop, list_bursts, read
-from lfdn_video.gate.detector import THRESHOLD, measure_spread
+from lfdn_video.gate.survey import THRESHOLD
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
-from lfdn_video.temporal.stage import TemporalStage
+from lfdn_video.temporal.rainfall import measure_rainfall
 
 cv: Any = cv2
 
@@ -93,9 +92,9 @@ def blur(data: Path, output: Path | None) -> None:
             files = sorted((folder / "blur").iterdir())
             for file in files[:: max(1, len(files) // BLUR_PAIRS)][:BLUR_PAIRS]:
                 for kind, found in changes.items():
-                    image = crop(read(folder / kind / file.name))
-                    before, after = restore_burst([image], engine, temporal=False)
-                    difference = after[0].planes[0].astype(int) - before[0].planes[0]
+                    before = to_frame(crop(read(folder / kind / file.name)))
+                    after = restore(before, engine)
+                    difference = after.planes[0].astype(int) - before.planes[0]
                     found.append(round(float(np.abs(difference).mean()), 4))
     blurred, sharp = (np.array(changes[kind]) for kind in ("blur", "sharp"))
     above = float((blurred[:, None] > sharp[None]).mean())
@@ -108,27 +107,24 @@ def blur(data: Path, output: Path | None) -> None:
 
 
 def measure(images: Sequence[Image], engine: Engine) -> float:
-    """Restore a burst as the gate does, and return the spread of what was taken away."""
-    return measure_spread(*restore_burst(images, engine, temporal=True))
+    """Measure over how much of a burst's middle frame it rains, as the gate does."""
+    frames = [to_frame(image, number) for number, image in enumerate(images)]
+    middle = frames[len(frames) // 2]
+    return measure_rainfall(frames, restore(middle, engine), format_of(middle))
 
 
-def restore_burst(
-    images: Sequence[Image], engine: Engine, *, temporal: bool
-) -> tuple[list[Frame], list[Frame]]:
-    """Return the frames of a burst as planes, before and after."""
-    frames = []
-    for number, image in enumerate(images):
-        luma, red, blue = cv.split(cv.cvtColor(image, cv.COLOR_RGB2YCrCb))
-        frames.append(Frame((luma, blue, red), FORMAT, number))
-    height, width = images[0].shape[:2]
-    info = FrameFormat(width=width, height=height, format=FORMAT, colour=Colour())
-    restored = list(restore_frames(frames, PlaneConverter(info), engine))
-    if not temporal:
-        return frames, restored
-    with closing(TemporalStage(info)) as stage:
-        pairs = zip(frames, restored, strict=True)
-        ready = [each for pair in pairs for each in stage.push(*pair)]
-        return frames, [*ready, *stage.finish()]
+def restore(frame: Frame, engine: Engine) -> Frame:
+    (restored,) = restore_frames([frame], PlaneConverter(format_of(frame)), engine)
+    return restored
+
+
+def to_frame(image: Image, number: int = 0) -> Frame:
+    luma, red, blue = cv.split(cv.cvtColor(image, cv.COLOR_RGB2YCrCb))
+    return Frame((luma, blue, red), FORMAT, number)
+
+
+def format_of(frame: Frame) -> FrameFormat:
+    return FrameFormat(width=frame.width, height=frame.height, format=frame.format, colour=Colour())
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:

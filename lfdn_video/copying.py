@@ -80,8 +80,7 @@ class Segment:
     finding: Finding
     """What was found."""
     spread: float | None = None
-    """Share of a frame, in tiles, in which rain was taken away, 0…1: the largest that was seen.
-    None: it was not looked at."""
+    """Share of a frame in which it rains, 0…1: the largest that was seen; None: not looked at."""
 
     @property
     def copied(self) -> bool:

@@ -24,9 +24,8 @@ from lfdn_video.copying import CopyPlan, GateSummary, PacketIndex
 from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameReader, FrameWriter
-from lfdn_video.gate.detector import DETECTOR, NO_BLUR
 from lfdn_video.gate.selection import Selection
-from lfdn_video.gate.survey import Survey
+from lfdn_video.gate.survey import DETECTOR, NO_BLUR, Survey
 from lfdn_video.input.bursts import read_burst
 from lfdn_video.input.open import open_reader
 from lfdn_video.input.packets import index_packets
@@ -35,6 +34,7 @@ from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Tas
 from lfdn_video.output.open import open_writer
 from lfdn_video.progress import Progress, ProgressMeter, RunSetting, Stage, StageClocks
 from lfdn_video.temporal.choice import Off, find_reason_off
+from lfdn_video.temporal.rainfall import measure_rainfall
 from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
 from lfdn_video.trace import Trace
 
@@ -331,21 +331,20 @@ def _plan_copies(
     clocks: StageClocks,
     on_progress: Callable[[Progress], None] | None,
 ) -> CopyPlan:
-    """Look for rain, segment by segment, with the network and the temporal stage."""
+    """Look for rain, segment by segment."""
     info = reader.info
 
-    def restore_burst(frames: Sequence[Frame]) -> Sequence[Frame]:
-        with clocks.model.working(), closing(TemporalStage(info)) as stage:
-            pairs = zip(frames, restorer.restore(frames), strict=True)
-            ready = [each for pair in pairs for each in stage.push(*pair)]
-            return [*ready, *stage.finish()]
+    def measure(frames: Sequence[Frame]) -> float:
+        with clocks.model.working():
+            (restored,) = restorer.restore([frames[len(frames) // 2]])
+            return measure_rainfall(frames, restored, info)
 
     def report(number: int, segments: int) -> None:
         if on_progress is not None:
             progress = ProgressMeter(RunSetting(), clocks).progress(*restorer.place)
             on_progress(replace(progress, looked_at=(number, segments)))
 
-    survey = Survey(info, index, partial(read_burst, info, index), restore_burst)
+    survey = Survey(info, index, partial(read_burst, info, index), measure)
     return survey.plan(reader.span, report)
 
 

@@ -34,13 +34,19 @@ Use: TypeAlias = Literal["calibration", "test"]
 BURST = 5
 """Frames of a burst, as the gate samples them."""
 
-CROP = (240, 352)
+CROP = (360, 480)
 """Height and width that larger frames are cropped to, so that a CPU gets through."""
 
-PHOTOS = 16
+PHOTOS = 24
 """Photographs of each of the three folders."""
 
-DAVIS = ("bmx-trees", "dance-twirl", "drift-straight", "horsejump-high", "motocross-jump")
+DAVIS: tuple[str, ...] = (
+    "bmx-trees",
+    "dance-twirl",
+    "drift-straight",
+    "horsejump-high",
+    "motocross-jump",
+)
 DAVIS += ("soapbox",)
 
 SPARSE = RainKind(coverage=0.002, contrast=0.5)
@@ -80,7 +86,7 @@ def list_bursts(data: Path, use: Use) -> Iterator[Burst]:
 def _davis(folder: Path) -> Iterator[Burst]:
     for clip, name in enumerate(DAVIS):
         files = sorted((folder / name).glob("*.jpg"))
-        for part, start in enumerate(range(2, len(files) - BURST, 16)):
+        for part, start in enumerate(range(2, len(files) - BURST, 10)):
             images = [crop(read(file)) for file in files[start : start + BURST]]
             yield Burst("calibration", name, "dry", images)
             density = (0.05, 0.15, 0.4, 1.0)[part % 4]
@@ -110,18 +116,18 @@ def _test_clips(data: Path) -> Iterator[Burst]:
         "car_detection": _read_video(data / "videos" / "car_detection.mp4"),
     }
     for clip, (name, images) in enumerate(clips.items()):
-        for part, start in enumerate(range(0, len(images) - BURST, 20)):
+        for part, start in enumerate(range(0, len(images) - BURST, 12)):
             burst = images[start : start + BURST]
             yield Burst("test", name, "dry", burst)
             if part % 2:
                 density = (0.1, 0.3, 1.0)[part // 2 % 3]
                 yield _fallen("test", name, burst, 9000 + 100 * clip + part, density)
             else:
-                kind = (("base", BASE), ("sparse", SPARSE), ("slanted", SLANTED))[part // 2 % 3]
+                drawn = (("base", BASE), ("sparse", SPARSE), ("slanted", SLANTED))[part // 2 % 3]
                 random = np.random.default_rng(part)
-                rainy = [draw_rain(each.astype(np.float32), kind[1], random) for each in burst]
+                rainy = [draw_rain(each.astype(np.float32), drawn[1], random) for each in burst]
                 images_8 = [each.round().astype(np.uint8) for each in rainy]
-                yield Burst("test", name, f"drawn, {kind[0]}", images_8)
+                yield Burst("test", name, f"drawn, {drawn[0]}", images_8)
     a1 = data / "rain_video" / "a1"
     for label, kind in (("clean", "dry"), ("rainy", "NTURain")):
         files = sorted((a1 / label).iterdir())
@@ -140,7 +146,9 @@ def _fallen(use: Use, name: str, images: Sequence[Image], seed: int, density: fl
     falling = FallingRain(height, width, seed=seed, density=density)
     return _map(
         Burst(use, name, f"fallen, {density:.2g}", images),
-        lambda image, number: falling.fall(image.astype(np.float32) / 255, number) * 255,
+        lambda image, number: (
+            falling.fall(image.astype(np.float32) / np.float32(255), number) * 255
+        ),
     )
 
 

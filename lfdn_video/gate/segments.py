@@ -20,7 +20,7 @@ LEAST_BURSTS = 3
 """Of a segment: at its start, in its middle, at its end."""
 
 BURST_FRAMES = 5
-"""Of a burst: two neighbours on each side of its middle, so that the temporal stage can tell."""
+"""Of a burst: one that is restored, and two neighbours on each side that tell what is rain."""
 
 
 def divide(index: PacketIndex, info: VideoInfo, span: SpanOptions) -> list[Segment]:

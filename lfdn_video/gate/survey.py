@@ -1,6 +1,6 @@
-"""Judges the segments of a video by bursts of frames that are restored for it.
+"""Judges the segments of a video by bursts of frames, of which one each is restored for it.
 
-    segment ─ bursts ─▶ decode ─▶ restore ─▶ what was taken away ─▶ dry, or rain
+    segment ─ bursts ─▶ decode ─▶ restore the middle frame ─▶ over how much of it does it rain?
 
 In doubt a segment is restored: where one burst shows rain, or cannot be decoded. The bursts of a
 segment are looked at in order until one does.
@@ -13,16 +13,27 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from lfdn_video.copying import CopyPlan, PacketIndex, Segment
-from lfdn_video.gate.detector import THRESHOLD, measure_spread
 from lfdn_video.gate.segments import BURST_FRAMES, divide, list_bursts
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import SpanOptions
 
+DETECTOR = "1"
+"""Changes when the same frames may be judged otherwise: a run that is resumed keeps its plan."""
+
+THRESHOLD = 0.06
+"""Share of a frame at which it rains: half of what 98 % of the rainy calibration bursts exceed
+(`benchmarks/dry_gate.py`)."""
+
+NO_BLUR = (
+    "only when needed: is for derain; how much deblur changes a frame does not tell whether it is "
+    "sharp; leave it out"
+)
+
 ReadBurst: TypeAlias = Callable[[int, int], Sequence[Frame]]
 """Decodes so many frames from a pts on; none if that fails."""
 
-RestoreBurst: TypeAlias = Callable[[Sequence[Frame]], Sequence[Frame]]
-"""Restores consecutive frames, as the run does."""
+MeasureRain: TypeAlias = Callable[[Sequence[Frame]], float]
+"""Measures over how much of a burst's middle frame it rains, 0…1."""
 
 
 class Survey:
@@ -32,7 +43,7 @@ class Survey:
         info: the source.
         index: its packets.
         read: decodes a burst.
-        restore: restores it.
+        measure: measures the rain in it.
     """
 
     def __init__(
@@ -40,12 +51,12 @@ class Survey:
         info: VideoInfo,
         index: PacketIndex,
         read: ReadBurst,
-        restore: RestoreBurst,
+        measure: MeasureRain,
     ) -> None:
         self._info = info
         self._index = index
         self._read = read
-        self._restore = restore
+        self._measure = measure
 
     def plan(self, span: SpanOptions, on_segment: Callable[[int, int], None]) -> CopyPlan:
         """Judge every segment of a span.
@@ -68,7 +79,7 @@ class Survey:
             decoded = self._read(pts, BURST_FRAMES)
             if not decoded:
                 return replace(segment, finding="cannot be decoded", spread=highest)
-            spread = measure_spread(decoded, self._restore(decoded))
+            spread = self._measure(decoded)
             highest = spread if highest is None else max(spread, highest)
             if spread >= THRESHOLD:
                 return replace(segment, finding="rain", spread=highest)
