@@ -13,12 +13,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lfdn_video.copying import CopyPlan
-from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.media import Frame, Image, VideoInfo
 from lfdn_video.options import SpanOptions
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,18 @@ class Warnings(list[str]):
         self._notes.add(note)
         self.append(warning)
         logger.warning("%s", warning)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestoredFrame:
+    """A restored frame as an RGB array."""
+
+    image: Image
+    """`[H, W, 3]`, RGB, 0…255, upright; the caller owns it."""
+    time_s: float
+    """Presentation time in seconds, as in the source."""
+    pts: int
+    """Presentation timestamp, in ticks of the source's time base."""
 
 
 class FrameReader(ABC):

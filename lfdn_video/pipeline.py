@@ -17,26 +17,37 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lfdn_video.background import StageTimes, prefetch
 from lfdn_video.copying import CopyPlan, GateSummary, PacketIndex
 from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
-from lfdn_video.frame_io import FrameReader, FrameWriter
+from lfdn_video.frame_io import FrameReader, FrameWriter, RestoredFrame
 from lfdn_video.gate.selection import Selection
-from lfdn_video.gate.survey import DETECTOR, NO_BLUR, Survey
+from lfdn_video.gate.survey import DETECTOR, Survey
 from lfdn_video.input.bursts import read_burst
 from lfdn_video.input.open import open_reader
 from lfdn_video.input.packets import index_packets
 from lfdn_video.media import Frame, VideoInfo
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Task, Temporal
+from lfdn_video.options import (
+    NO_BLUR,
+    EncodeOptions,
+    InferenceOptions,
+    SpanOptions,
+    Task,
+    Temporal,
+)
 from lfdn_video.output.open import open_writer
-from lfdn_video.progress import Progress, ProgressMeter, RunSetting, Stage, StageClocks
+from lfdn_video.progress import (
+    Progress,
+    ProgressMeter,
+    RunSetting,
+    Stage,
+    StageClocks,
+    open_clocks,
+)
 from lfdn_video.temporal.choice import Off, find_reason_off
 from lfdn_video.temporal.rainfall import measure_rainfall
 from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
-from lfdn_video.trace import Trace
 
 if TYPE_CHECKING:
     from lfdn_video.inference.restorer import Restorer
@@ -84,18 +95,6 @@ class Summary:
     """What the frames depend on: `model`, the digest of the weights; `precision`; the tiles."""
     gate: GateSummary | None = None
     """Which segments were copied, and why; None if that was not asked for."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RestoredFrame:
-    """A restored frame as an RGB array."""
-
-    image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
-    """`[H, W, 3]`, RGB, 0…255, upright; the caller owns it."""
-    time_s: float
-    """Presentation time in seconds, as in the source."""
-    pts: int
-    """Presentation timestamp, in ticks of the source's time base."""
 
 
 def restore(
@@ -154,11 +153,12 @@ def restore(
     encode = encode or EncodeOptions()
     with open_reader(source, span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)
-        inputs = _list_inputs(reader, weights)
         index = _index_packets(reader, task, engine) if only_when_needed else None
         with (
-            _open_clocks(trace, reader, weights, target, encode, off) as clocks,
-            open_writer(target, reader.info, encode, span, inputs, index) as writer,
+            open_clocks(trace, _list_inputs(reader, weights), Path(target), encode, off) as clocks,
+            open_writer(
+                target, reader.info, encode, span, _list_inputs(reader, weights), index
+            ) as writer,
             _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
         ):
             run = _run_stages(reader, restorer, writer, clocks, index, on_progress)
@@ -240,34 +240,12 @@ def _open_restorer(
         yield restorer
 
 
-def _list_inputs(
-    reader: FrameReader, weights: str | Path | None, target: str | Path | None = None
-) -> Inputs:
-    """List every file that a run reads, and its target, for those who write other files."""
+def _list_inputs(reader: FrameReader, weights: str | Path | None) -> Inputs:
+    """List every file that a run reads, for those who write others."""
     inputs = Inputs(reader.files)
     if weights is not None:
         inputs.add(Path(weights), "the weights file")
-    if target is not None:
-        inputs.add(Path(target), "the target")
     return inputs
-
-
-def _open_clocks(
-    trace: str | Path | None,
-    reader: FrameReader,
-    weights: str | Path | None,
-    target: str | Path,
-    encode: EncodeOptions,
-    off: Off | None,
-) -> StageClocks:
-    """Make the clocks of a run, and the trace that they fill, if one is wanted."""
-    if trace is None:
-        return StageClocks(temporal=off is None)
-    inputs = _list_inputs(reader, weights, target)
-    timeline = Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite)
-    clocks = StageClocks(timeline, temporal=off is None)
-    clocks.note("temporal_off", off)
-    return clocks
 
 
 def _find_reason_off(
@@ -293,16 +271,15 @@ def _run_stages(
     on_progress: Callable[[Progress], None] | None,
 ) -> _Run:
     """Decode and restore in threads, write in this one."""
-    identity = restorer.identity | {"temporal": "off" if clocks.temporal is None else "auto"}
+    is_temporal = clocks.temporal is not None
+    identity = restorer.identity | {"temporal": "auto" if is_temporal else "off"}
     copies = index is not None and writer.copy_problem is None
     kept = writer.start(identity | ({"only_when_needed": DETECTOR} if copies else {}))
     if copies and index is not None and writer.plan is None:
         writer.set_plan(_plan_copies(reader, index, restorer, clocks, on_progress))
     # Neighbours of the frames that are left to do: of those that an earlier run finished, and of
     # those that are copied, some are restored for them.
-    reach = 0 if clocks.temporal is None else REACH
-    selection = Selection(writer.plan, done=kept, reach=reach)
-    is_temporal = clocks.temporal is not None
+    selection = Selection(writer.plan, done=kept, reach=REACH if is_temporal else 0)
     stage = TemporalStage(reader.info, wants=selection.wants) if is_temporal else None
     meter = ProgressMeter(RunSetting.of(reader.info, reader.span, writer, kept), clocks)
     frames = selection.pick(reader.frames())
@@ -342,7 +319,7 @@ def _plan_copies(
     def report(number: int, segments: int) -> None:
         if on_progress is not None:
             progress = ProgressMeter(RunSetting(), clocks).progress(*restorer.place)
-            on_progress(replace(progress, looked_at=(number, segments)))
+            on_progress(replace(progress, looked_at=(number + 1, segments)))
 
     survey = Survey(info, index, partial(read_burst, info, index), measure)
     return survey.plan(reader.span, report)

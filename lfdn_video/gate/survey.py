@@ -24,11 +24,6 @@ THRESHOLD = 0.06
 """Share of a frame at which it rains: half of what 98 % of the rainy calibration bursts exceed
 (`benchmarks/dry_gate.py`)."""
 
-NO_BLUR = (
-    "only when needed: is for derain; how much deblur changes a frame does not tell whether it is "
-    "sharp; leave it out"
-)
-
 ReadBurst: TypeAlias = Callable[[int, int], Sequence[Frame]]
 """Decodes so many frames from a pts on; none if that fails."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from lfdn_video.copying import PacketIndex
-from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.image_files import ENCODERS
@@ -43,9 +42,10 @@ def open_writer(
         OptionError: the encoder does not accept the options.
     """
     if _is_image_target(target, info):
+        images = ImageWriter(target, info, options, span=span, inputs=inputs)
         if index is not None:
-            raise OptionError("only when needed: is for videos; leave it out")
-        return ImageWriter(target, info, options, span=span, inputs=inputs)
+            images.copy_problem = "images are encoded one by one"
+        return images
     file = Path(target) / info.path.name if is_folder_target(target) else Path(target)
     return Writer(file, info, options, span, inputs=inputs, index=index)
 
