@@ -42,7 +42,7 @@ from lfdn_video.output.joint import Joint, choose_joint
 from lfdn_video.output.journal import Journal, fingerprint_file
 from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import choose_segment_frames
-from lfdn_video.output.signalling import describe_chroma_move
+from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
 
@@ -113,12 +113,12 @@ class Writer(FrameWriter):
             )
 
         chosen = adapted.codec_options
-        joint: Joint | None = None
+        self._joint: Joint | None = None
         found: tuple[Encoder, Joint] | str | None = None
         if index is not None:
             found = choose_joint(index, info, codec, self._container_name, make_encoder, chosen)
         if isinstance(found, tuple):
-            self._encoder, joint = found
+            self._encoder, self._joint = found
         else:
             self._encoder = make_encoder(chosen)
             self.copy_problem = found
@@ -131,9 +131,9 @@ class Writer(FrameWriter):
             rate=rate,
             span=self._span,
             warnings=self.warnings,
-            joint=joint,
+            joint=self._joint,
         )
-        self._sink = self._choose_sink(rate, index, joint)
+        self._sink = self._choose_sink(rate, index)
         self.resumable = isinstance(self._sink, SegmentedSink)
         self.audits = True
 
@@ -166,6 +166,8 @@ class Writer(FrameWriter):
             self._warn(f"is a link, and stays one; {self._file} is written")
         if self.copy_problem is not None:
             self._warn(f"nothing is copied: {self.copy_problem}")
+        if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
+            self._warn(f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv")
         for note in _describe_changes(
             self._info, self._encoder, self._options, self._container_name
         ):
@@ -253,16 +255,16 @@ class Writer(FrameWriter):
         """Close everything, and remove all but the target and the finished segments."""
         self._sink.clean_up()
 
-    def _choose_sink(self, rate: Fraction, index: PacketIndex | None, joint: Joint | None) -> Sink:
+    def _choose_sink(self, rate: Fraction, index: PacketIndex | None) -> Sink:
         """Choose segments for long runs, where an interrupted run left some, and for copies."""
         expected = self._info.expected_frames(self._span)
         segment_frames = choose_segment_frames(self._info)
         is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * segment_frames
-        if not (is_long or joint or Journal(self._file).folder.is_dir()):
+        if not (is_long or self._joint or Journal(self._file).folder.is_dir()):
             return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
         make: Callable[..., SegmentedSink] = SegmentedSink
-        if joint is not None and index is not None:
-            make = partial(GatedSink, index=index, joint=joint)
+        if self._joint is not None and index is not None:
+            make = partial(GatedSink, index=index, joint=self._joint)
         return make(
             self._file,
             self._muxer,
