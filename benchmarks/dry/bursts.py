@@ -37,7 +37,7 @@ BURST = 5
 CROP = (360, 480)
 """Height and width that larger frames are cropped to, so that a CPU gets through."""
 
-PHOTOS = 14
+PHOTOS = 8
 """Photographs of each of the three folders."""
 
 DAVIS: tuple[str, ...] = (
@@ -86,7 +86,7 @@ def list_bursts(data: Path, use: Use) -> Iterator[Burst]:
 def _davis(folder: Path) -> Iterator[Burst]:
     for clip, name in enumerate(DAVIS):
         files = sorted((folder / name).glob("*.jpg"))
-        for part, start in enumerate(range(2, len(files) - BURST, 14)):
+        for part, start in enumerate(range(2, len(files) - BURST, 20)):
             images = [crop(read(file)) for file in files[start : start + BURST]]
             yield Burst("calibration", name, "dry", images)
             density = (0.05, 0.15, 0.4, 1.0)[part % 4]
@@ -116,7 +116,7 @@ def _test_clips(data: Path) -> Iterator[Burst]:
         "car_detection": _read_video(data / "videos" / "car_detection.mp4"),
     }
     for clip, (name, images) in enumerate(clips.items()):
-        for part, start in enumerate(range(0, len(images) - BURST, 16)):
+        for part, start in enumerate(range(0, len(images) - BURST, 24)):
             burst = images[start : start + BURST]
             yield Burst("test", name, "dry", burst)
             if part % 2:

@@ -4,7 +4,8 @@
         ─▶ where the network darkened it ─▶ less what neighbours show as bright ─▶ over how much?
 
 Rain is in one frame only. What the network darkens by mistake, a lane marking or a twig, is in the
-neighbours, too. In doubt it rains: where too few neighbours are seen, what was darkened counts.
+neighbours, too. Only what they show is judged, since rain falls everywhere. In doubt it rains: if
+they show too little of the frame, all that was darkened counts.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import numpy as np
 from lfdn_video.media import Frame, FrameFormat, Plane
 from lfdn_video.temporal.align import Aligned, Levels
 from lfdn_video.temporal.copies import is_copy
-from lfdn_video.temporal.evidence import LEAST_SAMPLES, Picture, look
+from lfdn_video.temporal.evidence import LEAST_SAMPLES, Choice, Picture, look
 from lfdn_video.temporal.flow import Mask, is_large_enough, to_flow_image
 from lfdn_video.temporal.motion import Motion
-from lfdn_video.temporal.rule import share_by_tile, weigh
+from lfdn_video.temporal.rule import LEAST_TILE_WITH_NEIGHBOURS, share_by_tile, weigh
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
@@ -37,6 +38,9 @@ LEAST_SHARE_LACKING = 0.5
 LEAST_OF_TILE = 5e-4
 """Share of a tile that is rainy: one px of a tile of 40 × 50."""
 
+LEAST_SHARE_SEEN = 0.5
+"""Of a frame, by neighbours. With less, as in a fast pan, all that was darkened counts."""
+
 
 def measure_rainfall(decoded: Sequence[Frame], restored: Frame, info: FrameFormat) -> float:
     """Measure over how much of a frame it rains.
@@ -47,8 +51,8 @@ def measure_rainfall(decoded: Sequence[Frame], restored: Frame, info: FrameForma
         info: how they are stored.
 
     Returns:
-        The share of the frame's 8 × 12 tiles in which it rains, 0…1; 1 if its neighbours leave no
-        doubt (`rule.weigh`).
+        The share of the frame's 8 × 12 tiles in which it rains, of those that neighbours show, 0…1;
+        1 if they leave no doubt (`rule.weigh`).
     """
     levels = Levels(info)
     seen = [_Seen.of(number, frame, levels) for number, frame in enumerate(decoded)]
@@ -59,8 +63,11 @@ def measure_rainfall(decoded: Sequence[Frame], restored: Frame, info: FrameForma
         picture = Picture(restored.planes, middle.frame.planes, luma, middle.luma, levels)
         if weigh(look(picture, neighbours)).reason is None:
             return 1.0
-    rainy = _find_rain(middle.luma, luma, neighbours, levels)
-    return float((share_by_tile(rainy) >= LEAST_OF_TILE).mean())
+    rainy, judged = _find_rain(middle.luma, luma, neighbours, levels)
+    area = share_by_tile(judged)
+    counts = area > LEAST_TILE_WITH_NEIGHBOURS
+    shares = share_by_tile(rainy)[counts] / area[counts]
+    return float((shares >= LEAST_OF_TILE).mean()) if counts.any() else 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,17 +101,31 @@ def _align(seen: Sequence[_Seen], middle: _Seen, levels: Levels) -> list[Aligned
     return found
 
 
-def _find_rain(before: Plane, after: Plane, neighbours: Sequence[Aligned], levels: Levels) -> Mask:
-    """Return a mask of what was darkened and is in no neighbour, 255 or 0."""
+def _find_rain(
+    before: Plane, after: Plane, neighbours: Sequence[Aligned], levels: Levels
+) -> tuple[Mask, Mask]:
+    """Find what was darkened and is in no neighbour.
+
+    Returns:
+        A mask of it, and one of the samples that were judged; 255 or 0.
+    """
     taken = before.astype(np.float32) - after
     darkened = taken > DARKENED_CODES * levels.unit
-    if len(neighbours) >= LEAST_SAMPLES:
-        valid = np.stack([each.valid > 0 for each in neighbours])
-        lumas = np.stack([each.luma.astype(np.float32) for each in neighbours])
-        # The median of those that are seen; NaN where there is none.
-        lumas[~valid] = np.nan
-        places = darkened & (valid.sum(0) >= LEAST_SAMPLES)
-        median = np.full(before.shape, -np.inf, np.float32)
-        median[places] = np.nanmedian(lumas[:, places], axis=0)
-        darkened &= before - median >= LEAST_SHARE_LACKING * taken
-    return darkened.astype(np.uint8) * np.uint8(255)
+    everywhere = np.full(before.shape, 255, np.uint8)
+    if len(neighbours) < LEAST_SAMPLES:
+        return _as_mask(darkened), everywhere
+    valid = np.stack([each.valid > 0 for each in neighbours])
+    seen = valid.sum(0) >= LEAST_SAMPLES
+    if seen.mean() < LEAST_SHARE_SEEN:
+        return _as_mask(darkened), everywhere
+    lumas = np.stack([each.luma.astype(np.float32) for each in neighbours])
+    lumas[~valid] = np.nan
+    places = darkened & seen
+    lacking = before[places] - np.nanmedian(lumas[:, places], axis=0)
+    darkened &= seen
+    darkened[places] = lacking >= LEAST_SHARE_LACKING * taken[places]
+    return _as_mask(darkened), _as_mask(seen)
+
+
+def _as_mask(chosen: Choice) -> Mask:
+    return chosen.astype(np.uint8) * np.uint8(255)
