@@ -37,7 +37,7 @@ BURST = 5
 CROP = (360, 480)
 """Height and width that larger frames are cropped to, so that a CPU gets through."""
 
-PHOTOS = 8
+PHOTOS = 4
 """Photographs of each of the three folders."""
 
 DAVIS: tuple[str, ...] = (
@@ -86,7 +86,7 @@ def list_bursts(data: Path, use: Use) -> Iterator[Burst]:
 def _davis(folder: Path) -> Iterator[Burst]:
     for clip, name in enumerate(DAVIS):
         files = sorted((folder / name).glob("*.jpg"))
-        for part, start in enumerate(range(2, len(files) - BURST, 20)):
+        for part, start in enumerate(range(2, len(files) - BURST, 40)):
             images = [crop(read(file)) for file in files[start : start + BURST]]
             yield Burst("calibration", name, "dry", images)
             density = (0.05, 0.15, 0.4, 1.0)[part % 4]
@@ -116,7 +116,7 @@ def _test_clips(data: Path) -> Iterator[Burst]:
         "car_detection": _read_video(data / "videos" / "car_detection.mp4"),
     }
     for clip, (name, images) in enumerate(clips.items()):
-        for part, start in enumerate(range(0, len(images) - BURST, 24)):
+        for part, start in enumerate(range(0, len(images) - BURST, 55)):
             burst = images[start : start + BURST]
             yield Burst("test", name, "dry", burst)
             if part % 2:
@@ -131,9 +131,9 @@ def _test_clips(data: Path) -> Iterator[Burst]:
     a1 = data / "rain_video" / "a1"
     for label, kind in (("clean", "dry"), ("rainy", "NTURain")):
         files = sorted((a1 / label).iterdir())
-        yield from _cut("a1", kind, [crop(read(file)) for file in files], 8)
+        yield from _cut("a1", kind, [crop(read(file)) for file in files], 20)
     for name in ("real_rain_park", "cctv_rain"):
-        yield from _cut(name, "filmed", _read_video(data / "videos" / f"{name}.mp4"), 8)
+        yield from _cut(name, "filmed", _read_video(data / "videos" / f"{name}.mp4"), 20)
 
 
 def _cut(name: str, kind: str, images: Sequence[Image], step: int) -> Iterator[Burst]:
