@@ -10,7 +10,7 @@ is, is decided here; what they show is found in `evidence.py`, whether that is r
 """
 
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -71,8 +71,8 @@ class TemporalStage:
         ahead: neighbours after a frame: 0, none, so that a frame is ready at once; 1, the next
             frame, unless that is a copy or shows another scene; 3, as many as before it, looked for
             among `REACH` frames.
-        warm_up: number of frames at the start that are only neighbours: a run that is resumed has
-            them already, and they are not yielded.
+        wants: tells whether a frame is to be yielded; others are only neighbours, such as those at
+            the start of a run that is resumed, which has them already. None: all are.
         gate: decides how far samples move; None: the packaged one.
     """
 
@@ -81,12 +81,12 @@ class TemporalStage:
         info: FrameFormat,
         *,
         ahead: Ahead = 3,
-        warm_up: int = 0,
+        wants: Callable[[Frame], bool] | None = None,
         gate: Gate | None = None,
     ) -> None:
         self._info = info
         self._ahead = ahead
-        self._warm_up = warm_up
+        self._wants = wants
         self._decoded: deque[Frame] = deque()
         self._window: deque[_Entry] = deque()
         self._at = 0
@@ -112,7 +112,7 @@ class TemporalStage:
             restored: what the network made of it.
 
         Returns:
-            Frames in the order in which they were pushed, without the first `warm_up`; none while
+            Frames in the order in which they were pushed, if they are wanted; none while
             the oldest that waits needs a later one. Frames on which the stage does not act are
             those that were pushed, others are new; alpha is shared.
         """
@@ -190,7 +190,7 @@ class TemporalStage:
             if sides is None:
                 return
             entry = self._window[self._at]
-            if entry.number >= self._warm_up:
+            if self._wants is None or self._wants(entry.frame):
                 yield self._refine(entry, sides)
             self._at += 1
             if self._at > REACH:
