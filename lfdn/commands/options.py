@@ -42,6 +42,8 @@ STREAKS = click.option(
 )
 WEIGHTS = click.option(
     "--weights",
+    type=click.Path(),  # a string, and shells complete files
+    metavar="FILE|TASK",
     default="derain",
     show_default=True,
     help="Weights file, or a task with packaged weights.",

@@ -112,7 +112,11 @@ _add_restore_options = add_options(
 )
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program,
+    short_help="Remove rain and motion blur from videos.",  # of the man page
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="lfdn-video", message="%(prog)s %(version)s")
 def main() -> None:
     """Remove rain and motion blur from videos and images, offline.
@@ -121,7 +125,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="Remove rain from INPUT.")
 @click.argument("sources", type=FILE, metavar="INPUT...", nargs=-1)
 @add_options(*target_options("NAME.derained.EXT"))
 @add_options(TEMPORAL)
@@ -138,7 +142,7 @@ def derain(
     _restore("derain", sources, options, many, reporter)
 
 
-@main.command()
+@main.command(short_help="Remove motion blur from INPUT.")
 @click.argument("sources", type=FILE, metavar="INPUT...", nargs=-1)
 @add_options(*target_options("NAME.deblurred.EXT"))
 @_add_restore_options
@@ -198,7 +202,7 @@ def degrade(
     reporter.report_summary(summary)
 
 
-@main.command()
+@main.command(short_help="Show what is in INPUT, and its time to derain.")
 @click.argument("source", type=FILE, metavar="INPUT")
 @click.option(
     "--estimate/--no-estimate",
