@@ -186,7 +186,9 @@ class Service:
             return self._given
         plan = self._plan
         networks = stack.enter_context(
-            live_engine(task, weights=plan.weights, inference=plan.inference)
+            live_engine(
+                task, weights=plan.weights, inference=plan.inference, streams=len(plan.cameras)
+            )
         )
         return replace(networks, lighter=_load_once(networks.lighter))
 
