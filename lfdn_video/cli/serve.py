@@ -8,6 +8,7 @@ import logging
 import stat
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 REPORT_INTERVAL_S = 0.25
 STUCK_S = 60.0
 """A pass of the network that takes longer will not end: a watchdog is no longer fed."""
+
+CHECKED_KEYS = ("codec", "crf", "preset", "pix_fmt", "out", "token")
+"""Keys with which messages of other modules begin."""
 
 logger = logging.getLogger(__name__)
 
@@ -121,21 +125,23 @@ def _check_parts(config: Path, settings: "ServeConfig") -> None:
         try:
             try_it()
         except LfdnVideoError as error:
-            raise InputError(f"{config}: {path}: {error}") from error
+            key, _, what = str(error).partition(": ")
+            where = f"{path}.{key}: {what}" if key in CHECKED_KEYS else f"{path}: {error}"
+            raise InputError(f"{config}: {where}") from error
 
     if (recording := plan.recording) is not None:
         muxer = MUXER_BY_SUFFIX[recording.suffix]
         check("encode", lambda: check_encoding(plan.encode, muxer))
     for camera in plan.cameras:
         if (out := camera.out) is not None:
-            check(f"cameras.{camera.name}", lambda out=out: Push(out, encode=plan.encode))
+            check(f"cameras.{camera.name}", partial(Push, out, encode=plan.encode))
     if settings.web is not None:
         from lfdn_video.stream.watch import web
 
         address, token = settings.web.address, settings.web.token
         check("web", lambda: web.check_options(address, token))
     mode = config.stat().st_mode
-    if mode & stat.S_IROTH and any(camera.source.has_secret for camera in plan.cameras):
+    if mode & stat.S_IROTH and settings.holds_secret:
         logger.warning(
             "%s: holds a password, and every user of this computer can read it; run chmod o-r %s",
             *(config, config),

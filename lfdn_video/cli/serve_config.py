@@ -30,6 +30,7 @@ from lfdn_video.options import (
     Task,
     Temporal,
 )
+from lfdn_video.stream.addresses import Source
 from lfdn_video.stream.service import CameraPlan, RecordingPlan, ServicePlan
 from lfdn_video.stream.sinks.recording import MUXER_BY_SUFFIX
 from lfdn_video.stream.sinks.retention import Keep
@@ -63,6 +64,8 @@ class ServeConfig:
     """The cameras, and what is done with them."""
     web: WebPlan | None
     """The page; None: there is none."""
+    holds_secret: bool
+    """True if a password or a token is written in the file itself."""
 
 
 def read_config(path: Path) -> ServeConfig:
@@ -84,7 +87,7 @@ def read_config(path: Path) -> ServeConfig:
     except ValueError as error:  # TOML's own errors tell line and column
         raise InputError(f"{path}: is not valid TOML: {error}") from error
     top = _Table(str(path), "", content)
-    defaults = top.table("defaults").read({**LIVE, **EVERY_CAMERA})
+    defaults = _read_defaults(top.table("defaults"))
     cameras = top.named_tables("cameras")
     if not cameras:
         top.fail("cameras", 'there is none; add [cameras.NAME] with source = "rtsp://..."')
@@ -106,7 +109,11 @@ def read_config(path: Path) -> ServeConfig:
     top.refuse_unknown({"defaults", "cameras", "network", "web", "recording", "encode"})
     if plan.weights is not None and len({camera.task for camera in plan.cameras}) > 1:
         top.fail("network.weights", "is for one task, and the cameras have two; leave it out")
-    return ServeConfig(plan=plan, web=None if web is None else WebPlan(**web))
+    return ServeConfig(
+        plan=plan,
+        web=None if web is None else WebPlan(**web),
+        holds_secret=any(map(_is_secret, cameras)) or _is_written(top.table("web").values, "token"),
+    )
 
 
 class _Table:
@@ -171,7 +178,14 @@ class _Table:
 
     def _join(self, key: str) -> str:
         shown = key if re.fullmatch(r"[\w.-]+", key) else repr(key)
-        return f"{self.path}.{shown}" if self.path else shown
+        return ".".join(filter(None, (self.path, shown if key else "")))
+
+
+def _read_defaults(table: _Table) -> dict[str, Any]:
+    values = table.read({**LIVE, **EVERY_CAMERA})
+    live = {name: values[name] for name, _ in LIVE.values() if name in values}
+    table.make(LiveOptions, live)  # so that what is wrong is told here, not of a camera
+    return values
 
 
 def _read_camera(table: _Table, defaults: Mapping[str, Any]) -> CameraPlan:
@@ -213,6 +227,16 @@ def _secret(value: Any) -> str:
         return os.environ[match[1]]
 
     return VARIABLE.sub(look_up, value)
+
+
+def _is_secret(camera: _Table) -> bool:
+    """Tell whether an address of a camera has a password that is written in the file."""
+    texts = [str(camera.values.get(key, "")) for key in ("source", "out")]
+    return any(Source("network", text).has_secret and "${" not in text for text in texts)
+
+
+def _is_written(values: Mapping[str, Any], key: str) -> bool:
+    return key in values and VARIABLE.search(str(values[key])) is None
 
 
 def _source(value: Any) -> Any:

@@ -222,7 +222,8 @@ class _Sinks:
         self.opened: list[LiveSink] = []
 
     def open(self, sink: Recording | Push) -> None:
-        self.opened.append(self.stack.enter_context(sink))
+        self.stack.enter_context(sink)
+        self.opened.append(sink)
 
 
 class _Listed:

@@ -100,7 +100,7 @@ class TcpCamera:
             sent = 0
             stream: VideoStream | None = None
             while True:
-                with av.open(io.BytesIO(self._clip)) as source:
+                with av.open(io.BytesIO(self._clip), "r") as source:
                     video = source.streams.video[0]
                     if stream is None:
                         stream = target.add_stream_from_template(video)

@@ -181,9 +181,11 @@ class Ledger:
             elif "bytes" in values:
                 begun.discard(file)
                 self._closed[file] = Recorded(file, int(values["bytes"]), float(values["time"]))
-        for file in begun:
-            if (found := self._look_at(file)) is not None:
-                self._closed[file] = found
+        looked_at = {file: self._look_at(file) for file in begun | set(self._closed)}
+        listed = {file: self._closed.get(file) or found for file, found in looked_at.items()}
+        self._closed = {
+            file: each for file, each in listed.items() if each and looked_at[file] is not None
+        }
 
     def _write(self, values: dict[str, Any]) -> None:
         try:
