@@ -4,10 +4,10 @@
     python -m benchmarks.serve --smoke
 
 Two good cameras run alone, then beside one that hangs and one that disconnects every 20 s, and then
-alone again, which shows how even the machine was. All are drawn, and come over TCP from this machine; the network is a fake that takes a fixed time for
-each frame, so that a busy machine does not blur what is measured. Everything is recorded, under a
-limit of size, into a folder that also holds files of somebody else. Compared are the good cameras'
-latency and drops; checked are memory, processes, and what retention removed.
+alone again, which shows how even the machine was. All are drawn, and come over TCP from this
+machine; the network is a fake that takes a fixed time for each frame. Everything is recorded, under
+a limit of size, into a folder that also holds files of somebody else. Compared are the good
+cameras' latency and drops; checked are memory, processes, and what retention removed.
 """
 
 import json
