@@ -143,6 +143,7 @@ function renderTile(tile, report) {
   tile.recording.hidden = !(report.recording || report.recording_error);
   if (report.recording_error) setText(tile.recording.lastChild, "Recording failed");
   else setText(tile.recording.lastChild, "Recording");
+  tile.recording.classList.toggle("bad", Boolean(report.recording_error));
   tile.recording.title = report.recording_error ?? report.recording ?? "";
   tile.canvas.setAttribute("aria-label", `${tile.name}, ${STATE_WORDS[report.state]}`);
 }
@@ -152,7 +153,8 @@ function describe(report) {
     return report.state_for_s === null || report.state === "lost" ? "" : `for ${formatDuration(report.state_for_s)}`;
   }
   const scale = report.inference_scale < 1 ? ` · scale ${Math.round(100 * report.inference_scale)} %` : "";
-  return `${report.fps_out.toFixed(1)} of ${report.fps_in.toFixed(1)} fps · ${Math.round(1000 * report.latency_s)} ms${scale}`;
+  const fps = (value) => value.toFixed(value < 9.95 ? 1 : 0);
+  return `${fps(report.fps_out)} of ${fps(report.fps_in)} fps · ${Math.round(1000 * report.latency_s)} ms${scale}`;
 }
 
 function formatDuration(seconds) {
