@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lfdn_video.cli.formatting import escape_unprintable
-from lfdn_video.cli.reporters import BarReporter, Reporter
+from lfdn_video.cli.reporters import ECHO_COLUMNS, BarReporter, Reporter
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.watch.health import assess_health
 
@@ -68,7 +68,7 @@ class TableView(View):
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + 0.5
-        width = self.reporter.console.width
+        width = self.reporter.console.width - ECHO_COLUMNS
         table = make_table([board.status for board in self.boards], width)
         self._live.update(table, refresh=True)
 
@@ -84,7 +84,7 @@ def make_table(statuses: Sequence[Status], width: int) -> Table:
 
     Args:
         statuses: one for each camera.
-        width: of the terminal, in columns.
+        width: of the table, in columns.
     """
     is_wide = width >= WIDE_COLUMNS
     table = Table(box=None, padding=(0, 2, 0, 0), width=width)
@@ -106,7 +106,8 @@ def _cells(status: Status, *, is_wide: bool) -> list[Text]:
     health = assess_health(status, 0.0)
     word = Text(health, style=STYLES.get(health, "yellow"))
     if status.message and health != "live":
-        word.append(f" {escape_unprintable(status.message)}", style="default")
+        message = status.message.removeprefix(f"{status.source}: ")
+        word.append(f" {escape_unprintable(message)}", style="default")
     elif status.too_small and status.frames_out:
         word.append(" too small to remove rain", style="yellow")
     is_live = health == "live" and status.frames_out > 0

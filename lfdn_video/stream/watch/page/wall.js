@@ -135,7 +135,7 @@ function renderTile(tile, report) {
   setText(tile.title, tile.name);
   tile.title.title = report.source;
   setText(tile.word, STATE_WORDS[report.state]);
-  setText(tile.why, report.state === "live" ? "" : report.message || "");
+  setText(tile.why, report.state === "live" ? "" : (report.message || "").replace(`${report.source}: `, ""));
   setText(tile.numbers, describe(report));
   const tooSmall = report.state === "live" && report.too_small && report.frames_out > 0;
   tile.over.hidden = !tooSmall;
