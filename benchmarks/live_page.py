@@ -1,9 +1,11 @@
 """Take a screenshot of the web page of `lfdn-video live`; a clip replaces the camera.
 
     python -m benchmarks.live_page samples/rainy_dashcam.mp4 -o docs/live_page.jpg
+    python -m benchmarks.live_page samples/rainy_dashcam.mp4 --cameras 5 -o docs/serve_page.jpg
 
-The page shows a real session on this machine, and its figures. The network restores whole frames
-(`--scale 1`). Needs Debian's chromium and the extra `[dev]`.
+The page shows a real session on this machine, and its figures; with `--cameras` that of `serve`
+with so many, the last of which does not answer. The network restores whole frames (`--scale 1`).
+Needs Debian's chromium and the extra `[dev]`.
 """
 
 import io
@@ -11,9 +13,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -22,6 +26,8 @@ from playwright.sync_api import sync_playwright
 
 QUALITY = 88
 START_S = 120.0
+NAMES = ("front-door", "yard", "car-park", "loading-bay", "roof", "gate")
+"""Names of the cameras of `serve`."""
 
 
 @click.command()
@@ -44,13 +50,21 @@ START_S = 120.0
     help="Width and height of the browser window, in px.",
 )
 @click.option("--dark/--light", default=True, show_default=True, help="Colour scheme.")
-def main(source: Path, output: Path, seconds: float, size: tuple[int, int], dark: bool) -> None:
+@click.option("--cameras", type=int, default=1, show_default=True, help="Number of cameras.")
+def main(
+    source: Path, output: Path, seconds: float, size: tuple[int, int], dark: bool, cameras: int
+) -> None:
     """Write a screenshot of the page that shows SOURCE."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    options = ["--loop", "--scale", "1", "--web", address]
-    command = [sys.executable, "-m", "lfdn_video", "live", str(source), *options]
-    with subprocess.Popen(command) as live:
+    words = ["live", str(source), "--loop", "--scale", "1", "--web", address]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if cameras > 1:
+            config = Path(folder) / "cameras.toml"
+            config.write_text(_configure(source.absolute(), address, cameras), encoding="utf-8")
+            words = ["serve", str(config)]
+        command = [sys.executable, "-m", "lfdn_video", *words]
+        live = stack.enter_context(subprocess.Popen(command))
         try:
             _wait_for(f"http://{address}/healthz", live)
             screenshot = _take_screenshot(f"http://{address}/", seconds, size, dark=dark)
@@ -58,6 +72,15 @@ def main(source: Path, output: Path, seconds: float, size: tuple[int, int], dark
             live.terminate()
     Image.open(io.BytesIO(screenshot)).convert("RGB").save(output, quality=QUALITY)
     click.echo(f"{output}: {output.stat().st_size} bytes")
+
+
+def _configure(source: Path, address: str, cameras: int) -> str:
+    """Write the file of `serve` for several cameras with one clip, and one that is dead."""
+    parts = [f'[web]\naddress = "{address}"\n[defaults]\nscale = 1\nloop = true\n']
+    parts += [
+        f'[cameras.{name}]\nsource = "{source}"\n' for name in NAMES[: min(cameras, len(NAMES)) - 1]
+    ]
+    return "".join([*parts, '[cameras.gate]\nsource = "rtsp://127.0.0.1:9/stream1"\n'])
 
 
 def _wait_for(url: str, live: subprocess.Popen[bytes]) -> None:

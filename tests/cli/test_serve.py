@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,7 +16,17 @@ import pytest
 from click.testing import CliRunner
 
 from lfdn_video.cli import main
-from lfdn_video.cli.serve_config import ServeConfig, read_config
+from lfdn_video.cli.serve_config import (
+    ENCODE,
+    EVERY_CAMERA,
+    LIVE,
+    NETWORK,
+    OWN,
+    RECORDING,
+    WEB,
+    ServeConfig,
+    read_config,
+)
 from lfdn_video.cli.serve_view import make_table
 from lfdn_video.cli.supervisor import Supervisor
 from lfdn_video.stream.board import Status
@@ -102,6 +113,24 @@ def test_every_value_arrives(full: ServeConfig, tmp_path: Path) -> None:
     assert (plan.encode.crf, plan.inference.tile) == (23, 256)
     assert full.web is not None
     assert (full.web.address, full.web.token) == ("0.0.0.0:8080", "a long token")
+
+
+def test_example_of_the_docs_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGE_TOKEN", "a long token")
+    monkeypatch.setenv("DOOR_PASSWORD", "swordfish")
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "cameras.toml"
+    file.write_text(example)
+    config = read_config(file)
+    assert [camera.name for camera in config.plan.cameras] == ["door", "yard"]
+    assert not config.holds_secret
+
+
+def test_every_key_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    keys = {*LIVE, *EVERY_CAMERA, *OWN, *NETWORK, *WEB, *RECORDING, *ENCODE, "weights"}
+    assert sorted(key for key in keys if f"`{key}`" not in page) == []
 
 
 def test_secrets_are_not_shown(full: ServeConfig) -> None:
