@@ -151,7 +151,10 @@ class Service:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all sessions have ended, at most `timeout_s`; return whether they have."""
-        return all(worker.wait(timeout_s / len(self._workers)) for worker in self._workers)
+        running = next((worker for worker in self._workers if not worker.wait(0.0)), None)
+        if running is not None:
+            running.wait(timeout_s)
+        return all(worker.wait(0.0) for worker in self._workers)
 
     def stop(self) -> None:
         """Let all sessions end after their frames in flight. Safe from any thread."""
