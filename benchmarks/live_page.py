@@ -76,7 +76,8 @@ def main(
 
 def _configure(source: Path, address: str, cameras: int) -> str:
     """Write the file of `serve` for several cameras with one clip, and one that is dead."""
-    parts = [f'[web]\naddress = "{address}"\n[defaults]\nscale = 1\nloop = true\n']
+    parts = [f'[web]\naddress = "{address}"\n[network]\nnetwork = "lite"\n']
+    parts += ["[defaults]\nscale = 1\nloop = true\n"]
     parts += [
         f'[cameras.{name}]\nsource = "{source}"\n' for name in NAMES[: min(cameras, len(NAMES)) - 1]
     ]

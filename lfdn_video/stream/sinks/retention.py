@@ -45,6 +45,7 @@ class Retention:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Apply the policy once more, as the last recordings are complete now."""
         self._done.set()
         self._thread.join()
 
@@ -76,9 +77,11 @@ class Retention:
         return self._keep.size_bytes is not None and size_bytes > self._keep.size_bytes
 
     def _run(self) -> None:
+        is_last = False
         while True:
             removed = self.apply(time.time())
             if removed:
                 logger.info("removed %d recordings, %s the last", len(removed), removed[-1].file)
-            if self._done.wait(INTERVAL_S):
+            if is_last:
                 return
+            is_last = self._done.wait(INTERVAL_S)
