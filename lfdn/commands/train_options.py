@@ -68,7 +68,7 @@ PRESET = (
     ),
     click.option(
         "--teacher",
-    type=click.Path(),
+        type=click.Path(),
         metavar="FILE|TASK",
         help="Trained weights, or a task with packaged ones, whose output the network learns "
         "beside the truth.",

@@ -10,12 +10,8 @@ is, is decided here; what they show is found in `evidence.py`, whether that is r
 """
 
 from collections import Counter, deque
-<<<<<<< HEAD
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-=======
-from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
->>>>>>> parallel-stage
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -202,13 +198,8 @@ class TemporalStage:
             if sides is None:
                 return
             entry = self._window[self._at]
-<<<<<<< HEAD
             if self._wants is None or self._wants(entry.frame):
-                yield self._refine(entry, sides)
-=======
-            if entry.number >= self._warm_up:
                 self._begun.append(self._begin(entry, sides))
->>>>>>> parallel-stage
             self._at += 1
             if self._at > REACH:
                 self._window.popleft()
