@@ -87,7 +87,7 @@ class Reporter:
         """Report what is expected of a long run, once, after its first seconds."""
 
     def report_step(self, step: str, done: int, total: int | None) -> None:
-        """Report how far something is that is no run. Call it for every frame."""
+        """Report how far something is that is no run. Call it for every frame, and at the end."""
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
         """Report a finished run; the target is complete."""
@@ -187,6 +187,8 @@ class BarReporter(LineReporter):
             transient=True,
             expand=True,
         )
+        self._step_alone = False
+        """The bar shows a step that belongs to no run."""
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
@@ -210,10 +212,17 @@ class BarReporter(LineReporter):
         self.console.print(Text(format_estimate(estimate)), soft_wrap=False)
 
     def report_step(self, step: str, done: int, total: int | None) -> None:
-        if self._bar.task_ids:
-            self._bar.update(self._task, completed=done, total=total, line=step)
-        else:
+        is_alone = self._step_alone or not self._bar.task_ids
+        if is_alone and total is None:
             super().report_step(step, done, total)
+            return
+        if not self._bar.task_ids:
+            self._step_alone = True
+            self._task = self._bar.add_task("", total=total, line=step)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, line=step)
+        if is_alone and done == total:  # nothing else follows, and the terminal is needed for it
+            self._bar.stop()
 
     def report_status(self, status: "Status") -> None:
         self._bar.update(self._task, completed=status.frames_out, line=format_status(status))

@@ -145,9 +145,10 @@ def test_frame_depends_on_its_reach_alone(at: int) -> None:
     assert is_same(refine(part)[0][REACH], refine(frames)[0][at])
 
 
-def test_warm_up_frames_are_neighbours_and_not_yielded() -> None:
+def test_frames_that_are_not_wanted_are_neighbours_alone() -> None:
     frames = to_frames(rain(noisy(pan(12))))
-    resumed, summary = refine(frames[2:], warm_up=REACH)
+    first = frames[2 + REACH].pts
+    resumed, summary = refine(frames[2:], wants=lambda frame: frame.pts >= first)
     assert all(is_same(*pair) for pair in zip(resumed, refine(frames)[0][2 + REACH :], strict=True))
     assert summary.frames + sum(summary.left.values()) == 12 - 2 - REACH
 
