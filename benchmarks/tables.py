@@ -105,7 +105,8 @@ def render_rain(report: Report) -> str:
     for name, scores in shown.items():
         decibels = f"{scores['psnr_y']:.2f} dB", f"{scores['worst_psnr_y']:.2f} dB"
         lines.append(_row([name, *decibels, f"{scores['ssim_y']:.3f}", f"{scores['flicker']:.2f}"]))
-    return "\n".join(lines)
+    about = f"weights `{report['weights'][:12]}`, commit `{report['machine']['commit']}`"
+    return "\n".join([*lines, "", f"*{rows[0]['frames']} frames, {about}.*"])
 
 
 def render_cost(sizes: dict[str, Report]) -> str:
