@@ -103,12 +103,12 @@ def _format_gate(gate: "GateSummary") -> str:
 
 def _format_temporal(frames: int, mean_change: float, left: Mapping[str, int]) -> str:
     """`neighbouring frames: 50 changed by 1.1/255, 10 not (too few neighbours: 10)`."""
-    changed = f"{frames} changed by {mean_change:.2g}/255" if frames else "none changed"
-    parts = [f"neighbouring frames: {changed}"]
-    if left:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in left.items())
-        parts.append(f"{sum(left.values())} not ({reasons})")
-    return ", ".join(parts)
+    line = f"neighbouring frames: {frames} changed by {mean_change:.2g}/255"
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in left.items())
+    if not frames:
+        line = "neighbouring frames: none changed"
+        return f"{line} ({reasons})" if left else line
+    return f"{line}, {sum(left.values())} not ({reasons})" if left else line
 
 
 def format_status(status: "Status") -> str:
