@@ -19,7 +19,9 @@ from playwright.sync_api import sync_playwright
 START_S = 300.0
 
 
-def photograph(url: str, seconds: float, size: tuple[int, int], *, dark: bool) -> bytes:
+def photograph(
+    url: str, seconds: float, size: tuple[int, int], *, dark: bool, until: str | None = None
+) -> bytes:
     """Take a screenshot of a page.
 
     Args:
@@ -27,6 +29,7 @@ def photograph(url: str, seconds: float, size: tuple[int, int], *, dark: bool) -
         seconds: time to wait before the screenshot.
         size: width and height of the browser window, in px.
         dark: use the dark colour scheme.
+        until: after that time, wait for this text to be there.
 
     Returns:
         A PNG file.
@@ -39,6 +42,8 @@ def photograph(url: str, seconds: float, size: tuple[int, int], *, dark: bool) -
         )
         tab.goto(url)
         tab.wait_for_timeout(seconds * 1000)
+        if until is not None:
+            tab.get_by_text(until, exact=True).first.wait_for(timeout=START_S * 1000)
         screenshot = tab.screenshot()
         browser.close()
     return screenshot
@@ -67,7 +72,7 @@ def photograph_live(clip: Path, seconds: float, size: tuple[int, int], *, dark: 
     with subprocess.Popen(command, cwd=clip.parent) as live:
         try:
             _wait_for(f"http://{address}/healthz", live)
-            return photograph(f"http://{address}/", seconds, size, dark=dark)
+            return photograph(f"http://{address}/", seconds, size, dark=dark, until="Live")
         finally:
             live.terminate()
 
