@@ -55,6 +55,7 @@ from lfdn_video.media import Frame
 from lfdn_video.options import Delay, EncodeOptions, SpanOptions, Temporal
 from lfdn_video.pipeline import restore, restored_frames
 from lfdn_video.stream.capture.capture import CapturedFrame
+from lfdn_video.stream.network import OwnNetwork
 from lfdn_video.stream.restoration import Restoration
 from lfdn_video.temporal.stage import TemporalSummary
 
@@ -206,7 +207,7 @@ class Restored:
         frames: list[Frame] = []
         with (
             open_reader(self._source, self._span) as reader,
-            closing(Restoration(self._engine, None, delay=DELAYS[mode])) as restoration,
+            closing(Restoration(OwnNetwork(self._engine), delay=DELAYS[mode])) as restoration,
         ):
             info = reader.info
             for number, frame in enumerate(reader.frames(), 1):

@@ -131,7 +131,8 @@ def find_time_difference(
     transcoded = before.codec != after.codec
     if abs(offset_s) > (TRANSCODED_TOLERANCE_S if transcoded else AV_OFFSET_TOLERANCE_S):
         return f"{float(offset_s):+.3f} s out of sync with the video"
-    if before.jumps_back or len(before.times_s) != len(after.times_s):
+    # Another codec has packets of other lengths, even where there happen to be as many.
+    if before.jumps_back or transcoded or len(before.times_s) != len(after.times_s):
         return None
     # Both clocks round each time, and the first one.
     tolerance_s = before.tick_s + after.tick_s

@@ -95,7 +95,7 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
         side = [entries[number] for number in numbers]
         for other, path in zip(side, motion.follow(entry, side), strict=True):
             aligned.append(
-                Aligned(other.frame, other.luma, path, reference=entry.luma, levels=levels)
+                Aligned(other.frame, other.luma, path.result(), reference=entry.luma, levels=levels)
             )
     motion.close()
     aligned = [each for each in aligned if each.share_valid >= 0.1]

@@ -93,7 +93,7 @@ class RainMix:
 
     @classmethod
     def filmed(cls) -> Self:
-        """Rain as in `wide`, and in half of the images only few streaks, of a contrast that is kept.
+        """Rain as in `wide`, and in half of the images few streaks of a set contrast.
 
         Returns:
             A mix with dry images, sparse ones, and for the rest those of `wide`.

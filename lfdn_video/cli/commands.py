@@ -1,4 +1,4 @@
-"""The commands of `lfdn-video` that work on files; `live` is in `live.py`.
+"""The commands of `lfdn-video` that work on files; `live.py` and `serve.py` have the others.
 
 torch and FFmpeg are imported when a command needs them, so that `--help` is quick.
 """
@@ -41,6 +41,7 @@ from lfdn_video.cli.review import (
     compare_command,
     report_command,
 )
+from lfdn_video.cli.serve import serve
 from lfdn_video.cli.targets import default_target
 from lfdn_video.errors import LfdnVideoError, OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
@@ -282,7 +283,7 @@ def encoders(*, report: ReportOptions) -> None:
     tables.print_checks(try_encoders(), as_json=report.as_json)
 
 
-for command in (bench, live, compare_command, report_command):
+for command in (bench, live, serve, compare_command, report_command):
     main.add_command(command)
 
 

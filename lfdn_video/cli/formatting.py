@@ -135,7 +135,7 @@ def format_live_summary(status: "Status") -> str:
     duration = format_duration(max(0.0, status.changed_at - status.started_at))
     frames = f"{_count(status.frames_out, 'frame')} restored, {status.frames_dropped} dropped"
     reconnects = _count(status.reconnects, "reconnect")
-    line = f"{status.source}: {frames}, {reconnects} in {duration}"
+    line = f"{status.camera or status.source}: {frames}, {reconnects} in {duration}"
     if not status.temporal_frames and not status.temporal_left:
         return line
     what = _format_temporal(

@@ -95,9 +95,10 @@ def _align(seen: Sequence[_Seen], middle: _Seen, levels: Levels) -> list[Aligned
         for side in sides:
             own = [each for each in side if not is_copy(middle.luma, each.luma, levels.unit)]
             for each, path in zip(own, motion.follow(middle, own), strict=True):
-                found.append(
-                    Aligned(each.frame, each.luma, path, reference=middle.luma, levels=levels)
+                aligned = Aligned(
+                    each.frame, each.luma, path.result(), reference=middle.luma, levels=levels
                 )
+                found.append(aligned)
     return found
 
 

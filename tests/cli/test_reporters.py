@@ -86,11 +86,12 @@ def test_steps_of_unknown_number_are_lines(capsys: pytest.CaptureFixture[str]) -
 def test_step_without_a_run_has_a_bar_that_makes_room(capsys: pytest.CaptureFixture[str]) -> None:
     with reporters.BarReporter() as bar:
         bar.report_step("making the report", 3, 85)
-        assert bar._bar.live.is_started
+        shown = [bar._bar.live.is_started]
         page = io.StringIO()
         Console(file=page, width=60).print(bar._bar.get_renderable())
         bar.report_step("making the report", 85, 85)
-        assert not bar._bar.live.is_started
+        shown.append(bar._bar.live.is_started)
+    assert shown == [True, False]
     capsys.readouterr()
     assert page.getvalue().rstrip().endswith("making the report")
 

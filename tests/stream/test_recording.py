@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -254,6 +257,32 @@ def test_full_disk_is_an_output_error(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "out.mkv", encode=EncodeOptions(overwrite=True))
     with pytest.raises(OutputError, match="No space left"), recording:
         record(recording, frames(200))
+
+
+def test_recording_is_tried_again_and_leaves_no_empty_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [True]
+
+    def open_writer(*words: Any, **more: Any) -> LiveWriter:
+        if broken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return LiveWriter(*words, **more)
+
+    monkeypatch.setattr("lfdn_video.stream.sinks.recording.LiveWriter", open_writer)
+    failures: list[str] = []
+    pattern = tmp_path / "%H%M%S.mkv"
+    with Recording(pattern, on_failure=failures.append, retry_s=0.05) as recording:
+        record(recording, frames(2))
+        assert len(failures) == 1  # the second frame is too early
+        time.sleep(0.06)
+        record(recording, frames(1), from_s=1)
+        assert len(failures) == 2
+        broken.clear()
+        time.sleep(0.06)
+        record(recording, frames(3), from_s=2)
+    (file,) = tmp_path.iterdir()
+    assert len(times(file)) == 3
 
 
 def test_recording_that_fails_ends_and_the_session_goes_on(tmp_path: Path) -> None:
