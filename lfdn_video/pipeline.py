@@ -115,12 +115,11 @@ def restore(
 ) -> Summary:
     """Restore a video, or images, into a new file.
 
-    The target appears when it is complete. After an error, or Ctrl-C, there is none; but the same
-    call with `encode.resume` continues after the segments of a long run that were finished.
+    The target appears when it is complete; after an error, or Ctrl-C, there is none. The same call
+    with `encode.resume` continues a long run.
 
     Args:
-        source: a video file, an image file, a folder with images, or a pattern such as
-            `frame_%05d.png` or `*.jpg`.
+        source: a video file, an image file, a folder with images, or a pattern such as `*.jpg`.
         target: a video file, an image file, a pattern, or a folder for images.
         task: `derain` or `deblur`; chooses the weights that ship with the package.
         weights: a file with other weights, instead of those for `task`.
@@ -129,14 +128,12 @@ def restore(
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
         temporal: `auto` lets `derain` of a video, or of numbered images, use neighbouring frames.
-        only_when_needed: look for rain first, and copy the packets of segments without any; where
-            the source's packets cannot be copied, everything is restored, and a warning says why.
-            For `derain` of a video.
+        only_when_needed: `derain` a video where it rains, and copy the packets of dry segments; a
+            warning says why if nothing can be copied, and everything is restored.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
             ignored, and its task counts, not `task`. None loads one for this run.
         on_progress: called after each frame, in the caller's thread; an exception in it cancels.
-        trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
-            written at the end, also of a failed run. `encode.overwrite` applies to it, too.
+        trace: a JSON file for a timeline of the stages, also of a failed run.
 
     Returns:
         Counts, times, and warnings about everything that was not carried over.
@@ -154,11 +151,10 @@ def restore(
     with open_reader(source, span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)
         index = _index_packets(reader, task, engine) if only_when_needed else None
+        inputs = _list_inputs(reader, weights)
         with (
             open_clocks(trace, _list_inputs(reader, weights), Path(target), encode, off) as clocks,
-            open_writer(
-                target, reader.info, encode, span, _list_inputs(reader, weights), index
-            ) as writer,
+            open_writer(target, reader.info, encode, span, inputs, index) as writer,
             _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
         ):
             run = _run_stages(reader, restorer, writer, clocks, index, on_progress)

@@ -200,8 +200,7 @@ class Muxer:
                 self._container.close()
 
     def _add_video(self, container: OutputContainer) -> Stream:
-        encoder = self.encoder
-        info = self.info
+        encoder, info = self.encoder, self.info
         try:
             stream = container.add_stream(encoder.codec.name, self._rate)
         except ValueError as error:
@@ -211,11 +210,7 @@ class Muxer:
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
-        own = stream.codec_context.extradata or b""
-        if (header := self._joint.extend_header(own)) is not None:
-            stream.codec_context.extradata = header
-        if self._joint.tag is not None and self._container_name in APPLE_CONTAINERS:
-            stream.codec_context.codec_tag = self._joint.tag
+        _apply_joint(self._joint, stream, self._container_name)
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)
@@ -251,6 +246,15 @@ class Muxer:
     def warn(self, note: str) -> None:
         """Add a warning about the target, once."""
         self._warnings.add(self._target, note)
+
+
+def _apply_joint(joint: Joint, stream: VideoStream, container: str) -> None:
+    """Give the stream the decoder's configuration for both encoders."""
+    context = stream.codec_context
+    if (header := joint.extend_header(context.extradata or b"")) is not None:
+        context.extradata = header
+    if joint.tag is not None and container in APPLE_CONTAINERS:
+        context.codec_tag = joint.tag
 
 
 def _has_apple_tags(info: VideoInfo) -> bool:

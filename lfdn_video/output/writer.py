@@ -102,27 +102,11 @@ class Writer(FrameWriter):
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
         self._source_time_base = _choose_time_base(info, self._options)
         adapted = adapt_options(self._options, self._container_name, codec, info)
-
-        def make_encoder(codec_options: Mapping[str, str]) -> Encoder:
-            return Encoder(
-                info,
-                replace(adapted, codec_options=codec_options),
-                time_base=self._source_time_base,
-                codec=codec,
-                container=self._container_name,
-            )
-
-        chosen = adapted.codec_options
-        self._joint: Joint | None = None
-        found: tuple[Encoder, Joint] | str | None = None
-        if index is not None:
-            found = choose_joint(index, info, codec, self._container_name, make_encoder, chosen)
-        if isinstance(found, tuple):
-            self._encoder, self._joint = found
-        else:
-            self._encoder = make_encoder(chosen)
-            self.copy_problem = found
-        rate = self._choose_rate()
+        self._joint: Joint | None
+        self._encoder, self._joint, self.copy_problem = _choose_encoder(
+            info, adapted, self._source_time_base, codec, self._container_name, index
+        )
+        rate = _choose_rate(self._encoder, info, self._options, self._container_name)
         self._muxer = Muxer(
             self._target,
             self._container_name,
@@ -133,7 +117,16 @@ class Writer(FrameWriter):
             warnings=self.warnings,
             joint=self._joint,
         )
-        self._sink = self._choose_sink(rate, index)
+        sink_type = _choose_sink_type(self._file, info, self._span, index, self._joint)
+        self._sink = sink_type(
+            self._file,
+            self._muxer,
+            self._encoder,
+            self._options,
+            rate=rate,
+            segment_frames=choose_segment_frames(info),
+            manifest=_build_manifest(info, self._options, self._span),
+        )
         self.resumable = isinstance(self._sink, SegmentedSink)
         self.audits = True
 
@@ -166,7 +159,7 @@ class Writer(FrameWriter):
             self._warn(f"is a link, and stays one; {self._file} is written")
         if self.copy_problem is not None:
             self._warn(f"nothing is copied: {self.copy_problem}")
-        if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
+        if self._joint and self._joint.tag and self._container_name in APPLE_CONTAINERS:
             self._warn(f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv")
         for note in _describe_changes(
             self._info, self._encoder, self._options, self._container_name
@@ -196,15 +189,11 @@ class Writer(FrameWriter):
 
     @property
     def plan(self) -> CopyPlan | None:
-        """The segments that are copied, as `set_plan` or an interrupted run set them."""
+        """See `FrameWriter.plan`."""
         return self._sink.plan if isinstance(self._sink, GatedSink) else None
 
     def set_plan(self, plan: CopyPlan) -> None:
-        """Set which segments are copied, where `copy_problem` is None; before the first frame.
-
-        Raises:
-            OutputError: it cannot be written beside the target.
-        """
+        """See `FrameWriter.set_plan`."""
         assert isinstance(self._sink, GatedSink)
         with output_errors(self._target):
             self._sink.set_plan(plan)
@@ -255,33 +244,6 @@ class Writer(FrameWriter):
         """Close everything, and remove all but the target and the finished segments."""
         self._sink.clean_up()
 
-    def _choose_sink(self, rate: Fraction, index: PacketIndex | None) -> Sink:
-        """Choose segments for long runs, where an interrupted run left some, and for copies."""
-        expected = self._info.expected_frames(self._span)
-        segment_frames = choose_segment_frames(self._info)
-        is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * segment_frames
-        if not (is_long or self._joint or Journal(self._file).folder.is_dir()):
-            return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
-        make: Callable[..., SegmentedSink] = SegmentedSink
-        if self._joint is not None and index is not None:
-            make = partial(GatedSink, index=index, joint=self._joint)
-        return make(
-            self._file,
-            self._muxer,
-            self._encoder,
-            self._options,
-            rate=rate,
-            segment_frames=segment_frames,
-            manifest=_build_manifest(self._info, self._options, self._span),
-        )
-
-    def _choose_rate(self) -> Fraction:
-        """Choose the frame rate for containers and codecs that require one."""
-        rate = self._options.frame_rate or self._info.average_rate or IMAGE_RATE
-        if self._container_name in CONSTANT_RATE_CONTAINERS or self._encoder.needs_rate:
-            return self._encoder.keep_rate(rate)
-        return IMAGE_RATE if rate > MAX_RATE else rate
-
     def _set_first_pts(self, pts: int) -> int:
         self._first_pts = pts
         self._sink.set_first_pts(pts)
@@ -308,6 +270,60 @@ class Writer(FrameWriter):
 
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
+
+
+def _choose_encoder(
+    info: VideoInfo,
+    options: EncodeOptions,
+    time_base: Fraction,
+    codec: str,
+    container: str,
+    index: PacketIndex | None,
+) -> tuple[Encoder, Joint | None, str | None]:
+    """Choose the encoder, whose packets can be joined with the source's if that is wanted.
+
+    Returns:
+        The encoder, how they are joined, and why they cannot be, if they should be.
+    """
+
+    def make(codec_options: Mapping[str, str]) -> Encoder:
+        own = replace(options, codec_options=codec_options)
+        return Encoder(info, own, time_base=time_base, codec=codec, container=container)
+
+    problem: str | None = None
+    if index is not None:
+        found = choose_joint(index, info, codec, container, make, options.codec_options)
+        if isinstance(found, tuple):
+            return *found, None
+        problem = found
+    return make(options.codec_options), None, problem
+
+
+def _choose_sink_type(
+    file: Path, info: VideoInfo, span: SpanOptions, index: PacketIndex | None, joint: Joint | None
+) -> Callable[..., Sink]:
+    """Choose segments for long runs, where an interrupted run left some, and for copies."""
+    if index is not None and joint is not None:
+        return partial(GatedSink, index=index, joint=joint)
+    expected = info.expected_frames(span)
+    is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * choose_segment_frames(info)
+    return SegmentedSink if is_long or Journal(file).folder.is_dir() else _make_direct_sink
+
+
+def _make_direct_sink(
+    file: Path, muxer: Muxer, _: Encoder, options: EncodeOptions, **__: object
+) -> Sink:
+    return DirectSink(file, muxer, overwrite=options.overwrite)
+
+
+def _choose_rate(
+    encoder: Encoder, info: VideoInfo, options: EncodeOptions, container: str
+) -> Fraction:
+    """Choose the frame rate for containers and codecs that require one."""
+    rate = options.frame_rate or info.average_rate or IMAGE_RATE
+    if container in CONSTANT_RATE_CONTAINERS or encoder.needs_rate:
+        return encoder.keep_rate(rate)
+    return IMAGE_RATE if rate > MAX_RATE else rate
 
 
 def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
