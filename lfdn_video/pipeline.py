@@ -123,15 +123,14 @@ def restore(
         target: a video file, an image file, a pattern, or a folder for images.
         task: `derain` or `deblur`; chooses the weights that ship with the package.
         weights: a file with other weights, instead of those for `task`.
-        inference: device, precision, tiles and batch; None uses the defaults.
-        encode: codec, quality and overwriting; None uses the defaults.
+        inference: device, precision, tiles and batch.
+        encode: codec, quality and overwriting.
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
         temporal: `auto` lets `derain` of a video, or of numbered images, use neighbouring frames.
         only_when_needed: `derain` a video where it rains, and copy the packets of dry segments; a
             warning says why if nothing can be copied, and everything is restored.
-        engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
-            ignored, and its task counts, not `task`. None loads one for this run.
+        engine: an engine from `load_engine`, which stays open; `weights` and `task` are ignored.
         on_progress: called after each frame, in the caller's thread; an exception in it cancels.
         trace: a JSON file for a timeline of the stages, also of a failed run.
 
@@ -140,13 +139,12 @@ def restore(
 
     Raises:
         InputError: the source cannot be read.
-        OutputError: the target or `trace` cannot be written, exists already, or is an input.
+        OutputError: the target or `trace` cannot be written, exists, or is an input.
         OptionError: an option cannot be met for this source or target.
         WeightsError: the weights cannot be loaded.
         DeviceError: the network cannot run on the device, or runs out of memory on it.
     """
     start_s = time.perf_counter()
-    span = span or SpanOptions()
     encode = encode or EncodeOptions()
     with open_reader(source, span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)

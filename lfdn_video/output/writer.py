@@ -80,8 +80,7 @@ class Writer(FrameWriter):
             index: the source's packets, if segments may be copied; None: everything is encoded.
 
         Raises:
-            OutputError: no file can be created at `target`, or FFmpeg has no video format for its
-                extension.
+            OutputError: no video can be created at `target`.
             OptionError: the encoder does not accept the options.
         """
         super().__init__()
@@ -93,16 +92,12 @@ class Writer(FrameWriter):
         """Pts of the first frame, in ticks of the source's time base."""
         self._last_pts: int | None = None
         """Pts of the last frame, in ticks of the encoder."""
-        self._encoded = 0
-        """Frames in the target that were encoded."""
-        self._copied = 0
-        """Frames before the last encoded one that are copied."""
+        self._encoded, self._copied = 0, 0  # frames so far
         self._file = _claim_file(self._target, inputs or Inputs([info.path]), self._options)
         self._container_name = find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
         self._source_time_base = _choose_time_base(info, self._options)
         adapted = adapt_options(self._options, self._container_name, codec, info)
-        self._joint: Joint | None
         self._encoder, self._joint, self.copy_problem = _choose_encoder(
             info, adapted, self._source_time_base, codec, self._container_name, index
         )
@@ -117,16 +112,10 @@ class Writer(FrameWriter):
             warnings=self.warnings,
             joint=self._joint,
         )
-        sink_type = _choose_sink_type(self._file, info, self._span, index, self._joint)
-        self._sink = sink_type(
-            self._file,
-            self._muxer,
-            self._encoder,
-            self._options,
-            rate=rate,
-            segment_frames=choose_segment_frames(info),
-            manifest=_build_manifest(info, self._options, self._span),
+        make_sink = _choose_sink_type(
+            self._file, info, self._options, self._span, index, self._joint
         )
+        self._sink = make_sink(self._file, self._muxer, self._encoder, self._options, rate=rate)
         self.resumable = isinstance(self._sink, SegmentedSink)
         self.audits = True
 
@@ -137,17 +126,11 @@ class Writer(FrameWriter):
 
     @property
     def kept_frames(self) -> int:
-        """Number of frames in finished segments."""
+        """See `FrameWriter.kept_frames`."""
         return self._sink.kept_frames
 
     def open(self) -> None:
-        """Create the temporary file or the journal, and try container and encoder.
-
-        Raises:
-            OutputError: the target cannot be written, or an interrupted run must be resumed or
-                overwritten first.
-            OptionError: the encoder or the container refuses the request.
-        """
+        """Create the temporary file or the journal, and try container and encoder."""
         self._sink.claim()
         try:
             with output_errors(self._target):
@@ -222,17 +205,15 @@ class Writer(FrameWriter):
             video = self._encoder.prepare(frame)
             origin_s = self._muxer.clock.origin_s(first_pts * self._source_time_base)
             video.pts = self._next_pts(frame.pts * self._source_time_base - origin_s)
-            video.duration = self._to_encoder_ticks(frame.duration)
+            video.duration = round(
+                frame.duration * self._source_time_base / self._encoder.time_base
+            )
             self._sink.encode(video)
         self._encoded += 1
         self.frames_written = self._encoded + copied
 
     def complete(self) -> None:
-        """Complete the target and rename it into place.
-
-        Raises:
-            OutputError: there was no frame, or the target cannot be completed.
-        """
+        """Complete the target and rename it into place."""
         self.frames_written = self._encoded + (self.plan.count_copied() if self.plan else 0)
         if self.frames_written == 0:
             raise OutputError(f"{self._target}: there was no frame to write")
@@ -264,9 +245,6 @@ class Writer(FrameWriter):
             self._warn(_constant_rate_note(self._container_name, self._encoder.codec.name))
         self._last_pts = pts
         return pts
-
-    def _to_encoder_ticks(self, source_ticks: int) -> int:
-        return round(source_ticks * self._source_time_base / self._encoder.time_base)
 
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
@@ -300,14 +278,24 @@ def _choose_encoder(
 
 
 def _choose_sink_type(
-    file: Path, info: VideoInfo, span: SpanOptions, index: PacketIndex | None, joint: Joint | None
+    file: Path,
+    info: VideoInfo,
+    options: EncodeOptions,
+    span: SpanOptions,
+    index: PacketIndex | None,
+    joint: Joint | None,
 ) -> Callable[..., Sink]:
     """Choose segments for long runs, where an interrupted run left some, and for copies."""
+    common = {
+        "segment_frames": choose_segment_frames(info),
+        "manifest": _build_manifest(info, options, span),
+    }
     if index is not None and joint is not None:
-        return partial(GatedSink, index=index, joint=joint)
+        return partial(GatedSink, index=index, joint=joint, **common)
     expected = info.expected_frames(span)
     is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * choose_segment_frames(info)
-    return SegmentedSink if is_long or Journal(file).folder.is_dir() else _make_direct_sink
+    is_segmented = is_long or Journal(file).folder.is_dir()
+    return partial(SegmentedSink, **common) if is_segmented else _make_direct_sink
 
 
 def _make_direct_sink(
