@@ -286,7 +286,7 @@ def _choose_sink_type(
     joint: Joint | None,
 ) -> Callable[..., Sink]:
     """Choose segments for long runs, where an interrupted run left some, and for copies."""
-    common = {
+    common: dict[str, Any] = {
         "segment_frames": choose_segment_frames(info),
         "manifest": _build_manifest(info, options, span),
     }
