@@ -20,6 +20,7 @@ from lfdn_video.temporal.align import Indices, Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.rule import Verdict, propose
+from lfdn_video.temporal.shapes import find_lines, find_tracks, to_codes
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
@@ -100,6 +101,8 @@ class Gate:
         """
         down, up = propose(evidence, verdict.brighter, colours)
         features = describe(evidence, verdict, colours, proposed=(down, up))
+        if verdict.by_input:
+            return self.weigh(features)
         by_rule = follow_rule(evidence, down, up)
         mean: Floats = (self.weigh(features) + by_rule) / np.float32(2)
         return mean
@@ -161,11 +164,16 @@ def describe(
     if proposed is None:
         proposed = propose(evidence, verdict.brighter, colours)
     columns += [CODES * each for each in proposed]
-    excess = _to_codes(cv.subtract(picture.luma, overview.median), picture.levels.unit)
-    lack = _to_codes(cv.subtract(overview.median, picture.decoded_luma), picture.levels.unit)
+    excess = to_codes(cv.subtract(picture.luma, overview.median), picture.levels.unit)
+    lack = to_codes(cv.subtract(overview.median, picture.decoded_luma), picture.levels.unit)
+    taken = to_codes(cv.subtract(picture.decoded_luma, picture.luma), picture.levels.unit)
     columns += _cut_patches(excess, places)
     columns += [4 * places.take(cv.blur(excess, (side, side))) for side in WIDER_PX]
-    columns += [4 * places.take(cv.blur(lack, (9, 9)))]
+    for plane in (lack, taken):
+        columns += [4 * places.take(cv.blur(plane, (side, side))) for side in (3, *WIDER_PX[::2])]
+    columns += find_tracks(evidence)
+    *lines, sure = find_lines(evidence)
+    columns += [*lines, CODES * sure]
     square = np.ones((3, 3), np.uint8)
     slope = cv.morphologyEx(overview.median, cv.MORPH_GRADIENT, square)
     columns += [places.take(slope) / unit / 4]
@@ -179,11 +187,6 @@ def describe(
     columns += [CODES * (luma - picture.levels.black) / (128 * unit)]
     features = np.stack(columns, 1).astype(np.float32) / np.float32(CODES)
     return features.clip(-LIMIT, LIMIT)
-
-
-def _to_codes(difference: Plane, unit: float) -> Plane:
-    codes: Plane = cv.convertScaleAbs(difference, alpha=1 / unit)
-    return codes
 
 
 def _cut_patches(plane: Plane, places: Places) -> list[Floats]:

@@ -234,7 +234,14 @@ class TemporalStage:
 
         def align(pair: tuple["_Entry", Path]) -> Aligned:
             other, path = pair
-            return Aligned(other.frame, other.luma, path, reference=entry.luma, levels=entry.levels)
+            return Aligned(
+                other.frame,
+                other.luma,
+                other.decoded_luma,
+                path,
+                reference=entry.luma,
+                levels=entry.levels,
+            )
 
         others = [other for side in sides for other in side]
         pairs = zip(others, paths, strict=True)
