@@ -33,6 +33,8 @@ from lfdn_video.temporal.rule import MOST_FALSE_ALARMS, propose, weigh
 WIDTHS = (40, 24)
 BATCH = 8192
 RATE = 4e-3
+LEAST_ERROR = 2.0
+"""Added to the mean squared error of a frame before its errors are divided by it."""
 DELTA = 20.0
 """Of the Huber loss, in 8-bit codes."""
 HELD_BACK = 10
@@ -58,6 +60,8 @@ class Examples:
     rule: Array
     """Weights of the rule alone."""
     truth: Array
+    weight: Array
+    """Of the error: in a frame with small ones it counts more, as it does in decibels."""
 
 
 def to_frame(image: Array, form: PixelFormat, number: int) -> Frame:
@@ -96,7 +100,13 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
             # Before the network they had rain elsewhere, so what it made of them serves as well.
             aligned.append(
                 Aligned(
-                    other.frame, other.luma, other.luma, path, reference=entry.luma, levels=levels
+                    other.frame,
+                    other.luma,
+                    other.luma,
+                    path,
+                    reference=entry.luma,
+                    levels=levels,
+                    after=other.number > middle,
                 )
             )
     motion.close()
@@ -125,7 +135,10 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     )
     rule = follow_rule(evidence, *propose(evidence, verdict.brighter, colours))
     kept = np.sort(random.permutation(len(evidence.places))[:places])
-    columns = (features, choices, rule, np.asarray(true_luma, np.float32))
+    true = np.asarray(true_luma, np.float32)
+    error = float(np.square(evidence.luma - true).sum()) / entry.luma.size
+    weight = np.full(len(true), 1 / (error + LEAST_ERROR), np.float32)
+    columns = (features, choices, rule, true, weight)
     return Examples(*(column[kept] for column in columns))
 
 
@@ -144,7 +157,7 @@ def apply(network: nn.Module, features: Tensor, choices: Tensor) -> Tensor:
 def join(parts: Sequence[Examples]) -> list[Tensor]:
     return [
         torch.from_numpy(np.concatenate([getattr(part, name) for part in parts]))
-        for name in ("features", "choices", "rule", "truth")
+        for name in ("features", "choices", "rule", "truth", "weight")
     ]
 
 
@@ -173,7 +186,8 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
         raise click.ClickException(
             f"{clips}: holds no clip on which the stage would act; draw more of them"
         )
-    features, choices, _, truth = join(training)
+    features, choices, _, truth, weight = join(training)
+    weight /= weight.mean()
     click.echo(f"{len(training)} looks, {len(truth)} places, {features.shape[1]} features")
     network = build()
     network(features[:1])
@@ -182,7 +196,10 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
     for step in range(steps):
         batch = torch.randint(len(truth), (BATCH,))
         error = apply(network, features[batch], choices[batch]) - truth[batch]
-        loss = nn.functional.huber_loss(error, torch.zeros_like(error), delta=DELTA)
+        losses = nn.functional.huber_loss(
+            error, torch.zeros_like(error), delta=DELTA, reduction="none"
+        )
+        loss = (weight[batch] * losses).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -199,7 +216,9 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
         _report(Gate(layers), *join(held_back))
 
 
-def _report(gate: Gate, features: Tensor, choices: Tensor, rule: Tensor, truth: Tensor) -> None:
+def _report(
+    gate: Gate, features: Tensor, choices: Tensor, rule: Tensor, truth: Tensor, weight: Tensor
+) -> None:
     weights = torch.from_numpy(gate.weigh(features.numpy()))
     best = choices.gather(1, (choices - truth[:, None]).abs().argmin(1, keepdim=True))[:, 0]
     results = {
@@ -209,7 +228,9 @@ def _report(gate: Gate, features: Tensor, choices: Tensor, rule: Tensor, truth: 
         "both": ((weights + rule) / 2 * choices).sum(1),
         "best": best,
     }
-    click.echo(", ".join(f"{name} {psnr_db(r, truth):.2f} dB" for name, r in results.items()))
+    for name, result in results.items():
+        relative = float((weight * (result - truth).square()).mean() / weight.mean())
+        click.echo(f"{name} {psnr_db(result, truth):.2f} dB, relative error {relative:.2f}")
 
 
 if __name__ == "__main__":

@@ -147,6 +147,7 @@ class Aligned:
         path: from the frame to the neighbour.
         reference: the frame's own luma, for the exposure.
         levels: what the samples mean.
+        after: whether it follows the frame.
     """
 
     def __init__(
@@ -158,7 +159,10 @@ class Aligned:
         *,
         reference: Plane,
         levels: Levels,
+        after: bool,
     ) -> None:
+        self.after = after
+        """Whether it follows the frame."""
         self._frame = frame
         self._luma = luma
         self._decoded = decoded

@@ -166,7 +166,13 @@ def _weigh_left(evidence: Evidence, enough: Mask, needed: int) -> Verdict:
 
 
 def _has_rained(evidence: Evidence, enough: Mask) -> bool:
-    """Tell whether what the network took out of a frame was rain, as its neighbours see it."""
+    """Tell whether what the network took out of a frame was rain, as its neighbours see it.
+
+    Only with neighbours on both sides: on one side alone they miss what has just appeared, which
+    in a fast pan costs more than rain does.
+    """
+    if len({each.after for each in evidence.neighbours}) == 1:
+        return False
     picture, overview = evidence.picture, evidence.overview
     unit, count = picture.levels.unit, cv.countNonZero(enough)
     taken = cv.compare(cv.subtract(picture.decoded_luma, picture.luma), RISE * unit, cv.CMP_GT)

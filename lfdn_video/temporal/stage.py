@@ -241,6 +241,7 @@ class TemporalStage:
                 path,
                 reference=entry.luma,
                 levels=entry.levels,
+                after=other.number > entry.number,
             )
 
         others = [other for side in sides for other in side]
