@@ -2,15 +2,17 @@
 
     python -m benchmarks.temporal --pairs FOLDER --weights FILE
     python -m benchmarks.temporal --sequence FOLDER --sequence VIDEO --drawn
+    python -m benchmarks.temporal --sequence FOLDER --rendered D/rain_streaks --start 10
     python -m benchmarks.temporal --pairs FOLDER --ahead 0
     python -m benchmarks.temporal --speed
     python -m benchmarks.temporal --smoke
 
 FOLDER of `--pairs` holds numbered images in `rainy/` and `clean/`. A `--sequence`, a folder of
 numbered images or a video, is taken as dry: the stage must leave it as the network made it. With
-`--drawn` rain is drawn into it as `lfdn-video degrade rain` draws it, and the sequence itself is
-the truth. Frames go through `restore`, from PNG to PNG. `--ahead 0` or `1` measures what `live`
-makes of all frames with that `--delay`; the network runs once, and the stage takes RGB planes.
+`--drawn` rain is drawn into it as `lfdn-video degrade rain` draws it, with `--rendered` another
+layer of rendered streaks is laid over each frame, and the sequence itself is the truth. Frames go
+through `restore`, from PNG to PNG. `--ahead 0` or `1` measures what `live` makes of all frames with
+that `--delay`; the network runs once, and the stage takes RGB planes.
 
     PSNR-Y    mean over frames, and the worst, in dB; for dry frames against the network's alone
     flicker   that of `lfdn.video_metrics`, on luma, in 8-bit codes
@@ -28,8 +30,12 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from lfdn.datasets.images import to_tensor
+from lfdn.datasets.layouts import read_streak_bank
+from lfdn.degrade.rain import cover, rendered_streaks
 from lfdn.metrics import luma, psnr
 from lfdn.video_metrics import flicker
 from lfdn_video.inference.degradation import WHOLE_FRAMES, make_degrading_engine
@@ -43,6 +49,8 @@ from lfdn_video.temporal.stage import Ahead, TemporalStage, TemporalSummary
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
 SIZES = ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))
 SPEED_FRAMES = 12
+RAIN_SEED = 3
+RENDERED_GAIN = 0.6
 IDENTICAL_DB = 99.0
 """Shown for frames without a difference."""
 
@@ -141,19 +149,34 @@ def measure(
 
 
 def measure_sequence(
-    source: Path, engine: Engine, frames: int, density: float | None, ahead: Ahead
+    source: Path, engine: Engine, span: SpanOptions, rain: Engine | None, kind: str, ahead: Ahead
 ) -> Row:
-    """Measure a dry sequence, or one with rain drawn into it."""
+    """Measure a dry sequence, or one with rain laid over it by an engine."""
     with tempfile.TemporaryDirectory() as folder:
         dry, rainy = Path(folder) / "dry_%05d.png", Path(folder) / "rainy_%05d.png"
-        span = SpanOptions(end_s=frames / rate(source))
         with Engine(lambda batch: batch) as copier:
             restore(source, dry, engine=copier, temporal="off", span=span)
-        if density is None:
-            return measure(f"{source.stem}, dry", dry, None, engine, ahead)
-        with make_degrading_engine("rain", seed=3, density=density) as degrader:
-            restore(dry, rainy, engine=degrader, inference=WHOLE_FRAMES, temporal="off")
-        return measure(f"{source.stem}, rain {density:g}", rainy, images(dry), engine, ahead)
+        name = f"{source.stem}, {kind}"
+        if rain is None:
+            return measure(name, dry, None, engine, ahead)
+        with rain:
+            restore(dry, rainy, engine=rain, inference=WHOLE_FRAMES, temporal="off")
+        return measure(name, rainy, images(dry), engine, ahead)
+
+
+def make_rendering_engine(bank: Path) -> Engine:
+    """Make an engine that lays other rendered streaks over each frame, in the same light."""
+    layers = read_streak_bank(bank)
+    generator = torch.Generator().manual_seed(RAIN_SEED)
+
+    def lay(frame: Tensor) -> Tensor:
+        height, width = frame.shape[2:]
+        streaks = rendered_streaks(layers, 1, height, width, generator=generator)
+        light = torch.Generator().manual_seed(RAIN_SEED)
+        return cover(frame, RENDERED_GAIN * streaks, generator=light)
+
+    # The task says that it is not `derain`: see `make_degrading_engine`.
+    return Engine(lay, model_id=f"rendered {RAIN_SEED}", task="rain")
 
 
 def rate(source: Path) -> float:
@@ -202,6 +225,13 @@ def _moving_texture(info: FrameFormat, *, rainy: bool) -> Iterator[Frame]:
     show_default=True,
     help="Neighbours after each frame; 0 and 1 as in live.",
 )
+@click.option(
+    "--rendered",
+    type=click.Path(path_type=Path, exists=True),
+    help="Lay rendered streaks of this folder over it as well.",
+)
+@click.option("--dry/--no-dry", default=True, help="Measure the dry sequences too.")
+@click.option("--start", type=int, default=0, show_default=True, help="First frame of each.")
 @click.option("--frames", type=int, default=40, show_default=True, help="Of each sequence.")
 @click.option("--weights", type=click.Path(path_type=Path, exists=True))
 @click.option("--speed", is_flag=True, help="Measure the time too.")
@@ -211,7 +241,10 @@ def main(
     pairs: Sequence[Path],
     sequence: Sequence[Path],
     drawn: Sequence[float],
+    rendered: Path | None,
+    dry: bool,
     ahead: Ahead,
+    start: int,
     frames: int,
     weights: Path | None,
     speed: bool,
@@ -237,8 +270,16 @@ def main(
         for folder in pairs:
             add(measure(folder.name, folder / "rainy", images(folder / "clean"), engine, ahead))
         for source in sequence:
-            for density in (None, *drawn):
-                add(measure_sequence(source, engine, frames, density, ahead))
+            pace = rate(source)
+            span = SpanOptions(start_s=start / pace, end_s=(start + frames) / pace)
+            kinds: dict[str, Engine | None] = {"dry": None} if dry else {}
+            for density in drawn:
+                rain = make_degrading_engine("rain", seed=RAIN_SEED, density=density)
+                kinds[f"rain {density:g}"] = rain
+            if rendered is not None:
+                kinds["rendered rain"] = make_rendering_engine(rendered)
+            for kind, laid in kinds.items():
+                add(measure_sequence(source, engine, span, laid, kind, ahead))
     times = {}
     for width, height in SIZES[:1] if smoke else SIZES if speed else ():
         for rainy in (True, False):

@@ -3,8 +3,8 @@
     python pipelines/draw_gate_clips.py clips/ --sequence soapbox --still photos --bank STREAKS
 
 A clip is seven frames of 256x192: consecutive frames of a filmed sequence, or a still behind a
-camera moved by hand, in part with small bright things that fly through, and with rain that is
-drawn anew in every frame. `CLIP.npz` holds what `train_gate.py` needs: `restored` `[7, H, W, 3]`,
+camera moved by hand, in part with small bright things that fly through or blink, and with rain
+that is drawn anew in every frame or falls from one to the next. `CLIP.npz` holds what `train_gate.py` needs: `restored` `[7, H, W, 3]`,
 what the network makes of all frames, and `decoded` and `truth` `[H, W, 3]` of the middle one, all
 uint8 RGB. A clip depends on the seed, its number and the sources alone; those that are there are
 kept.
@@ -102,7 +102,7 @@ def move(still: Image, random: np.random.Generator) -> list[Image]:
 
 
 def let_fly(frames: list[Image], random: np.random.Generator) -> list[Image]:
-    """Let small bright things of one kind fly through, or blink: what rain must not be taken for."""
+    """Let small bright things of one kind fly through or blink, which are no rain."""
     frames = [frame.copy() for frame in frames]
     draw = KINDS[int(random.integers(len(KINDS)))]
     for _ in range(int(2 ** random.uniform(0, 6))):
@@ -168,10 +168,11 @@ def draw_sparks(at: Array, random: np.random.Generator) -> Iterator[Mask]:
 
 def draw_glints(at: Array, random: np.random.Generator) -> Iterator[Mask]:
     """Light on water or on metal, for a frame or two in a place of its own."""
-    half_px, phase, rate = random.uniform(0.5, 4), random.random(), random.uniform(0.07, 0.25)
+    half = np.array((random.uniform(0.5, 4), 0))
+    phase, rate = random.random(), random.uniform(0.07, 0.25)
     for t in range(FRAMES):
         glint = max(0.0, math.sin(2 * math.pi * (phase + rate * t))) ** 8
-        mask = _draw_line(at - (half_px, 0), at + (half_px, 0), 1)
+        mask = _draw_line(at - half, at + half, 1)
         yield mask * np.float32(glint) if glint > 0.1 else None
 
 

@@ -101,7 +101,8 @@ MOST_TAKEN_DARKER = 0.1
 
 
 MOST_LASTING = 0.6
-"""Of those places, at which half of the neighbours were brighter too. Seen: rain to .34, dry from .9."""
+"""Of those places, those where half of the neighbours were as bright before the network. Seen: rain
+to .34, dry from .9."""
 
 MOST_PROBES = 4096
 """So many places tell."""
