@@ -11,8 +11,8 @@ FOLDER of `--pairs` holds numbered images in `rainy/` and `clean/`. A `--sequenc
 numbered images or a video, is taken as dry: the stage must leave it as the network made it. With
 `--drawn` rain is drawn into it as `lfdn-video degrade rain` draws it, with `--rendered` another
 layer of rendered streaks is laid over each frame, and the sequence itself is the truth. Frames go
-through `restore`, from PNG to PNG. `--ahead 0` or `1` measures what `live` makes of all frames with
-that `--delay`; the network runs once, and the stage takes RGB planes.
+through `restore`, from PNG to PNG; then the stage takes their RGB planes, as it does in such a run.
+`--ahead 0` or `1` measures what `live` makes of all frames with that `--delay`.
 
     PSNR-Y    mean over frames, and the worst, in dB; for dry frames against the network's alone
     flicker   that of `lfdn.video_metrics`, on luma, in 8-bit codes
@@ -42,8 +42,8 @@ from lfdn_video.inference.degradation import WHOLE_FRAMES, make_degrading_engine
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
-from lfdn_video.pipeline import Summary, restore, restored_frames
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.pipeline import restore, restored_frames
 from lfdn_video.temporal.stage import Ahead, TemporalStage, TemporalSummary
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "rainy_dashcam.mp4"
@@ -89,13 +89,11 @@ def images(source: Path, span: SpanOptions | None = None) -> list[Image]:
         return [frame.image for frame in frames]
 
 
-def restored(
-    source: Path, folder: Path, engine: Engine, temporal: Temporal
-) -> tuple[list[Image], Summary]:
-    target = folder / f"{temporal}_%05d.png"
-    options = EncodeOptions(overwrite=True)
-    summary = restore(source, target, engine=engine, temporal=temporal, encode=options)
-    return images(target), summary
+def restored(source: Path, folder: Path, engine: Engine) -> list[Image]:
+    """What the network alone makes of a source."""
+    target = folder / "off_%05d.png"
+    restore(source, target, engine=engine, temporal="off", encode=EncodeOptions(overwrite=True))
+    return images(target)
 
 
 def pushed(
@@ -124,13 +122,8 @@ def measure(
     """Compare with and without the stage; without truth, with it to without it."""
     rainy = images(source)
     with tempfile.TemporaryDirectory() as folder:
-        single, _ = restored(source, Path(folder), engine, "off")
-        if ahead == 3:
-            stage, run = restored(source, Path(folder), engine, "auto")
-            assert run.temporal is not None
-            summary = run.temporal
-        else:
-            stage, summary = pushed(rainy, single, ahead)
+        single = restored(source, Path(folder), engine)
+    stage, summary = pushed(rainy, single, ahead)
     truth = single if truth is None else truth
     by_frame = [psnr_db(*pair) for pair in zip(stage, truth, strict=True)]
     return Row(
@@ -253,11 +246,20 @@ def main(
 ) -> None:
     """Measure the temporal stage."""
     rows: list[Row] = []
+    times: dict[str, float] = {}
+
+    def save() -> None:
+        # After each row: what is done stays if the rest is cut off.
+        if json_path is not None:
+            content = {"sequences": [asdict(row) for row in rows], "cpu_ms": times}
+            json_path.write_text(json.dumps(content, indent=1) + "\n")
+
     if smoke:
         sequence, frames = (SAMPLE,), 5
 
     def add(row: Row) -> None:
         rows.append(row)
+        save()
         click.echo(
             f"{row.name}: {row.frames} frames, PSNR-Y input {row.input_db:.2f}, single "
             f"{row.single_db:.2f}, stage {row.stage_db:.2f} (worst {row.stage_worst_db:.2f}), "
@@ -280,15 +282,12 @@ def main(
                 kinds["rendered rain"] = make_rendering_engine(rendered)
             for kind, laid in kinds.items():
                 add(measure_sequence(source, engine, span, laid, kind, ahead))
-    times = {}
     for width, height in SIZES[:1] if smoke else SIZES if speed else ():
         for rainy in (True, False):
             label = f"{width}x{height}, {'rainy' if rainy else 'dry'}"
             times[label] = round(speed_ms(width, height, rainy=rainy), 1)
             click.echo(f"{label}: {times[label]} ms of CPU a frame")
-    if json_path is not None:
-        content = {"sequences": [asdict(row) for row in rows], "cpu_ms": times}
-        json_path.write_text(json.dumps(content, indent=1) + "\n")
+    save()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
 
 A clip is seven frames of 256x192: consecutive frames of a filmed sequence, or a still behind a
 camera moved by hand, in part with small bright things that fly through or blink, and with rain
-that is drawn anew in every frame or falls from one to the next. `CLIP.npz` holds what `train_gate.py` needs: `restored` `[7, H, W, 3]`,
-what the network makes of all frames, and `decoded` and `truth` `[H, W, 3]` of the middle one, all
-uint8 RGB. A clip depends on the seed, its number and the sources alone; those that are there are
-kept.
+that is drawn anew in every frame or falls from one to the next. `CLIP.npz` holds what
+`train_gate.py` needs: `restored` `[7, H, W, 3]`, what the network makes of all frames, and
+`decoded` and `truth` `[H, W, 3]` of the middle one, all uint8 RGB. A clip depends on the seed, its
+number and the sources alone; those that are there are kept.
 """
 
 import math
