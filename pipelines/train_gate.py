@@ -11,6 +11,7 @@ for the layers, for the rule, for both together and for the best single choice.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,26 @@ def choose_sides(random: np.random.Generator, *, every: bool) -> tuple[list[int]
     ]
 
 
+def align(entry: Entry, sides: Sequence[Sequence[Entry]], levels: Levels) -> list[Aligned]:
+    """Align a frame's neighbours, as the stage does it."""
+    aligned = []
+    with closing(Motion()) as motion:
+        for side in sides:
+            for other, path in zip(side, motion.follow(entry, side), strict=True):
+                # Before the network they had rain elsewhere: what it made of them serves as well.
+                neighbour = Aligned(
+                    other.frame,
+                    other.luma,
+                    other.luma,
+                    path,
+                    reference=entry.luma,
+                    levels=levels,
+                    after=other.number > entry.number,
+                )
+                aligned.append(neighbour)
+    return aligned
+
+
 def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     """Look at a clip's middle frame as the stage does."""
     random = np.random.default_rng((int(clip.stem), int(every)))
@@ -92,25 +113,8 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
         entries.append(Entry(number, frame, luma, to_flow_image(luma, 8)))
     middle = len(entries) // 2
     entry, decoded = entries[middle], to_frame(content["decoded"], form, middle)
-    motion = Motion()
-    aligned = []
-    for numbers in choose_sides(random, every=every):
-        side = [entries[number] for number in numbers]
-        for other, path in zip(side, motion.follow(entry, side), strict=True):
-            # Before the network they had rain elsewhere, so what it made of them serves as well.
-            aligned.append(
-                Aligned(
-                    other.frame,
-                    other.luma,
-                    other.luma,
-                    path,
-                    reference=entry.luma,
-                    levels=levels,
-                    after=other.number > middle,
-                )
-            )
-    motion.close()
-    aligned = [each for each in aligned if each.share_valid >= 0.1]
+    sides = [[entries[n] for n in side] for side in choose_sides(random, every=every)]
+    aligned = [each for each in align(entry, sides, levels) if each.share_valid >= 0.1]
     if len(aligned) < LEAST_SAMPLES:
         return None
     decoded_luma = levels.luma_of(decoded.planes)
