@@ -97,7 +97,7 @@ LEAST_SHARE_TAKEN = 1e-3
 neighbours before. Seen: rain from 4e-3, dry to 2.4e-4."""
 
 MOST_TAKEN_DARKER = 0.1
-"""Those that were darker, over these. Seen: rain to .036."""
+"""Those that were darker, over these. Seen: rain to .04."""
 
 
 MOST_LASTING = 0.6
