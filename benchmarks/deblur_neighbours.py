@@ -97,7 +97,9 @@ class Aligner:
     def flow(self, one: int, other: int) -> Field:
         if (one, other) not in self._flows:
             images = self._images
-            self._flows[one, other] = self._estimator.estimate(images[one], images[other])
+            self._flows[one, other] = self._estimator.estimate(
+                images[one], images[other], min(images[one].shape)
+            )
         return self._flows[one, other]
 
     def align(self, at: int, other: int, pictures: Sequence[Picture]) -> tuple[Picture, Any]:

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import lfdn
-from benchmarks.scenes.rain import RainKind
+from benchmarks.scenes.rain import BASE, RainKind
 from lfdn.cpu import optimize_for_cpu
 from lfdn.datasets import layouts
 from lfdn.datasets.images import to_tensor
@@ -41,15 +41,6 @@ WALL_GREY = 0.15
 WALL_NOISE = 0.006
 
 
-@dataclass(frozen=True)
-class Streaks(RainKind):
-    """Rain of one kind, perhaps in a part of the picture alone."""
-
-    part: float = 1.0
-    """Share of the picture's width, from the left, in which it rains."""
-
-
-BASE = Streaks()
 VARIED: dict[str, tuple[float, ...]] = {
     "coverage": (0.0005, 0.002, 0.008, 0.03, 0.10, 0.30),
     "slant_deg": (0.0, 8.0, 30.0, 45.0, 60.0),
@@ -95,7 +86,7 @@ def draw_wall(height: int, width: int) -> Tensor:
     return (WALL_GREY + WALL_NOISE * noise).clamp(0, 1)
 
 
-def add_rain(clean: Tensor, streaks: Streaks) -> Tensor:
+def add_rain(clean: Tensor, streaks: RainKind) -> Tensor:
     """Draw streaks on `[1, 3, H, W]`, the same ones each time."""
     height, width = clean.shape[2:]
     slant, length, sigma = (
@@ -114,7 +105,7 @@ def add_rain(clean: Tensor, streaks: Streaks) -> Tensor:
     return round_to_8_bit((clean + streaks.contrast * lines.clamp(0, 1)).clamp(0, 1))
 
 
-def measure_left(network: torch.nn.Module, clean: Tensor, streaks: Streaks) -> float:
+def measure_left(network: torch.nn.Module, clean: Tensor, streaks: RainKind) -> float:
     rainy = add_rain(clean, streaks)
     added = rainy - clean
     with torch.inference_mode():

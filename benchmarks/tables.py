@@ -1,13 +1,15 @@
-"""Render the speed tables of README.md and docs/benchmarks.md from `results/suite_*.json`.
+"""Render tables of README.md and docs/benchmarks.md from `results/`.
 
-Those of a GPU are from `results/gpu.json`, which `gpu.py` writes.
+Speed is from `suite_*.json`, that of a GPU from `gpu.json`, which `gpu.py` writes; rain videos are
+from `temporal_a1.json`, the temporal stage's cost from `temporal_cost.json`.
 
     python -m benchmarks.tables            # rewrite both files
     python -m benchmarks.tables --check    # exit with 1 if a file differs from the results
 
 Only the text between markers changes. `<!-- speed:DEVICE -->` … `<!-- /speed:DEVICE -->` holds the
-short table of the README, `<!-- suite:DEVICE -->` … `<!-- /suite:DEVICE -->` the full tables. A
-device without results gets a line that states this.
+short table of the README, `<!-- suite:DEVICE -->` … `<!-- /suite:DEVICE -->` the full tables;
+`rain:a1` and `cost:stage` stand likewise for the two others. What has no results gets a line that
+states this.
 """
 
 import json
@@ -21,7 +23,8 @@ import click
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
-DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+NAMES = {"cpu": "CPU", "cuda": "GPU", "a1": "NTURain a1", "stage": "Temporal stage"}
+MODES = {"offline": "`derain`", "delay-1": "as `live --delay 1`", "delay-0": "as `live`"}
 BACKEND_LABELS = {
     "reference": "reference: `lfdn.model`, eager, float32",
     "channels last": "reference, channels last",
@@ -39,8 +42,13 @@ Report = dict[str, Any]
 
 
 def load_reports(results: Path = RESULTS) -> dict[str, Report]:
-    """Read the reports that exist, by device."""
-    paths = {"cpu": results / "suite_cpu.json", "cuda": results / "gpu.json"}
+    """Read the reports that exist, by device, `a1` and `stage`."""
+    paths = {
+        "cpu": results / "suite_cpu.json",
+        "cuda": results / "gpu.json",
+        "a1": results / "temporal_a1.json",
+        "stage": results / "temporal_cost.json",
+    }
     return {device: json.loads(p.read_text()) for device, p in paths.items() if p.is_file()}
 
 
@@ -52,14 +60,18 @@ def render(text: str, reports: dict[str, Report]) -> str:
         block = _render_block(kind, device, reports)
         return f"<!-- {kind}:{device} -->\n{block}\n<!-- /{kind}:{device} -->"
 
-    markers = r"<!-- (speed|suite):(\w+) -->\n.*?<!-- /\1:\2 -->"
+    markers = r"<!-- (speed|suite|rain|cost):(\w+) -->\n.*?<!-- /\1:\2 -->"
     return re.sub(markers, replace_block, text, flags=re.DOTALL)
 
 
 def _render_block(kind: str, device: str, reports: dict[str, Report]) -> str:
     report = reports.get(device)
     if report is None:
-        return f"*{DEVICES[device]}: not measured yet.*"
+        return f"*{NAMES[device]}: not measured yet.*"
+    if kind == "rain":
+        return render_rain(report)
+    if kind == "cost":
+        return f"{render_cost(report['sizes'])}\n\n{_conditions_of_cost(report)}"
     if device == "cuda":
         return _render_gpu(report) if kind == "speed" else render_sections(report)
     if kind == "speed":
@@ -78,6 +90,42 @@ def render_sections(report: Report) -> str:
         if name in report["failed"]:
             parts.append(f"*{name}*: {report['failed'][name]}")
     return "\n\n".join(parts)
+
+
+def render_rain(report: Report) -> str:
+    """Render a rain video of `temporal.py`: source, network alone, each mode with the stage."""
+    rows = report["sequences"]
+    shown = {
+        "source": rows[0]["input"],
+        "`derain --temporal off`": rows[0]["network"],
+        **{MODES[row["mode"]]: row["stage"] for row in rows},
+    }
+    header = ["", "PSNR-Y", "worst frame", "SSIM-Y", "flicker"]
+    lines = [_row(header), _row(["---"] * len(header))]
+    for name, scores in shown.items():
+        decibels = f"{scores['psnr_y']:.2f} dB", f"{scores['worst_psnr_y']:.2f} dB"
+        lines.append(_row([name, *decibels, f"{scores['ssim_y']:.3f}", f"{scores['flicker']:.2f}"]))
+    about = f"weights `{report['weights'][:12]}`, commit `{report['machine']['commit']}`"
+    return "\n".join([*lines, "", f"*{rows[0]['frames']} frames, {about}.*"])
+
+
+def render_cost(sizes: dict[str, Report]) -> str:
+    """Render the sizes of `temporal_cost.py`: without the stage, with it, and their ratio."""
+    header = ["", "ms off", "ms auto", "ratio", "CPU ms off", "CPU ms auto", "ratio"]
+    header += ["added CPU ms", "MiB off", "MiB auto", "changed"]
+    lines = [_row(header), _row(["---"] * len(header))]
+    for name, size in sizes.items():
+        cells = [name, *(size["ms"][side] for side in ("off", "auto")), size["time_ratio"]]
+        cells += [*(size["cpu_ms"][side] for side in ("off", "auto")), size["cpu_ratio"]]
+        cells += [size["added_cpu_ms"], *(size["peak_mib"][side] for side in ("off", "auto"))]
+        lines.append(_row([*map(str, cells), f"{size['changed']} of {size['frames']}"]))
+    return "\n".join(lines)
+
+
+def _conditions_of_cost(report: Report) -> str:
+    machine = report["machine"]
+    rounds = ", ".join(f"{name} {row['rounds']}" for name, row in report["sizes"].items())
+    return f"{machine['cpu']}, commit `{machine['commit']}`; rounds: {rounds}."
 
 
 def _render_gpu(report: Report) -> str:

@@ -15,7 +15,6 @@ a round, before the median, so that other work on the machine counts for both.
     changed   frames that the stage changed
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -36,18 +35,18 @@ from av.video.frame import VideoFrame
 from benchmarks.clips import SAMPLE, write_clip
 from benchmarks.reports import describe_machine, measure_peak_bytes, write_json
 from benchmarks.suite import SIZES
+from benchmarks.tables import render_cost
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.options import EncodeOptions, InferenceOptions, Precision, SpanOptions, Temporal
 from lfdn_video.pipeline import restore
 
 FRAMES = {"360p": 24, "720p": 12, "1080p": 8, "4K": 6}
-WARM_UP_S = 0.16
+ROUNDS = {"360p": 3, "720p": 3, "1080p": 2, "4K": 1}
+WARM_UP_S = 0.02
+"""One frame, which pays for what is made on first use."""
+
 SMOKE_FRAMES = 6
 PX_PER_STREAK = 2000
-COLUMNS = (
-    *("ms off", "ms auto", "ratio", "CPU ms off", "CPU ms auto", "ratio", "added CPU ms"),
-    *("MiB off", "MiB auto", "changed"),
-)
 SIDES: tuple[Temporal, ...] = get_args(Temporal)
 
 
@@ -134,7 +133,7 @@ def measure_size(clip: Path, frames: int, options: InferenceOptions, rounds: int
         clip: the clip.
         frames: how many it has.
         options: of the network.
-        rounds: how often each side runs, after a few frames to warm up.
+        rounds: how often each side runs, after a frame to warm up.
 
     Returns:
         Medians, and the ratios of the runs with the stage to those without.
@@ -151,6 +150,7 @@ def measure_size(clip: Path, frames: int, options: InferenceOptions, rounds: int
     pairs = list(zip(found["off"], found["auto"], strict=True))
     return {
         "frames": frames,
+        "rounds": rounds,
         "changed": found["auto"][0].changed,
         "ms": {name: round(median(run.ms for run in runs), 1) for name, runs in found.items()},
         "cpu_ms": {
@@ -163,37 +163,16 @@ def measure_size(clip: Path, frames: int, options: InferenceOptions, rounds: int
     }
 
 
-def format_table(rows: dict[str, dict[str, Any]]) -> str:
-    """Format the results as a Markdown table."""
-    lines = [
-        f"| | {' | '.join(COLUMNS)} |",
-        f"|{' --- |' * (1 + len(COLUMNS))}",
-    ]
-    for name, row in rows.items():
-        cells = [
-            name,
-            *(row["ms"][side] for side in ("off", "auto")),
-            row["time_ratio"],
-            *(row["cpu_ms"][side] for side in ("off", "auto")),
-            row["cpu_ratio"],
-            row["added_cpu_ms"],
-            *(row["peak_mib"][side] for side in ("off", "auto")),
-            f"{row['changed']} of {row['frames']}",
-        ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
-
-
 @click.command()
 @click.option("--size", "names", type=click.Choice(list(FRAMES)), multiple=True, help="Sizes.")
-@click.option("--rounds", default=5, show_default=True, help="Runs of each kind.")
+@click.option("--rounds", type=int, help="Runs of each kind; fewer of large frames by default.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--precision", type=click.Choice(get_args(Precision)), default="auto")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
 @click.option("--smoke", is_flag=True, help="Check that it runs: a few frames, once.")
 def main(
     names: Sequence[str],
-    rounds: int,
+    rounds: int | None,
     device: str,
     precision: Precision,
     report: Path | None,
@@ -210,12 +189,11 @@ def main(
             frames = SMOKE_FRAMES if smoke else FRAMES[name]
             rainy = draw_rain(SIZES[name], frames)
             clip = write_clip(Path(folder) / f"{name}.mkv", rainy, crf="12", preset="veryfast")
-            rows[name] = measure_size(clip, frames, options, rounds)
+            rows[name] = measure_size(clip, frames, options, rounds or ROUNDS[name])
             click.echo(f"{name}: {rows[name]}", err=True)
-            sys.stderr.flush()
-    click.echo(format_table(rows))
-    result = {"machine": describe_machine(), "device": device, "rounds": rounds, "sizes": rows}
-    write_json(report, {**result, "precision": precision})
+            about = {"machine": describe_machine(), "device": device, "precision": precision}
+            write_json(report, {**about, "sizes": rows})
+    click.echo(render_cost(rows))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ have sensor noise, 8 bit and 4:2:0, and no file between them, the network and th
     kept      share of the contrast of what was drawn (ball, flakes, letters) that is left in luma:
               the regression of a result less the bare place on the thing drawn; above 1 brighter
     rain left the same of the rain
+
+A line for each scene goes to stderr, tables to stdout.
 """
 
 import fnmatch
@@ -139,6 +141,37 @@ def format_row(row: Row) -> str:
     return " ".join(words)
 
 
+def format_tables(rows: Sequence[Row]) -> str:
+    """Markdown tables: rain by kind and place, with the stage's PSNR-Y in bold; then all others."""
+    rain = [row for row in rows if row.group == "rain"]
+    others = [row for row in rows if row.group != "rain"]
+    lines = []
+    if rain:
+        places = list(dict.fromkeys(row.background for row in rain))
+        heads = [word for place in places for word in (place, "worst", "rain left")]
+        lines += [f"| kind | {' | '.join(heads)} |", f"|{' --- |' * (1 + len(heads))}"]
+        for name in dict.fromkeys(row.name for row in rain):
+            cells = [name]
+            for place in places:
+                row = next(r for r in rain if (r.name, r.background) == (name, place))
+                left, psnr = row.rain_left, row.psnr_y
+                cells.append(f"{psnr.input:.1f} / {psnr.network:.1f} / **{psnr.stage:.1f}**")
+                cells.append(f"{row.worst_db:.1f}")
+                cells.append("" if left is None else f"{left.network:.2f} → {left.stage:.2f}")
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    if others:
+        lines += ["| scene | camera | changed | mean, worst | kept |", f"|{' --- |' * 5}"]
+    for row in others:
+        kept = row.kept
+        shares = "" if kept is None else f"{kept.input:.2f} / {kept.network:.2f} / {kept.stage:.2f}"
+        lines.append(
+            f"| {row.name} | {row.camera}, {row.background} | {row.changed} of {row.frames} "
+            f"| {row.psnr_y.stage:.1f}, {row.worst_db:.1f} | {shares} |"
+        )
+    return "\n".join(lines)
+
+
 @click.command()
 @click.option(
     "--background", type=click.Path(path_type=Path, exists=True), multiple=True, default=(SAMPLE,)
@@ -198,9 +231,10 @@ def main(
         network = Network(engine, info, cache)
         for case in cases:
             rows.append(measure(case, network, info, sheets))
-            click.echo(format_row(rows[-1]))
-    if json_path is not None:
-        json_path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+            click.echo(format_row(rows[-1]), err=True)
+            if json_path is not None:
+                json_path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    click.echo(format_tables(rows))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,11 @@ def _in_one_line(message: str) -> str:
     return " ".join(message.split())
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program,
+    short_help="Train and evaluate LFDN.",  # of the man page
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="lfdn-video", prog_name="lfdn", message="%(prog)s %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Print tracebacks of errors.")
 def main(*, verbose: bool) -> None:

@@ -57,28 +57,38 @@ def ssim(image: Tensor, reference: Tensor) -> Tensor:
     Returns:
         float64 `[B]`, averaged over positions and channels; 1 where both are equal.
     """
-    line = _build_gaussian(image.device)
-
-    def smooth(x: Tensor) -> Tensor:
-        # The window is separable. In float64, products with unfolded views beat a convolution.
-        rows = x.unfold(-1, SSIM_WINDOW_PX, 1) @ line
-        return rows.unfold(-2, SSIM_WINDOW_PX, 1) @ line
-
     # In float64: the variances below are small differences of large means.
     a, b = image.double(), reference.double()
-    mean_a, mean_b = smooth(a), smooth(b)
-    variance_a = smooth(a * a) - mean_a * mean_a
-    variance_b = smooth(b * b) - mean_b * mean_b
-    covariance = smooth(a * b) - mean_a * mean_b
+    mean_a, mean_b = _smooth(a), _smooth(b)
+    variance_a = _smooth(a * a) - mean_a * mean_a
+    variance_b = _smooth(b * b) - mean_b * mean_b
+    covariance = _smooth(a * b) - mean_a * mean_b
     c1, c2 = SSIM_K1**2, SSIM_K2**2
     score = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     score = score / ((mean_a.square() + mean_b.square() + c1) * (variance_a + variance_b + c2))
     return score.mean(dim=(1, 2, 3))
 
 
-def _build_gaussian(device: torch.device) -> Tensor:
-    """Build one axis of the window, `[11]`; the window is its outer product with itself."""
-    offsets = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64, device=device)
-    offsets = offsets - (SSIM_WINDOW_PX - 1) / 2
+def _smooth(image: Tensor) -> Tensor:
+    """Average over the window wherever it fits, one axis after the other."""
+    weights = _build_gaussian()
+    for dim in (-1, -2):
+        # Sums of shifted views: in float64 a fifth of the time of a convolution, or of products
+        # with unfolded views.
+        length = image.shape[dim] - SSIM_WINDOW_PX + 1
+        middle = SSIM_WINDOW_PX // 2
+        total = image.narrow(dim, middle, length) * weights[middle]
+        for start in range(middle):
+            end = SSIM_WINDOW_PX - 1 - start
+            both = image.narrow(dim, start, length) + image.narrow(dim, end, length)
+            total = total.add_(both, alpha=weights[start])
+        image = total
+    return image
+
+
+def _build_gaussian() -> list[float]:
+    """Build one axis of the window; the window is its outer product with itself."""
+    offsets = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64) - (SSIM_WINDOW_PX - 1) / 2
     line = torch.exp(-offsets.square() / (2 * SSIM_SIGMA_PX**2))
-    return line / line.sum()
+    weights: list[float] = (line / line.sum()).tolist()
+    return weights

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         FileResult,
         Recipe,
     )
+    from lfdn_video.copying import GateSummary, Segment
     from lfdn_video.errors import (
         DeviceError,
         DeviceMemoryError,
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
         OutputError,
         WeightsError,
     )
+    from lfdn_video.frame_io import RestoredFrame
     from lfdn_video.inference.engine import load_engine
     from lfdn_video.input.open import open_reader
     from lfdn_video.media import Colour, Frame, PixelFormat, VideoInfo
     from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions, SpanOptions
     from lfdn_video.output.open import open_writer
-    from lfdn_video.pipeline import RestoredFrame, Summary, restore, restored_frames
+    from lfdn_video.pipeline import Summary, restore, restored_frames
     from lfdn_video.progress import Progress
     from lfdn_video.review.compare import Comparison, Figure, FrameMeasures, compare
     from lfdn_video.review.report import RunFacts, write_report
@@ -61,6 +63,7 @@ __all__ = [
     "FileResult",
     "Frame",
     "FrameMeasures",
+    "GateSummary",
     "InferenceOptions",
     "InputError",
     "LfdnVideoError",
@@ -73,6 +76,7 @@ __all__ = [
     "Recipe",
     "RestoredFrame",
     "RunFacts",
+    "Segment",
     "SpanOptions",
     "StageTimes",
     "Summary",
@@ -105,6 +109,7 @@ _MODULE_OF = {
     "FileResult": "batch.values",
     "Frame": "media",
     "FrameMeasures": "review.compare",
+    "GateSummary": "copying",
     "InferenceOptions": "options",
     "InputError": "errors",
     "LfdnVideoError": "errors",
@@ -115,8 +120,9 @@ _MODULE_OF = {
     "PixelFormat": "media",
     "Progress": "progress",
     "Recipe": "batch.values",
-    "RestoredFrame": "pipeline",
+    "RestoredFrame": "frame_io",
     "RunFacts": "review.report",
+    "Segment": "copying",
     "SpanOptions": "options",
     "StageTimes": "background",
     "Summary": "pipeline",

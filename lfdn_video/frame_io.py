@@ -13,11 +13,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lfdn_video.media import Frame, VideoInfo
+from lfdn_video.copying import CopyPlan
+from lfdn_video.media import Frame, Image, VideoInfo
 from lfdn_video.options import SpanOptions
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,18 @@ class Warnings(list[str]):
         self._notes.add(note)
         self.append(warning)
         logger.warning("%s", warning)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestoredFrame:
+    """A restored frame as an RGB array."""
+
+    image: Image
+    """`[H, W, 3]`, RGB, 0…255, upright; the caller owns it."""
+    time_s: float
+    """Presentation time in seconds, as in the source."""
+    pts: int
+    """Presentation timestamp, in ticks of the source's time base."""
 
 
 class FrameReader(ABC):
@@ -118,7 +132,9 @@ class FrameWriter(ABC):
         self.warnings = Warnings()
         """Everything of the source that is not in the target unchanged, by name."""
         self.frames_written = 0
-        """Frames in the target, including those of a resumed run."""
+        """Frames in the target, including those of a resumed run, and copied ones."""
+        self.copy_problem: str | None = None
+        """Why packets of the source cannot be copied into this target; None: they can."""
 
     def __enter__(self) -> Self:
         self.open()
@@ -176,6 +192,19 @@ class FrameWriter(ABC):
             OutputError: those frames were restored by another network.
         """
         return 0
+
+    @property
+    def plan(self) -> CopyPlan | None:
+        """The segments that are copied, as `set_plan` or an interrupted run set them."""
+        return None
+
+    def set_plan(self, plan: CopyPlan) -> None:
+        """Set which segments are copied, where `copy_problem` is None; before the first frame.
+
+        Raises:
+            OutputError: it cannot be written beside the target.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def write(self, frame: Frame) -> None:

@@ -5,6 +5,7 @@ byte by byte, and tells whether a file of another kind has any. It works on byte
 `input/images.py` and `output/images.py` use it.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +17,10 @@ EXIF_MARK = b"Exif\0\0"
 ORIENTATION_TAG = 0x0112
 
 # Second bytes of JPEG markers.
-SCAN, COMMENT, APP0, APP1, APP2, ADOBE, APP15 = 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
+END, SCAN, COMMENT, APP0, APP1, APP2, ADOBE, APP15 = 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
+
+MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+"""A marker among a JPEG's samples: neither a stuffed byte nor a restart."""
 
 JFIF_MARK = b"JFIF\0"
 JFIF_DENSITY = slice(11, 16)
@@ -99,6 +103,22 @@ def holds_several(content: bytes) -> bool:
     if content.startswith(TIFF_MAGICS):
         return _has_second_directory(content)
     return any(kind == b"acTL" for kind, _ in _png_chunks(content))
+
+
+def is_cut_off(content: bytes) -> bool:
+    """Tell whether a JPEG ends before its end marker. FFmpeg makes the missing part gray.
+
+    Other formats state their length, so FFmpeg's decoders notice by themselves.
+    """
+    at = 2 + sum(len(segment) for segment in _jpeg_segments(content))
+    while _is_jpeg(content):
+        marker = MARKER.search(content, at)
+        if marker is None or marker[1][0] == END:
+            return marker is None
+        # Between scans a progressive JPEG has tables, in which any bytes may stand.
+        length = int.from_bytes(content[marker.end() : marker.end() + 2])
+        at = marker.end() + max(2, length)
+    return False
 
 
 def holds_more(content: bytes) -> bool:

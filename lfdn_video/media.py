@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -346,13 +347,15 @@ class VideoInfo(FrameFormat):
         Returns:
             The number of frames by the source's own figures; None if it does not state them.
         """
-        if span.whole:
+        if span.whole or self.from_images:  # the count of images is that of the span
             return self.frame_count
         if not self.average_rate or self.duration_s is None:
             return None
-        start_s = span.start_s or 0.0
-        end_s = self.duration_s if span.end_s is None else min(span.end_s, self.duration_s)
-        return max(0, round((end_s - start_s) * self.average_rate))
+        last = self.frame_count or round(self.duration_s * self.average_rate)
+        # As the readers count: a frame is in the span if it begins there.
+        first = min(last, ceil((span.start or 0) * self.average_rate))
+        end = last if span.end is None else min(last, ceil(span.end * self.average_rate))
+        return max(0, end - first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

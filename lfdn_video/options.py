@@ -44,6 +44,12 @@ IMAGE_RATE = Fraction(25)
 
 NANOSECONDS = 10**9
 
+NO_BLUR = (
+    "only when needed: is for derain; how much deblur changes a frame does not tell whether it is "
+    "sharp; leave it out"
+)
+"""The refusal of a dry gate for `deblur`."""
+
 MIN_SCALE = 0.25
 """Smallest factor by which the sides of a live frame are scaled for the network."""
 

@@ -10,27 +10,47 @@ removes its temporary file, the reader closes. torch is imported once source and
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lfdn_video.background import StageTimes, prefetch
+from lfdn_video.copying import CopyPlan, GateSummary, PacketIndex
+from lfdn_video.errors import OptionError
 from lfdn_video.files import Inputs
-from lfdn_video.frame_io import FrameReader, FrameWriter
+from lfdn_video.frame_io import FrameReader, FrameWriter, RestoredFrame
+from lfdn_video.gate.selection import Selection
+from lfdn_video.gate.survey import DETECTOR, Survey
+from lfdn_video.input.bursts import read_burst
 from lfdn_video.input.open import open_reader
+from lfdn_video.input.packets import index_packets
 from lfdn_video.media import Frame, VideoInfo
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Task, Temporal
+from lfdn_video.options import (
+    NO_BLUR,
+    EncodeOptions,
+    InferenceOptions,
+    SpanOptions,
+    Task,
+    Temporal,
+)
 from lfdn_video.output.open import open_writer
-from lfdn_video.progress import Progress, ProgressMeter, RunSetting, Stage, StageClocks
+from lfdn_video.progress import (
+    Progress,
+    ProgressMeter,
+    RunSetting,
+    Stage,
+    StageClocks,
+    open_clocks,
+)
 from lfdn_video.temporal.choice import Off, find_reason_off
+from lfdn_video.temporal.rainfall import measure_rainfall
 from lfdn_video.temporal.stage import REACH, TemporalStage, TemporalSummary
-from lfdn_video.trace import Trace
 
 if TYPE_CHECKING:
+    from lfdn_video.inference.restorer import Restorer
     from lfdn_video.inference.runner import Runner
 
 READ_AHEAD_FRAMES = 4
@@ -73,18 +93,8 @@ class Summary:
     """Frames, of `frames`, that an earlier, interrupted run had finished."""
     network: Mapping[str, str] = field(default_factory=dict)
     """What the frames depend on: `model`, the digest of the weights; `precision`; the tiles."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RestoredFrame:
-    """A restored frame as an RGB array."""
-
-    image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
-    """`[H, W, 3]`, RGB, 0…255, upright; the caller owns it."""
-    time_s: float
-    """Presentation time in seconds, as in the source."""
-    pts: int
-    """Presentation timestamp, in ticks of the source's time base."""
+    gate: GateSummary | None = None
+    """Which segments were copied, and why; None if that was not asked for."""
 
 
 def restore(
@@ -98,6 +108,7 @@ def restore(
     span: SpanOptions | None = None,
     deinterlace: bool = False,
     temporal: Temporal = "auto",
+    only_when_needed: bool = False,
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
     trace: str | Path | None = None,
@@ -118,6 +129,9 @@ def restore(
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
         temporal: `auto` lets `derain` of a video, or of numbered images, use neighbouring frames.
+        only_when_needed: look for rain first, and copy the packets of segments without any; where
+            the source's packets cannot be copied, everything is restored, and a warning says why.
+            For `derain` of a video.
         engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
             ignored, and its task counts, not `task`. None loads one for this run.
         on_progress: called after each frame, in the caller's thread; an exception in it cancels.
@@ -139,12 +153,15 @@ def restore(
     encode = encode or EncodeOptions()
     with open_reader(source, span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)
+        index = _index_packets(reader, task, engine) if only_when_needed else None
         with (
-            _open_clocks(trace, reader, weights, target, encode, off) as clocks,
-            open_writer(target, reader.info, encode, span, _list_inputs(reader, weights)) as writer,
+            open_clocks(trace, _list_inputs(reader, weights), Path(target), encode, off) as clocks,
+            open_writer(
+                target, reader.info, encode, span, _list_inputs(reader, weights), index
+            ) as writer,
             _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
         ):
-            run = _run_stages(reader, restorer, writer, clocks, on_progress)
+            run = _run_stages(reader, restorer, writer, clocks, index, on_progress)
     return _summarize(reader, writer, clocks, run, off, start_s)
 
 
@@ -197,18 +214,14 @@ def restored_frames(
 
 
 @dataclass(frozen=True, slots=True)
-class _Restorer:
-    """The network as a function on frames, and the identity of its results."""
+class _Run:
+    """What the stages of a run did."""
 
-    restore: Callable[[Iterable[Frame]], Generator[Frame]]
-    runner: "Runner"
-    identity: dict[str, str]
-    """What the restored frames depend on: the network, its precision, the tiles."""
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Device and precision in use now."""
-        return self.runner.device_name, self.runner.identity.get("precision", "")
+    kept: int
+    """Frames in the target that an earlier run had finished."""
+    temporal: TemporalSummary | None
+    network: Mapping[str, str]
+    gate: GateSummary | None
 
 
 @contextmanager
@@ -219,75 +232,20 @@ def _open_restorer(
     weights: str | Path | None,
     inference: InferenceOptions | None,
     span: SpanOptions | None,
-) -> Generator[_Restorer]:
-    """Prepare the network; close its engine at the end, unless the caller passed one."""
+) -> Generator["Restorer"]:
     # Imported late: torch takes seconds to load, and bad files should fail before that.
-    from lfdn_video.inference.colour import PlaneConverter
-    from lfdn_video.inference.engine import MAX_LANES, load_engine, refuse_after_fork
-    from lfdn_video.inference.scheduler import restore_frames
+    from lfdn_video.inference.restorer import open_restorer
 
-    refuse_after_fork()
-    options = inference or InferenceOptions()
-    # A single frame is done soonest with all the cores to itself.
-    single = info.expected_frames(span or SpanOptions()) == 1
-    runner = engine or load_engine(
-        task,
-        weights=Path(weights) if weights else None,
-        options=options,
-        lanes=1 if single else MAX_LANES,
-    )
-    try:
-        tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}
-        yield _Restorer(
-            lambda frames: restore_frames(frames, PlaneConverter(info), runner, options),
-            runner,
-            {**runner.identity, **tiling},
-        )
-    finally:
-        if engine is None:
-            runner.close()
+    with open_restorer(info, engine, task, weights, inference, span) as restorer:
+        yield restorer
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What the stages of a run did."""
-
-    frames: int
-    """Frames in the target."""
-    kept: int
-    """Those of them that an earlier run had finished."""
-    temporal: TemporalSummary | None
-    network: Mapping[str, str]
-
-
-def _list_inputs(
-    reader: FrameReader, weights: str | Path | None, target: str | Path | None = None
-) -> Inputs:
-    """List every file that a run reads, and its target, for those who write other files."""
+def _list_inputs(reader: FrameReader, weights: str | Path | None) -> Inputs:
+    """List every file that a run reads, for those who write others."""
     inputs = Inputs(reader.files)
     if weights is not None:
         inputs.add(Path(weights), "the weights file")
-    if target is not None:
-        inputs.add(Path(target), "the target")
     return inputs
-
-
-def _open_clocks(
-    trace: str | Path | None,
-    reader: FrameReader,
-    weights: str | Path | None,
-    target: str | Path,
-    encode: EncodeOptions,
-    off: Off | None,
-) -> StageClocks:
-    """Make the clocks of a run, and the trace that they fill, if one is wanted."""
-    if trace is None:
-        return StageClocks(temporal=off is None)
-    inputs = _list_inputs(reader, weights, target)
-    timeline = Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite)
-    clocks = StageClocks(timeline, temporal=off is None)
-    clocks.note("temporal_off", off)
-    return clocks
 
 
 def _find_reason_off(
@@ -298,38 +256,78 @@ def _find_reason_off(
     return find_reason_off(temporal, task, consecutive=reader.consecutive, frames=frames)
 
 
+def _index_packets(reader: FrameReader, task: str, engine: "Runner | None") -> PacketIndex:
+    if (engine.identity.get("task", task) if engine is not None else task) != "derain":
+        raise OptionError(NO_BLUR)
+    return index_packets(reader.info)
+
+
 def _run_stages(
     reader: FrameReader,
-    restorer: _Restorer,
+    restorer: "Restorer",
     writer: FrameWriter,
     clocks: StageClocks,
+    index: PacketIndex | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> _Run:
     """Decode and restore in threads, write in this one."""
     is_temporal = clocks.temporal is not None
-    kept = writer.start(restorer.identity | {"temporal": "auto" if is_temporal else "off"})
-    # A resumed run restores a few of the frames that are kept again, as neighbours of the next.
-    warm_up = min(kept, REACH) if is_temporal else 0
-    stage = TemporalStage(reader.info, warm_up=warm_up) if is_temporal else None
+    identity = restorer.identity | {"temporal": "auto" if is_temporal else "off"}
+    copies = index is not None and writer.copy_problem is None
+    kept = writer.start(identity | ({"only_when_needed": DETECTOR} if copies else {}))
+    if copies and index is not None and writer.plan is None:
+        writer.set_plan(_plan_copies(reader, index, restorer, clocks, on_progress))
+    # Neighbours of the frames that are left to do: of those that an earlier run finished, and of
+    # those that are copied, some are restored for them.
+    selection = Selection(writer.plan, done=kept, reach=REACH if is_temporal else 0)
+    stage = TemporalStage(reader.info, wants=selection.wants) if is_temporal else None
     meter = ProgressMeter(RunSetting.of(reader.info, reader.span, writer, kept), clocks)
-    frames = _skip_frames(kept - warm_up, reader.frames())
+    frames = selection.pick(reader.frames())
     with closing(_start_stages(frames, restorer, stage, clocks)) as restored:
         for frame in restored:
-            with clocks.encode.working():
-                writer.write(frame)
-            meter.frames_done += 1
-            if stage is not None:
-                clocks.note("temporal", asdict(stage.summary))
-            if on_progress is not None:
-                on_progress(meter.progress(*restorer.place))
+            if selection.wants(frame):
+                with clocks.encode.working():
+                    writer.write(frame)
+                meter.frames_done = writer.frames_written
+                if stage is not None:
+                    clocks.note("temporal", asdict(stage.summary))
+                if on_progress is not None:
+                    on_progress(meter.progress(*restorer.place))
     clocks.note_last_frame()
-    temporal = stage.summary if stage is not None else None
-    return _Run(meter.frames_done, kept, temporal, restorer.identity)
+    gate = None
+    if index is not None:
+        gate = GateSummary.of(writer.plan, writer.copy_problem)
+        clocks.note("gate", asdict(gate))
+    return _Run(kept, stage.summary if stage is not None else None, restorer.identity, gate)
+
+
+def _plan_copies(
+    reader: FrameReader,
+    index: PacketIndex,
+    restorer: "Restorer",
+    clocks: StageClocks,
+    on_progress: Callable[[Progress], None] | None,
+) -> CopyPlan:
+    """Look for rain, segment by segment."""
+    info = reader.info
+
+    def measure(frames: Sequence[Frame]) -> float:
+        with clocks.model.working():
+            (restored,) = restorer.restore([frames[len(frames) // 2]])
+            return measure_rainfall(frames, restored, info)
+
+    def report(number: int, segments: int) -> None:
+        if on_progress is not None:
+            progress = ProgressMeter(RunSetting(), clocks).progress(*restorer.place)
+            on_progress(replace(progress, looked_at=(number + 1, segments)))
+
+    survey = Survey(info, index, partial(read_burst, info, index), measure)
+    return survey.plan(reader.span, report)
 
 
 def _start_stages(
     frames: Generator[Frame],
-    restorer: _Restorer,
+    restorer: "Restorer",
     stage: TemporalStage | None,
     clocks: StageClocks,
 ) -> Generator[Frame]:
@@ -368,7 +366,7 @@ def _summarize(
     start_s: float,
 ) -> Summary:
     return Summary(
-        frames=run.frames,
+        frames=writer.frames_written,
         seconds=time.perf_counter() - start_s,
         stages=clocks.times,
         bottleneck=clocks.bottleneck,
@@ -381,16 +379,8 @@ def _summarize(
         temporal_off=off,
         kept_frames=run.kept,
         network=run.network,
+        gate=run.gate,
     )
-
-
-def _skip_frames(count: int, frames: Generator[Frame]) -> Generator[Frame]:
-    """Decode the first `count` frames, which an earlier run finished, and yield the others."""
-    # Decoded, not seeked: counting frames works in every container.
-    with closing(frames):
-        for _ in range(count):
-            next(frames, None)
-        yield from frames
 
 
 def _to_rgb(frame: Frame, info: VideoInfo) -> RestoredFrame:

@@ -7,13 +7,15 @@ is in `background.py`, how it is drawn in `trace.py`.
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 from lfdn_video.background import StageClock, StageTimes
 from lfdn_video.errors import OutputError
+from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.media import VideoInfo
-from lfdn_video.options import SpanOptions
+from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.trace import Trace
 
 Stage = Literal["decode", "model", "temporal", "encode"]
@@ -50,6 +52,8 @@ class Progress:
     """The network's precision now, such as `float32`."""
     resumable: bool = False
     """True if what is finished outlasts an interrupted run, for the next one to resume."""
+    looked_at: tuple[int, int] | None = None
+    """Number of the segment in which rain is looked for, from 1, and of all; None: of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,34 @@ class StageClocks:
 
     def _add_clock(self, stage: Stage) -> StageClock:
         return StageClock(self._trace.add_stage(stage) if self._trace is not None else None)
+
+
+def open_clocks(
+    trace: str | Path | None,
+    inputs: Inputs,
+    target: Path,
+    encode: EncodeOptions,
+    temporal_off: str | None,
+) -> StageClocks:
+    """Make the clocks of a run, and the trace that they fill, if one is wanted.
+
+    Args:
+        trace: the trace's file; None: none is wanted.
+        inputs: the files that the run reads, which the trace must not replace; the target is added.
+        target: the run's target.
+        encode: `overwrite` applies to the trace, too.
+        temporal_off: why there is no temporal stage; None: there is one.
+
+    Raises:
+        OutputError: the trace cannot be written, exists, or is an input.
+    """
+    if trace is None:
+        return StageClocks(temporal=temporal_off is None)
+    inputs.add(target, "the target")
+    timeline = Trace(Path(trace), inputs=inputs, overwrite=encode.overwrite)
+    clocks = StageClocks(timeline, temporal=temporal_off is None)
+    clocks.note("temporal_off", temporal_off)
+    return clocks
 
 
 class ProgressMeter:

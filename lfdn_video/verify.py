@@ -31,6 +31,7 @@ from lfdn_video.output.timecode import is_timecode_track
 from lfdn_video.verify_streams import (
     TEXT_CODECS,
     StreamContent,
+    count_copied_packets,
     find_audio_difference,
     find_time_difference,
     read_contents,
@@ -62,7 +63,8 @@ def verify(
 
     Yields:
         One check each for the frames, the picture, each copied stream, the chapters and the tags,
-        and one for each warning of the reader. Images have only the first two.
+        one for each warning of the reader, and one if packets of the video were copied.
+        Images have only the first two.
 
     Raises:
         InputError: one of the two cannot be read.
@@ -79,6 +81,7 @@ def verify(
         yield _check_picture(before, after, looks_alike=source_times.looks_like(target_times))
         if before.from_images or after.from_images:
             return
+        yield from _check_copies(before, after)
         shift_s = target_times.times_s[0] - source_times.times_s[0]
         yield from _check_streams(before, after, span, shift_s)
         yield _check_chapters(before, after, span, shift_s)
@@ -200,6 +203,16 @@ def _check_picture(before: VideoInfo, after: VideoInfo, *, looks_alike: bool) ->
         return Check("picture", "warning", f"{'; '.join(converted)}; it looks alike")
     text = f"{after.width}×{after.height} {after.format.name}, same tags"
     return Check("picture", "ok", text)
+
+
+def _check_copies(before: VideoInfo, after: VideoInfo) -> Iterator[Check]:
+    """Say how much of the video was not encoded again, if anything was not."""
+    if before.codec != after.codec:
+        return
+    copied, packets = count_copied_packets(before, after)
+    if copied:
+        text = f"{copied} of {packets} packets of the video are the source's, byte for byte"
+        yield Check("copied", "ok", text)
 
 
 def _format(info: VideoInfo) -> str:

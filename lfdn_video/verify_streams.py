@@ -24,7 +24,14 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
-from lfdn_video.ffmpeg import demux_packets, has_decoder, open_source, pyav_errors
+from lfdn_video.ffmpeg import (
+    demux_packets,
+    discard_other_streams,
+    has_decoder,
+    open_source,
+    pyav_errors,
+)
+from lfdn_video.media import VideoInfo
 
 AV_OFFSET_TOLERANCE_S = Fraction(1, 20)
 """Accepted change of a stream's offset from the video: containers differ in how they store the
@@ -124,7 +131,8 @@ def find_time_difference(
     transcoded = before.codec != after.codec
     if abs(offset_s) > (TRANSCODED_TOLERANCE_S if transcoded else AV_OFFSET_TOLERANCE_S):
         return f"{float(offset_s):+.3f} s out of sync with the video"
-    if before.jumps_back or len(before.times_s) != len(after.times_s):
+    # Another codec has packets of other lengths, even where there happen to be as many.
+    if before.jumps_back or transcoded or len(before.times_s) != len(after.times_s):
         return None
     # Both clocks round each time, and the first one.
     tolerance_s = before.tick_s + after.tick_s
@@ -233,3 +241,32 @@ def _plain_text(payload: bytes, codec: str) -> str:
         text = text.split(",", 8)[-1]
     text = re.sub(r"\{[^}]*\}|<[^>]*>", "", text.replace("\\N", "\n").replace("\\h", " "))
     return " ".join(text.split())
+
+
+def count_copied_packets(source: VideoInfo, target: VideoInfo) -> tuple[int, int]:
+    """Count the packets of a target's video that are the source's.
+
+    Args:
+        source: the source.
+        target: the target.
+
+    Returns:
+        Those in groups that start with a keyframe of the source, and all.
+    """
+    known = {hashlib.sha256(bytes(packet)).digest() for packet in _read_video(source)}
+    copied = count = 0
+    is_copied = False
+    for packet in _read_video(target):
+        is_same = hashlib.sha256(bytes(packet)).digest() in known
+        # Encoders make equal packets of a still picture: what follows no such keyframe is theirs.
+        is_copied = is_same and (is_copied or packet.is_keyframe)
+        copied += is_copied
+        count += 1
+    return copied, count
+
+
+def _read_video(info: VideoInfo) -> Iterator[Packet[Stream]]:
+    with closing(open_source(info.path)) as container:
+        stream = container.streams[info.video_index]
+        discard_other_streams(container, stream)
+        yield from demux_packets(container, [stream], lambda _: None)

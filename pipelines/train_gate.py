@@ -90,7 +90,7 @@ def align(entry: Entry, sides: Sequence[Sequence[Entry]], levels: Levels) -> lis
                     other.frame,
                     other.luma,
                     other.luma,
-                    path,
+                    path.result(),
                     reference=entry.luma,
                     levels=levels,
                     after=other.number > entry.number,

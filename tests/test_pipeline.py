@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lfdn_video.errors import InputError, OutputError, WeightsError
@@ -22,6 +23,7 @@ from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import WRITE_BEHIND_FRAMES, restore, restored_frames
 from lfdn_video.progress import Progress
+from tests.support.clips import Clip
 from tests.support.fakes import (
     FakeRunner,
     NetworkFailureError,
@@ -285,13 +287,28 @@ def test_inference_options_reach_the_network(clip: Path) -> None:
     [
         (SpanOptions(), 250),
         (SpanOptions(start_s=4), 150),
-        (SpanOptions(end_s=2.5), 62),
+        (SpanOptions(end_s=2.5), 63),
+        (SpanOptions(end_s=0.9), 23),
+        (SpanOptions(start_s=0.9), 227),
+        (SpanOptions(start_s=0.1, end_s=0.11), 0),
         (SpanOptions(start_s=9, end_s=99), 25),
     ],
 )
 def test_expected_frames_follow_the_span(span: SpanOptions, expected: int) -> None:
     info = replace(video_info(), duration_s=10.0, average_rate=Fraction(25), frame_count=250)
     assert info.expected_frames(span) == expected
+
+
+@pytest.mark.parametrize("span", [SpanOptions(end_s=0.19), SpanOptions(start_s=0.05, end_s=0.25)])
+def test_expected_frames_are_those_that_are_read(span: SpanOptions, tmp_path: Path) -> None:
+    clip = Clip(pts=range(8)).make(tmp_path / "clip.mkv")
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(8):
+        Image.new("RGB", (32, 24)).save(images / f"{number}.png")
+    for source in (clip, images):
+        with open_reader(source, span) as reader:
+            assert reader.info.expected_frames(span) == len(list(reader.frames()))
 
 
 def test_expected_frames_are_unknown_without_a_duration() -> None:

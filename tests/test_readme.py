@@ -17,7 +17,7 @@ from lfdn_video.inference import engine
 from tests.support.fakes import identity_engine
 
 ROOT = Path(__file__).parent.parent
-WRITTEN_BY_COMMAND = ("docs/api.md",)
+WRITTEN_BY_COMMAND = ("docs/api.md", "docs/cli.md")
 PAGES = tuple(
     page
     for page in ("README.md", *(f"docs/{file.name}" for file in sorted(ROOT.glob("docs/*.md"))))

@@ -106,3 +106,24 @@ def test_tables_of_a_gpu_show_each_section_and_what_failed() -> None:
 def test_short_table_of_a_gpu_shows_frames_per_second() -> None:
     text = render(SPEED.replace("cpu", "cuda"), {"cuda": gpu_report()})
     assert "| 720p | 1 | 650.5 | – |" in text
+
+
+def test_rain_is_shown_in_each_mode() -> None:
+    scores = {"psnr_y": 30.0, "worst_psnr_y": 28.0, "ssim_y": 0.9, "flicker": 4.0}
+    sequences = [
+        {
+            "mode": mode,
+            "frames": 60,
+            "input": scores,
+            "network": scores,
+            "stage": {**scores, "psnr_y": db},
+        }
+        for mode, db in (("offline", 37.5), ("delay-0", 36.0))
+    ]
+    report = {"weights": 64 * "a", "machine": {"commit": "abc"}, "sequences": sequences}
+    text = render("<!-- rain:a1 -->\nold\n<!-- /rain:a1 -->", {"a1": report})
+    assert "*60 frames, weights `aaaaaaaaaaaa`, commit `abc`.*" in text
+    assert "| source | 30.00 dB | 28.00 dB | 0.900 | 4.00 |" in text
+    assert "| `derain` | 37.50 dB |" in text
+    assert "| as `live` | 36.00 dB |" in text
+    assert "not measured yet" in render("<!-- cost:stage -->\n<!-- /cost:stage -->", {})

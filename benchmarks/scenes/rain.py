@@ -1,4 +1,4 @@
-"""Rain of one kind, drawn anew in every frame: how much, how slanted, wide, long and bright."""
+"""Rain of one kind, drawn anew in every frame: how much, how slanted, wide, long, bright, where."""
 
 import math
 from dataclasses import dataclass, replace
@@ -26,6 +26,8 @@ class RainKind:
     length_px: float = 20.0
     contrast: float = 0.35
     """What the brightest streak adds, over white."""
+    part: float = 1.0
+    """Share of the picture's width, from the left, in which it rains."""
 
 
 BASE = RainKind()
@@ -37,6 +39,7 @@ VARIED: dict[str, tuple[float, ...]] = {
     "sigma_px": (0.5, 1.3, 3.0, 5.0),
     "length_px": (3.0, 6.0, 80.0),
     "contrast": (0.06, 0.12, 0.7),
+    "part": (1 / 3, 2 / 3),
 }
 """What is changed of the base, one at a time."""
 
@@ -45,6 +48,7 @@ UNITS = {
     "slant_deg": (1, "°"),
     "sigma_px": (1, " px"),
     "length_px": (1, " px"),
+    "part": (100, " %"),
 }
 
 
@@ -55,7 +59,7 @@ def list_kinds() -> dict[str, RainKind]:
         factor, unit = UNITS.get(field, (1, ""))
         for value in values:
             word = field.partition("_")[0]
-            kinds[f"{word} {factor * value:g}{unit}"] = replace(BASE, **{field: value})
+            kinds[f"{word} {factor * value:.3g}{unit}"] = replace(BASE, **{field: value})
     return kinds
 
 
@@ -71,6 +75,7 @@ def draw_rain(picture: Picture, kind: RainKind, random: np.random.Generator) -> 
     np.maximum.at(drops, places, random.uniform(0.5, 1, count).astype(np.float32))
     streaks: Any = cv.filter2D(drops, -1, kernel, borderType=cv.BORDER_CONSTANT)
     inside = streaks[margin : height - margin, margin : width - margin, None]
+    inside[:, round(kind.part * picture.shape[1]) :] = 0
     added = np.float32(255 * kind.contrast) * inside.clip(0, 1)
     rainy: Picture = np.minimum(picture + added, np.float32(255))
     return rainy

@@ -31,7 +31,14 @@ OF_THE_NETWORK = ("weights", "device", "int8", "feed_clean", "scalars", "save")
 
 
 @click.command(short_help="Measure PSNR, SSIM and, of video, flicker.")
-@add_options(WEIGHTS, DATA, EXCLUDE, DEVICE)
+@add_options(WEIGHTS, DATA, EXCLUDE)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Measure so many images only, evenly spread over the data; with --video so many frames "
+    "at the start of each sequence.",
+)
+@add_options(DEVICE)
 @click.option(
     "--video",
     is_flag=True,
@@ -65,6 +72,7 @@ def evaluate(
     weights: str,
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
+    limit: int | None,
     device: str,
     video: bool,
     restored: Path | None,
@@ -87,10 +95,13 @@ def evaluate(
 
     if restored is not None:
         _check_restored(video=video)
+    if video and limit == 1:
+        raise click.UsageError("--limit: with --video two frames are needed, to compare them")
     check_device(device)
     job = Job(
         sets,
         exclude,
+        limit,
         device,
         feed_clean=feed_clean,
         weights=Path(weights),

@@ -20,15 +20,16 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 PATH = click.Path(path_type=Path)
 
-DATA = click.option(
-    "--data",
-    "sets",
-    multiple=True,
-    required=True,
-    metavar="LAYOUT=PATH",
-    help="Data set; may be repeated. Layouts of pairs: rain800, test100, rain100, rain14000, "
+_DATA_HELP = (
+    "Data set; may be repeated. Layouts of pairs: rain800, test100, rain100, rain14000, "
     "gopro, gopro_gamma, hide, kohler, reds, pairs. Layouts of clean images: clean, sequences, "
-    "videos. Layout of a file from `lfdn pack`: pack. docs/data.md describes them all.",
+    "videos. Layout of a file from `lfdn pack`: pack. docs/data.md describes them all."
+)
+DATA = click.option(
+    "--data", "sets", multiple=True, required=True, metavar="LAYOUT=PATH", help=_DATA_HELP
+)
+DATA_OR_RESUME = click.option(
+    "--data", "sets", multiple=True, metavar="LAYOUT=PATH", help=_DATA_HELP
 )
 EXCLUDE = click.option(
     "--exclude",
@@ -41,6 +42,8 @@ STREAKS = click.option(
 )
 WEIGHTS = click.option(
     "--weights",
+    type=click.Path(),  # a string, and shells complete files
+    metavar="FILE|TASK",
     default="derain",
     show_default=True,
     help="Weights file, or a task with packaged weights.",

@@ -38,6 +38,7 @@ class Job:
 
     sets: tuple[str, ...]
     exclude: tuple[str, ...]
+    limit: int | None
     device: str
     feed_clean: bool
     weights: Path
@@ -85,10 +86,12 @@ def measure_images(network: nn.Module, job: Job) -> Report:
     """
     from rich.table import Table
 
+    from lfdn.datasets.samples import limit_samples
     from lfdn.training import evaluate
 
-    samples = read_samples(job.sets, job.exclude)
-    job.check_targets(list_inputs(samples), (sample.name for sample in samples))
+    found = read_samples(job.sets, job.exclude)
+    samples = limit_samples(found, job.limit)
+    job.check_targets(list_inputs(found), (sample.name for sample in samples))
     measured = evaluate.evaluate(
         network, samples, device=job.device, feed_clean=job.feed_clean, save=job.save
     )
@@ -96,12 +99,18 @@ def measure_images(network: nn.Module, job: Job) -> Report:
     if job.csv_path:
         evaluate.write_csv(rows, job.csv_path, overwrite=job.overwrite)
     mean = evaluate.average_rows(rows)
-    title = f"{' '.join(job.sets)}, {mean.name} images, {mean.seconds:.3f} s each"
+    of_all = f" out of {len(found)}" if len(samples) < len(found) else ""
+    title = f"{' '.join(job.sets)}, {mean.name}{of_all} images, {mean.seconds:.3f} s each"
     table = Table("", *IMAGE_COLUMNS.values(), title=title)
     for side in SIDES:
         values = (getattr(mean, f"{side}_{name}") for name in IMAGE_COLUMNS)
         table.add_row(side, *(f"{value:.3f}" for value in values))
-    about = {"pictures": len(rows), **_describe_run(job), "protocol": evaluate.PROTOCOL}
+    about = {
+        "pictures": len(rows),
+        "limit": job.limit,
+        **_describe_run(job),
+        "protocol": evaluate.PROTOCOL,
+    }
     return Report(asdict(mean), about, table)
 
 
@@ -114,14 +123,17 @@ def measure_video(network: nn.Module | None, job: Job, *, restored: Path | None)
             measured.
         OSError: A target cannot be written.
     """
-    from lfdn.datasets.sequences import add_restored_frames
+    from lfdn.datasets.sequences import add_restored_frames, limit_sequences
     from lfdn.training import evaluate_video
 
     sequences = read_sequences(job.sets, job.exclude)
     if restored is not None:
         sequences = add_restored_frames(sequences, restored)
+    inputs = list_inputs(
+        (), *(path for s in sequences for frame in s.frames for path in frame.files)
+    )
+    sequences = limit_sequences(sequences, job.limit)
     found = [(sequence.name, frame) for sequence in sequences for frame in sequence.frames]
-    inputs = list_inputs((), *(path for _, frame in found for path in frame.files))
     job.check_targets(inputs, (f"{name}/{frame.name}" for name, frame in found))
     measured = evaluate_video.evaluate_video(
         network, sequences, device=job.device, feed_clean=job.feed_clean, save=job.save
@@ -133,6 +145,7 @@ def measure_video(network: nn.Module | None, job: Job, *, restored: Path | None)
     mean = evaluate_video.average_sequences(by_sequence)
     about = {
         "sequences": [asdict(row) for row in by_sequence],
+        "limit": job.limit,
         **(_describe_run(job) if restored is None else {}),
         "protocol": evaluate_video.PROTOCOL,
     }
@@ -148,7 +161,8 @@ def _tabulate_video(by_sequence: list[SequenceRow], mean: SequenceRow, job: Job)
     from rich.table import Table
 
     time = "" if mean.seconds is None else f", {mean.seconds:.3f} s each"
-    title = f"{' '.join(job.sets)}, {mean.frames} frames{time}"
+    alone = "" if job.limit is None else f", the first {job.limit} of each sequence"
+    title = f"{' '.join(job.sets)}, {mean.frames} frames{alone}{time}"
     table = Table("", "", *VIDEO_COLUMNS.values(), title=title)
     for row in [*by_sequence, mean] if len(by_sequence) > 1 else by_sequence:
         for side in (*SIDES, "truth"):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import click
+from click.core import ParameterSource
 
+from lfdn.commands.observer import Observer, join_observers
 from lfdn.commands.options import (
-    DATA,
-    DEVICE,
+    DATA_OR_RESUME,
     EXCLUDE,
     PATH,
-    RAIN,
-    SEED,
     STREAKS,
     add_options,
     check_device,
@@ -23,281 +23,14 @@ from lfdn.commands.options import (
     list_inputs,
     read_samples,
 )
-from lfdn.commands.progress import ProgressLine, TensorBoard, print_report
+from lfdn.commands.plan import Plan, locate, plan_resumption
+from lfdn.commands.progress import TrainingView
+from lfdn.commands.records import Curves, TensorBoard
+from lfdn.commands.train_options import EXECUTION, PRESET, TrainValues
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lfdn.config import NetworkName
-    from lfdn.datasets.crops import CropStage
-    from lfdn.training.recipe import OptimizerName, RainName, Task, TrainPrecision
-
-BY_PRESET = "by preset"
-
-
-def _parse_stages(
-    _: click.Context, __: click.Parameter, text: str | None
-) -> tuple[CropStage, ...] | None:
-    if text is None:
-        return None
-    from lfdn.datasets.crops import CropStage
-
-    try:
-        parts = [part.replace("x", ":").split(":") for part in text.split(",")]
-        return tuple(CropStage(float(until), int(side), int(batch)) for until, side, batch in parts)
-    except ValueError as error:
-        message = f"--stages: {text!r} is not UNTIL:PXxBATCH,...; for example 0.5:112x16,1:224x4"
-        raise click.UsageError(message) from error
-
-
-def _parse_weights(
-    _: click.Context, __: click.Parameter, text: str | None
-) -> tuple[tuple[str, float], ...] | None:
-    if text is None:
-        return None
-    try:
-        parts = [part.rsplit("=", 1) for part in text.split(",")]
-        weights = tuple((name, float(share)) for name, share in parts)
-    except ValueError as error:
-        message = f"--pair-weights: {text!r} is not NAME=SHARE,...; for example GOPR=0.3,nm=0.2"
-        raise click.UsageError(message) from error
-    total = sum(share for _, share in weights)
-    if any(share < 0 for _, share in weights) or not 0 < total < 1 + 1e-6:
-        raise click.UsageError(f"--pair-weights: the shares must be 0…1 in all, not {total:g}")
-    return weights
-
-
-PRESET = (
-    click.option(
-        "--preset",
-        type=click.Choice(["default", "paper"]),
-        default="default",
-        show_default=True,
-        help="Preset for the options below. default: tuned for the task. paper: MSE, Adam, "
-        "learning rate 1e-4, a tenth of it every 500,000 steps. Explicit options override the "
-        "preset.",
-    ),
-    click.option(
-        "--init", type=PATH, help="Weights file to start from, instead of random weights."
-    ),
-    click.option(
-        "--network",
-        type=click.Choice(["full", "lite"]),
-        help="Network to train: full, the paper's, or lite, a narrower one for live video on a "
-        "CPU.  [default: full, or the network of --init]",
-    ),
-    click.option(
-        "--teacher",
-        metavar="FILE|TASK",
-        help="Trained weights, or a task with packaged ones, whose output the network learns "
-        "beside the truth.",
-    ),
-    click.option(
-        "--teacher-weight",
-        type=click.FloatRange(0, 1),
-        show_default=BY_PRESET,
-        help="Weight of the loss against the teacher's output; the truth has the rest.",
-    ),
-    RAIN,
-    click.option(
-        "--revive",
-        is_flag=True,
-        default=None,
-        help="Give new weights to channels of the initial network that never fire.",
-    ),
-    click.option(
-        "--steps", type=click.IntRange(min=1), show_default=BY_PRESET, help="Number of steps."
-    ),
-    click.option(
-        "--seconds",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Train for this time instead of a number of steps. Needs --resident.",
-    ),
-    click.option(
-        "--stages",
-        metavar="UNTIL:PXxBATCH,...",
-        callback=_parse_stages,
-        show_default=BY_PRESET,
-        help="Progressive crop and batch sizes, such as 0.6:112x16,1:224x4. UNTIL is the share of "
-        "the steps at which a stage ends, PX the side of its crops in pixels, BATCH their number "
-        "per step in all processes together.",
-    ),
-    click.option(
-        "--loss",
-        type=click.Choice(["charbonnier", "log_mse", "mse", "relative"]),
-        show_default=BY_PRESET,
-        help="Loss function. relative: charbonnier, with more weight on less damaged images.",
-    ),
-    click.option(
-        "--optimizer",
-        type=click.Choice(["adamw", "adam", "muon"]),
-        show_default=BY_PRESET,
-        help="Optimizer.",
-    ),
-    click.option(
-        "--learning-rate",
-        type=click.FloatRange(min=0),
-        show_default=BY_PRESET,
-        help="Learning rate after the warm-up.",
-    ),
-    click.option(
-        "--schedule",
-        type=click.Choice(["cosine", "step"]),
-        show_default=BY_PRESET,
-        help="Learning rate schedule. cosine: down to zero. step: a tenth every 500,000 steps.",
-    ),
-    click.option(
-        "--weight-decay",
-        type=click.FloatRange(min=0),
-        show_default=BY_PRESET,
-        help="Weight decay.",
-    ),
-    click.option(
-        "--clip-norm",
-        type=click.FloatRange(min=0, min_open=True),
-        show_default=BY_PRESET,
-        help="Gradient clipping: largest 2-norm over all parameters.",
-    ),
-    click.option(
-        "--ema-decay",
-        type=click.FloatRange(0, 1),
-        show_default=BY_PRESET,
-        help="Decay per step of the averaged weights (EMA); 0 turns averaging off.",
-    ),
-    click.option(
-        "--paired-share",
-        type=click.FloatRange(0, 1),
-        show_default=BY_PRESET,
-        help="Share of a batch from pairs; the rest is clean images, degraded on the fly.",
-    ),
-    click.option(
-        "--pair-weights",
-        metavar="NAME=SHARE,...",
-        callback=_parse_weights,
-        help="How often some pairs are drawn: SHARE (0 to 1) of all crops from pairs comes from "
-        "those whose name begins with NAME. Needs --resident.",
-    ),
-    click.option(
-        "--smallest-side-px",
-        type=click.IntRange(min=16),
-        show_default=BY_PRESET,
-        help="Smallest side of a clean image after random downscaling.",
-    ),
-    click.option(
-        "--least-detail",
-        type=click.FloatRange(min=0),
-        show_default=BY_PRESET,
-        help="Minimum mean difference between neighbouring pixels (0 to 255) of a clean crop; "
-        "flatter crops are redrawn up to 3 times.",
-    ),
-    click.option(
-        "--margin-px",
-        type=click.IntRange(min=0),
-        show_default=BY_PRESET,
-        help="Margin around a crop while it is degraded; cropped off afterwards.",
-    ),
-    click.option(
-        "--easing",
-        type=click.FloatRange(0, 1),
-        show_default=BY_PRESET,
-        help="Share of the steps over which motion blur goes from one simple kind to full variety.",
-    ),
-)
-"""Options that replace values of the preset."""
-
-EXECUTION = (
-    click.option(
-        "--resident",
-        type=click.Choice(["auto", "on", "off"]),
-        default="auto",
-        show_default=True,
-        help="Hold all images on the device, and make crops there; on CUDA each step is one graph. "
-        "auto: on one CUDA device.",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-        default="auto",
-        show_default=True,
-        help="Precision. bfloat16: autocast with float32 weights. auto: bfloat16 on CUDA, else "
-        "float32.",
-    ),
-    SEED,
-    DEVICE,
-    click.option(
-        "--compile",
-        is_flag=True,
-        help="Use torch.compile: faster steps, after a minute or two of compilation.",
-    ),
-    click.option(
-        "--pad-channels",
-        is_flag=True,
-        help="Compute with channels padded to multiples of 8, for tensor cores. Needs --resident.",
-    ),
-    click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Number of CPU threads.  [default: all cores]",
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Number of processes that prepare crops.",
-    ),
-    click.option(
-        "--validate-every",
-        type=click.IntRange(min=1),
-        default=1000,
-        show_default="1000 steps",
-        help="Steps between validations.",
-    ),
-    click.option(
-        "--checkpoint-every",
-        type=click.IntRange(min=1),
-        default=1000,
-        show_default="1000 steps",
-        help="Steps between checkpoints.",
-    ),
-)
-"""Options that say how a run is computed."""
-
-
-class TrainValues(TypedDict):
-    """Fields of `lfdn.training.recipe.TrainOptions` from options of the same names.
-
-    None stands for the preset's value.
-    """
-
-    steps: int | None
-    stages: tuple[CropStage, ...] | None
-    pair_weights: tuple[tuple[str, float], ...] | None
-    teacher_weight: float | None
-    rain: RainName | None
-    revive: bool | None
-    seconds: float | None
-    loss: str | None
-    optimizer: OptimizerName | None
-    learning_rate: float | None
-    schedule: Literal["cosine", "step"] | None
-    weight_decay: float | None
-    clip_norm: float | None
-    ema_decay: float | None
-    paired_share: float | None
-    smallest_side_px: int | None
-    least_detail: float | None
-    margin_px: int | None
-    easing: float | None
-    precision: TrainPrecision
-    seed: int
-    device: str
-    compile: bool
-    pad_channels: bool
-    threads: int | None
-    workers: int
-    validate_every: int
-    checkpoint_every: int
+    from lfdn.training.recipe import Task
 
 
 @click.command(short_help="Train a network.")
@@ -308,18 +41,25 @@ class TrainValues(TypedDict):
     show_default=True,
     help="Restoration task.",
 )
-@add_options(DATA, EXCLUDE, STREAKS)
+@add_options(DATA_OR_RESUME, EXCLUDE, STREAKS)
+@click.option("-o", "--output", "run", type=PATH, help="Run folder; an unfinished run resumes.")
 @click.option(
-    "-o", "--output", "run", type=PATH, required=True, help="Run folder; an unfinished run resumes."
+    "--resume",
+    type=PATH,
+    metavar="RUN",
+    help="Resume the run in this folder, with the options and the data that its run.json names. "
+    "Beside it may be given: --device, --threads, --workers, --compile, --pad-channels, the "
+    "intervals, more --steps or --seconds, and --data, --streaks and --teacher if they have moved.",
 )
 @add_options(*PRESET, *EXECUTION)
-@click.option("--tensorboard", is_flag=True, help="Also write the metrics for TensorBoard.")
+@click.option("--tensorboard", is_flag=True, help="Also write figures and images for TensorBoard.")
 def train(
     task: Task,
     sets: tuple[str, ...],
     exclude: tuple[str, ...],
     streaks: Path | None,
-    run: Path,
+    run: Path | None,
+    resume: Path | None,
     preset: str,
     init: Path | None,
     network: NetworkName | None,
@@ -328,48 +68,96 @@ def train(
     tensorboard: bool,
     **values: Unpack[TrainValues],
 ) -> None:
-    """Train a network. To resume an interrupted run, repeat its command: on a CPU, the result is
-    the same bit for bit.
+    """Train a network. An interrupted run is resumed by --resume, or by repeating its command: on a
+    CPU, the result is the same bit for bit.
 
     Several GPUs: torchrun --nproc-per-node N -m lfdn train ... --device cuda
     """
-    check_device(values["device"])
-    from lfdn import weights
-    from lfdn.config import NETWORKS
-    from lfdn.datasets import layouts
-    from lfdn.training import recipe
-    from lfdn.training import train as training
-
     if init and network:
         raise click.UsageError("--network: --init has a network already; give one of the two")
+    from lfdn.config import NETWORKS
+    from lfdn.training import train as training
+    from lfdn.training.recipe import build_options
+
+    inputs = training.RunInputs(
+        data=sets,
+        exclude=exclude,
+        streaks=str(streaks) if streaks else None,
+        init=str(init) if init else None,
+        teacher=teacher,
+    )
     try:
-        on_device = _is_resident(resident, values["device"])
-        options = recipe.build_options(preset, task, resident=on_device, **values)
-        samples = read_samples(sets, exclude)
-        inputs = list_inputs(samples, init, streaks)
-        check_folder(run, inputs, overwrite=True)  # which resumes a run
-        inputs.refuse_around(run)
-        with ExitStack() as stack:
-            board = stack.enter_context(TensorBoard(run)) if tensorboard else None
-            training.train(
-                samples,
-                run,
-                options=options,
-                config=NETWORKS[network or "full"],
-                initial=weights.read_weights(init) if init else None,
-                teacher=weights.load(teacher) if teacher else None,
-                bank=layouts.read_streak_bank(streaks) if streaks else None,
-                on_metrics=board.add if board else print_report,
-                on_step=stack.enter_context(ProgressLine(options)).show,
-            )
+        if resume is not None:
+            explicit = {"task": task, "resident": resident == "on", **values}
+            plan = plan_resumption(resume, explicit, inputs, given=_list_given())
+        else:
+            if run is None or not sets:
+                raise click.UsageError("--data and -o are needed; or --resume a run")
+            check_device(values["device"])
+            on_device = _is_resident(resident, values["device"])
+            options = build_options(preset, task, resident=on_device, **values)
+            plan = Plan(run, options, inputs, NETWORKS[network or "full"], init)
+        _train(plan, tensorboard=tensorboard)
     except training.TrainingError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        message = f"{run}: {error}; check free space and permissions"
+        message = f"{run or resume}: {error}; check free space and permissions"
         raise click.ClickException(message) from error
+
+
+def _train(plan: Plan, *, tensorboard: bool) -> None:
+    """Read the inputs, and train; on Ctrl-C exit with 130."""
+    from lfdn import weights
+    from lfdn.datasets import layouts
+    from lfdn.training import train as training
+    from lfdn.training.checkpoint import RunFolder
+
+    run, inputs, init = plan.run, plan.inputs, plan.init
+    check_device(plan.options.device)
+    samples = read_samples(inputs.data, inputs.exclude)
+    streaks = Path(inputs.streaks) if inputs.streaks else None
+    found = list_inputs(samples, init, streaks)
+    check_folder(run, found, overwrite=True)  # which resumes a run
+    found.refuse_around(run)
+    leads = os.environ.get("RANK", "0") == "0"
+    try:
+        with ExitStack() as stack:
+            observers: list[Observer] = []
+            if leads:
+                view = TrainingView(run, plan.describe_origin())
+                boards = [TensorBoard(run)] if tensorboard else []
+                observers = [view, *boards, Curves(run)]
+            for observer in observers:
+                stack.enter_context(observer)
+            training.train(
+                samples,
+                run,
+                options=plan.options,
+                config=plan.config,
+                initial=weights.read_weights(init) if init else None,
+                teacher=weights.load(inputs.teacher) if inputs.teacher else None,
+                bank=layouts.read_streak_bank(streaks) if streaks else None,
+                inputs=locate(inputs),
+                **join_observers(observers),
+            )
+            if leads:
+                view.finish()
     except KeyboardInterrupt:
-        click.echo("interrupted; repeat the command to resume", err=True)
+        if leads:
+            begun = RunFolder(run).has_manifest
+            more = f"; lfdn train --resume {run} goes on" if begun else " before the first step"
+            click.echo(f"interrupted{more}", err=True)
         sys.exit(130)
+
+
+def _list_given() -> set[str]:
+    """List the parameters that are on the command line."""
+    context = click.get_current_context()
+    return {
+        parameter.name or ""
+        for parameter in context.command.params
+        if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    }
 
 
 def _is_resident(choice: Literal["auto", "on", "off"], device: str) -> bool:

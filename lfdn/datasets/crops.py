@@ -5,6 +5,7 @@ drawing those before it. This makes resuming exact, and the result independent o
 workers.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ SMALLEST_SIDE_PX = 380
 """Larger clean images are shrunk by a random factor, down to this, so that scales vary."""
 MAX_DRAWS = 4
 """A crop without enough detail is drawn again, up to this number of draws; the last one stands."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class CropDataset(Dataset[CropBatch]):
 
         Raises:
             DataError: There are no samples, one has several references, an image cannot be read,
-                or a pair differs in size.
+                a pair differs in size, or crops are larger than every image.
         """
         if several := next((s for s in samples if s.alternatives), None):
             raise DataError(f"{several.name}: has several references; that is for evaluation alone")
@@ -105,6 +108,7 @@ class CropDataset(Dataset[CropBatch]):
         self._least_detail = least_detail
         # With only one kind of samples, every crop is of that kind, whatever the share.
         self._paired_share = 1.0 if not self._clean else paired_share if self._pairs else 0.0
+        self._check_sides()
 
     def __len__(self) -> int:
         return self._steps
@@ -130,6 +134,19 @@ class CropDataset(Dataset[CropBatch]):
             flow=_stack_flows(crops, stage.patch_px),
         )
 
+    def _check_sides(self) -> None:
+        """Refuse crops that are larger than every image; tell how many images are smaller."""
+        side = max(stage.patch_px for stage in self._stages)
+        pools = (("pair", self._pairs, self._paired_share),
+                 ("clean image", self._clean, 1 - self._paired_share))  # fmt: skip
+        for kind, images, share in pools:
+            sides = [min(image.clean.shape[:2]) for image in images] if share else []
+            if small := count_small_images(kind, sides, side):
+                logger.warning(
+                    "%d of %d %ss have a side below %d px: their largest crops are enlarged",
+                    small, len(sides), kind, side,
+                )  # fmt: skip
+
     def _draw(self, rng: np.random.Generator, patch_px: int, *, paired: bool) -> "_LoadedSample":
         pool = self._pairs if paired else self._clean
         for _ in range(MAX_DRAWS):
@@ -137,6 +154,25 @@ class CropDataset(Dataset[CropBatch]):
             if paired or _measure_detail(crop.clean) >= self._least_detail:
                 break
         return crop
+
+
+def count_small_images(kind: str, sides_px: Sequence[int], patch_px: int) -> int:
+    """Count the images that are smaller than a crop.
+
+    Args:
+        kind: What they are, for the message.
+        sides_px: The shorter side of each image.
+        patch_px: Side of the largest crops, margins included.
+
+    Raises:
+        DataError: All of them are.
+    """
+    if sides_px and max(sides_px) < patch_px:
+        raise DataError(
+            f"no {kind} has sides of {patch_px} px, the largest has {max(sides_px)} px; choose "
+            "smaller crops in --stages, or a smaller --margin-px"
+        )
+    return sum(side < patch_px for side in sides_px)
 
 
 def select_stage(stages: Sequence[CropStage], done: float) -> CropStage:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 Pixels = npt.NDArray[np.uint8]
@@ -46,7 +46,7 @@ class ImageSource:
         """Decode the image.
 
         Returns:
-            RGB, uint8, `[H, W, 3]`.
+            RGB, uint8, `[H, W, 3]`, upright by its EXIF.
 
         Raises:
             DataError: There is no such image, or it cannot be decoded.
@@ -55,7 +55,7 @@ class ImageSource:
             return _read_video_frame(self.path, self.frame)
         try:
             with Image.open(BytesIO(self.read_bytes())) as image:
-                pixels = np.asarray(image.convert("RGB"))
+                pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{self}: not a readable image ({error})") from error
         middle = pixels.shape[1] // 2

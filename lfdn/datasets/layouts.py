@@ -253,9 +253,10 @@ def read_sets(sets: Sequence[str]) -> list[Sample]:
             known = ", ".join(LAYOUTS)
             raise UnknownLayoutError(f"{text!r} is not LAYOUT=PATH with one of {known}")
         try:
-            samples += LAYOUTS[name].read(Path(path))
+            found = LAYOUTS[name].read(Path(path))
         except DataError as error:
             raise DataError(f"{error}; {name} wants {LAYOUTS[name].expected}") from error
+        samples += [replace(sample, dataset=text) for sample in found]
     return samples
 
 

@@ -63,6 +63,11 @@ class ImageStore:
         """Size in memory."""
         return self._pixels.numel()
 
+    @property
+    def sides_px(self) -> list[int]:
+        """The shorter side of each image, at its largest version."""
+        return np.minimum(self._heights, self._widths)[self._first].tolist()  # type: ignore[no-any-return]  # numpy
+
     def draw(self, rng: np.random.Generator, count: int, patch_px: int) -> Tensor:
         """Draw random squares of random images, each version that is large enough equally often.
 
@@ -127,7 +132,7 @@ class ResidentImages:
             raise DataError("no images to train on; name a data set")
         pairs = [s for s in samples if s.degraded is not None]
         clean = [s for s in samples if s.degraded is None]
-        shares = _share_pairs([s.name for s in pairs], pair_weights)
+        shares = share_pairs([s.name for s in pairs], pair_weights)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             both = list(threads.map(_read_pair, pairs))
             alone = list(threads.map(lambda s: _read_versions(s, smallest_side_px), clean))
@@ -148,8 +153,19 @@ class ResidentImages:
                 store.move(device)
 
 
-def _share_pairs(names: Sequence[str], weights: PairWeights) -> npt.NDArray[np.float64]:
-    """Give each pair its share: a group's is divided among its members."""
+def share_pairs(names: Sequence[str], weights: PairWeights) -> npt.NDArray[np.float64]:
+    """Give each pair its share: a group's is divided among its members.
+
+    Args:
+        names: Of the pairs.
+        weights: Shares of groups; without any, all pairs are equal.
+
+    Returns:
+        A number for each pair; relative, they need not sum up to 1.
+
+    Raises:
+        DataError: `weights` names no pair, or every share is 0.
+    """
     if not weights:
         return np.ones(len(names))
     group = np.full(len(names), -1)

@@ -22,6 +22,8 @@ class Sample:
     """The next frame, where the clean image is one of a sequence."""
     alternatives: tuple[ImageSource, ...] = ()
     """Further clean images, any of which may be the right reference; not for training."""
+    dataset: str = ""
+    """The data set that it was read from, `LAYOUT=PATH`."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -38,6 +40,21 @@ def split_samples(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]
     """
     training = [s for i, s in enumerate(samples) if i % VALIDATION_EVERY]
     return training, list(samples[::VALIDATION_EVERY])
+
+
+def limit_samples(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
+    """Take some samples, evenly spread over all.
+
+    Args:
+        samples: A data set.
+        limit: How many; None takes all, as a number does that is not smaller.
+
+    Returns:
+        The samples, in order; the same ones for the same set and limit.
+    """
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    return [samples[index * len(samples) // limit] for index in range(limit)]
 
 
 def exclude_samples(samples: Sequence[Sample], patterns: Sequence[str]) -> list[Sample]:

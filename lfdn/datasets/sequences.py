@@ -80,6 +80,11 @@ def read_frame_sequences(sets: Sequence[str], exclude: Sequence[str] = ()) -> li
     return kept
 
 
+def limit_sequences(sequences: Sequence[FrameSequence], limit: int | None) -> list[FrameSequence]:
+    """Take the first frames of every sequence; None takes all."""
+    return [replace(sequence, frames=sequence.frames[:limit]) for sequence in sequences]
+
+
 def add_restored_frames(sequences: Sequence[FrameSequence], folder: Path) -> list[FrameSequence]:
     """Find the restored frames of every sequence.
 

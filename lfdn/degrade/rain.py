@@ -25,11 +25,11 @@ SLANT_STD = math.radians(14)
 SLANT_LIMIT = math.radians(55)
 WIDE_SLANT_LIMIT = math.radians(60)
 SPARSE_LAYERS = 2
-SPARSE_SLANT_LIMIT = math.radians(65)
-SPARSE_LENGTH_PX = (5.0, 110.0)
-SPARSE_SIGMA_PX = (0.5, 4.0)
-SPARSE_COVERAGE = (0.0005, 0.02)
-SPARSE_CONTRAST = (0.15, 1.0)
+SPARSE_SLANT_LIMIT = math.radians(70)
+SPARSE_LENGTH_PX = (4.0, 110.0)
+SPARSE_SIGMA_PX = (0.5, 5.0)
+SPARSE_COVERAGE = (0.0005, 0.06)
+SPARSE_CONTRAST = (0.08, 1.0)
 SPARSE_BRIGHTNESS = (0.8, 1.0)  # of single drops, relative to the contrast
 SPARSE_SLIMNESS = 2.5  # length of a sparse streak in standard deviations across it, at least
 DEFOCUS_PX = (0.4, 1.6)  # standard deviation of the lens's blur
@@ -93,12 +93,12 @@ class RainMix:
 
     @classmethod
     def filmed(cls) -> Self:
-        """Rain as in `wide`, and in four images of ten only a few, clearly visible streaks.
+        """Rain as in `wide`, and in half of the images few streaks of a set contrast.
 
         Returns:
             A mix with dry images, sparse ones, and for the rest those of `wide`.
         """
-        return replace(cls.wide(), dry=0.13, sparse=0.4)
+        return replace(cls.wide(), dry=0.2, sparse=0.5)
 
 
 def rain(
@@ -208,9 +208,9 @@ def sparse_streaks(
 ) -> Tensor:
     """Draw a few streaks, as of beginning rain or near the camera: one or two layers of drops.
 
-    They cover 0.05 to 2 % of an image, or less if only a part of it, but each layer has at least
-    one drop if that covers no more than 2 %. A third of the images are slightly out of focus; half
-    have any slant up to 65°.
+    They cover 0.05 to 6 % of an image, or less if only a part of it, but each layer has at least
+    one drop if that covers no more than 6 %. A third of the images are slightly out of focus; half
+    have any slant up to 70°.
 
     Args:
         batch: B, the number of images.
@@ -220,7 +220,7 @@ def sparse_streaks(
         device: Device of the result.
 
     Returns:
-        Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1. The middle of each is 0.12
+        Intensity of the streaks, float32 `[B, 1, H, W]` in 0…1. The middle of each is 0.06
         or more.
     """
     count = batch * SPARSE_LAYERS

@@ -1,36 +1,32 @@
-"""The run folder of a training run: its manifest, checkpoint and metrics.
+"""The run folder of a training run: its manifest, checkpoint and figures.
 
     run.json          run manifest: options, network and data; resuming needs the same
     last.pt           checkpoint: everything needed to resume, bit for bit
     best.safetensors  the averaged weights with the best validation score
     metrics.csv       a row for each validation
+    steps.csv         a row every `log_every` steps
     samples/          restored validation images
+    curves.png        plots of both files
     lock              locked by the process that trains here
 
 Files are replaced by renaming a temporary one: a killed run leaves the old file or the new one.
 """
 
-import csv
-import hashlib
 import json
-import logging
 import math
 import pickle
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lfdn.config import LFDNConfig
-from lfdn.datasets.samples import Sample
 from lfdn.files import take_lock
-from lfdn.training.recipe import MAY_CHANGE_ON_RESUME, TrainOptions
-
-logger = logging.getLogger(__name__)
+from lfdn.training.figures import Row, StepsRow, append_row, drop_rows_after
+from lfdn.training.manifest import NAME, TrainingError, check_manifest, read_manifest
 
 CORRUPTION_ERRORS = (
     OSError,
@@ -42,30 +38,6 @@ CORRUPTION_ERRORS = (
     pickle.PickleError,
 )
 """Errors that loading a truncated or changed checkpoint raises."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot continue; the last good checkpoint is still there."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsRow:
-    """One row of `metrics.csv`. PSNR in dB, over the validation images."""
-
-    step: int
-    seconds: float
-    """Time spent on training, over all sessions of the run."""
-    learning_rate: float
-    loss: float
-    """Mean since the last row."""
-    gradient_norm: float
-    """Mean since the last row, before clipping."""
-    validation_input_psnr_y: float
-    validation_psnr_y: float
-    validation_input_psnr_rgb: float
-    validation_psnr_rgb: float
-    crops: int
-    """Crops trained on, over all sessions of the run."""
 
 
 @dataclass(slots=True)
@@ -84,6 +56,8 @@ class TrainingState:
     """Losses of the steps since the last row of metrics."""
     gradient_norms: list[float] = field(default_factory=list)
     """Norms of the gradients of the same steps, before clipping."""
+    unlogged: list[tuple[float, float]] = field(default_factory=list)
+    """(loss, gradient norm) of the steps since the last row of `steps.csv`."""
 
 
 class RunFolder:
@@ -97,42 +71,40 @@ class RunFolder:
         self.path = path
         self.best = path / "best.safetensors"
         self._last = path / "last.pt"
-        self._manifest = path / "run.json"
+        self._manifest = path / NAME
         self._metrics = path / "metrics.csv"
+        self._steps = path / "steps.csv"
 
-    def write_manifest(
-        self,
-        options: TrainOptions,
-        config: LFDNConfig,
-        samples: Sequence[Sample],
-        *,
-        teacher: str | None = None,
-    ) -> None:
-        """Write the run manifest; if there is a checkpoint, compare with its manifest first.
+    @property
+    def has_checkpoint(self) -> bool:
+        """True if there is something to resume."""
+        return self._last.is_file()
+
+    @property
+    def has_manifest(self) -> bool:
+        """True if a run was begun here."""
+        return self._manifest.is_file()
+
+    def check_manifest(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Compare a manifest with that of the session before, if there is a checkpoint.
 
         Args:
-            options: Options of the run. Those in `MAY_CHANGE_ON_RESUME` may differ.
-            config: Shape of the network.
-            samples: The training set, by whose names it is recognized.
-            teacher: SHA-256 of the teacher, if there is one.
+            manifest: Of `lfdn.training.manifest.build_manifest`.
+
+        Returns:
+            The manifest of the session before; empty without a checkpoint.
 
         Raises:
             TrainingError: The folder is of another run; resuming would mix the two.
         """
-        # Through JSON, as the previous manifest was: tuples become lists.
-        manifest = json.loads(json.dumps(_build_manifest(options, config, samples, teacher)))
-        if self._last.is_file():
-            try:
-                previous = json.loads(self._manifest.read_text())
-            except (OSError, ValueError) as error:
-                message = f"{self._manifest}: not readable; name another folder"
-                raise TrainingError(message) from error
-            for key, value in manifest.items():
-                if previous.get(key) != value and key not in MAY_CHANGE_ON_RESUME:
-                    raise TrainingError(
-                        f"{self.path}: was started with {key} {previous.get(key)}, not {value}; "
-                        "repeat the first command to resume, or name another folder"
-                    )
+        if not self.has_checkpoint:
+            return {}
+        previous = read_manifest(self.path)
+        check_manifest(self.path, previous, manifest)
+        return previous
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write the run manifest, and create the folder if there is none."""
         self.path.mkdir(parents=True, exist_ok=True)
         partial = self._manifest.with_suffix(".partial")
         partial.write_text(json.dumps(manifest, indent=1) + "\n")
@@ -151,7 +123,7 @@ class RunFolder:
         partial.replace(self._last)
 
     def load_checkpoint(self, **parts: Any) -> TrainingState:
-        """Read `last.pt` into `parts`, and drop the rows of metrics that were written after it.
+        """Read `last.pt` into `parts`.
 
         Args:
             **parts: As for `save_checkpoint`. Not changed if there is no checkpoint.
@@ -162,8 +134,7 @@ class RunFolder:
         Raises:
             TrainingError: The checkpoint is corrupt.
         """
-        if not self._last.is_file():
-            self._metrics.unlink(missing_ok=True)
+        if not self.has_checkpoint:
             return TrainingState()
         try:
             # Tensors only, never code: a checkpoint may come from somewhere else.
@@ -176,18 +147,20 @@ class RunFolder:
                 f"{self._last}: corrupt; name another folder (with --init {self.best} to keep "
                 "what was learnt)"
             ) from error
-        self._drop_rows_after(state.step)
-        logger.info("%s: resuming from step %d", self._last, state.step)
         return state
 
-    def append_metrics(self, row: MetricsRow) -> None:
-        """Append a row to `metrics.csv`; the first one gets a header."""
-        new = not self._metrics.exists()
-        with self._metrics.open("a", newline="") as file:
-            writer = csv.DictWriter(file, [column.name for column in fields(MetricsRow)])
-            if new:
-                writer.writeheader()
-            writer.writerow(asdict(row))
+    def append(self, row: Row) -> None:
+        """Append a row to `steps.csv` or `metrics.csv`."""
+        append_row(self._steps if isinstance(row, StepsRow) else self._metrics, row)
+
+    def drop_rows_after(self, step: int) -> None:
+        """Drop the rows that were written after the checkpoint; resuming writes them again."""
+        for path in (self._steps, self._metrics):
+            drop_rows_after(path, step)
+
+    def name_sheet(self, step: int) -> Path:
+        """Return the file of the validation images of a step."""
+        return self.path / "samples" / f"step_{step:07d}.png"
 
     def describe_divergence(self, step: int, loss: float, norm: float) -> TrainingError:
         """Describe a step whose loss or gradient is not finite."""
@@ -203,16 +176,6 @@ class RunFolder:
             f"{self.path}: a process that prepares crops was killed, perhaps for lack of memory; "
             "the same command resumes, with fewer --workers if need be"
         )
-
-    def _drop_rows_after(self, step: int) -> None:
-        """Drop the rows that were written after the checkpoint; resuming writes them again."""
-        if not self._metrics.exists():
-            return
-        head, *rows = self._metrics.read_text().splitlines(keepends=True)
-        kept = [row for row in rows if int(row.split(",", 1)[0]) <= step]
-        partial = self._metrics.with_suffix(".partial")
-        partial.write_text("".join([head, *kept]))
-        partial.replace(self._metrics)
 
 
 @contextmanager
@@ -232,18 +195,3 @@ def lock_folder(run: Path) -> Generator[None]:
         finally:
             if [path.name for path in run.iterdir()] == ["lock"]:  # nothing was trained
                 shutil.rmtree(run, ignore_errors=True)
-
-
-def _build_manifest(
-    options: TrainOptions, config: LFDNConfig, samples: Sequence[Sample], teacher: str | None
-) -> dict[str, Any]:
-    """Collect the options, the networks, and a fingerprint of the samples' names."""
-    names = "\n".join(f"{sample.name} {sample.degraded is not None}" for sample in samples)
-    digest = hashlib.sha256(names.encode()).hexdigest()
-    return {
-        **asdict(options),
-        "network": asdict(config),
-        "teacher": teacher,
-        "samples": len(samples),
-        "names": digest,
-    }

@@ -89,13 +89,15 @@ class TrainOptions:
     """Steps between two validations."""
     checkpoint_every: int = 1000
     """Steps between two checkpoints; each validation writes one too."""
+    log_every: int = 50
+    """Steps between two rows of `steps.csv`."""
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss: {self.loss!r} is none of {', '.join(LOSSES)}")
         if not 0 <= self.teacher_weight <= 1:
             raise ValueError(f"teacher_weight: must be in 0…1, got {self.teacher_weight}")
-        for name in ("steps", "validate_every", "checkpoint_every", "workers"):
+        for name in ("steps", "validate_every", "checkpoint_every", "log_every", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: at least 1 is needed, got {getattr(self, name)}")
         for name in ("seconds", "pair_weights", "pad_channels"):
@@ -122,9 +124,14 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "workers",
         "validate_every",
         "checkpoint_every",
+        "log_every",
     }
 )
 """Options that do not affect the trained weights: device, speed, intervals of looking at them."""
+
+GROWS_ON_RESUME = ("steps", "seconds")
+"""Options that may be larger on resuming. The run goes on as one of the new length does from this
+step: learning rate, stages and easing are functions of the share that is done."""
 
 PRESETS: dict[str, dict[Task, dict[str, Any]]] = {
     "default": {

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lfdn.datasets.crops import CropStage, select_stage
+from lfdn.datasets.crops import CropStage, count_small_images, select_stage
 from lfdn.datasets.resident import ImageStore, ResidentImages
 from lfdn.datasets.samples import Sample
 from lfdn.training import padded
 from lfdn.training.checkpoint import TrainingState
 from lfdn.training.degradation import SYNTHESIS_SALT, build_degradation
+from lfdn.training.figures import StepFigures
 from lfdn.training.fused import FusedOptimizer
 from lfdn.training.graph import StepGraph, has_room, prepare_device
 from lfdn.training.recipe import compute_learning_rate, compute_position
@@ -55,6 +56,7 @@ class ResidentSteps:
             pair_weights=options.pair_weights,
         )
         size = self._images.bytes
+        self._check_sides()
         if fits := has_room(device, size):
             self._images.move(device)
         where = device.type if fits else "main"
@@ -72,15 +74,38 @@ class ResidentSteps:
         averages = list(learner.average.module.parameters())
         self.optimizer = FusedOptimizer(self._parameters, averages, options)
         self._step: StepGraph | None = None
-        self._pending: list[tuple[int, Tensor]] = []
+        self._pending: list[tuple[int, list[float], Tensor]] = []
+        """Blocks whose figures were not read: first step, learning rates, loss and norm of each."""
+
+    @property
+    def _paired_share(self) -> float:
+        """Share of the crops from pairs; with images of one kind, all are of that kind."""
+        if self._images.clean is None:
+            return 1.0
+        return self._options.paired_share if self._images.pairs else 0.0
+
+    def _check_sides(self) -> None:
+        """Refuse crops that no image is large enough for; tell how many images are left out."""
+        options = self._options
+        share = self._paired_share
+        pools = (("pair", self._images.pairs, share, 0),
+                 ("clean image", self._images.clean, 1 - share, 2 * options.margin_px))  # fmt: skip
+        for kind, store, frequency, margin in pools:
+            side = margin + max(stage.patch_px for stage in options.stages)
+            sides = store.sides_px if store is not None and frequency else []
+            if small := count_small_images(kind, sides, side):
+                logger.warning(
+                    "%d of %d %ss have a side below %d px: left out of the largest crops",
+                    small, len(sides), kind, side,
+                )  # fmt: skip
 
     def draw_probe(self) -> Tensor:
         """Draw degraded crops like those of the first step, `[B, 3, P, P]` on the device."""
         degraded, _ = self._draw_block(0, self._options.stages[0], 0)
         return degraded[:PROBE_CROPS]
 
-    def run(self, state: TrainingState) -> Generator[None]:
-        """Run the remaining steps; yield after each block."""
+    def run(self, state: TrainingState) -> Generator[list[StepFigures]]:
+        """Run the remaining steps; yield the figures of the block before after each block."""
         options = self._options
         self._learner.network.train()
         position = compute_position(options, state.step, state.seconds)
@@ -93,33 +118,35 @@ class ResidentSteps:
             degraded, target = self._draw_block(block, stage, position)
             step = self._get_step(stage)
             # Figures of the block before: it is done by now, since drawing waits for the device.
-            self.flush(state)
+            known = self.flush()
             figures = torch.empty(count, 2, device=self._device)
+            rates = []
             for index in range(count):
                 where = compute_position(options, state.step + index, state.seconds)
-                self.optimizer.rate.fill_(compute_learning_rate(options, state.step + index, where))
+                rates.append(compute_learning_rate(options, state.step + index, where))
+                self.optimizer.rate.fill_(rates[-1])
                 own = slice((done + index) * stage.batch, (done + index + 1) * stage.batch)
                 figures[index].copy_(step.run(degraded[own], target[own]))
-            self._pending.append((state.step, figures))
+            self._pending.append((state.step, rates, figures))
             state.step += count
             state.crops += count * stage.batch
-            yield
+            yield known
             position = compute_position(options, state.step, state.seconds)
-        self.flush(state)
 
-    def flush(self, state: TrainingState) -> None:
+    def flush(self) -> list[StepFigures]:
         """Read the figures of the blocks that were begun, and wait for them.
 
         Raises:
             TrainingError: One of them is not finite.
         """
+        known = []
         while self._pending:
-            first, figures = self._pending.pop(0)
+            first, rates, figures = self._pending.pop(0)
             for index, (loss, norm) in enumerate(figures.tolist()):
                 if not np.isfinite([loss, norm]).all():
                     raise self._learner.folder.describe_divergence(first + index, loss, norm)
-                state.losses.append(loss)
-                state.gradient_norms.append(norm)
+                known.append(StepFigures(first + index + 1, rates[index], loss, norm))
+        return known
 
     def _get_step(self, stage: CropStage) -> StepGraph:
         shape = (stage.batch, 3, stage.patch_px, stage.patch_px)
@@ -152,8 +179,7 @@ class ResidentSteps:
         seed = (options.seed * SYNTHESIS_SALT + block) % 2**63
         generator = torch.Generator(self._device).manual_seed(seed)
         count = BLOCK_STEPS * stage.batch
-        share = 1.0 if images.clean is None else options.paired_share if images.pairs else 0.0
-        paired = round(count * share)
+        paired = round(count * self._paired_share)
         parts = []
         if paired and images.pairs:
             crops = self._cut(images.pairs, rng, paired, stage.patch_px)

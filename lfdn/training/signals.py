@@ -23,6 +23,11 @@ class StopSignals:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # as signal returned it
 
+    def raise_if_requested(self) -> None:
+        """Raise KeyboardInterrupt if a signal was received."""
+        if self.requested:
+            raise KeyboardInterrupt
+
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.requested = True
         signal.signal(number, signal.SIG_DFL)

@@ -27,6 +27,7 @@ from lfdn.training.checkpoint import RunFolder, TrainingState
 from lfdn.training.degradation import build_degradation, degrade_batch
 from lfdn.training.distillation import Teacher
 from lfdn.training.distributed import ProcessRank
+from lfdn.training.figures import StepFigures
 from lfdn.training.losses import LOSSES, measure_damage
 from lfdn.training.optim import Muon
 from lfdn.training.recipe import TrainOptions, compute_learning_rate
@@ -69,11 +70,22 @@ class Steps(Protocol):
     def draw_probe(self) -> Tensor:
         """Draw degraded crops like those of the first step, `[B, 3, P, P]` on the device."""
 
-    def run(self, state: TrainingState) -> Generator[None]:
-        """Run the remaining steps; yield after each one, or after each few."""
+    def run(self, state: TrainingState) -> Generator[list[StepFigures]]:
+        """Run the remaining steps; yield after each one, or after each few.
 
-    def flush(self, state: TrainingState) -> None:
-        """Write losses and gradients that are still on the device to `state`, and check them."""
+        Yields:
+            The figures that are known by then, in order; those of the last steps may follow later.
+
+        Raises:
+            TrainingError: One of them is not finite.
+        """
+
+    def flush(self) -> list[StepFigures]:
+        """Wait for the steps that were begun, and return the figures that are still missing.
+
+        Raises:
+            TrainingError: One of them is not finite.
+        """
 
 
 class CropSteps:
@@ -107,19 +119,18 @@ class CropSteps:
         """Draw the crops of the first step, degraded: `[B, 3, P, P]`."""
         return self._prepare(0, self._crops[0])[0]
 
-    def run(self, state: TrainingState) -> Generator[None]:
-        """Run the remaining steps; yield after each one."""
+    def run(self, state: TrainingState) -> Generator[list[StepFigures]]:
+        """Run the remaining steps; yield the figures of each one."""
         forward = self._wrap_network()
         for step, batch in self._iterate_batches(state.step):
             loss, norm = self.run_step(forward, step, batch)
-            state.losses.append(loss)
-            state.gradient_norms.append(norm)
             state.step = step + 1
             state.crops += len(batch.clean)
-            yield
+            yield [StepFigures(state.step, compute_learning_rate(self._options, step), loss, norm)]
 
-    def flush(self, state: TrainingState) -> None:
-        """Do nothing: figures are read after each step."""
+    def flush(self) -> list[StepFigures]:
+        """Return nothing: figures are read after each step."""
+        return []
 
     def run_step(self, forward: nn.Module, step: int, batch: CropBatch) -> tuple[float, float]:
         """Train on one batch.

@@ -5,11 +5,12 @@ around it: checkpoints, validation, and a clean end on SIGINT and SIGTERM.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -19,27 +20,55 @@ from lfdn.config import LFDNConfig
 from lfdn.datasets.images import DataError
 from lfdn.datasets.samples import VALIDATION_EVERY, Sample, split_samples
 from lfdn.model import LFDN
-from lfdn.training.checkpoint import (
-    MetricsRow,
-    RunFolder,
-    TrainingError,
-    TrainingState,
-    lock_folder,
-)
+from lfdn.training.checkpoint import RunFolder, TrainingState, lock_folder
 from lfdn.training.degradation import build_degradation
 from lfdn.training.distillation import Teacher
 from lfdn.training.distributed import ProcessRank, join_process_group
+from lfdn.training.figures import MetricsRow, StepFigures, StepsRow
+from lfdn.training.manifest import (
+    EXTENDED,
+    RunInputs,
+    TrainingError,
+    build_manifest,
+    list_extensions,
+    list_growth,
+)
 from lfdn.training.recipe import TrainOptions, compute_learning_rate, compute_position
 from lfdn.training.resident import ResidentSteps
 from lfdn.training.revive import revive
 from lfdn.training.signals import StopSignals
 from lfdn.training.steps import CropSteps, Learner, Steps
+from lfdn.training.summary import RunSummary, summarize_sets
 from lfdn.training.validation import Validation
 from lfdn.weights import save_weights
 
-__all__ = ["MetricsRow", "TrainOptions", "TrainingError", "TrainingState", "train"]
+__all__ = [
+    "Callbacks",
+    "MetricsRow",
+    "RunInputs",
+    "StepsRow",
+    "TrainOptions",
+    "TrainingError",
+    "TrainingState",
+    "train",
+]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+class Callbacks(TypedDict, total=False):
+    """Functions that `train` calls, in the process that validates and writes."""
+
+    on_start: Callable[[RunSummary], None]
+    """Before the first step, when all images are read."""
+    on_step: Callable[[TrainingState], None]
+    """After each step, or after each few."""
+    on_log: Callable[[StepsRow], None]
+    """After each row of `steps.csv`."""
+    on_validation: Callable[[int, int], None]
+    """While a validation runs: (pairs done, all pairs), first with 0."""
+    on_metrics: Callable[[MetricsRow], None]
+    """After each validation; checkpoint and images are written by then."""
 
 
 def train(
@@ -51,8 +80,8 @@ def train(
     initial: LFDN | None = None,
     teacher: LFDN | None = None,
     bank: Tensor | None = None,
-    on_metrics: Callable[[MetricsRow], None] | None = None,
-    on_step: Callable[[TrainingState], None] | None = None,
+    inputs: RunInputs | None = None,
+    **callbacks: Unpack[Callbacks],
 ) -> LFDN:
     """Train a network, or resume from the checkpoint in the run folder.
 
@@ -69,8 +98,9 @@ def train(
             (`lfdn.training.distillation`).
         bank: Streak layers for synthetic rain, uint8 `[K, h, w]`
             (`lfdn.datasets.layouts.read_streak_bank`).
-        on_metrics: Called after each validation.
-        on_step: Called after each step.
+        inputs: Where all of these came from, for the manifest; `lfdn.training.manifest.read_run`
+            reads it.
+        **callbacks: See `Callbacks`.
 
     Returns:
         The averaged network, in eval mode, on the training device.
@@ -86,9 +116,9 @@ def train(
         if rank.is_leader:
             stack.enter_context(lock_folder(run))
         stop = stack.enter_context(StopSignals())
-        trainer = _Trainer(samples, run, options, config, initial, teacher, bank, rank)
+        origin = _Origin(config, initial, teacher, bank, inputs)
         try:
-            return trainer.fit(stop, on_metrics, on_step)
+            return _Trainer(samples, run, options, origin, rank, callbacks).fit(stop)
         except torch.OutOfMemoryError as error:
             reason = str(error).splitlines()[0]
             message = f"{run}: {reason}; choose smaller crops or batches in --stages"
@@ -100,6 +130,16 @@ def train(
             raise RunFolder(run).describe_lost_worker() from error
 
 
+class _Origin(NamedTuple):
+    """What a run begins from, besides its options and its samples."""
+
+    config: LFDNConfig | None
+    initial: LFDN | None
+    teacher: LFDN | None
+    bank: Tensor | None
+    inputs: RunInputs | None
+
+
 class _Trainer:
     """One run, in one process."""
 
@@ -108,91 +148,126 @@ class _Trainer:
         samples: Sequence[Sample],
         run: Path,
         options: TrainOptions,
-        config: LFDNConfig | None,
-        initial: LFDN | None,
-        teacher: LFDN | None,
-        bank: Tensor | None,
+        origin: _Origin,
         rank: ProcessRank,
+        callbacks: Callbacks,
     ) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
         torch.manual_seed(options.seed)  # for the initial weights; crops have their own seeds
         self._options = options
         self._rank = rank
-        device = rank.device
-        network = _build_network(config, initial, device)
+        self._callbacks: Callbacks = callbacks if rank.is_leader else {}
+        device, bank = rank.device, origin.bank
+        network = _build_network(origin.config, origin.initial, device)
         self._average = AveragedModel(network, multi_avg_fn=_build_average(options.ema_decay))
-        training, held_back = split_samples(samples)
-        _check_split(training, held_back)
+        self._training, self._held_back = split_samples(samples)
+        _check_split(self._training, self._held_back)
         _check_batches(options, rank.world_size)
         self._folder = RunFolder(run)
-        taught = Teacher(teacher, options, device) if teacher else None
-        if rank.is_leader:
-            digest = taught.digest if taught else None
-            self._folder.write_manifest(options, network.config, samples, teacher=digest)
-        learner = Learner(
+        teacher = Teacher(origin.teacher, options, device) if origin.teacher else None
+        digest = teacher.digest if teacher else None
+        manifest = build_manifest(
+            options, network.config, samples, teacher=digest, inputs=origin.inputs
+        )
+        before = self._folder.check_manifest(manifest) if rank.is_leader else {}
+        self._grown = list_growth(before, manifest)
+        self._learner = Learner(
             network=network,
             average=self._average,
-            teacher=taught,
+            teacher=teacher,
             options=options,
             folder=self._folder,
             bank=bank.to(device) if bank is not None else None,
             rank=rank,
         )
-        self._steps: Steps = (ResidentSteps if options.resident else CropSteps)(training, learner)
+        build = ResidentSteps if options.resident else CropSteps
+        self._steps: Steps = build(self._training, self._learner)
         self._parts = {
             "network": network,
             "average": self._average,
             "optimizer": self._steps.optimizer,
         }
         self._validation = Validation(
-            held_back if rank.is_leader else [],
+            self._held_back if rank.is_leader else [],
             seed=options.seed,
             degrade=build_degradation(options.task, bank, rain=options.rain),
         )
         self._state = self._folder.load_checkpoint(**self._parts)
+        if rank.is_leader:
+            manifest[EXTENDED] = list_extensions(before, manifest, self._state.step)
+            self._folder.write_manifest(manifest)
+            self._folder.drop_rows_after(self._state.step)
         if options.revive and not self._state.step:
             revive(network, self._steps.draw_probe(), seed=options.seed)
             _get_averaged(self._average).load_state_dict(network.state_dict())
 
-    def fit(
-        self,
-        stop: "StopSignals",
-        on_metrics: Callable[[MetricsRow], None] | None,
-        on_step: Callable[[TrainingState], None] | None,
-    ) -> LFDN:
+    def fit(self, stop: StopSignals) -> LFDN:
         """Run the remaining steps, and return the averaged network."""
-        options, state = self._options, self._state
+        options, state, callbacks = self._options, self._state, self._callbacks
         leads = self._rank.is_leader
+        stop.raise_if_requested()  # while images were read
+        if "on_start" in callbacks:
+            callbacks["on_start"](self._summarize())
         began_s = time.monotonic()
         seconds_before, before = state.seconds, state.step
         with closing(self._steps.run(state)) as steps:
-            for _ in steps:
+            for figures in steps:
                 state.seconds = seconds_before + time.monotonic() - began_s
-                if leads and on_step is not None:
-                    on_step(state)
+                self._record(figures)
+                if "on_step" in callbacks:
+                    callbacks["on_step"](state)
                 last = compute_position(options, state.step, state.seconds) >= options.steps
                 due = last or _is_passed(options.validate_every, before, state.step)
                 save = due or _is_passed(options.checkpoint_every, before, state.step)
                 before = state.step
                 if save or stop.requested:
-                    self._steps.flush(state)
+                    self._record(self._steps.flush(), last=last)
                 row = self._validate() if leads and due else None
                 # Before `on_metrics`: a row that was reported is never reported again on resuming.
                 if leads and (save or stop.requested):
                     self._folder.save_checkpoint(state, **self._parts)
-                if row is not None and on_metrics is not None:
-                    on_metrics(row)
+                if row is not None and "on_metrics" in callbacks:
+                    callbacks["on_metrics"](row)
                 if stop.requested and not last:
                     raise KeyboardInterrupt
         return _get_averaged(self._average).eval()
+
+    def _record(self, figures: Iterable[StepFigures], *, last: bool = False) -> None:
+        """Add the figures of some steps to the state, and write a row for every so many."""
+        state, every = self._state, self._options.log_every
+        for each in figures:
+            state.losses.append(each.loss)
+            state.gradient_norms.append(each.gradient_norm)
+            state.unlogged.append((each.loss, each.gradient_norm))
+            self._latest = each
+            if each.step % every == 0:
+                self._log()
+        if last and state.unlogged:
+            self._log()
+
+    def _log(self) -> None:
+        """Write a row of what was not logged yet."""
+        state, latest = self._state, self._latest
+        losses, norms = zip(*state.unlogged, strict=True)
+        state.unlogged.clear()
+        if not self._rank.is_leader:
+            return
+        row = StepsRow(
+            latest.step, state.seconds, latest.learning_rate, fmean(losses), fmean(norms)
+        )
+        self._folder.append(row)
+        if "on_log" in self._callbacks:
+            self._callbacks["on_log"](row)
 
     def _validate(self) -> MetricsRow:
         """Score the averaged weights, save them if they are the best, append a row of metrics."""
         options, state = self._options, self._state
         network = _get_averaged(self._average)
         position = compute_position(options, state.step - 1, state.seconds)
-        score = self._validation.score(network, self._rank.device)
+        score = self._validation.score(
+            network, self._rank.device, on_pair=self._callbacks.get("on_validation")
+        )
         row = MetricsRow(
             step=state.step,
             seconds=state.seconds,
@@ -207,15 +282,39 @@ class _Trainer:
         )
         state.losses.clear()
         state.gradient_norms.clear()
-        self._folder.append_metrics(row)
-        sheet = self._folder.path / "samples" / f"step_{state.step:07d}.png"
-        self._validation.write_sheet(network, self._rank.device, sheet)
+        self._folder.append(row)
+        self._validation.write_sheet(
+            network, self._rank.device, self._folder.name_sheet(state.step)
+        )
         deciding = score.output_rgb if options.task == "deblur" else score.output_y
         if not deciding <= state.best:  # true also for nan, the score without validation pairs
             state.best = deciding
             notes = {"step": str(state.step), "recipe": str(asdict(options))}
             save_weights(network, self._folder.best, task=options.task, notes=notes, half=False)
         return row
+
+    def _summarize(self) -> RunSummary:
+        """Describe the run before its first step."""
+        options, state, device = self._options, self._state, self._rank.device
+        bank = self._learner.bank
+        position = compute_position(options, state.step, state.seconds)
+        return RunSummary(
+            options=options,
+            parameters=sum(weight.numel() for weight in self._learner.network.parameters()),
+            sets=summarize_sets(self._training, self._held_back, options),
+            streaks=0 if bank is None else len(bank),
+            device=str(device),
+            processes=self._rank.world_size,
+            threads=torch.get_num_threads(),
+            precision="bfloat16" if options.uses_autocast(device.type) else "float32",
+            validation_pairs=len(self._validation),
+            validation_px=self._validation.px,
+            step=state.step,
+            seconds=state.seconds,
+            best=state.best,
+            learning_rate=compute_learning_rate(options, state.step, position),
+            grown=self._grown,
+        )
 
 
 def _get_averaged(average: AveragedModel) -> LFDN:

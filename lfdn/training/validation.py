@@ -5,7 +5,7 @@ never a test set.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -64,12 +64,27 @@ class Validation:
             flow = _estimate_centre_flow(sample, clean)
             self._pairs.append(degrade(_crop_middle(clean), flow, generator))
 
-    def score(self, network: nn.Module, device: torch.device) -> Score:
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @property
+    def px(self) -> int:
+        """Px of all pairs' images."""
+        return sum(degraded[0, 0].numel() for degraded, _ in self._pairs)
+
+    def score(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        *,
+        on_pair: Callable[[int, int], None] | None = None,
+    ) -> Score:
         """Restore the degraded image of each pair and score it. Puts the network into eval mode.
 
         Args:
             network: `[1, 3, H, W]` to the same, on `device`.
             device: Device of the network.
+            on_pair: Called before the first pair and after each one: (pairs done, all pairs).
 
         Returns:
             The mean scores of inputs and outputs; nan without pairs.
@@ -78,10 +93,13 @@ class Validation:
             return Score(math.nan, math.nan, math.nan, math.nan)
         network.eval()
         rows = []
+        report = on_pair or (lambda _done, _total: None)
+        report(0, len(self))
         with torch.inference_mode():
             for degraded, clean in self._pairs:
                 restored = network(degraded.to(device)).cpu()
                 rows.append((*_measure_psnr(degraded, clean), *_measure_psnr(restored, clean)))
+                report(len(rows), len(self))
         input_y, input_rgb, output_y, output_rgb = (
             fmean(column) for column in zip(*rows, strict=True)
         )

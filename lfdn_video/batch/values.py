@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lfdn_video.errors import OptionError
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Task, Temporal
+from lfdn_video.options import (
+    NO_BLUR,
+    EncodeOptions,
+    InferenceOptions,
+    SpanOptions,
+    Task,
+    Temporal,
+)
 from lfdn_video.progress import Progress
 
 State = Literal["restored", "finished", "failed"]
@@ -17,7 +24,11 @@ MOST_JOBS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How every file of a batch is restored; the fields are those of `pipeline.restore`."""
+    """How every file of a batch is restored; the fields are those of `pipeline.restore`.
+
+    Raises:
+        OptionError: `only_when_needed` is for `derain` alone.
+    """
 
     task: Task = "derain"
     """`derain` or `deblur`; chooses the packaged weights."""
@@ -33,6 +44,12 @@ class Recipe:
     """Deinterlace first."""
     temporal: Temporal = "auto"
     """Use of neighbouring frames."""
+    only_when_needed: bool = False
+    """Copy what is dry."""
+
+    def __post_init__(self) -> None:
+        if self.only_when_needed and self.task != "derain":
+            raise OptionError(NO_BLUR)
 
     def describe(self, weights_digest: str) -> dict[str, Any]:
         """Return what the targets depend on, as JSON values by the names of the options.
@@ -57,6 +74,8 @@ class Recipe:
             "start": self.span.start_s,
             "end": self.span.end_s,
         }
+        if self.only_when_needed:  # else as before there was a choice: targets stay finished
+            chosen["only_when_needed"] = True
         return chosen | encode
 
 

@@ -89,6 +89,7 @@ def _run(job: Job, recipe: Recipe, engine: Runner, parent: Parent) -> Finished |
             span=recipe.span,
             deinterlace=recipe.deinterlace,
             temporal=recipe.temporal,
+            only_when_needed=recipe.only_when_needed,
             engine=engine,
             on_progress=report,
         )

@@ -4,6 +4,8 @@ program.py      the group of commands: errors to exit codes, signals
 commands.py     derain, deblur, degrade, probe, verify, doctor
 batch.py        derain and deblur over many files;  batch_views.py shows how far they are
 live.py         live
+serve.py        serve;  serve_config.py reads its file, serve_view.py shows the cameras
+supervisor.py   messages to systemd
 review.py       compare, report, and the same at the end of a run
 demo.py         demo
 options.py      options that commands share, passed to them as typed values

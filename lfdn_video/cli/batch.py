@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from lfdn_video.cli.formatting import to_jsonable
-from lfdn_video.cli.parameters import Seconds, WordOrInteger
+from lfdn_video.cli.parameters import FILE, Seconds, WordOrInteger
 from lfdn_video.cli.program import check_is_file
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.files import Inputs, check_target, write_beside
@@ -28,6 +28,7 @@ STDIN = "-"
 BATCH = (
     click.option(
         "--from-list",
+        type=FILE,
         metavar="FILE",
         help="Several files: a list of them, one a line; - is stdin.",
     ),

@@ -1,4 +1,4 @@
-"""The commands of `lfdn-video` that work on files; `live` is in `live.py`.
+"""The commands of `lfdn-video` that work on files; `live.py` and `serve.py` have the others.
 
 torch and FFmpeg are imported when a command needs them, so that `--help` is quick.
 """
@@ -15,14 +15,17 @@ from lfdn_video.cli.bench import bench
 from lfdn_video.cli.foresight import Foreseen, Foresight, Setting, foresee_run
 from lfdn_video.cli.live import live
 from lfdn_video.cli.options import (
+    DEGRADATION,
     DEINTERLACE,
     ENCODER,
     FRAME_RATE,
     JSON,
     NETWORK,
+    ONLY_WHEN_NEEDED,
     QUIET,
     SPAN,
     TEMPORAL,
+    TRACE,
     VERBOSE,
     ReportOptions,
     add_options,
@@ -38,6 +41,7 @@ from lfdn_video.cli.review import (
     compare_command,
     report_command,
 )
+from lfdn_video.cli.serve import serve
 from lfdn_video.cli.targets import default_target
 from lfdn_video.errors import LfdnVideoError, OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
@@ -45,40 +49,6 @@ from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Tem
 if TYPE_CHECKING:
     from lfdn_video.cli.reporters import Reporter
     from lfdn_video.options import Task
-
-"""Suffix of a target's default name, by task."""
-
-TRACE = click.option(
-    "--trace",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write a timeline of decoding, network and encoding, for chrome://tracing or "
-    "ui.perfetto.dev.",
-)
-DEGRADATION = (
-    click.option("--seed", type=int, default=1, show_default=True, help="Random seed."),
-    click.option(
-        "--density",
-        type=click.FloatRange(0, 20),
-        default=1.0,
-        show_default=True,
-        help="Rain: density of the drops, relative to heavy rain.",
-    ),
-    click.option(
-        "--exposure",
-        type=click.FloatRange(0, 1, min_open=True),
-        default=0.8,
-        show_default=True,
-        help="Blur: exposure time, as a share of the time between frames.",
-    ),
-    click.option(
-        "--shake",
-        type=click.FloatRange(0, 10),
-        default=1.0,
-        show_default=True,
-        help="Blur: strength of the camera shake; 0 is a tripod.",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +75,8 @@ class RestoreOptions(RunOptions):
     """Device, precision, tiles and batch."""
     temporal: Temporal = "auto"
     """Use of neighbouring frames; for `derain` only."""
+    only_when_needed: bool = False
+    """Copy what is dry; for `derain` only."""
     trace: Path | None = None
     """File for a timeline; None: none."""
     review: ReviewOptions = field(default_factory=ReviewOptions)
@@ -126,11 +98,26 @@ class DegradationOptions:
 
 
 _add_restore_options = add_options(
-    *SPAN, DEINTERLACE, *NETWORK, *ENCODER, FRAME_RATE, *BATCH, *REVIEW, TRACE, JSON, QUIET, VERBOSE
+    *SPAN,
+    DEINTERLACE,
+    ONLY_WHEN_NEEDED,
+    *NETWORK,
+    *ENCODER,
+    FRAME_RATE,
+    *BATCH,
+    *REVIEW,
+    TRACE,
+    JSON,
+    QUIET,
+    VERBOSE,
 )
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program,
+    short_help="Remove rain and motion blur from videos.",  # of the man page
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="lfdn-video", message="%(prog)s %(version)s")
 def main() -> None:
     """Remove rain and motion blur from videos and images, offline.
@@ -139,7 +126,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="Remove rain from INPUT.")
 @click.argument("sources", type=FILE, metavar="INPUT...", nargs=-1)
 @add_options(*target_options("NAME.derained.EXT"))
 @add_options(TEMPORAL)
@@ -156,7 +143,7 @@ def derain(
     _restore("derain", sources, options, many, reporter)
 
 
-@main.command()
+@main.command(short_help="Remove motion blur from INPUT.")
 @click.argument("sources", type=FILE, metavar="INPUT...", nargs=-1)
 @add_options(*target_options("NAME.deblurred.EXT"))
 @_add_restore_options
@@ -216,7 +203,7 @@ def degrade(
     reporter.report_summary(summary)
 
 
-@main.command()
+@main.command(short_help="Show what is in INPUT, and its time to derain.")
 @click.argument("source", type=FILE, metavar="INPUT")
 @click.option(
     "--estimate/--no-estimate",
@@ -296,7 +283,7 @@ def encoders(*, report: ReportOptions) -> None:
     tables.print_checks(try_encoders(), as_json=report.as_json)
 
 
-for command in (bench, live, compare_command, report_command):
+for command in (bench, live, serve, compare_command, report_command):
     main.add_command(command)
 
 
@@ -346,6 +333,7 @@ def _restore(
         span=options.span,
         deinterlace=options.deinterlace,
         temporal=options.temporal,
+        only_when_needed=options.only_when_needed,
     )
     restore_batch(sources, folder, recipe, many, reporter)
 
@@ -381,6 +369,7 @@ def restore_file(task: "Task", source: str, options: RestoreOptions, reporter: "
         span=options.span,
         deinterlace=options.deinterlace,
         temporal=options.temporal,
+        only_when_needed=options.only_when_needed,
         on_progress=Foresight(setting, reporter.report_progress, reporter.report_estimate),
         trace=options.trace,
     )

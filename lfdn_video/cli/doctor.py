@@ -37,8 +37,8 @@ TASKS: tuple[Task, ...] = get_args(Task)
 EXTRAS = {
     "openvino": (("openvino",), "--precision int8"),
     "web": (("aiohttp", "prometheus_client", "psutil"), "live --web"),
-    "report": (("jinja2", "matplotlib"), "report, demo and --report"),
-    "tensorboard": (("tensorboard",), "the curves of lfdn train"),
+    "report": (("jinja2", "matplotlib"), "report, demo, --report, curves of lfdn train"),
+    "tensorboard": (("tensorboard",), "lfdn train --tensorboard"),
 }
 """The optional parts: their modules, and what they are for."""
 SPEED_SIZE = (640, 360)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lfdn_video import pipeline
     from lfdn_video.cli.foresight import Estimate, Foreseen
+    from lfdn_video.copying import GateSummary
     from lfdn_video.progress import Progress
     from lfdn_video.stream.board import Status
 
@@ -21,6 +22,10 @@ STAGE_NAMES = {
 }
 
 
+MOST_SPANS = 3
+"""Copied parts that a summary names."""
+
+
 def format_progress(progress: "Progress", *, short: bool = False) -> str:
     """Format progress: `45/85 frames (52%), 12.3 fps, 0:03 left, done 16:42, bottleneck: model`.
 
@@ -28,6 +33,8 @@ def format_progress(progress: "Progress", *, short: bool = False) -> str:
         progress: the state of a run.
         short: like `53%, 12.3 fps, 0:03 left, done 16:42`, for a bar on a terminal.
     """
+    if progress.looked_at is not None:
+        return "looking for rain: segment {} of {}".format(*progress.looked_at)
     done, total = progress.frames_done, progress.frames_total  # unknown parts are left out
     share = f"{100 * done // total}%" if total else ""
     if short:
@@ -68,19 +75,40 @@ def format_summary(summary: "pipeline.Summary") -> str:
     if (temporal := summary.temporal) is not None:
         what = _format_temporal(temporal.frames, temporal.mean_change, temporal.left)
         line += f"; {what}"
+    if (gate := summary.gate) is not None:
+        line += f"; {_format_gate(gate)}"
     if summary.temporal_off == "images not numbered in a row":  # all else is as the user knows it
         line += f"; neighbouring frames: not used, {summary.temporal_off}"
     return line
 
 
+def _format_gate(gate: "GateSummary") -> str:
+    """`copied: 150 frames (0:00-0:05, 0:09-0:10), 5 of 7 segments are dry`."""
+    if gate.off is not None:
+        return "nothing copied"  # a warning says why
+    dry = [segment for segment in gate.segments if segment.copied]
+    spans: list[tuple[float, float]] = []
+    for segment in dry:
+        follows = spans and spans[-1][1] == segment.start_s
+        start_s = spans.pop()[0] if follows else segment.start_s
+        spans.append((start_s, segment.end_s))
+    shown = [f"{format_duration(a)}-{format_duration(b)}" for a, b in spans[:MOST_SPANS]]
+    more = ["..."] if len(spans) > MOST_SPANS else []
+    where = f" ({', '.join(shown + more)})" if spans else ""
+    return (
+        f"copied: {_count(gate.copied_frames, 'frame')}{where}, "
+        f"{len(dry)} of {_count(len(gate.segments), 'segment')} dry"
+    )
+
+
 def _format_temporal(frames: int, mean_change: float, left: Mapping[str, int]) -> str:
-    """`neighbouring frames: 50 changed by 1.1/255, 10 left (too few neighbours: 10)`."""
-    changed = f"{frames} changed by {mean_change:.2g}/255" if frames else "none changed"
-    parts = [f"neighbouring frames: {changed}"]
-    if left:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in left.items())
-        parts.append(f"{sum(left.values())} left ({reasons})")
-    return ", ".join(parts)
+    """`neighbouring frames: 50 changed by 1.1/255, 10 not (too few neighbours: 10)`."""
+    line = f"neighbouring frames: {frames} changed by {mean_change:.2g}/255"
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in left.items())
+    if not frames:
+        line = "neighbouring frames: none changed"
+        return f"{line} ({reasons})" if left else line
+    return f"{line}, {sum(left.values())} not ({reasons})" if left else line
 
 
 def format_status(status: "Status") -> str:
@@ -107,7 +135,7 @@ def format_live_summary(status: "Status") -> str:
     duration = format_duration(max(0.0, status.changed_at - status.started_at))
     frames = f"{_count(status.frames_out, 'frame')} restored, {status.frames_dropped} dropped"
     reconnects = _count(status.reconnects, "reconnect")
-    line = f"{status.source}: {frames}, {reconnects} in {duration}"
+    line = f"{status.camera or status.source}: {frames}, {reconnects} in {duration}"
     if not status.temporal_frames and not status.temporal_left:
         return line
     what = _format_temporal(

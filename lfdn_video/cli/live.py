@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from lfdn_video.cli.live_source import check_web, list_inputs, parse_live_source
+from lfdn_video.cli.live_source import (
+    DEFAULT_WEB_ADDRESS,
+    check_web,
+    list_inputs,
+    parse_live_source,
+)
 from lfdn_video.cli.options import (
     ENCODER,
     JSON,
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
     from lfdn_video.stream.session import LiveSink, Session
 
 REPORT_INTERVAL_S = 0.25
-DEFAULT_WEB_ADDRESS = "127.0.0.1:8080"
 STDOUT = "-"
 
 _LIVE = LiveOptions()

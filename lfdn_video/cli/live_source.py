@@ -11,6 +11,8 @@ from lfdn_video.image_files import is_image_file
 if TYPE_CHECKING:
     from lfdn_video.stream.addresses import Source
 
+DEFAULT_WEB_ADDRESS = "127.0.0.1:8080"
+
 
 def parse_live_source(text: str | None, camera: int | None) -> "Source":
     """Find the source of a session. LfdnVideoError if it is missing, or an image."""

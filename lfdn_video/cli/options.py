@@ -109,6 +109,42 @@ TEMPORAL = click.option(
     show_default=True,
     help="Remove rain that only neighbouring frames reveal; auto: in videos and numbered images.",
 )
+ONLY_WHEN_NEEDED = click.option(
+    "--only-when-needed",
+    is_flag=True,
+    help="Look for rain first, and copy segments without any, packet by packet.",
+)
+TRACE = click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a timeline of decoding, network and encoding, for chrome://tracing or "
+    "ui.perfetto.dev.",
+)
+DEGRADATION = (
+    click.option("--seed", type=int, default=1, show_default=True, help="Random seed."),
+    click.option(
+        "--density",
+        type=click.FloatRange(0, 20),
+        default=1.0,
+        show_default=True,
+        help="Rain: density of the drops, relative to heavy rain.",
+    ),
+    click.option(
+        "--exposure",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.8,
+        show_default=True,
+        help="Blur: exposure time, as a share of the time between frames.",
+    ),
+    click.option(
+        "--shake",
+        type=click.FloatRange(0, 10),
+        default=1.0,
+        show_default=True,
+        help="Blur: strength of the camera shake; 0 is a tripod.",
+    ),
+)
 ENCODER = (
     click.option(
         "--codec",

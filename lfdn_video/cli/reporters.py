@@ -87,7 +87,7 @@ class Reporter:
         """Report what is expected of a long run, once, after its first seconds."""
 
     def report_step(self, step: str, done: int, total: int | None) -> None:
-        """Report how far something is that is no run. Call it for every frame."""
+        """Report how far something is that is no run. Call it for every frame, and at the end."""
 
     def report_summary(self, summary: "pipeline.Summary") -> None:
         """Report a finished run; the target is complete."""
@@ -158,8 +158,9 @@ class LineReporter(Reporter):
     def report_status(self, status: "Status") -> None:
         if status.state == "live" and not status.frames_out:
             return  # there are no numbers yet
-        if self._throttle.is_due(LIVE_LINE_INTERVAL_S, state=(status.state, status.message)):
-            self._print(f"{status.source}: {format_status(status)}")
+        state = (status.state, status.message)
+        if self._throttle.is_due(LIVE_LINE_INTERVAL_S, key=status.camera, state=state):
+            self._print(f"{status.camera or status.source}: {format_status(status)}")
 
     def report_live_summary(self, status: "Status") -> None:
         self._print(format_live_summary(status))
@@ -187,6 +188,8 @@ class BarReporter(LineReporter):
             transient=True,
             expand=True,
         )
+        self._step_alone = False
+        """The bar shows a step that belongs to no run."""
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
@@ -210,10 +213,17 @@ class BarReporter(LineReporter):
         self.console.print(Text(format_estimate(estimate)), soft_wrap=False)
 
     def report_step(self, step: str, done: int, total: int | None) -> None:
-        if self._bar.task_ids:
-            self._bar.update(self._task, completed=done, total=total, line=step)
-        else:
+        is_alone = self._step_alone or not self._bar.task_ids
+        if is_alone and total is None:
             super().report_step(step, done, total)
+            return
+        if not self._bar.task_ids:
+            self._step_alone = True
+            self._task = self._bar.add_task("", total=total, line=step)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, line=step)
+        if is_alone and done == total:  # nothing else follows, and the terminal is needed for it
+            self._bar.stop()
 
     def report_status(self, status: "Status") -> None:
         self._bar.update(self._task, completed=status.frames_out, line=format_status(status))
@@ -271,7 +281,8 @@ class EventReporter(Reporter):
         self._print("note", message=message)
 
     def report_status(self, status: "Status") -> None:
-        if self._throttle.is_due(LIVE_JSON_INTERVAL_S, state=(status.state, status.message)):
+        state = (status.state, status.message)
+        if self._throttle.is_due(LIVE_JSON_INTERVAL_S, key=status.camera, state=state):
             self._print("status", **_field_values(status))
             if self._lost is not None:  # a stream has no end at which to say so
                 raise OutputError(f"{self._lost}; the stream is stopped")
@@ -320,18 +331,20 @@ def choose_reporter(*, as_json: bool, quiet: bool, verbose: bool) -> Reporter:
 
 
 class _Throttle:
-    """Limits reports to one per interval, except when the state changes."""
+    """Limits reports to one per interval and key, except when the state changes."""
 
     def __init__(self) -> None:
-        self._next_s = 0.0
-        self._state: object = None
+        self._last: dict[object, tuple[float, object]] = {}
+        """When the next one is due, and the state, by key."""
 
-    def is_due(self, interval_s: float, *, state: object = None, force: bool = False) -> bool:
+    def is_due(
+        self, interval_s: float, *, key: object = None, state: object = None, force: bool = False
+    ) -> bool:
         now_s = time.monotonic()
-        if not force and state == self._state and now_s < self._next_s:
+        next_s, last_state = self._last.get(key, (0.0, None))
+        if not force and state == last_state and now_s < next_s:
             return False
-        self._state = state
-        self._next_s = now_s + interval_s
+        self._last[key] = (now_s + interval_s, state)
         return True
 
 

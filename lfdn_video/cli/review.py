@@ -18,7 +18,7 @@ from lfdn_video.cli.options import (
     add_options,
     pass_options,
 )
-from lfdn_video.cli.parameters import Seconds
+from lfdn_video.cli.parameters import FILE, Seconds
 from lfdn_video.cli.program import check_is_file, command_line
 from lfdn_video.errors import OptionError
 from lfdn_video.options import Layout, SpanOptions
@@ -173,8 +173,8 @@ def name_report(target: str) -> Path:
 
 
 @click.command("compare", short_help="Measure how B differs from A.")
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
+@click.argument("before", type=FILE, metavar="A")
+@click.argument("after", type=FILE, metavar="B")
 @click.option(
     "--every",
     type=click.IntRange(min=1),
@@ -201,6 +201,7 @@ def compare_command(
     reporter: Reporter = click.get_current_context().find_root().obj
     on_frame = partial(reporter.report_step, "measuring")
     found = compare(before, after, span=span, every=every, on_frame=on_frame)
+    on_frame(found.frames, found.frames)  # the bar makes room, whatever the file said of its length
     if report.as_json:
         tables.print_json(found)
     else:
@@ -208,17 +209,21 @@ def compare_command(
 
 
 @click.command("report", short_help="Show in a web page what a run did.")
-@click.argument("source", metavar="SOURCE")
-@click.argument("target", metavar="TARGET")
+@click.argument("source", type=FILE, metavar="SOURCE")
+@click.argument("target", type=FILE, metavar="TARGET")
 @click.option(
     "-o",
     "--output",
+    type=FILE,
     metavar="FILE",
     help="HTML file to write.  [default: beside TARGET, such as NAME.report.html]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
-    "--reference", metavar="CLEAN", help="The same frames without rain, for PSNR, SSIM, rain left."
+    "--reference",
+    type=FILE,
+    metavar="CLEAN",
+    help="The same frames without rain, for PSNR, SSIM, rain left.",
 )
 @click.option(
     "--at",

@@ -32,6 +32,8 @@ class PlaneConverter:
     middle both ways for the full-range formats of JPEG. The way back averages around the same
     places, so that a residual's colour lands where the network put it.
 
+    Two are equal if they convert alike, so that streams of one format share what is kept for it.
+
     Args:
         info: how the stream's frames are stored. Pixel format, matrix, range, rotation and flip
             are used; width and height only to guess an untagged matrix.
@@ -53,6 +55,12 @@ class PlaneConverter:
         self._chroma_zero = 128 * step
         self._chroma_scale = peak if full else 224 * step
         self._centred = info.format.full_range_name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlaneConverter) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).items()))
 
     def upright_size(self, planes: Sequence[Tensor]) -> tuple[int, int]:
         """Return height and width, in px, of the RGB that `to_rgb` makes of these planes."""

@@ -43,6 +43,7 @@ class CudaRunner(DeviceRunner):
         device: the CUDA device.
         precision: float16, bfloat16 or float32.
         model_id: the digest of the weights, part of `identity`.
+        streams: the number of streams that take turns; a graph is kept for each.
     """
 
     max_whole_frame_px = None
@@ -55,6 +56,7 @@ class CudaRunner(DeviceRunner):
         *,
         precision: ResolvedPrecision = "float32",
         model_id: str = "",
+        streams: int = 1,
     ) -> None:
         super().__init__(model, device, precision=precision, model_id=model_id)
         if isinstance(model, CudaLFDN):
@@ -63,6 +65,7 @@ class CudaRunner(DeviceRunner):
         self._graphs = GraphCache(
             _new_recorder(copies.compute_stream, lambda: self.precision != "float32"),
             has_memory=lambda px: px <= self._affordable_px(),
+            streams=streams,
         )
 
     @property

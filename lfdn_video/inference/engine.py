@@ -61,6 +61,7 @@ class Engine(RunnerWrapper):
         lanes: on a CPU, the largest number of frames to run at a time; see `CpuRunner`.
         task: what the model does, part of `identity`: only with `derain`, or None, which leaves it
             to the run, do neighbouring frames serve to remove rain.
+        streams: the number of streams of other sizes or formats that take turns; see `CudaRunner`.
 
     Raises:
         DeviceMemoryError: there is too little memory for the weights.
@@ -77,6 +78,7 @@ class Engine(RunnerWrapper):
         model_id: str = "",
         lanes: int = 1,
         task: str | None = None,
+        streams: int = 1,
     ) -> None:
         self._model = model
         self._task = task
@@ -84,7 +86,9 @@ class Engine(RunnerWrapper):
         device = device or torch.device("cpu")
         runner: DeviceRunner
         if device.type == "cuda":
-            runner = CudaRunner(model, device, precision=precision, model_id=model_id)
+            runner = CudaRunner(
+                model, device, precision=precision, model_id=model_id, streams=streams
+            )
         elif device.type == "mps":
             runner = MpsRunner(model, device, precision=precision, model_id=model_id)
         else:
@@ -155,6 +159,7 @@ def load_engine(
     weights: Path | None = None,
     options: InferenceOptions | None = None,
     lanes: int = MAX_LANES,
+    streams: int = 1,
 ) -> Engine:
     """Load a network onto a device.
 
@@ -164,6 +169,7 @@ def load_engine(
         options: network, device and precision; other fields are ignored. None: the defaults.
         lanes: on a CPU, the largest number of frames to run at a time, 1 or more. More lanes have a
             higher throughput; 1 has the shortest latency, for live streams and single images.
+        streams: the number of live streams that take turns at it.
 
     Returns:
         An engine; the caller closes it or uses it as a context manager.
@@ -196,7 +202,13 @@ def load_engine(
         lanes = 1
     digest = about["digest"]
     return Engine(
-        model, device=device, precision=precision, model_id=digest, lanes=lanes, task=task
+        model,
+        device=device,
+        precision=precision,
+        model_id=digest,
+        lanes=lanes,
+        task=task,
+        streams=streams,
     )
 
 

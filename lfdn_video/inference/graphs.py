@@ -5,15 +5,17 @@ the GPU to run. A graph starts all of them in one call. It works on fixed memory
 in, and the results are copied out.
 
     a shape's first batch     as usual: a folder of images may have a new shape each time
-    its second batch          run twice more, so that cuDNN chooses its kernels and to see that the
+    its second in a row       run twice more, so that cuDNN chooses its kernels and to see that the
                               network never waits for the GPU; then recorded
     from then on              replayed
+
+Where several streams take turns, "in a row" means within one turn of each.
 
 What cannot be recorded, or has too little memory for it, is run as usual.
 """
 
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -90,13 +92,23 @@ class GraphCache:
     Args:
         recorder: records them.
         has_memory: whether a graph for batches of this number of pixels fits into memory.
+        streams: the number of streams that take turns, each of which may have a shape of its own.
     """
 
-    def __init__(self, recorder: Recorder, *, has_memory: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        has_memory: Callable[[int], bool],
+        streams: int = 1,
+    ) -> None:
         self._recorder = recorder
         self._has_memory = has_memory
         self._graphs: OrderedDict[Key, _Graph] = OrderedDict()
-        self._last_eager: Key | None = None
+        self._max_graphs = max(MAX_GRAPHS, streams)
+        self._last_eager: deque[Key] = deque(maxlen=streams)
+        """Of the last batches that were run as usual: not more than there are graphs, as shapes
+        that come in turn would push each other out."""
         self._refused: set[Key] = set()
         self.replays = 0
         """Number of batches that a graph has run."""
@@ -120,10 +132,10 @@ class GraphCache:
         """
         key = (*key, px, *((tuple(each.shape), each.dtype) for each in inputs))
         graph = self._graphs.get(key)
-        if graph is None and key == self._last_eager and key not in self._refused:
+        if graph is None and key in self._last_eager and key not in self._refused:
             graph = self._record(work, inputs, px, key)
         if graph is None:
-            self._last_eager = key
+            self._last_eager.append(key)
             return self._run_eagerly(work, inputs)
         self._graphs.move_to_end(key)
         self.replays += 1
@@ -147,7 +159,7 @@ class GraphCache:
         return work(inputs)
 
     def _record(self, work: Work, inputs: Sequence[Tensor], px: int, key: Key) -> _Graph | None:
-        while len(self._graphs) >= MAX_GRAPHS:
+        while len(self._graphs) >= self._max_graphs:
             self._graphs.popitem(last=False)
         problem = "too little memory"
         if self._has_memory(px):

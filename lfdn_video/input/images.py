@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 
 from av.codec.context import CodecContext, ThreadType
-from av.error import FFmpegError
+from av.error import ExternalError, FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -31,6 +31,8 @@ from lfdn_video.image_files import (
 from lfdn_video.media import IMAGES, Frame, Plane, StreamInfo, VideoInfo
 from lfdn_video.options import IMAGE_RATE, SpanOptions
 from lfdn_video.planes import extract_planes, read_colour, working_format
+
+DAMAGED = "cannot be decoded: it is damaged or cut off; get the whole file again"
 
 MOST_NAMES = 5
 """Files that a warning names one by one."""
@@ -210,12 +212,18 @@ def _decode(content: bytes, decoder: str, file: Path) -> VideoFrame:
             f"{file}: holds several pictures, of which only the first would be kept; split it into "
             "files of one each"
         )
+    if image_tags.is_cut_off(content):
+        raise InputError(f"{file}: {DAMAGED}")
     context = CodecContext.create(decoder, "r")
     assert isinstance(context, VideoCodecContext)
     context.thread_type = ThreadType.SLICE
-    context.options = decoding_limits()
+    # By default FFmpeg fills what is missing of a JPEG with gray.
+    strictness = {"err_detect": "explode"} if decoder == "mjpeg" else {}
+    context.options = {**decoding_limits(), **strictness}
     try:
         frames = [*context.decode(Packet(content)), *context.decode(None)]
+    except (InvalidDataError, ExternalError) as error:
+        raise InputError(f"{file}: {DAMAGED}") from error
     except FFmpegError as error:
         raise InputError(f"{file}: cannot be decoded: {ffmpeg_message(error)}") from error
     if not frames:

@@ -23,7 +23,7 @@ from av.stream import Stream
 from lfdn_video.ffmpeg import has_decoder
 
 AUDIO_CODECS = {
-    **dict.fromkeys(("mp4", "mov", "ipod", "3gp", "3g2", "f4v", "flv", "mpegts"), "aac"),
+    **dict.fromkeys(("mp4", "mov", "ipod", "3gp", "3g2", "f4v", "flv", "mpegts", "rtsp"), "aac"),
     "webm": "libopus",
     **dict.fromkeys(("matroska", "nut", "ogg", "ogv"), "flac"),
     "avi": "libmp3lame",
@@ -50,18 +50,27 @@ class Transcoder:
     Gaps in the source's timestamps become silence, so that the clock stays right.
     """
 
-    def __init__(self, target: OutputContainer, source: Stream) -> None:
+    def __init__(
+        self, target: OutputContainer, source: Stream, *, max_silence_s: float | None = None
+    ) -> None:
         """Add a stream to a target.
 
         Args:
             target: an open container without a header so far, one of `AUDIO_CODECS`.
             source: the source's stream of audio.
+            max_silence_s: a longer gap stays a gap, for containers with timestamps; None: none
+                does. FFmpeg makes all silence of a gap at once, so that of hours needs gigabytes.
 
         Raises:
             FFmpegError, ValueError: there is no such decoder, or no encoder takes its samples.
         """
         self._source = cast("AudioStream", source)
         self._graph: Graph | None = None
+        self._form: tuple[object, ...] = ()
+        """Rate, sample format and layout that the graph takes."""
+        self._end_s: float | None = None
+        """Where the last frame ended."""
+        self._max_silence_s = max_silence_s
         self._fills_start = target.format.name in LATE_START_CONTAINERS
         self.codec = Codec(AUDIO_CODECS[target.format.name], "w")
         self.target = _add_stream(target, self.codec.name, self._source)
@@ -90,10 +99,11 @@ class Transcoder:
         return [each for each in encoded if each.size]
 
     def _resample(self, frame: AudioFrame | None) -> list[AudioFrame]:
-        if self._graph is None:
-            if frame is None:
-                return []
+        if frame is not None and self._breaks_off(frame):
+            # What the old graph holds, less than a frame of the encoder, is lost.
             self._graph = self._make_graph(frame)
+        if self._graph is None:
+            return []
         self._graph.push(frame)
         found: list[AudioFrame] = []
         with suppress(FFmpegAgain, FFmpegEnd):
@@ -101,8 +111,22 @@ class Transcoder:
                 found.append(cast("AudioFrame", self._graph.pull()))
         return found
 
+    def _breaks_off(self, frame: AudioFrame) -> bool:
+        """Tell whether a frame is the first one of its form, as broadcasts change it between
+        programmes, or follows a gap that stays one."""
+        end_s = self._end_s
+        start_s = end_s if frame.time is None else frame.time
+        if start_s is not None:
+            self._end_s = start_s + frame.samples / frame.sample_rate
+        if self._graph is None or _form(frame) != self._form:
+            return True
+        if end_s is None or start_s is None or self._max_silence_s is None:
+            return False
+        return abs(start_s - end_s) > self._max_silence_s
+
     def _make_graph(self, frame: AudioFrame) -> Graph:
         encoder = self.target.codec_context
+        self._form = _form(frame)
         layout = frame.layout.name
         start = ":first_pts=0" if self._fills_start else ""
         graph = Graph()
@@ -123,6 +147,10 @@ class Transcoder:
         if encoder.frame_size:
             graph.set_audio_frame_size(encoder.frame_size)
         return graph
+
+
+def _form(frame: AudioFrame) -> tuple[object, ...]:
+    return frame.sample_rate, frame.format.name, frame.layout.name
 
 
 def can_transcode(stream: Stream, container: str) -> bool:

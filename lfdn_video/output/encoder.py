@@ -111,6 +111,11 @@ class Encoder:
         too_fine = self.codec.name == "mpeg4" and self.time_base.denominator > MPEG4_TICKS
         return bool(self.codec.frame_rates) or too_fine
 
+    @property
+    def converts(self) -> bool:
+        """True if the encoder gets frames in another pixel format, matrix or range."""
+        return self._converter is not None
+
     def keep_rate(self, rate: Fraction) -> Fraction:
         """Switch to a constant rate: one tick of the encoder becomes one frame.
 

@@ -268,7 +268,7 @@ class ImageWriter(FrameWriter):
 
 def _is_single(info: VideoInfo, span: SpanOptions) -> bool:
     """Tell whether there is one frame to write; a span shorter than a frame has one, too."""
-    expected = info.frame_count if info.from_images else info.expected_frames(span)
+    expected = info.expected_frames(span)
     return expected is not None and expected <= 1
 
 

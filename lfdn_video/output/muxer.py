@@ -25,6 +25,7 @@ from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.audit import Written, check_video
 from lfdn_video.output.encoder import Encoder
+from lfdn_video.output.joint import Joint
 from lfdn_video.output.passthrough import Passthrough
 from lfdn_video.output.signalling import APPLE_CONTAINERS
 from lfdn_video.output.tags import describe_stream
@@ -61,6 +62,7 @@ class Muxer:
         rate: Fraction,
         span: SpanOptions,
         warnings: Warnings,
+        joint: Joint | None = None,
     ) -> None:
         """Prepare a file; `open` creates it.
 
@@ -72,6 +74,7 @@ class Muxer:
             rate: frames per second, for containers and codecs that require one.
             span: the part of the source that the target holds.
             warnings: receives a message for everything that does not reach the target unchanged.
+            joint: how packets of the source are joined with those of `encoder`; None: none are.
         """
         self._target = target
         self._container_name = container_name
@@ -82,6 +85,7 @@ class Muxer:
         self._rate = rate
         self._span = span
         self._warnings = warnings
+        self._joint = joint or Joint()
         self.clock = TargetClock(info, container_name, span)
         """Time zero of the target; known after `open`."""
         self._path = target
@@ -207,6 +211,11 @@ class Muxer:
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
+        own = stream.codec_context.extradata or b""
+        if (header := self._joint.extend_header(own)) is not None:
+            stream.codec_context.extradata = header
+        if self._joint.tag is not None and self._container_name in APPLE_CONTAINERS:
+            stream.codec_context.codec_tag = self._joint.tag
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lfdn_video.copying import PacketIndex
 from lfdn_video.files import Inputs
 from lfdn_video.frame_io import FrameWriter
 from lfdn_video.image_files import ENCODERS
@@ -19,6 +20,7 @@ def open_writer(
     options: EncodeOptions | None = None,
     span: SpanOptions | None = None,
     inputs: Inputs | None = None,
+    index: PacketIndex | None = None,
 ) -> FrameWriter:
     """Choose a writer by the target's name: for a video, or for images.
 
@@ -29,6 +31,7 @@ def open_writer(
         options: how to encode; None: the defaults.
         span: the part of the source that the frames are from; None: all of it.
         inputs: the files that must not be replaced; None: the source.
+        index: the source's packets, if segments may be copied; None: everything is encoded.
 
     Returns:
         A writer that has checked the request but created no file. Enter it as a context manager to
@@ -39,9 +42,12 @@ def open_writer(
         OptionError: the encoder does not accept the options.
     """
     if _is_image_target(target, info):
-        return ImageWriter(target, info, options, span=span, inputs=inputs)
+        images = ImageWriter(target, info, options, span=span, inputs=inputs)
+        if index is not None:
+            images.copy_problem = "images are encoded one by one"
+        return images
     file = Path(target) / info.path.name if is_folder_target(target) else Path(target)
-    return Writer(file, info, options, span, inputs=inputs)
+    return Writer(file, info, options, span, inputs=inputs, index=index)
 
 
 def _is_image_target(target: str | Path, info: VideoInfo) -> bool:

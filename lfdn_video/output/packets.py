@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from av.packet import Packet
 from av.stream import Stream
@@ -88,12 +88,15 @@ class PacketWriter:
         self._file.write(content)
 
 
-def read_packets(path: Path, time_base: Fraction) -> Generator[Packet[Stream]]:
+def read_packets(
+    path: Path, time_base: Fraction, adapt: Callable[[bytes], bytes] = bytes
+) -> Generator[Packet[Stream]]:
     """Read a packet file.
 
     Args:
         path: a file that `PacketWriter` completed.
         time_base: time base of the encoder, in seconds per tick.
+        adapt: makes the content of the packets from that of the file.
 
     Yields:
         Packets in the order of writing, which is decoding order, without a stream. Close the
@@ -103,20 +106,37 @@ def read_packets(path: Path, time_base: Fraction) -> Generator[Packet[Stream]]:
         OutputError: the file is not a packet file, or is truncated.
     """
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise OutputError(f"{path}: is not a packet file; start over")
-        while header := file.read(RECORD.size):
-            if len(header) < RECORD.size:
-                raise OutputError(f"{path}: is truncated; start over")
+        for pts, dts, duration, size, flags in _read_records(path, file):
             # A packet's bytes need no check of their own: the journal's digest covers the file.
-            pts, dts, duration, size, flags = RECORD.unpack(header)
-            packet = Packet(file.read(size))
+            packet = Packet(adapt(file.read(size)))
             packet.pts = pts
             packet.dts = dts
             packet.duration = duration
             packet.time_base = time_base
             packet.is_keyframe = bool(flags & KEYFRAME_FLAG)
             yield packet
+
+
+def read_times(path: Path) -> Iterator[int]:
+    """Read the pts of a packet file's packets, in ticks of the encoder, in decoding order.
+
+    Raises:
+        OutputError: the file is not a packet file, or is truncated.
+    """
+    with path.open("rb") as file:
+        for pts, _, _, size, _ in _read_records(path, file):
+            yield pts
+            file.seek(size, os.SEEK_CUR)
+
+
+def _read_records(path: Path, file: IO[bytes]) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield the headers of the records; the caller moves the file past the bytes of each."""
+    if file.read(len(MAGIC)) != MAGIC:
+        raise OutputError(f"{path}: is not a packet file; start over")
+    while header := file.read(RECORD.size):
+        if len(header) < RECORD.size:
+            raise OutputError(f"{path}: is truncated; start over")
+        yield RECORD.unpack(header)
 
 
 def file_sha256(path: Path) -> str:

@@ -31,8 +31,8 @@ from lfdn_video.ffmpeg import (
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.joined_clock import JoinedClock, decoding_time_s
+from lfdn_video.output.refusals import VIDEO_FIRST_CONTAINERS
 from lfdn_video.output.stream_copy import (
-    VIDEO_FIRST_CONTAINERS,
     StreamCopy,
     add_stream_copy,
     attach_cover,

@@ -11,13 +11,15 @@ resume it. `writer.py` chooses one and uses both alike.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
+from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from lfdn_video.errors import OutputError
@@ -99,6 +101,9 @@ class Sink(ABC):
     @abstractmethod
     def encode(self, video: VideoFrame) -> None:
         """Encode the next frame."""
+
+    def end_segment(self) -> None:  # noqa: B027
+        """Encode what follows on its own, where there are segments: something is between."""
 
     @abstractmethod
     def complete(self, first_pts: int) -> None:
@@ -242,7 +247,7 @@ class SegmentedSink(Sink):
         self._segments.finish_segment()
         self._muxer.open(self._temporary)
         self._muxer.set_first_pts(first_pts)
-        with closing(self._segments.join_packets(self._muxer.stream)) as packets:
+        with closing(self._join_packets(first_pts)) as packets:
             self._muxer.mux(packets)
         self._muxer.finish()
         self._rename(self._temporary)
@@ -252,3 +257,7 @@ class SegmentedSink(Sink):
         self._close_muxer(self._temporary)
         self._segments.discard()
         self._journal.close()
+
+    def _join_packets(self, first_pts: int) -> Generator[Packet[Stream]]:  # noqa: ARG002
+        """Yield the packets of the target, in decoding order."""
+        return self._segments.join_packets(self._muxer.stream)

@@ -1,39 +1,28 @@
 """Copies one stream from a source into a target, if the target's container can hold it.
 
-A trial file in memory shows whether a muxer accepts a stream. Text subtitles are re-encoded if the
-container needs another text format (`subtitles.py`), and audio if it needs another codec
-(`audio.py`).
+Text subtitles are re-encoded if the container needs another text format (`subtitles.py`), and audio
+if it needs another codec (`audio.py`).
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
 
-import av
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition, Stream
-from av.video.stream import VideoStream
 
-from lfdn_video.ffmpeg import (
-    add_copy,
-    codec_name,
-    ffmpeg_errors,
-    ffmpeg_message,
-    has_flag,
-    is_cover,
-    open_source,
-)
+from lfdn_video.ffmpeg import codec_name, has_flag, is_cover, open_source
 from lfdn_video.output.audio import Transcoder, can_transcode
 from lfdn_video.output.joined_clock import SPARSE_TYPES
+from lfdn_video.output.refusals import add_template, find_refusal
 from lfdn_video.output.subtitles import (
     TEXT_SUBTITLES,
     add_reencoded_subtitle,
@@ -41,13 +30,6 @@ from lfdn_video.output.subtitles import (
     reencode_subtitle,
 )
 from lfdn_video.output.tags import collect_stream_tags, describe_stream
-
-VIDEO_FIRST_CONTAINERS = {"mxf"}
-"""Containers whose first stream must be the video."""
-
-MPEGTS_AUDIO = {"aac", "aac_latm", "ac3", "dca", "eac3", "mp1", "mp2", "mp3", "mp3float", "opus"}
-MPEGTS_AUDIO |= {"libopus", "s302m", "truehd"}
-"""Decoders of the audio codecs that have a type in MPEG-TS, by FFmpeg's names."""
 
 
 @dataclass(slots=True)
@@ -170,8 +152,8 @@ def add_stream_copy(
     """
     container = target.format.name
     label = describe_stream(stream)
-    if (refusal := _find_refusal(stream, container)) is None:
-        copy = StreamCopy(stream, _add_from_template(target, stream))
+    if (refusal := find_refusal(stream, container)) is None:
+        copy = StreamCopy(stream, add_template(target, stream))
     elif is_text_subtitle(stream) and container in TEXT_SUBTITLES:
         codec = TEXT_SUBTITLES[container]
         reencoded = add_reencoded_subtitle(target, stream, codec)
@@ -254,53 +236,3 @@ def _make_transcoder(target: OutputContainer, stream: Stream) -> Transcoder | No
         return Transcoder(target, stream)
     except (FFmpegError, ValueError):
         return None
-
-
-def _find_refusal(stream: Stream, container: str) -> str | None:
-    """Return FFmpeg's reason why a container cannot hold a stream; None if it can.
-
-    FFmpeg decides only when it writes a header, so one is written in memory. Some containers take
-    no stream without a video before it.
-    """
-    if stream.type == "audio" and container == "mpegts" and stream.name not in MPEGTS_AUDIO:
-        return "it would be data without a meaning"
-    refusal = _try_header(stream, container, after_video=False)
-    if refusal is not None and container in VIDEO_FIRST_CONTAINERS:
-        return _try_header(stream, container, after_video=True)
-    return refusal
-
-
-def _try_header(stream: Stream, container: str, *, after_video: bool) -> str | None:
-    trial = av.open(io.BytesIO(), "w", format=container)
-    try:
-        with ffmpeg_errors():
-            if after_video:
-                video = trial.add_stream("mpeg2video", 25)
-                assert isinstance(video, VideoStream)
-                video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-            _add_from_template(trial, stream).metadata.update(stream.metadata)
-            trial.start_encoding()
-    except FFmpegError as error:
-        return ffmpeg_message(error)
-    except ValueError as error:  # PyAV's own check
-        return str(error)
-    finally:
-        with suppress(FFmpegError):  # closing may fail without packets, which does not matter
-            trial.close()
-    return None
-
-
-def _add_from_template(target: OutputContainer, stream: Stream) -> Stream:
-    copy = add_copy(target, stream)
-    if target.format.name == "avi" and (stream.name or "").startswith("adpcm"):
-        copy.codec_context.bit_rate = _measure_bit_rate(stream)
-    return copy
-
-
-def _measure_bit_rate(stream: Stream) -> int:
-    """Return the bit rate of blocks of a constant length. FFmpeg's AVI muxer times them by it."""
-    with closing(open_source(Path(stream.container.name.removeprefix("file:")))) as container:
-        packet = next(container.demux(container.streams[stream.index]))
-        length_s = (packet.duration or 0) * packet.time_base
-        rate = packet.size * 8 / length_s if length_s else stream.codec_context.bit_rate
-        return round(rate or 0)

@@ -11,14 +11,14 @@ frames are moved. Warnings name both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import av
-
+from lfdn_video.copying import CopyPlan, PacketIndex
 from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.files import Inputs, check_target, follow_link, refuse_around
 from lfdn_video.frame_io import FrameWriter
@@ -30,7 +30,15 @@ from lfdn_video.options import (
     EncodeOptions,
     SpanOptions,
 )
+from lfdn_video.output.containers import (
+    CONSTANT_RATE_CONTAINERS,
+    DECODING_ORDER_CONTAINERS,
+    adapt_options,
+    find_container,
+)
 from lfdn_video.output.encoder import Encoder
+from lfdn_video.output.gated import GatedSink
+from lfdn_video.output.joint import Joint, choose_joint
 from lfdn_video.output.journal import Journal, fingerprint_file
 from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import choose_segment_frames
@@ -38,26 +46,8 @@ from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
 
-CONTAINERS = frozenset(
-    {"3g2", "3gp", "asf", "avi", "f4v", "flv", "ipod", "matroska", "mov", "mp4", "mpeg", "mpegts"}
-    | {"mxf", "nut", "ogg", "ogv", "webm"}
-)
-"""FFmpeg's muxers that write a single file with timestamps. Others write a playlist with files
-beside it (and would list the temporary names), or a bare stream."""
-
-CONSTANT_RATE_CONTAINERS = frozenset({"avi", "mxf", "ogg", "ogv"})
-"""Containers with a constant rate, or with decoding times only."""
-
-DECODING_ORDER_CONTAINERS = frozenset({"asf", "avi", "mpeg", "mxf"})
-"""Containers that store decoding times, or no times, for each frame of some codecs."""
-
 MAX_DIRECT_SEGMENTS = 2
 """Runs with more frames than this number of segments has are written in segments."""
-
-PLAYABLE_FORMAT = "yuv420p"
-PLAYABLE_CODECS = frozenset({"libx264", "libx265"})
-PLAYABLE_DEPTH = 8
-"""Pixel format that all players of MP4 show, by codec and depth in bits."""
 
 MAX_RATE = 240
 """Rates above this are a wrong guess, and more than some encoders accept."""
@@ -77,6 +67,7 @@ class Writer(FrameWriter):
         span: SpanOptions | None = None,
         *,
         inputs: Inputs | None = None,
+        index: PacketIndex | None = None,
     ) -> None:
         """Check the request; no file is created yet.
 
@@ -86,6 +77,7 @@ class Writer(FrameWriter):
             options: how to encode; None: the defaults.
             span: the part of the source that the frames are from; None: all of it.
             inputs: the files that are read; None: the source.
+            index: the source's packets, if segments may be copied; None: everything is encoded.
 
         Raises:
             OutputError: no file can be created at `target`, or FFmpeg has no video format for its
@@ -101,17 +93,35 @@ class Writer(FrameWriter):
         """Pts of the first frame, in ticks of the source's time base."""
         self._last_pts: int | None = None
         """Pts of the last frame, in ticks of the encoder."""
+        self._encoded = 0
+        """Frames in the target that were encoded."""
+        self._copied = 0
+        """Frames before the last encoded one that are copied."""
         self._file = _claim_file(self._target, inputs or Inputs([info.path]), self._options)
-        self._container_name = _find_container(self._target)
+        self._container_name = find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
         self._source_time_base = _choose_time_base(info, self._options)
-        self._encoder = Encoder(
-            info,
-            _adapt_options(self._options, self._container_name, codec, info),
-            time_base=self._source_time_base,
-            codec=codec,
-            container=self._container_name,
-        )
+        adapted = adapt_options(self._options, self._container_name, codec, info)
+
+        def make_encoder(codec_options: Mapping[str, str]) -> Encoder:
+            return Encoder(
+                info,
+                replace(adapted, codec_options=codec_options),
+                time_base=self._source_time_base,
+                codec=codec,
+                container=self._container_name,
+            )
+
+        chosen = adapted.codec_options
+        self._joint: Joint | None = None
+        found: tuple[Encoder, Joint] | str | None = None
+        if index is not None:
+            found = choose_joint(index, info, codec, self._container_name, make_encoder, chosen)
+        if isinstance(found, tuple):
+            self._encoder, self._joint = found
+        else:
+            self._encoder = make_encoder(chosen)
+            self.copy_problem = found
         rate = self._choose_rate()
         self._muxer = Muxer(
             self._target,
@@ -121,8 +131,9 @@ class Writer(FrameWriter):
             rate=rate,
             span=self._span,
             warnings=self.warnings,
+            joint=self._joint,
         )
-        self._sink = self._choose_sink(rate)
+        self._sink = self._choose_sink(rate, index)
         self.resumable = isinstance(self._sink, SegmentedSink)
         self.audits = True
 
@@ -153,6 +164,10 @@ class Writer(FrameWriter):
             raise
         if self._file != self._target:
             self._warn(f"is a link, and stays one; {self._file} is written")
+        if self.copy_problem is not None:
+            self._warn(f"nothing is copied: {self.copy_problem}")
+        if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
+            self._warn(f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv")
         for note in _describe_changes(
             self._info, self._encoder, self._options, self._container_name
         ):
@@ -175,8 +190,26 @@ class Writer(FrameWriter):
         if resumed is not None:
             self._first_pts = resumed.first_pts
             self._last_pts = resumed.last_pts
-            self.frames_written = resumed.frames
-        return self.frames_written
+            self._encoded = resumed.frames
+            self.frames_written = self._encoded
+        return self._encoded
+
+    @property
+    def plan(self) -> CopyPlan | None:
+        """The segments that are copied, as `set_plan` or an interrupted run set them."""
+        return self._sink.plan if isinstance(self._sink, GatedSink) else None
+
+    def set_plan(self, plan: CopyPlan) -> None:
+        """Set which segments are copied, where `copy_problem` is None; before the first frame.
+
+        Raises:
+            OutputError: it cannot be written beside the target.
+        """
+        assert isinstance(self._sink, GatedSink)
+        with output_errors(self._target):
+            self._sink.set_plan(plan)
+            if plan.segments[0].copied:
+                self._set_first_pts(plan.segments[0].start_pts)
 
     def write(self, frame: Frame) -> None:
         """Encode the next frame.
@@ -190,15 +223,20 @@ class Writer(FrameWriter):
         """
         _check_like_first(frame, self._info)
         with output_errors(self._target):
-            if self._first_pts is None:
-                self._first_pts = frame.pts
-                self._sink.set_first_pts(frame.pts)
+            first_pts = self._first_pts
+            if first_pts is None:
+                first_pts = self._set_first_pts(frame.pts)
+            copied = self.plan.count_copied(frame.pts) if self.plan is not None else 0
+            if copied != self._copied:
+                self._sink.end_segment()
+                self._copied = copied
             video = self._encoder.prepare(frame)
-            origin_s = self._muxer.clock.origin_s(self._first_pts * self._source_time_base)
+            origin_s = self._muxer.clock.origin_s(first_pts * self._source_time_base)
             video.pts = self._next_pts(frame.pts * self._source_time_base - origin_s)
             video.duration = self._to_encoder_ticks(frame.duration)
             self._sink.encode(video)
-        self.frames_written += 1
+        self._encoded += 1
+        self.frames_written = self._encoded + copied
 
     def complete(self) -> None:
         """Complete the target and rename it into place.
@@ -206,6 +244,7 @@ class Writer(FrameWriter):
         Raises:
             OutputError: there was no frame, or the target cannot be completed.
         """
+        self.frames_written = self._encoded + (self.plan.count_copied() if self.plan else 0)
         if self.frames_written == 0:
             raise OutputError(f"{self._target}: there was no frame to write")
         assert self._first_pts is not None
@@ -216,23 +255,25 @@ class Writer(FrameWriter):
         """Close everything, and remove all but the target and the finished segments."""
         self._sink.clean_up()
 
-    def _choose_sink(self, rate: Fraction) -> Sink:
-        """Choose segments for long runs, and where an interrupted run left some."""
+    def _choose_sink(self, rate: Fraction, index: PacketIndex | None) -> Sink:
+        """Choose segments for long runs, where an interrupted run left some, and for copies."""
         expected = self._info.expected_frames(self._span)
         segment_frames = choose_segment_frames(self._info)
         is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * segment_frames
-        if is_long or Journal(self._file).folder.is_dir():
-            manifest = _build_manifest(self._info, self._options, self._span)
-            return SegmentedSink(
-                self._file,
-                self._muxer,
-                self._encoder,
-                self._options,
-                rate=rate,
-                segment_frames=segment_frames,
-                manifest=manifest,
-            )
-        return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
+        if not (is_long or self._joint or Journal(self._file).folder.is_dir()):
+            return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
+        make: Callable[..., SegmentedSink] = SegmentedSink
+        if self._joint is not None and index is not None:
+            make = partial(GatedSink, index=index, joint=self._joint)
+        return make(
+            self._file,
+            self._muxer,
+            self._encoder,
+            self._options,
+            rate=rate,
+            segment_frames=segment_frames,
+            manifest=_build_manifest(self._info, self._options, self._span),
+        )
 
     def _choose_rate(self) -> Fraction:
         """Choose the frame rate for containers and codecs that require one."""
@@ -240,6 +281,11 @@ class Writer(FrameWriter):
         if self._container_name in CONSTANT_RATE_CONTAINERS or self._encoder.needs_rate:
             return self._encoder.keep_rate(rate)
         return IMAGE_RATE if rate > MAX_RATE else rate
+
+    def _set_first_pts(self, pts: int) -> int:
+        self._first_pts = pts
+        self._sink.set_first_pts(pts)
+        return pts
 
     def _next_pts(self, time_s: Fraction) -> int:
         """Compute the next frame's pts in the encoder's time base, by default the source's.
@@ -278,23 +324,6 @@ def _constant_rate_note(container: str, codec: str) -> str:
     return f"{codec} has a constant rate, so frames are moved; use another codec"
 
 
-def _find_container(target: Path) -> str:
-    """Return FFmpeg's muxer for the target's extension. OutputError if there is none."""
-    try:
-        # Without a stream or header, FFmpeg only guesses the format; nothing is written.
-        container = av.open(target.name, "w").format.name
-    except ValueError as error:
-        raise OutputError(
-            f"{target}: FFmpeg has no video format for this extension; end the name in .mp4 or .mkv"
-        ) from error
-    if container not in CONTAINERS:
-        raise OutputError(
-            f"{target}: {container} cannot hold a video with its times and audio; "
-            f"end the name in .mp4 or .mkv"
-        )
-    return container
-
-
 def _check_like_first(frame: Frame, first: VideoInfo) -> None:
     """Refuse a frame that differs from the first: images may differ, video frames must not."""
     own = frame.info or first
@@ -306,24 +335,6 @@ def _check_like_first(frame: Frame, first: VideoInfo) -> None:
             f"{first.format.name} rotated by {first.rotation}; make them alike, or write to a "
             f"folder"
         )
-
-
-def _adapt_options(
-    options: EncodeOptions, container: str, codec: str, info: VideoInfo
-) -> EncodeOptions:
-    """Adapt options to the container: what it cannot order, and what players of MP4 cannot show.
-
-    B-frames are disabled where the container does not store the order of presentation. Players show
-    H.264 and HEVC of images and GIFs as 4:2:0 alone; the encoder warns of the conversion.
-    """
-    is_drawn = info.from_images or info.codec == "gif"
-    is_rgb = is_drawn and info.format.family == "rgb" and info.format.depth == PLAYABLE_DEPTH
-    is_even = info.width % 2 == 0 and info.height % 2 == 0
-    if container in APPLE_CONTAINERS and codec in PLAYABLE_CODECS and is_rgb and is_even:
-        return replace(options, pixel_format=options.pixel_format or PLAYABLE_FORMAT)
-    if container not in DECODING_ORDER_CONTAINERS:
-        return options
-    return replace(options, codec_options={"bf": "0", **options.codec_options})
 
 
 def _describe_changes(

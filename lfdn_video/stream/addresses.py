@@ -71,6 +71,11 @@ class Source:
         """True for cameras and addresses: for them, an end is a failure."""
         return self.kind in ("camera", "network")
 
+    @property
+    def has_secret(self) -> bool:
+        """True if the address contains a password, a key or a token."""
+        return bool(_find_secrets(self.address))
+
     def redact(self, text: str) -> str:
         """Return `text`, which may quote this address, without its secrets."""
         return redact(text, self.address)

@@ -6,7 +6,9 @@ no FFmpeg, no network, no window.
 """
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,6 +21,9 @@ TemporalState = Literal["off", "on", "paused"]
 
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Upper bounds of the latency histogram's buckets; one more bucket is above the last."""
+
+WANTED_S = 3.0
+"""Seconds for which `Board.want_views` counts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +51,8 @@ class Status:
 
     source: str
     """The source's address, without credentials."""
+    camera: str | None = None
+    """Its name among several; None: it is the only one."""
     task: str
     """`derain` or `deblur`."""
     state: StreamState = "connecting"
@@ -107,12 +114,22 @@ class Status:
 class Board:
     """Holds the newest view and the status of one session. Safe to use from any thread."""
 
-    def __init__(self, status: Status) -> None:
-        """Start with `status` and no view."""
+    def __init__(self, status: Status, *, idle_interval_s: float = 0.0) -> None:
+        """Start with `status` and no view.
+
+        Args:
+            status: the first status.
+            idle_interval_s: seconds between two views while nobody asks for them (`want_views`);
+                making one takes the session time. 0: every frame is shown.
+        """
         self._changed = threading.Condition()
         self._status = status
         self._view: View | None = None
         self._closed = False
+        self._idle_interval_s = idle_interval_s
+        self._shown_s = float("-inf")
+        self._wanted_until_s = float("-inf")
+        self._listeners: list[Callable[[], object]] = []
 
     @property
     def status(self) -> Status:
@@ -132,11 +149,33 @@ class Board:
         with self._changed:
             return self._closed
 
+    @contextmanager
+    def calling(self, listener: Callable[[], object]) -> Generator[None]:
+        """Within the block, call `listener` after every view and at the end, in any thread."""
+        with self._changed:
+            self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._listeners.remove(listener)
+
+    def want_views(self) -> None:
+        """Ask for every frame during the next seconds, as somebody looks."""
+        self._wanted_until_s = time.monotonic() + WANTED_S
+
+    def wants_view(self) -> bool:
+        """Tell whether the next frame should be shown."""
+        now_s = time.monotonic()
+        return now_s < self._wanted_until_s or now_s >= self._shown_s + self._idle_interval_s
+
     def show(self, view: View) -> None:
         """Publish a view. Its images must not be written to afterwards."""
+        self._shown_s = time.monotonic()
         with self._changed:
             self._view = view  # replaced, never queued: a slow viewer skips
             self._changed.notify_all()
+        self._tell_listeners()
 
     def update(self, **changes: Any) -> None:
         """Replace fields of the status; the others keep their values."""
@@ -164,6 +203,13 @@ class Board:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
+        with self._changed:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
 
     def _is_newer(self, after: int) -> bool:
         return self._view is not None and self._view.number > after

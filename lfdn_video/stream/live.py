@@ -86,6 +86,7 @@ def live_engine(
     weights: str | Path | None = None,
     inference: InferenceOptions | None = None,
     engine: "Runner | None" = None,
+    streams: int = 1,
 ) -> Generator[LiveNetworks]:
     """Load the network for a live session, with all cores for each frame; close it at the end.
 
@@ -96,6 +97,7 @@ def live_engine(
         weights: a safetensors file to use instead of the packaged weights.
         inference: device and precision; None: the defaults.
         engine: an engine to yield instead of loading one; it stays open.
+        streams: the number of sources that take turns at it.
 
     Yields:
         The networks.
@@ -114,7 +116,9 @@ def live_engine(
     with ExitStack() as stack:
 
         def load(options: InferenceOptions) -> "Runner":
-            return stack.enter_context(load_engine(task, weights=path, options=options, lanes=1))
+            return stack.enter_context(
+                load_engine(task, weights=path, options=options, lanes=1, streams=streams)
+            )
 
         chosen = path is not None or options.network != "auto" or not is_packaged(task, "lite")
         lighter = None if chosen else lambda: load(replace(options, network="lite"))

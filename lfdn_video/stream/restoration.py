@@ -10,19 +10,16 @@ to act is decided in `adaptation.py`.
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lfdn_video.inference.colour import PlaneConverter
-from lfdn_video.inference.runner import Runner
-from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.media import Frame
-from lfdn_video.options import Delay, InferenceOptions
+from lfdn_video.options import Delay
 from lfdn_video.stream.adaptation import SCALES
 from lfdn_video.stream.capture.capture import CapturedFrame
-from lfdn_video.stream.scaling import ScaledRunner
+from lfdn_video.stream.network import LiveNetwork
 from lfdn_video.temporal.stage import TemporalStage
 
 TRIAL_SCALES = (SCALES[0], SCALES[0], SCALES[2])
@@ -44,26 +41,13 @@ class Restoration:
     """Network and temporal stage of one live source. Close it at the end.
 
     Args:
-        runner: runs the network; it stays open.
-        inference: tiles; None: the defaults.
+        network: the network; closed with this.
         delay: number of frames after a frame that the temporal stage waits for.
-        lighter: loads a network for when `runner` is too slow for full scale; None: there is none.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        inference: InferenceOptions | None,
-        *,
-        delay: Delay,
-        lighter: Callable[[], Runner] | None = None,
-    ) -> None:
-        self._runner = ScaledRunner(runner, lighter)
-        # A batch of tiles from several frames would hold back the first of them.
-        self._inference = replace(inference or InferenceOptions(), batch=1)
+    def __init__(self, network: LiveNetwork, *, delay: Delay) -> None:
+        self._network = network
         self._delay = delay
-        self._next: Frame | None = None
-        self._results: Generator[Frame] | None = None
         self._stage: TemporalStage | None = None
         self._waiting: deque[CapturedFrame] = deque()
         """Those in the stage whose result has not come out."""
@@ -99,10 +83,9 @@ class Restoration:
             Frames that are ready, in order of capture: this one or earlier ones, if any.
         """
         frame = captured.frame
-        self._runner.scale = scale
         self.temporal_s = 0.0
         began_s = time.monotonic()
-        restored = self._restore(frame)
+        restored = self._network.restore(frame, scale)
         restored_s = time.monotonic()
         self.model_s = restored_s - began_s
         sequence = (scale, captured.connection, refines)
@@ -127,24 +110,23 @@ class Restoration:
         return self._pair(self._stage.finish()) if self._stage is not None else []
 
     def close(self) -> None:
-        """End the network's generator and the stage's threads."""
-        if self._results is not None:
-            self._results.close()
+        """End what the network has in flight, and the stage's threads."""
+        self._network.close()
         if self._stage is not None:
             self._stage.close()
 
     def use_lighter(self) -> bool:
         """Run the lighter network from the next frame on, if there is one and it does not yet."""
-        return self._runner.use_lighter()
+        return self._network.use_lighter()
 
     def measure_costs(self, frame: Frame, max_latency_s: float) -> dict[float, float]:
         """Measure seconds in the network by scale; a cost above the bound ends the trial."""
         costs_s: dict[float, float] = {}
-        for self._runner.scale in TRIAL_SCALES:
+        for scale in TRIAL_SCALES:
             began_s = time.monotonic()
-            self._restore(frame)
-            costs_s[self._runner.scale] = time.monotonic() - began_s
-            if costs_s[self._runner.scale] > max_latency_s:
+            self._network.restore(frame, scale)
+            costs_s[scale] = time.monotonic() - began_s
+            if costs_s[scale] > max_latency_s:
                 break
         return costs_s
 
@@ -163,21 +145,6 @@ class Restoration:
             seconds = time.monotonic() - began_s
         stage.close()
         return seconds
-
-    def _restore(self, frame: Frame) -> Frame:
-        """Run the network on one frame, within one run of the scheduler, which learns from it."""
-        self._next = frame
-        if self._results is None:
-            assert frame.info is not None
-            converter = PlaneConverter(frame.info)
-            self._results = restore_frames(self._feed(), converter, self._runner, self._inference)
-        # With nothing in flight, a frame is done before the next one is asked for.
-        return next(self._results)
-
-    def _feed(self) -> Generator[Frame]:
-        while (frame := self._next) is not None:
-            self._next = None
-            yield frame
 
     def _pair(self, frames: Sequence[Frame]) -> list[RestoredCapture]:
         return [RestoredCapture(self._waiting.popleft(), frame) for frame in frames]

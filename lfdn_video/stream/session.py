@@ -24,7 +24,7 @@ from lfdn_video.options import InferenceOptions, LiveOptions
 from lfdn_video.stream.adaptation import LOW_WATERMARK, Adaptation, choose_floor, is_too_small
 from lfdn_video.stream.addresses import Source
 from lfdn_video.stream.board import Board, StreamState, View
-from lfdn_video.stream.capture.capture import Capture, CapturedFrame
+from lfdn_video.stream.capture.capture import Capture, CapturedFrame, StateListener
 from lfdn_video.stream.capture.reconnect import Patience
 from lfdn_video.stream.meter import Meter
 from lfdn_video.stream.wire import AudioHeader, AudioPacket, CaptureRequest
@@ -32,6 +32,7 @@ from lfdn_video.temporal.choice import find_reason_off
 
 if TYPE_CHECKING:
     from lfdn_video.inference.runner import Runner
+    from lfdn_video.stream.network import LiveNetwork
     from lfdn_video.stream.restoration import Restoration, RestoredCapture
 
 STATUS_INTERVAL_S = 0.5
@@ -108,7 +109,7 @@ class Session:
             board: receives the status, and is closed at the end.
             options: reading of the source, and the bound on latency; None: the defaults.
             sinks: receive every restored frame and the audio. The caller closes them.
-            shows: True if the board also receives images, for viewers.
+            shows: True if the board also receives images, for viewers, as often as it wants them.
         """
         self._source = source
         self._board = board
@@ -116,16 +117,12 @@ class Session:
         self._sinks = sinks
         self._shows = shows
         self._adaptation = _make_adaptation(self._options, board.status.task)
-        request = CaptureRequest(
-            source=source,
-            loop=self._options.loop,
-            patience_s=self._options.stall_timeout_s,
+        self._capture = _make_capture(
+            source,
+            self._options,
             audio=bool(sinks),
-            options=self._options.input_options,
-        )
-        patience = Patience(stall_s=self._options.stall_timeout_s, retries=self._options.retries)
-        self._capture = Capture(
-            request, patience, on_state=self._set_state, on_audio=self._pass_audio
+            on_state=self._set_state,
+            on_audio=self._pass_audio,
         )
         self._meter = Meter()
         self._in_flight: deque[CapturedFrame] = deque()
@@ -146,14 +143,27 @@ class Session:
         inference: InferenceOptions | None = None,
         lighter: "Callable[[], Runner] | None" = None,
     ) -> Generator[LiveFrame]:
-        """Restore the source until it ends, fails or `stop` is called.
-
-        Close the generator when leaving it early.
+        """Restore the source with a network of its own; see `frames_by`.
 
         Args:
             runner: the network, which stays open.
             inference: tiles and batch; None: the defaults.
             lighter: loads a network for when `runner` is too slow for full scale.
+
+        Returns:
+            The generator of `frames_by`.
+        """
+        from lfdn_video.stream.network import OwnNetwork
+
+        return self.frames_by(OwnNetwork(runner, inference, lighter))
+
+    def frames_by(self, network: "LiveNetwork") -> Generator[LiveFrame]:
+        """Restore the source until it ends, fails or `stop` is called.
+
+        Close the generator when leaving it early.
+
+        Args:
+            network: the network, which is closed at the end.
 
         Yields:
             Frames as they are restored. A slow consumer gets newer frames, not a queue of old ones.
@@ -169,13 +179,11 @@ class Session:
             max_latency_s=self._options.max_latency_s,
             prefer=self._options.prefer if self._adaptation.adapts else None,
         )
-        self._meter.load.device = runner.device_name
+        self._meter.load.device = network.device_name
         try:
             with (
                 self._capture,
-                closing(
-                    Restoration(runner, inference, delay=self._options.delay, lighter=lighter)
-                ) as restoration,
+                closing(Restoration(network, delay=self._options.delay)) as restoration,
             ):
                 yield from self._restore_newest(restoration)
         except BaseException as error:
@@ -234,7 +242,7 @@ class Session:
         for restored in ready:
             captured, frame = restored.captured, restored.frame
             result = LiveFrame(captured, frame)
-            if self._shows:
+            if self._shows and self._board.wants_view():
                 image = result.image
                 raw = result.raw
                 result.latency_s = time.monotonic() - captured.stamp_s
@@ -282,6 +290,25 @@ class Session:
     def _pass_audio(self, message: AudioHeader | AudioPacket) -> None:
         for sink in self._sinks:
             sink.add_audio(message)
+
+
+def _make_capture(
+    source: Source,
+    options: LiveOptions,
+    *,
+    audio: bool,
+    on_state: StateListener,
+    on_audio: Callable[[AudioHeader | AudioPacket], None],
+) -> Capture:
+    request = CaptureRequest(
+        source=source,
+        loop=options.loop,
+        patience_s=options.stall_timeout_s,
+        audio=audio,
+        options=options.input_options,
+    )
+    patience = Patience(stall_s=options.stall_timeout_s, retries=options.retries)
+    return Capture(request, patience, on_state=on_state, on_audio=on_audio)
 
 
 def _make_adaptation(options: LiveOptions, task: str) -> Adaptation:
@@ -339,12 +366,12 @@ def _log_changes(
     scale, was_paused, was_saturated = before
     if adaptation.scale != scale:
         logger.info(
-            "scale of the network's input: %g, was %g (latency %.2f s)",
-            *(adaptation.scale, scale, latency_s),
+            "%s: scale of the network's input: %g, was %g (latency %.2f s)",
+            *(source, adaptation.scale, scale, latency_s),
         )
     if adaptation.paused != was_paused:
         what = "paused" if adaptation.paused else "on again"
-        logger.info("neighbouring frames: %s (latency %.2f s)", what, latency_s)
+        logger.info("%s: neighbouring frames: %s (latency %.2f s)", source, what, latency_s)
     if adaptation.saturated and not was_saturated:
         logger.warning(
             "%s: %.1f s behind even at the smallest scale; use a lower resolution, "

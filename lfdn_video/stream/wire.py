@@ -51,10 +51,10 @@ class StampedFrame:
 
 @dataclass(frozen=True, slots=True)
 class AudioHeader:
-    """Minimal NUT header with the codec parameters of the audio that follows."""
+    """The codec parameters of the audio that follows."""
 
     header: bytes
-    """The content of the NUT file."""
+    """The content of a media file with them; the same for the same parameters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,8 +199,11 @@ def describe(
     frame = (np.log10(verdict.share_brighter + 1e-4) + 2, min(verdict.false_alarms, 2.0))
     columns += [np.full(len(places), CODES * value) for value in frame]
     columns += [CODES * (luma - picture.levels.black) / (128 * unit)]
-    features = np.stack(columns, 1).astype(np.float32) / np.float32(CODES)
-    return features.clip(-LIMIT, LIMIT)
+    # Each feature is a row in memory: written at once, and no slower to multiply.
+    features = np.empty((len(columns), len(places)), np.float32)
+    for row, values in zip(features, columns, strict=True):
+        np.clip(values / np.float32(CODES), -LIMIT, LIMIT, out=row)
+    return features.T
 
 
 def _cut_patches(plane: Plane, places: Places) -> list[Floats]:

@@ -1,4 +1,8 @@
-"""Paths between the frames of a window: each flow is estimated once, in threads of its own."""
+"""Paths between the frames of a window: each flow is estimated once, in threads of its own.
+
+All that takes time is a task of one pool, and a task waits only for others that were submitted
+before it. The pool starts tasks in this order, so the oldest that is not done can always run.
+"""
 
 import os
 from collections import deque
@@ -7,10 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from lfdn_video.media import Plane
-from lfdn_video.temporal.flow import GRID_FROM_PX, Field, FlowEstimator, Path, find_valid, join
+from lfdn_video.temporal.flow import Field, FlowEstimator, Path, find_valid, is_small, join
 
-MOST_THREADS = 4
-"""A large frame needs two new flows, a small one six; OpenCV works outside of Python's lock."""
+MOST_THREADS = 16
+"""OpenCV and NumPy work outside of Python's lock; what is left in it fills no more threads."""
 
 
 class Seen(Protocol):
@@ -33,30 +37,33 @@ class Motion:
     """Finds paths. Close it at the end."""
 
     def __init__(self) -> None:
+        threads = min(MOST_THREADS, (os.cpu_count() or 1) + 1)  # one of them may be waiting
         # Starts its threads when it is given work.
-        self.pool = ThreadPoolExecutor(
-            min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="temporal"
-        )
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="temporal")
+        self.frames_at_once = max(2, threads // 2)
+        """Frames whose tasks fill the pool."""
         self._flows: dict[tuple[int, int], Future[Field]] = {}
+        self._steps: dict[tuple[int, int], Future[Path]] = {}
+        """Paths between consecutive frames of a side, which those from several frames share."""
         self._estimators: deque[FlowEstimator] = deque()
 
-    def follow(self, frame: Seen, side: Sequence[Seen]) -> list[Path]:
-        """Find the paths from a frame to those on one side of it, the nearest first.
+    def follow(self, frame: Seen, side: Sequence[Seen]) -> list[Future[Path]]:
+        """Begin to find the paths from a frame to those on one side of it, the nearest first.
 
         In large frames only consecutive ones are compared: what lies farther is reached over those
         between. In small ones each is compared with the frame itself, which is .1 dB better.
         """
-        is_small = min(frame.image.shape) < GRID_FROM_PX
-        starts = (frame,) * len(side) if is_small else (frame, *side)
+        apart = is_small(frame.luma)
+        starts = (frame,) * len(side) if apart else (frame, *side)
         steps = list(zip(starts, side, strict=False))
         for one, other in steps:
             self.prepare(one, other)
-        paths: list[Path] = []
+        paths: list[Future[Path]] = []
         for one, other in steps:
-            there = self._flows[one.number, other.number].result()
-            back = self._flows[other.number, one.number].result()
-            step = Path(there, find_valid(there, back, one.luma.shape[0]))
-            paths.append(join(paths[-1], step) if paths and not is_small else step)
+            step = self._find_step(one, other)
+            if paths and not apart:
+                step = self.pool.submit(_join, paths[-1], step)
+            paths.append(step)
         return paths
 
     def prepare(self, one: Seen, other: Seen) -> None:
@@ -64,22 +71,37 @@ class Motion:
         for start, end in ((one, other), (other, one)):
             key = (start.number, end.number)
             if key not in self._flows:
-                self._flows[key] = self.pool.submit(self._estimate, start.image, end.image)
+                self._flows[key] = self.pool.submit(self._estimate, start, end)
 
     def forget(self, before: int | None = None) -> None:
         """Drop the flows of frames before a number, or of all."""
-        kept = {
-            k: flow for k, flow in self._flows.items() if before is not None and min(k) >= before
-        }
-        self._flows = kept
+        kept = {key for key in self._flows if before is not None and min(key) >= before}
+        self._flows = {key: flow for key, flow in self._flows.items() if key in kept}
+        self._steps = {key: step for key, step in self._steps.items() if key in kept}
 
     def close(self) -> None:
         """End the threads. May be called again."""
         self.pool.shutdown(cancel_futures=True)
         self.forget()
 
-    def _estimate(self, image: Plane, neighbour: Plane) -> Field:
+    def _find_step(self, one: Seen, other: Seen) -> Future[Path]:
+        key = (one.number, other.number)
+        if key not in self._steps:
+            there, back = self._flows[key], self._flows[key[::-1]]
+            self._steps[key] = self.pool.submit(_check, there, back, one.luma.shape[0])
+        return self._steps[key]
+
+    def _estimate(self, start: Seen, end: Seen) -> Field:
         estimator = self._estimators.pop() if self._estimators else FlowEstimator()
-        flow = estimator.estimate(image, neighbour)
+        flow = estimator.estimate(start.image, end.image, min(start.luma.shape))
         self._estimators.append(estimator)
         return flow
+
+
+def _check(there: Future[Field], back: Future[Field], height_px: int) -> Path:
+    flow = there.result()
+    return Path(flow, find_valid(flow, back.result(), height_px))
+
+
+def _join(first: Future[Path], second: Future[Path]) -> Path:
+    return join(first.result(), second.result())

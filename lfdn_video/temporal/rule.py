@@ -263,7 +263,7 @@ def _draw(evidence: Evidence, chosen: Choice) -> Mask:
 
 def _is_everywhere(brighter: Mask, darker: Mask, enough: Mask) -> bool:
     """Tell whether what is brighter is spread over the frame, as rain is."""
-    found, false, seen = (_share_by_tile(mask) for mask in (brighter, darker, enough))
+    found, false, seen = (share_by_tile(mask) for mask in (brighter, darker, enough))
     counts = seen > LEAST_TILE_WITH_NEIGHBOURS
     rainy = (found > LEAST_TILE_BRIGHTER) & (found > 2 * false)
     if not counts.any() or rainy[counts].mean() < LEAST_SHARE_OF_TILES:
@@ -273,8 +273,15 @@ def _is_everywhere(brighter: Mask, darker: Mask, enough: Mask) -> bool:
     return bool(rainiest.sum() <= MOST_IN_RAINIEST_TENTH * descending.sum())
 
 
-def _share_by_tile(mask: Mask) -> Any:
-    """Return the share of a mask that is set, `[TILES_DOWN, TILES_ACROSS]`."""
+def share_by_tile(mask: Mask) -> Any:
+    """Return the share of a mask that is set.
+
+    Args:
+        mask: 255 or 0, `[h, w]`.
+
+    Returns:
+        The shares, 0…1, `[TILES_DOWN, TILES_ACROSS]`.
+    """
     height, width = mask.shape
     rows = np.linspace(0, height, TILES_DOWN + 1).astype(int)
     columns = np.linspace(0, width, TILES_ACROSS + 1).astype(int)

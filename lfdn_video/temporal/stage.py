@@ -10,7 +10,8 @@ is, is decided here; what they show is found in `evidence.py`, whether that is r
 """
 
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -71,8 +72,8 @@ class TemporalStage:
         ahead: neighbours after a frame: 0, none, so that a frame is ready at once; 1, the next
             frame, unless that is a copy or shows another scene; 3, as many as before it, looked for
             among `REACH` frames.
-        warm_up: number of frames at the start that are only neighbours: a run that is resumed has
-            them already, and they are not yielded.
+        wants: tells whether a frame is to be yielded; others are only neighbours, such as those at
+            the start of a run that is resumed, which has them already. None: all are.
         gate: decides how far samples move; None: the packaged one.
     """
 
@@ -81,14 +82,16 @@ class TemporalStage:
         info: FrameFormat,
         *,
         ahead: Ahead = 3,
-        warm_up: int = 0,
+        wants: Callable[[Frame], bool] | None = None,
         gate: Gate | None = None,
     ) -> None:
         self._info = info
         self._ahead = ahead
-        self._warm_up = warm_up
+        self._wants = wants
         self._decoded: deque[Frame] = deque()
         self._window: deque[_Entry] = deque()
+        self._begun: deque[Future[_Refined]] = deque()
+        """Frames in work, in order."""
         self._at = 0
         """Index in the window of the frame that is yielded next."""
         self._entered = 0
@@ -112,16 +115,18 @@ class TemporalStage:
             restored: what the network made of it.
 
         Returns:
-            Frames in the order in which they were pushed, without the first `warm_up`; none while
+            Frames in the order in which they were pushed, if they are wanted; none while
             the oldest that waits needs a later one. Frames on which the stage does not act are
             those that were pushed, others are new; alpha is shared.
         """
         self._window.append(self._enter(decoded, restored))
-        return list(self._ready_frames(ended=False))
+        self._begin_ready(ended=False)
+        return list(self._take_begun())
 
     def release(self) -> list[Frame]:
         """Return the frames that still wait, as if no more came; if one does, it sees them yet."""
-        return list(self._ready_frames(ended=True))
+        self._begin_ready(ended=True)
+        return list(self._take_begun())
 
     def finish(self) -> list[Frame]:
         """End the sequence: return the frames that still wait. The next one pushed starts anew."""
@@ -135,6 +140,7 @@ class TemporalStage:
         """End all threads. What still waits is discarded. May be called again."""
         self._motion.close()
         self._window.clear()
+        self._begun.clear()
 
     def record(self, decoded: Iterable[Frame]) -> Generator[Frame]:
         """Pass on the frames that the network is to restore, and remember them.
@@ -149,7 +155,7 @@ class TemporalStage:
                 yield frame
 
     def refine(self, restored: Iterable[Frame]) -> Generator[Frame]:
-        """Push all frames, then close the stage.
+        """Push all frames, then close the stage. Several are in work at a time.
 
         Args:
             restored: what the network made of the frames from `record`, each one, in their order.
@@ -165,7 +171,9 @@ class TemporalStage:
             for frame in restored:
                 decoded = self._decoded.popleft()
                 assert decoded.pts == frame.pts, "the network yields each frame, in order"
-                yield from self.push(decoded, frame)
+                self._window.append(self._enter(decoded, frame))
+                self._begin_ready(ended=False)
+                yield from self._take_begun(besides=self._motion.frames_at_once)
             yield from self.finish()
 
     def _enter(self, decoded: Frame, frame: Frame) -> "_Entry":
@@ -183,71 +191,46 @@ class TemporalStage:
         self._entered += 1
         return entry
 
-    def _ready_frames(self, *, ended: bool) -> Generator[Frame]:
-        """Yield the frames whose neighbours are known."""
+    def _begin_ready(self, *, ended: bool) -> None:
+        """Begin the frames whose neighbours are known."""
         while self._at < len(self._window):
             sides = _find_neighbours(self._window, self._at, self._ahead, ended=ended)
             if sides is None:
                 return
             entry = self._window[self._at]
-            if entry.number >= self._warm_up:
-                yield self._refine(entry, sides)
+            if self._wants is None or self._wants(entry.frame):
+                self._begun.append(self._begin(entry, sides))
             self._at += 1
             if self._at > REACH:
                 self._window.popleft()
                 self._at -= 1
                 self._motion.forget(self._window[0].number)
 
-    def _refine(self, entry: "_Entry", sides: Sequence[Sequence["_Entry"]]) -> Frame:
-        aligned: list[Aligned] = []
+    def _take_begun(self, *, besides: int = 0) -> Generator[Frame]:
+        """Wait for the oldest frames in work, and yield all but the newest few."""
+        while len(self._begun) > besides:
+            refined = self._begun.popleft().result()
+            if refined.reason is None:
+                self._changed += 1
+                self._change_sum += refined.change
+            else:
+                self._left[refined.reason] += 1
+            yield refined.frame
+
+    def _begin(self, entry: "_Entry", sides: Sequence[Sequence["_Entry"]]) -> "Future[_Refined]":
+        """Submit the tasks of a frame; those that it waits for come first."""
+        aligned: list[Future[Aligned]] = []
         if sum(map(len, sides)) >= LEAST_SAMPLES and is_large_enough(entry.image):
-            aligned = self._align(entry, sides)
-        if len(aligned) < LEAST_SAMPLES:
-            return self._leave(entry, "too few neighbours")
-        picture = Picture(
-            restored=entry.frame.planes,
-            decoded=entry.decoded.planes,
-            luma=entry.luma,
-            decoded_luma=entry.decoded_luma,
-            levels=entry.levels,
-        )
-        evidence = look(picture, aligned)
-        verdict = weigh(evidence)
-        if verdict.reason is not None:
-            return self._leave(entry, verdict.reason)
-        planes = correct(evidence, verdict, self._gate)
-        difference = cv.absdiff(entry.levels.luma_of(planes), entry.luma)
-        self._changed += 1
-        self._change_sum += cv.mean(difference)[0] / entry.levels.unit
-        return replace(entry.frame, planes=planes)
-
-    def _leave(self, entry: "_Entry", reason: Reason) -> Frame:
-        self._left[reason] += 1
-        return entry.frame
-
-    def _align(self, entry: "_Entry", sides: Sequence[Sequence["_Entry"]]) -> list[Aligned]:
-        """Align the neighbours; those that show another scene, after a cut, are left out."""
-        for side in sides:
-            if side:
-                self._motion.prepare(entry, side[0])
-        paths = [path for side in sides for path in self._motion.follow(entry, side)]
-
-        def align(pair: tuple["_Entry", Path]) -> Aligned:
-            other, path = pair
-            return Aligned(
-                other.frame,
-                other.luma,
-                other.decoded_luma,
-                path,
-                reference=entry.luma,
-                levels=entry.levels,
-                after=other.number > entry.number,
-            )
-
-        others = [other for side in sides for other in side]
-        pairs = zip(others, paths, strict=True)
-        aligned = self._motion.pool.map(align, pairs)
-        return [each for each in aligned if each.share_valid >= LEAST_SHARE_VALID]
+            for side in sides:
+                if side:
+                    self._motion.prepare(entry, side[0])
+            paths = [path for side in sides for path in self._motion.follow(entry, side)]
+            others = [other for side in sides for other in side]
+            aligned = [
+                self._motion.pool.submit(_align, entry, other, path)
+                for other, path in zip(others, paths, strict=True)
+            ]
+        return self._motion.pool.submit(_refine, entry, aligned, self._gate)
 
 
 @dataclass(slots=True, eq=False)
@@ -274,6 +257,52 @@ class _Entry:
     def repeats(self, other: "_Entry") -> bool:
         """Tell whether this was decoded as a copy of the other, which is like it."""
         return is_copy(self.decoded_luma, other.decoded_luma, self.levels.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refined:
+    """A frame that is done."""
+
+    frame: Frame
+    reason: Reason | None = None
+    """Why it stayed as the network made it."""
+    change: float = 0.0
+    """Mean absolute change of its luma, in codes of 8 bits."""
+
+
+def _align(entry: _Entry, other: _Entry, path: Future[Path]) -> Aligned:
+    return Aligned(
+        other.frame,
+        other.luma,
+        other.decoded_luma,
+        path.result(),
+        reference=entry.luma,
+        levels=entry.levels,
+        after=other.number > entry.number,
+    )
+
+
+def _refine(entry: _Entry, neighbours: Sequence[Future[Aligned]], gate: Gate) -> _Refined:
+    aligned = [neighbour.result() for neighbour in neighbours]
+    # The others show another scene, after a cut.
+    aligned = [each for each in aligned if each.share_valid >= LEAST_SHARE_VALID]
+    if len(aligned) < LEAST_SAMPLES:
+        return _Refined(entry.frame, "too few neighbours")
+    picture = Picture(
+        restored=entry.frame.planes,
+        decoded=entry.decoded.planes,
+        luma=entry.luma,
+        decoded_luma=entry.decoded_luma,
+        levels=entry.levels,
+    )
+    evidence = look(picture, aligned)
+    verdict = weigh(evidence)
+    if verdict.reason is not None:
+        return _Refined(entry.frame, verdict.reason)
+    planes = correct(evidence, verdict, gate)
+    difference = cv.absdiff(entry.levels.luma_of(planes), entry.luma)
+    change = cv.mean(difference)[0] / entry.levels.unit
+    return _Refined(replace(entry.frame, planes=planes), change=change)
 
 
 def _orientation(frame: Frame) -> tuple[object, ...]:

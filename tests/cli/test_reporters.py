@@ -75,12 +75,25 @@ def test_bar_shows_what_follows_a_run(capsys: pytest.CaptureFixture[str]) -> Non
     assert page.getvalue().rstrip().endswith("making the report")
 
 
-def test_steps_without_a_run_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_of_unknown_number_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     for reporter in (reporters.LineReporter(), reporters.BarReporter()):
         with reporter:
             for done in range(1, 4):
                 reporter.report_step("measuring", done, None)
         assert capsys.readouterr().err.strip() == "measuring: 1 frames"
+
+
+def test_step_without_a_run_has_a_bar_that_makes_room(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporters.BarReporter() as bar:
+        bar.report_step("making the report", 3, 85)
+        shown = [bar._bar.live.is_started]
+        page = io.StringIO()
+        Console(file=page, width=60).print(bar._bar.get_renderable())
+        bar.report_step("making the report", 85, 85)
+        shown.append(bar._bar.live.is_started)
+    assert shown == [True, False]
+    capsys.readouterr()
+    assert page.getvalue().rstrip().endswith("making the report")
 
 
 def test_bar_is_removed_before_an_error_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

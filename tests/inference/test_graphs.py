@@ -55,6 +55,15 @@ def test_second_batch_of_a_shape_is_recorded() -> None:
     assert (recorder.recordings, cache.replays) == (1, 3)
 
 
+def test_streams_in_turn_have_a_graph_each() -> None:
+    cache = GraphCache(recorder := FakeRecorder(), has_memory=lambda _: True, streams=3)
+    run_sizes(cache, [8, 16, 24] * 4)
+    assert (recorder.recordings, len(cache)) == (3, 3)
+    more = GraphCache(recorder := FakeRecorder(), has_memory=lambda _: True, streams=2)
+    run_sizes(more, [8, 16, 24] * 4)  # they would push each other out
+    assert recorder.recordings == 0
+
+
 def test_functions_of_other_keys_are_recorded_apart() -> None:
     cache = make_cache(recorder := FakeRecorder())
     batch = torch.rand(1, 3, 8, 8)
@@ -234,7 +243,7 @@ def test_frames_of_another_format_do_not_share_a_graph(monkeypatch: pytest.Monke
         done = restore_frames(iter(frames), PlaneConverter(infos[0]), runner, options)
         restored[type(runner)] = [frame.planes for frame in done]
         if isinstance(runner, CudaRunner):
-            assert runner._graphs.replays == 4 * 3  # all but the first after a change
+            assert runner._graphs.replays == 16 - 2  # all but the first of each
         runner.close()
     for after, expected in zip(restored[CudaRunner], restored[CpuRunner], strict=True):
         assert all(map(np.array_equal, after, expected))

@@ -70,3 +70,47 @@ def test_long_list_is_cut(tmp_path: Path) -> None:
         (tmp_path / f"{index}.txt").write_bytes(b"x")
     (warning,) = ImageReader(tmp_path).warnings
     assert "4.txt and 3 more: not images" in warning
+
+
+def write_photo(file: Path, *options: int) -> bytes:
+    """Write an image whose samples fill most of the file."""
+    shades = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(file), shades, options)
+    return file.read_bytes()
+
+
+PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.jpg", ()), ("a.jpg", PROGRESSIVE), ("a.png", ()), ("a.webp", ()), ("a.bmp", ())],
+)
+def test_cut_off_image_is_refused(
+    name: str, options: tuple[int, ...], part: float, tmp_path: Path
+) -> None:
+    file = tmp_path / name
+    content = write_photo(file, *options)
+    file.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(InputError, match=f"{name}: cannot be decoded: it is damaged or cut off"):
+        ImageReader(file)
+
+
+def test_cut_off_image_of_a_folder_is_left_out(tmp_path: Path) -> None:
+    for number in range(3):
+        content = write_photo(tmp_path / f"{number}.jpg")
+    (tmp_path / "1.jpg").write_bytes(content[: len(content) // 2])
+    reader = ImageReader(tmp_path)
+    assert [frame.name for frame in reader.frames()] == ["0.jpg", "2.jpg"]
+    (warning,) = reader.warnings
+    assert warning.startswith(f"{tmp_path / '1.jpg'}: cannot be decoded: it is damaged or cut off")
+    assert warning.endswith("; it is left out")
+    assert reader.dropped_frames["cannot be decoded"] == 1
+
+
+def test_jpeg_with_data_behind_its_end_is_read(tmp_path: Path) -> None:
+    """Phones put videos there, and some cameras thumbnails."""
+    content = write_photo(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(content + content[: len(content) // 2])
+    assert len(list(ImageReader(tmp_path / "a.jpg").frames())) == 1

@@ -9,7 +9,9 @@ from torch import nn
 from lfdn import LFDNConfig
 from lfdn.datasets import layouts
 from lfdn.datasets.samples import Sample
-from lfdn.training.checkpoint import MetricsRow, RunFolder, TrainingError, TrainingState
+from lfdn.training.checkpoint import RunFolder, TrainingState
+from lfdn.training.figures import MetricsRow, StepsRow
+from lfdn.training.manifest import TrainingError, build_manifest
 from lfdn.training.recipe import TrainOptions
 from tests.support import datasets
 
@@ -25,7 +27,7 @@ def samples(tmp_path: Path) -> list[Sample]:
 def folder(tmp_path: Path, samples: list[Sample]) -> RunFolder:
     """A run of seven steps."""
     folder = RunFolder(tmp_path / "run")
-    folder.write_manifest(OPTIONS, CONFIG, samples)
+    folder.write_manifest(build_manifest(OPTIONS, CONFIG, samples))
     folder.save_checkpoint(TrainingState(step=7, best=30.0), network=nn.Linear(2, 2))
     return folder
 
@@ -41,32 +43,47 @@ def test_state_is_restored(folder: RunFolder) -> None:
         ({"learning_rate": 1e-3}, "was started with learning_rate 0.0008, not 0.001"),
         ({"seed": 9}, "was started with seed 1, not 9"),
         ({"task": "deblur"}, "was started with task derain, not deblur"),
+        (
+            {"steps": 7},
+            "was started with steps 20000, not 7; a run can be made longer, not shorter",
+        ),
+        ({"resident": True, "seconds": 9.0}, "was started with resident False"),
     ],
 )
 def test_other_options_are_refused(
     folder: RunFolder, samples: list[Sample], options: dict[str, object], words: str
 ) -> None:
+    other = replace(OPTIONS, **options)  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match=words):
-        folder.write_manifest(replace(OPTIONS, **options), CONFIG, samples)  # type: ignore[arg-type]
+        folder.check_manifest(build_manifest(other, CONFIG, samples))
 
 
-def test_run_may_resume_on_another_device(folder: RunFolder, samples: list[Sample]) -> None:
-    folder.write_manifest(
-        replace(OPTIONS, device="cuda", threads=3, validate_every=5), CONFIG, samples
-    )
+def test_run_may_resume_on_another_device_and_log_more(
+    folder: RunFolder, samples: list[Sample]
+) -> None:
+    other = replace(OPTIONS, device="cuda", threads=3, validate_every=5, log_every=1)
+    assert folder.check_manifest(build_manifest(other, CONFIG, samples))
+
+
+def test_run_of_the_version_before_may_resume(folder: RunFolder, samples: list[Sample]) -> None:
+    """Its manifest says nothing of how often to log, nor where the data is."""
+    manifest = build_manifest(OPTIONS, CONFIG, samples)
+    old = {key: manifest[key] for key in manifest if key not in ("log_every", "inputs")}
+    folder.write_manifest(old)
+    assert folder.check_manifest(manifest) == old
 
 
 def test_another_network_is_refused(folder: RunFolder, samples: list[Sample]) -> None:
     with pytest.raises(TrainingError, match="was started with network"):
-        folder.write_manifest(OPTIONS, LFDNConfig(blocks=2), samples)
+        folder.check_manifest(build_manifest(OPTIONS, LFDNConfig(blocks=2), samples))
 
 
 def test_other_data_is_refused(folder: RunFolder, samples: list[Sample]) -> None:
     with pytest.raises(TrainingError, match="was started with samples 3, not 2"):
-        folder.write_manifest(OPTIONS, CONFIG, samples[:2])
+        folder.check_manifest(build_manifest(OPTIONS, CONFIG, samples[:2]))
     renamed = [replace(sample, name=f"x{sample.name}") for sample in samples]
     with pytest.raises(TrainingError, match="was started with names"):
-        folder.write_manifest(OPTIONS, CONFIG, renamed)
+        folder.check_manifest(build_manifest(OPTIONS, CONFIG, renamed))
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
@@ -77,9 +94,11 @@ def test_corrupt_checkpoint_is_refused(folder: RunFolder, content: bytes | None)
         folder.load_checkpoint(network=nn.Linear(2, 2))
 
 
-def test_metrics_after_the_checkpoint_are_dropped(folder: RunFolder) -> None:
+def test_rows_after_the_checkpoint_are_dropped(folder: RunFolder) -> None:
     for step in (4, 7, 8):
-        folder.append_metrics(MetricsRow(step, 0, 0, 0, 0, 0, 0, 0, 0, 0))
-    folder.load_checkpoint(network=nn.Linear(2, 2))
-    rows = (folder.path / "metrics.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows] == ["step", "4", "7"]
+        folder.append(MetricsRow(step, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        folder.append(StepsRow(step, 0, 0, 0, 0))
+    folder.drop_rows_after(folder.load_checkpoint(network=nn.Linear(2, 2)).step)
+    for name in ("metrics.csv", "steps.csv"):
+        rows = (folder.path / name).read_text().splitlines()
+        assert [row.split(",")[0] for row in rows] == ["step", "4", "7"]

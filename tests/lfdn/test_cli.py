@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.cli import main
-from lfdn.commands.train import TrainValues, _is_resident
+from lfdn.commands.train import _is_resident
+from lfdn.commands.train_options import TrainValues
 from lfdn.config import NETWORKS
 from lfdn.training import recipe
 from lfdn.training.checkpoint import lock_folder
@@ -296,7 +297,10 @@ def test_training_for_a_time_draws_pairs_by_shares(tmp_path: Path) -> None:
         (("--pair-weights", "a"), "--pair-weights: 'a' is not NAME=SHARE"),
         (("--pair-weights", "a=0.7,b=0.4"), "the shares must be 0…1 in all, not 1.1"),
         (("--pair-weights", "x=1", "--resident", "on"), "no pair begins with 'x'"),
-        (("--stages", "1:999x1", "--resident", "on"), "no image has sides of 999 px"),
+        (
+            ("--stages", "1:999x1", "--resident", "on"),
+            "no pair has sides of 999 px, the largest has 48 px",
+        ),
     ],
 )
 def test_bad_options_of_resident_training_are_one_line(

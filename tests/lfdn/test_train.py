@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import math
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,12 +18,20 @@ import torch
 from lfdn import LFDN, LFDNConfig, load
 from lfdn.datasets import layouts
 from lfdn.datasets.crops import CropStage
-from lfdn.datasets.images import ImageSource
-from lfdn.datasets.samples import Sample
+from lfdn.datasets.images import DataError, ImageSource
+from lfdn.datasets.samples import Sample, split_samples
 from lfdn.training import recipe
 from lfdn.training.losses import LOSSES, mse
 from lfdn.training.recipe import OptimizerName, TrainPrecision
-from lfdn.training.train import MetricsRow, TrainingError, TrainingState, TrainOptions, train
+from lfdn.training.summary import RunSummary
+from lfdn.training.train import (
+    MetricsRow,
+    StepsRow,
+    TrainingError,
+    TrainingState,
+    TrainOptions,
+    train,
+)
 from lfdn.weights import read_header
 from tests.support import datasets
 
@@ -123,6 +133,114 @@ def test_resumed_run_is_identical_to_an_uninterrupted_one(
     assert read_header(straight / best) == read_header(resumed / best)
 
 
+def read_steps(run: Path) -> list[dict[str, str]]:
+    """Read the rows of `steps.csv`, without their times."""
+    with (run / "steps.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("died_at", [8, 13])
+def test_rows_of_steps_are_those_of_an_uninterrupted_run(
+    samples: list[Sample], tmp_path: Path, died_at: int, resident: bool
+) -> None:
+    """A row is the mean of its steps, also of those before the checkpoint."""
+    options = replace(OPTIONS, steps=20, validate_every=8, checkpoint_every=5, log_every=3,
+                      resident=resident)  # fmt: skip
+    rows: list[StepsRow] = []
+    train(samples, tmp_path / "a", options=options, config=SMALL, on_log=rows.append)
+    with pytest.raises(StopError):
+        train(samples, tmp_path / "b", options=options, config=SMALL,
+              on_step=die_after(16 if resident else died_at))  # fmt: skip
+    train(samples, tmp_path / "b", options=options, config=SMALL)
+    assert read_steps(tmp_path / "a") == read_steps(tmp_path / "b")
+    assert [row.step for row in rows] == [3, 6, 9, 12, 15, 18, 20]
+    expected = [recipe.compute_learning_rate(options, row.step - 1) for row in rows]
+    assert [row.learning_rate for row in rows] == expected
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_rows_of_steps_hold_the_means_of_the_losses(
+    samples: list[Sample], tmp_path: Path, resident: bool
+) -> None:
+    """Against a row for each step; how often rows are written changes no weight."""
+    options = replace(OPTIONS, steps=16, validate_every=16, resident=resident)
+    each: list[StepsRow] = []
+    some: list[StepsRow] = []
+    train(samples, tmp_path / "a", options=replace(options, log_every=1), config=SMALL,
+          on_log=each.append)  # fmt: skip
+    train(samples, tmp_path / "b", options=replace(options, log_every=4), config=SMALL,
+          on_log=some.append)  # fmt: skip
+    for number, row in enumerate(some):
+        part = each[4 * number : 4 * number + 4]
+        assert row.loss == pytest.approx(sum(step.loss for step in part) / 4)
+        assert row.gradient_norm == pytest.approx(sum(step.gradient_norm for step in part) / 4)
+    one, other = read_state(tmp_path / "a"), read_state(tmp_path / "b")
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_complete_run_is_made_longer(samples: list[Sample], tmp_path: Path) -> None:
+    """It goes on as a run of the new length does: the cosine is stretched, not begun again."""
+    options = replace(OPTIONS, log_every=1)
+    train(samples, tmp_path / "run", options=options, config=SMALL)
+    starts: list[RunSummary] = []
+    longer = replace(options, steps=10)
+    train(samples, tmp_path / "run", options=longer, config=SMALL, on_start=starts.append)
+    rates = [float(row["learning_rate"]) for row in read_steps(tmp_path / "run")]
+    first = [recipe.compute_learning_rate(options, step) for step in range(4)]
+    assert rates == first + [recipe.compute_learning_rate(longer, step) for step in range(4, 10)]
+    assert (starts[0].step, starts[0].grown) == (4, (("steps", 4, 10),))
+    assert starts[0].learning_rate == rates[4]
+    assert read_state(tmp_path / "run")["/progress/step"] == 10
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["steps"] == 10
+    assert manifest["extended"] == [{"option": "steps", "from": 4, "to": 10, "step": 4}]
+
+
+def test_longer_run_is_resumed_exactly_too(samples: list[Sample], tmp_path: Path) -> None:
+    longer = replace(OPTIONS, steps=12, checkpoint_every=3)
+    for name in ("straight", "resumed"):
+        train(samples, tmp_path / name, options=OPTIONS, config=SMALL)
+    train(samples, tmp_path / "straight", options=longer, config=SMALL)
+    with pytest.raises(StopError):
+        train(samples, tmp_path / "resumed", options=longer, config=SMALL, on_step=die_after(7))
+    train(samples, tmp_path / "resumed", options=longer, config=SMALL)
+    one, other = read_state(tmp_path / "straight"), read_state(tmp_path / "resumed")
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_callbacks_follow_the_run(samples: list[Sample], tmp_path: Path) -> None:
+    seen: list[object] = []
+    train(
+        samples, tmp_path / "run", options=replace(OPTIONS, log_every=2), config=SMALL,
+        on_start=lambda summary: seen.append((summary.step, summary.validation_pairs)),
+        on_step=lambda state_now: seen.append(state_now.step),
+        on_log=lambda row: seen.append(f"row {row.step}"),
+        on_validation=lambda done, total: seen.append(f"{done}/{total}"),
+        on_metrics=lambda row: seen.append(f"metrics {row.step}"),
+    )  # fmt: skip
+    assert seen == [
+        (0, 1), 1, "row 2", 2, "0/1", "1/1", "metrics 2", 3, "row 4", 4, "0/1", "1/1", "metrics 4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stages": (CropStage(0.1, 16, 2), CropStage(1.0, 64, 2))}, "no pair has sides of 64 px"),
+        ({"margin_px": 20, "paired_share": 0.0}, "no clean image has sides of 56 px"),
+    ],
+)
+def test_crops_larger_than_every_image_are_refused_before_the_run(
+    samples: list[Sample], tmp_path: Path, changes: dict[str, Any], words: str, resident: bool
+) -> None:
+    options = replace(OPTIONS, resident=resident, **changes)
+    with pytest.raises(DataError, match=f"{words}, the largest has 48 px; choose smaller crops"):
+        train(samples, tmp_path / "run", options=options, config=SMALL)
+    assert not (tmp_path / "run").exists()
+
+
 def test_complete_run_is_not_changed(samples: list[Sample], tmp_path: Path) -> None:
     train(samples, tmp_path / "run", options=OPTIONS, config=SMALL)
     before = (tmp_path / "run" / "last.pt").read_bytes()
@@ -143,6 +261,23 @@ def test_signal_ends_training_with_a_checkpoint(
         train(samples, tmp_path / "run", options=options, config=SMALL, on_step=interrupt)
     assert read_state(tmp_path / "run")["/progress/step"] == 2
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_signal_before_the_first_step_ends_training(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While images are read: no step is trained."""
+    split = split_samples
+
+    def interrupted(found: list[Sample]) -> tuple[list[Sample], list[Sample]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return split(found)
+
+    monkeypatch.setattr("lfdn.training.train.split_samples", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(samples, tmp_path / "run", options=OPTIONS, config=SMALL,
+              on_step=lambda _: pytest.fail("a step"))  # fmt: skip
+    assert not (tmp_path / "run" / "last.pt").exists()
 
 
 # PyTorch's signal handler may raise while its iterator is deleted, which Python prints and ignores.

@@ -58,3 +58,26 @@ def test_update_keeps_the_other_fields(board: Board) -> None:
         "live",
         5,
     )
+
+
+def test_every_frame_is_shown_by_default(board: Board) -> None:
+    board.show(view(1))
+    assert board.wants_view()
+
+
+def test_idle_board_wants_a_view_now_and_then_and_every_one_while_somebody_looks() -> None:
+    board = Board(Status(source="camera", task="derain"), idle_interval_s=3600)
+    assert board.wants_view()  # the first
+    board.show(view(1))
+    assert not board.wants_view()
+    board.want_views()
+    assert board.wants_view()
+
+
+def test_listener_is_called_after_a_view_and_at_the_end(board: Board) -> None:
+    seen: list[bool] = []
+    with board.calling(lambda: seen.append(board.closed)):
+        board.show(view(1))
+        board.close()
+    board.close()
+    assert seen == [False, True]

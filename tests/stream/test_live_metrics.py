@@ -12,7 +12,7 @@ BUCKETS = len(LATENCY_BOUNDS_S) + 1
 
 def samples(board: Board) -> dict[tuple[str, str], float]:
     """Every value by name and by the value of its label, "" if it has none."""
-    content, _ = Metrics(Feed(board)).render("text/plain")
+    content, _ = Metrics([Feed(board)]).render("text/plain")
     return {
         (sample.name.removeprefix("lfdn_video_"), "".join(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(content.decode())
@@ -61,6 +61,6 @@ def test_quotes_and_newlines_in_a_source_are_escaped() -> None:
 
 
 def test_openmetrics_is_served_on_request() -> None:
-    content, content_type = Metrics(Feed(living_board())).render("application/openmetrics-text")
+    content, content_type = Metrics([Feed(living_board())]).render("application/openmetrics-text")
     assert content_type.startswith("application/openmetrics-text")
     assert content.endswith(b"# EOF\n")

@@ -15,6 +15,7 @@ from lfdn_video.stream.addresses import parse_source
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.capture.capture import CapturedFrame
 from lfdn_video.stream.live import live
+from lfdn_video.stream.network import OwnNetwork
 from lfdn_video.stream.restoration import Restoration, RestoredCapture
 from lfdn_video.stream.session import LiveFrame, Session
 from tests.support.fakes import identity, identity_engine
@@ -37,7 +38,7 @@ def restore(
     options = InferenceOptions(batch=4)
     with (
         identity_engine() as engine,
-        closing(Restoration(engine, options, delay=delay)) as restoration,
+        closing(Restoration(OwnNetwork(engine, options), delay=delay)) as restoration,
     ):
         pairs = zip(captures, scales or [1.0] * len(captures), strict=True)
         ready = [restoration.push(each, scale=scale, refines=True) for each, scale in pairs]
@@ -80,7 +81,7 @@ def test_another_scale_starts_a_new_sequence(delay: Delay) -> None:
 def test_pause_of_the_stage_loses_no_frame() -> None:
     with (
         identity_engine() as engine,
-        closing(Restoration(engine, None, delay=1)) as restoration,
+        closing(Restoration(OwnNetwork(engine), delay=1)) as restoration,
     ):
         ready = [
             restoration.push(each, scale=1.0, refines=each.number not in (4, 5))
@@ -94,7 +95,7 @@ def test_pause_of_the_stage_loses_no_frame() -> None:
 def test_account_is_that_of_the_stage() -> None:
     with (
         identity_engine() as engine,
-        closing(Restoration(engine, None, delay=0)) as restoration,
+        closing(Restoration(OwnNetwork(engine), delay=0)) as restoration,
     ):
         assert restoration.account() == {}
         for each in capture(FRAMES):

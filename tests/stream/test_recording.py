@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,10 +20,12 @@ from lfdn_video.files import Inputs
 from lfdn_video.input.open import open_reader
 from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import EncodeOptions
+from lfdn_video.stream.sinks.live_writer import LiveWriter
 from lfdn_video.stream.sinks.recording import Recording
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
 from tests.support.clips import Clip
 from tests.support.fakes import noise_frames, video_info
+from tests.support.ffmpeg_program import TONE, VIDEO, make, probe
 from tests.support.waiting import threads
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
@@ -182,13 +187,67 @@ def test_audio_is_copied_with_its_frames(ending: str, tmp_path: Path) -> None:
     assert 0.8 < float(sum(p.duration or 0 for p in found) * found[0].time_base) < 1.1
 
 
-def test_audio_that_the_container_cannot_hold_costs_no_frame(tmp_path: Path) -> None:
-    clip = Clip(codec="libx264", pts=tuple(range(5)), audio="pcm_mulaw").make(tmp_path / "c.mov")
-    with Recording(tmp_path / "out.mkv") as recording:
+@pytest.mark.parametrize(
+    ("codec", "ending", "becomes"),
+    [
+        ("pcm_mulaw", "mp4", "aac"),
+        ("pcm_s16le", "mp4", "aac"),
+        ("alac", "webm", "opus"),
+        ("aac", "webm", "opus"),
+    ],
+)
+def test_audio_that_the_container_cannot_hold_is_transcoded(
+    codec: str, ending: str, becomes: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = Clip(codec="libx264", pts=tuple(range(25)), audio=codec).make(tmp_path / "clip.mov")
+    file = tmp_path / f"out.{ending}"
+    with Recording(file) as recording:
         for message in audio_of(clip):
             recording.add_audio(message)
-        record(recording, frames(5))
-    assert len(times(tmp_path / "out.mkv")) == 5
+        record(recording, frames(25))
+    assert times(file) == pytest.approx([number / 25 for number in range(25)], abs=0.0011)
+    with av.open(str(file)) as container:
+        (stream,) = container.streams.audio
+        decoded = list(container.decode(stream))
+    assert stream.codec_context.codec.canonical_name == becomes
+    assert decoded[0].time == pytest.approx(0, abs=0.05)
+    assert 0.8 < sum(frame.samples for frame in decoded) / decoded[0].sample_rate < 1.1
+    assert f"becomes {becomes}: {ending} cannot hold it" in caplog.text
+
+
+def test_transcoded_audio_keeps_gaps_of_hours_and_survives_a_clock_set_back(
+    tmp_path: Path,
+) -> None:
+    """A camera may be away for a night; silence for that long would take gigabytes."""
+    clip = Clip(codec="libx264", pts=tuple(range(25)), audio="pcm_mulaw").make(tmp_path / "c.mov")
+    header, *packets = audio_of(clip)
+    assert isinstance(header, AudioHeader)
+    file = tmp_path / "out.mp4"
+    writer = LiveWriter(f"file:{file}", "mp4", video_info(), EncodeOptions(), audio=header)
+    for shift_s in (0.0, 36_000.0, 35_990.0, 36_020.0):
+        writer.write_frame(frames(1)[0], 100 + shift_s)
+        for packet in packets:
+            assert isinstance(packet, AudioPacket)
+            writer.write_audio(replace(packet, stamp_s=packet.stamp_s + shift_s))
+    writer.close()
+    with av.open(str(file)) as container:
+        found = [packet for packet in container.demux(audio=0) if packet.size]
+    at_s = [float((packet.pts or 0) * packet.time_base) for packet in found]
+    assert len([each for each in at_s if each < 2]) > 20
+    assert len([each for each in at_s if 36_000 <= each < 36_002]) > 20
+    assert len([each for each in at_s if 36_019 <= each < 36_022]) > 20
+    assert len(at_s) < 400
+
+
+def test_corrupt_audio_costs_no_frame(tmp_path: Path) -> None:
+    clip = Clip(codec="libx264", pts=tuple(range(25)), audio="aac").make(tmp_path / "c.mov")
+    with Recording(tmp_path / "out.webm") as recording:
+        for message in audio_of(clip):
+            if isinstance(message, AudioPacket):
+                message = replace(message, content=b"no AAC")
+            recording.add_audio(message)
+        record(recording, frames(25))
+    assert len(times(tmp_path / "out.webm")) == 25
 
 
 def test_full_disk_is_an_output_error(tmp_path: Path) -> None:
@@ -198,6 +257,32 @@ def test_full_disk_is_an_output_error(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "out.mkv", encode=EncodeOptions(overwrite=True))
     with pytest.raises(OutputError, match="No space left"), recording:
         record(recording, frames(200))
+
+
+def test_recording_is_tried_again_and_leaves_no_empty_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [True]
+
+    def open_writer(*words: Any, **more: Any) -> LiveWriter:
+        if broken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return LiveWriter(*words, **more)
+
+    monkeypatch.setattr("lfdn_video.stream.sinks.recording.LiveWriter", open_writer)
+    failures: list[str] = []
+    pattern = tmp_path / "%H%M%S.mkv"
+    with Recording(pattern, on_failure=failures.append, retry_s=0.05) as recording:
+        record(recording, frames(2))
+        assert len(failures) == 1  # the second frame is too early
+        time.sleep(0.06)
+        record(recording, frames(1), from_s=1)
+        assert len(failures) == 2
+        broken.clear()
+        time.sleep(0.06)
+        record(recording, frames(3), from_s=2)
+    (file,) = tmp_path.iterdir()
+    assert len(times(file)) == 3
 
 
 def test_recording_that_fails_ends_and_the_session_goes_on(tmp_path: Path) -> None:
@@ -226,6 +311,20 @@ def test_audio_beside_the_table_of_the_container_is_recorded(tmp_path: Path, cod
         (stream,) = container.streams.audio
         assert stream.codec_context.name == codec
         assert sum(packet.size > 0 for packet in container.demux(stream)) > 10
+
+
+@pytest.mark.needs_ffmpeg
+@pytest.mark.parametrize("codec", ["eac3", "adpcm_ima_wav", "alac", "g726"])
+def test_audio_keeps_codec_and_channels_in_matroska(codec: str, tmp_path: Path) -> None:
+    """Players of E-AC-3 that was called AC-3, or of ADPCM without channels, play nothing."""
+    words = ("-c:v", "libx264", "-c:a", codec, "-ar", "8000" if codec == "g726" else "48000")
+    clip = make(tmp_path / "clip.mkv", *VIDEO, *TONE, *words)
+    with Recording(tmp_path / "out.mkv") as recording:
+        for message in audio_of(clip):
+            recording.add_audio(message)
+        record(recording, frames(20))
+    shown = ("-select_streams", "a", "-show_entries", "stream=codec_name,channels")
+    assert probe(tmp_path / "out.mkv", *shown) == probe(clip, *shown)
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "mov"])

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lfdn_video.stream.watch import health, stills, web_app
+from lfdn_video.stream.watch import health, stills, web_camera
 from lfdn_video.stream.watch.web import serve
 from tests.support.sessions import Session, living_board, running, view
 
@@ -247,7 +247,7 @@ def test_slow_viewer_does_not_hold_up_the_session(url: str, session: Session) ->
 def test_viewers_beyond_the_limit_are_refused(
     url: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_app, "MAX_VIEWERS", 0)
+    monkeypatch.setattr(web_camera, "MAX_VIEWERS", 0)
     assert get(f"{url}{path}").status == 503
 
 

@@ -46,11 +46,13 @@ def make_rain100(folder: Path, count: int = 2) -> Path:
     return folder
 
 
-def make_gopro(folder: Path, sequences: int = 2, frames: int = 2) -> Path:
+def make_gopro(
+    folder: Path, sequences: int = 2, frames: int = 2, sides: tuple[int, int] = (48, 64)
+) -> Path:
     """Write sequences of frames, each with `sharp/` and `blur/`."""
     for sequence in range(sequences):
         for frame in range(frames):
-            pixels = draw_image(10 * sequence + frame)
+            pixels = draw_image(10 * sequence + frame, *sides)
             write_image(folder / f"GOPR{sequence}" / "sharp" / f"{frame:06d}.png", pixels)
             write_image(folder / f"GOPR{sequence}" / "blur" / f"{frame:06d}.png", pixels // 2 + 60)
     return folder

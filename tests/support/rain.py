@@ -1,6 +1,6 @@
 """Drawn scenes with rain that is in one frame only, as frames of any pixel format."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -101,12 +101,15 @@ def write(path: Path, frames: Sequence[Frame]) -> Path:
 
 
 def refine(
-    decoded: Sequence[Frame], restored: Sequence[Frame] | None = None, *, warm_up: int = 0
+    decoded: Sequence[Frame],
+    restored: Sequence[Frame] | None = None,
+    *,
+    wants: Callable[[Frame], bool] | None = None,
 ) -> tuple[list[Frame], TemporalSummary]:
     """Pass frames through the stage, as a network that changes nothing leaves them."""
     first = decoded[0]
     info = FrameFormat(width=first.width, height=first.height, format=first.format, colour=COLOUR)
-    stage = TemporalStage(info, warm_up=warm_up)
+    stage = TemporalStage(info, wants=wants)
     for _ in stage.record(decoded):
         pass
     frames = list(stage.refine(iter(restored or decoded)))

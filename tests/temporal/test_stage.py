@@ -1,12 +1,14 @@
 """The temporal stage on drawn frames: what it removes, what it leaves, and on what it depends."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from lfdn_video.media import Frame
+from lfdn_video.temporal.flow import find_valid
 from lfdn_video.temporal.stage import REACH, TemporalStage
 from tests.support.rain import (
     COUNT,
@@ -62,13 +64,24 @@ def test_large_frames_are_refined_by_a_flow_at_half_size(monkeypatch: pytest.Mon
     assert error(after, dry) < error(frames, dry) / 3
 
 
-def test_large_frames_are_refined_by_joined_flows(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("flow", "motion"):
-        monkeypatch.setattr(f"lfdn_video.temporal.{module}.GRID_FROM_PX", 64)
+@pytest.mark.parametrize("coarse_from_px", [1, 1000])
+def test_large_frames_are_refined_by_joined_flows(
+    monkeypatch: pytest.MonkeyPatch, coarse_from_px: int
+) -> None:
+    monkeypatch.setattr("lfdn_video.temporal.flow.HALF_FROM_PX", 64)
+    monkeypatch.setattr("lfdn_video.temporal.flow.COARSE_FROM_PX", coarse_from_px)
+    checked: list[None] = []
+
+    def count(*arguments: Any) -> Any:
+        checked.append(None)
+        return find_valid(*arguments)
+
+    monkeypatch.setattr("lfdn_video.temporal.motion.find_valid", count)
     dry = noisy(pan())
     frames = to_frames(rain(dry))
     after, _ = refine(frames)
     assert error(after, dry) < error(frames, dry) / 3
+    assert len(checked) == 2 * (len(frames) - 1), "both ways, once, although frames share them"
     assert is_same(refine(frames[1 : 2 * REACH + 2])[0][REACH], after[REACH + 1])
 
 
@@ -132,9 +145,10 @@ def test_frame_depends_on_its_reach_alone(at: int) -> None:
     assert is_same(refine(part)[0][REACH], refine(frames)[0][at])
 
 
-def test_warm_up_frames_are_neighbours_and_not_yielded() -> None:
+def test_frames_that_are_not_wanted_are_neighbours_alone() -> None:
     frames = to_frames(rain(noisy(pan(12))))
-    resumed, summary = refine(frames[2:], warm_up=REACH)
+    first = frames[2 + REACH].pts
+    resumed, summary = refine(frames[2:], wants=lambda frame: frame.pts >= first)
     assert all(is_same(*pair) for pair in zip(resumed, refine(frames)[0][2 + REACH :], strict=True))
     assert summary.frames + sum(summary.left.values()) == 12 - 2 - REACH
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from fractions import Fraction
+from typing import cast
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -19,6 +21,9 @@ from lfdn_video.stream.capture.pacing import MAX_SHIFT_S, SourceClock
 
 SILENCE_BYTES = 16
 """Size of the packet in a header file; its content is never heard."""
+
+HEADER_FORMATS = ("nut", "matroska", "mov", "wav")
+"""Containers of the header; the first that holds the codec is taken."""
 
 ADTS_SYNC = 0xFFF
 ADTS_NO_CHANNELS = 0
@@ -148,17 +153,50 @@ def packet_time_s(packet: Packet[Stream]) -> float | None:
 
 
 def _make_header(stream: Stream, config: bytes | None) -> bytes:
-    """Write a NUT file with the stream's codec parameters, which PyAV cannot pass otherwise."""
+    """Write a file with the stream's codec parameters, which PyAV cannot pass otherwise.
+
+    Raises:
+        FFmpegError, ValueError: none of `HEADER_FORMATS` holds such a stream.
+    """
+    problems: list[FFmpegError | ValueError] = []
+    for muxer in HEADER_FORMATS:
+        try:
+            header = _write_header(stream, config, muxer)
+            with av.open(io.BytesIO(header)) as written:
+                # NUT makes E-AC-3 AC-3, for example, and loses the channels of ADPCM.
+                if _is_same_audio(written.streams[0], stream):
+                    return header
+        except (FFmpegError, ValueError) as error:
+            problems.append(error)
+    raise problems[0] if problems else ValueError(f"{', '.join(HEADER_FORMATS)} change it")
+
+
+def _is_same_audio(written: Stream, source: Stream) -> bool:
+    """Tell whether a header tells the codec, and the number of channels if the source does.
+
+    The numbers may differ: that of AAC may double when its first packet is decoded.
+    """
+    contexts = (written.codec_context, source.codec_context)
+    if not all(isinstance(each, AudioCodecContext) for each in contexts):
+        return written.codec_context is source.codec_context  # neither has a decoder
+    told, known = (cast("AudioCodecContext", each) for each in contexts)
+    tells_channels = bool(told.layout.nb_channels) or not known.layout.nb_channels
+    return told.name == known.name and tells_channels
+
+
+def _write_header(stream: Stream, config: bytes | None, muxer: str) -> bytes:
     header = io.BytesIO()
-    with av.open(header, "w", format="nut") as container:
+    # Exact, since a header that differs means other audio: Matroska would have random numbers.
+    options = {"fflags": "+bitexact"}
+    with av.open(header, "w", format=muxer, options=options) as container:
         copy = container.add_stream_from_template(stream, opaque=True)
         if config is not None:
             copy.codec_context.extradata = config
-        silence: Packet[Stream] = Packet(
-            bytes(SILENCE_BYTES)
-        )  # a file without packets cannot be opened
+        # A file without packets cannot be opened.
+        silence: Packet[Stream] = Packet(bytes(SILENCE_BYTES))
         silence.stream = copy
         silence.time_base = Fraction(1)
         silence.pts = silence.dts = 0
+        silence.duration = 1
         container.mux(silence)
     return header.getvalue()

@@ -7,31 +7,26 @@ sends to an address; they also handle failures.
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.error import FFmpegError
-from av.packet import Packet
-from av.stream import Stream
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from lfdn_video.ffmpeg import add_copy, ffmpeg_errors, ffmpeg_message
+from lfdn_video.ffmpeg import ffmpeg_errors, ffmpeg_message
 from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.options import IMAGE_RATE, EncodeOptions
+from lfdn_video.stream.sinks.live_audio import AudioRefusalError, LiveAudio
 from lfdn_video.stream.sinks.live_encoder import MILLISECOND, make_live_encoder
 from lfdn_video.stream.wire import AudioHeader, AudioPacket
 
 KEYFRAME_INTERVAL_S = 2.0
 """Keyframe interval, for late joiners."""
-
-FLV_AUDIO = {"aac", "mp3", "mp3float"}
-"""Audio codecs to mux into FLV. On some others, FFmpeg's muxer aborts the process."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +47,7 @@ class LiveWriter:
     ) -> None:
         """Open the container and write its header.
 
-        Audio that the container cannot hold is left out with a warning.
+        Audio that the container cannot hold is transcoded, or else left out, with a warning.
 
         Args:
             url: file or address, for FFmpeg.
@@ -78,15 +73,8 @@ class LiveWriter:
         self._start_s: float | None = None
         self._keyframe_s = float("-inf")
         self._last_pts = -1
-        self._last_audio_pts = -1
-        self._audio: Stream | None = None
-        try:
-            self._open(audio)
-        except FFmpegError as error:
-            if audio is None or isinstance(error, OSError):  # not the audio's fault
-                raise
-            self._warn_of_missing_audio(ffmpeg_message(error))
-            self._open(None)
+        self._audio: LiveAudio | None = None
+        self._open_with_audio(audio)
 
     def write_frame(self, frame: Frame, stamp_s: float) -> None:
         """Encode and mux a frame.
@@ -114,7 +102,7 @@ class LiveWriter:
             self._container.mux(packet)
 
     def write_audio(self, packet: AudioPacket) -> None:
-        """Mux an audio packet unchanged.
+        """Mux an audio packet, transcoded if the container requires it.
 
         It is ignored if the container has no audio stream, or if it precedes the first frame.
 
@@ -123,15 +111,8 @@ class LiveWriter:
         """
         if self._audio is None or self._start_s is None or packet.stamp_s < self._start_s:
             return
-        time_base = self._audio.time_base or MILLISECOND
-        pts = round((packet.stamp_s - self._start_s) / time_base)
-        self._last_audio_pts = max(self._last_audio_pts + 1, pts)
-        copied: Packet[Stream] = Packet(packet.content)
-        copied.stream = self._audio
-        copied.time_base = time_base
-        copied.pts = copied.dts = self._last_audio_pts
-        copied.duration = round(packet.duration_s / time_base)
-        self._container.mux(copied)
+        for ready in self._audio.prepare(packet, packet.stamp_s - self._start_s):
+            self._container.mux(ready)
 
     def close(self) -> None:
         """Flush the encoder and write the trailer.
@@ -140,11 +121,46 @@ class LiveWriter:
             FFmpegError: writing failed; the container is closed anyway.
             OSError: likewise.
         """
-        with closing(self._container):
-            for packet in self._video.encode(None) if self._start_s is not None else ():
+        with ExitStack() as stack:
+            if self._audio is not None:
+                stack.callback(self._audio.close)
+            stack.callback(self._container.close)
+            if self._start_s is None:
+                return
+            for packet in self._video.encode(None):
+                self._container.mux(packet)
+            for packet in self._audio.flush() if self._audio is not None else ():
                 self._container.mux(packet)
 
-    def _open(self, audio: AudioHeader | None) -> None:
+    def _open_with_audio(self, header: AudioHeader | None) -> None:
+        """Open the container with the audio copied, or else transcoded, or else without it."""
+        if header is None:
+            self._open(None)
+            return
+        refusal = self._try_audio(header, transcodes=False)
+        if refusal is None:
+            return
+        problem = f"{self._muxer} cannot hold it ({refusal})"
+        if (failure := self._try_audio(header, transcodes=True)) is not None:
+            logger.warning("the audio is left out: %s, and %s; record to .mkv", problem, failure)
+            self._open(None)
+        elif self._audio is not None:
+            logger.warning("the audio (%s) becomes %s: %s", *self._audio.codecs, problem)
+
+    def _try_audio(self, header: AudioHeader, *, transcodes: bool) -> str | None:
+        """Open the container with audio; return the reason if that cannot be."""
+        try:
+            self._open(header, transcodes=transcodes)
+        except AudioRefusalError as error:
+            return str(error)
+        except FFmpegError as error:
+            if isinstance(error, OSError):  # not the audio's fault
+                raise
+            return ffmpeg_message(error)
+        return None
+
+    def _open(self, header: AudioHeader | None, *, transcodes: bool = False) -> None:
+        self._audio = None
         self._container = av.open(
             self._url, "w", format=self._muxer, container_options=self._container_options
         )
@@ -153,10 +169,15 @@ class LiveWriter:
                 moment = datetime.fromtimestamp(self._creation_time, UTC).isoformat()
                 self._container.metadata["creation_time"] = moment.replace("+00:00", "Z")
             self._video = self._add_video(self._container)
-            self._audio = self._add_audio(self._container, audio)
+            if header is not None:
+                self._audio = LiveAudio(
+                    self._container, header, muxer=self._muxer, transcodes=transcodes
+                )
             with ffmpeg_errors():
                 self._container.start_encoding()
         except BaseException:
+            if self._audio is not None:
+                self._audio.close()
             with suppress(FFmpegError, OSError):
                 self._container.close()
             raise
@@ -171,28 +192,7 @@ class LiveWriter:
             stream.set_display_rotation(-self._info.rotation, hflip=self._info.flip)
         return stream
 
-    def _add_audio(self, container: OutputContainer, header: AudioHeader | None) -> Stream | None:
-        if header is None:
-            return None
-        with _open_header(header) as template:
-            stream = template.streams[0]
-            if self._muxer == "flv" and stream.name not in FLV_AUDIO:
-                self._warn_of_missing_audio(f"no {stream.name} in FLV")
-                return None
-            try:
-                return add_copy(container, stream)
-            except ValueError as error:
-                self._warn_of_missing_audio(str(error))
-                return None
-
-    def _warn_of_missing_audio(self, reason: str) -> None:
-        logger.warning("the audio is left out: %s cannot hold it (%s)", self._muxer, reason)
-
 
 def format_key(info: FrameFormat) -> tuple[object, ...]:
     """Return the part of a format that must not change within a file, for comparison."""
     return (info.width, info.height, info.format, info.colour, info.rotation, info.flip)
-
-
-def _open_header(header: AudioHeader) -> InputContainer:
-    return av.open(io.BytesIO(header.header), "r")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -73,6 +74,7 @@ class Recording:
         inputs: Inputs | None = None,
         on_file: Callable[[Path | None], None] | None = None,
         on_failure: Callable[[str], None] | None = None,
+        retry_s: float | None = None,
     ) -> None:
         """Check everything that can be checked before the first frame.
 
@@ -84,6 +86,7 @@ class Recording:
             on_file: called with the path of every new file, and with None at the end.
             on_failure: called with the reason if a file cannot be written. The recording ends
                 there, and the session goes on.
+            retry_s: seconds after which a new file is tried then; None: it does not go on.
 
         Raises:
             OptionError: the pattern, the interval or the encoding cannot be used.
@@ -96,7 +99,9 @@ class Recording:
         self._on_file = on_file or (lambda _: None)
         self._on_failure = on_failure or (lambda _: None)
         self._failure: OutputError | None = None
-        """Why nothing more is recorded."""
+        """Why nothing is recorded now."""
+        self._retry_s = retry_s
+        self._retry_at_s = 0.0
         self._audio = AudioQueue()
         self._file: _OpenFile | None = None
         self.files: list[Path] = []
@@ -131,15 +136,16 @@ class Recording:
     def write_frame(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         """Write the next frame, in a new file if it is time for one.
 
-        If the file cannot be written, for instance because the disk is full, the recording ends.
-        Earlier frames are kept, later ones are ignored, and leaving the block raises the error.
+        If the file cannot be written, for instance because the disk is full, the recording ends, or
+        pauses if it is to be retried. Earlier frames are kept, later ones are ignored, and leaving
+        the block raises the error.
 
         Args:
             frame: a restored frame; its `info` is set.
             stamp_s: its time of capture by `time.monotonic`, which becomes its timestamp.
             captured_at: the same in seconds since the epoch, for names and rotation.
         """
-        if self._failure is not None:
+        if self._failure is not None and not self._is_due():
             return
         try:
             self._write(frame, stamp_s, captured_at)
@@ -149,11 +155,17 @@ class Recording:
     def _fail(self, error: OutputError) -> None:
         """End the recording; what was written so far stays."""
         self._failure = error
-        logger.error("%s; the recording ended, the session goes on", error)
+        self._retry_at_s = time.monotonic() + (self._retry_s or 0.0)
+        what = "ended, the session goes on" if self._retry_s is None else "is tried again later"
+        logger.error("%s; the recording %s", error, what)
         with suppress(OutputError):
             self._close_file()
         self._on_file(None)
         self._on_failure(str(error))
+
+    def _is_due(self) -> bool:
+        """Tell whether a recording that failed is to be tried again now."""
+        return self._retry_s is not None and time.monotonic() >= self._retry_at_s
 
     def _write(self, frame: Frame, stamp_s: float, captured_at: float) -> None:
         assert frame.info is not None
@@ -202,17 +214,22 @@ class Recording:
         overwrite = self._encode.overwrite and may_replace
         path = _create_file(wanted, overwrite=overwrite)
         muxer = MUXER_BY_SUFFIX[path.suffix.lower()]
-        with output_errors(path):
-            writer = LiveWriter(
-                f"file:{path}",
-                muxer,
-                info,
-                self._encode,
-                container_options=GROWING_FILE_OPTIONS[muxer],
-                audio=self._audio.header,
-                creation_time=captured_at,
-            )
+        try:
+            with output_errors(path):
+                writer = LiveWriter(
+                    f"file:{path}",
+                    muxer,
+                    info,
+                    self._encode,
+                    container_options=GROWING_FILE_OPTIONS[muxer],
+                    audio=self._audio.header,
+                    creation_time=captured_at,
+                )
+        except OutputError:
+            path.unlink(missing_ok=True)  # empty; a retry would leave another one
+            raise
         self.files.append(path)
+        self._failure = None
         logger.info("recording to %s", path)
         self._on_file(path)
         return _OpenFile(path, writer, key)

@@ -6,15 +6,16 @@ viewers skip frames and delay nobody. Knows no network.
 
 import asyncio
 import time
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, TypeAlias
 
 from lfdn_video.options import Prefer
 from lfdn_video.stream.board import Board, Status, View
 from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.health import Health, assess_health, health_report
 
-BOARD_POLL_S = 0.2
-"""Interval, in seconds, at which the feed checks for a closed board while no frame arrives."""
+FeedSide: TypeAlias = Literal["raw", "restored", "small"]
+"""What is encoded of a view; `small`: restored, for a page with many cameras."""
 
 
 class Feed:
@@ -60,22 +61,31 @@ class Feed:
 
     async def follow_board(self) -> None:
         """Follow the board's views until it is closed."""
-        number = 0
-        while True:
-            # Asked before the last wait: a view published just before the close is still shown.
-            last = self._board.closed
-            view = await asyncio.to_thread(self._board.wait_for_view, number, BOARD_POLL_S)
-            if view is not None:
-                number = view.number
-                async with self._changed:
-                    self._view = view
-                    self._arrived_s = time.monotonic()
-                    self._changed.notify_all()
-            if last:
-                return
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(changed.set)
+
+        with self._board.calling(wake):
+            while True:
+                changed.clear()
+                # Asked before the view: one published just before the close is still shown.
+                last = self._board.closed
+                view = self._board.view
+                if view is not None and view is not self._view:
+                    async with self._changed:
+                        self._view = view
+                        self._arrived_s = time.monotonic()
+                        self._changed.notify_all()
+                if last:
+                    return
+                await changed.wait()
 
     async def wait_for_view(self, after: int) -> View:
         """Wait until there is a view whose number is above `after`, and return the newest."""
+        self._board.want_views()
         async with self._changed:
             await self._changed.wait_for(
                 lambda: self._view is not None and self._view.number > after
@@ -83,11 +93,12 @@ class Feed:
             assert self._view is not None
             return self._view
 
-    async def get_jpeg(self, view: View, side: Literal["raw", "restored"]) -> bytes:
+    async def get_jpeg(self, view: View, side: FeedSide) -> bytes:
         """Return one side of a view as JPEG; viewers of the same view share the encoding."""
         number, encoding = self._encodings.get(side, (0, None))
         if encoding is None or number != view.number:
             image = view.raw if side == "raw" else view.restored
-            encoding = asyncio.create_task(asyncio.to_thread(stills.encode_jpeg, image))
+            encode = stills.encode_small_jpeg if side == "small" else stills.encode_jpeg
+            encoding = asyncio.create_task(asyncio.to_thread(encode, image))
             self._encodings[side] = view.number, encoding
         return await asyncio.shield(encoding)  # others may wait for it when this viewer leaves

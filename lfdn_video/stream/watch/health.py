@@ -5,6 +5,7 @@ So viewers also check the time: a live session without a new frame is `stalled`.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from lfdn_video.stream.board import Status, StreamState
@@ -51,6 +52,7 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
         "silent_s": silent_s,
         "message": status.message,
         "source": status.source,
+        "camera": status.camera,
         "task": status.task,
         "size": status.size,
         "inference_scale": status.inference_scale,
@@ -70,4 +72,24 @@ def health_report(status: Status, silent_s: float | None) -> dict[str, Any]:
         "gpu_load": status.gpu_load,
         "recording": status.recording,
         "recording_error": status.recording_error,
+    }
+
+
+def health_report_of_all(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum up the reports of several cameras.
+
+    One camera that is unplugged is no reason to restart the program with all others, so it is
+    unavailable only while none is live.
+
+    Args:
+        reports: what `health_report` says of each.
+
+    Returns:
+        `status`, `ok` or `unavailable`; how many are live; and the reports.
+    """
+    live = sum(report["state"] == "live" for report in reports)
+    return {
+        "status": "ok" if live else "unavailable",
+        "live": live,
+        "cameras": list(reports),
     }

@@ -19,6 +19,7 @@ from lfdn_video.stream.board import View
 JPEG_QUALITY = 82
 MAX_JPEG_WIDTH_PX = 1920
 """JPEGs are scaled down to this width in px; snapshots keep the full size."""
+SMALL_WIDTH_PX = 640
 PNG_COMPRESSION = 3
 """Of 9. A 1080p snapshot takes a fifth of a second."""
 
@@ -28,10 +29,19 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 def encode_jpeg(image: Image) -> bytes:
     """Encode an image as JPEG for display, scaled down to `MAX_JPEG_WIDTH_PX` if wider."""
+    return _encode_scaled(image, MAX_JPEG_WIDTH_PX)
+
+
+def encode_small_jpeg(image: Image) -> bytes:
+    """Encode an image as a JPEG of `SMALL_WIDTH_PX` at most, for a page with many cameras."""
+    return _encode_scaled(image, SMALL_WIDTH_PX)
+
+
+def _encode_scaled(image: Image, max_width_px: int) -> bytes:
     height, width = image.shape[:2]
     scaled: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = image
-    if width > MAX_JPEG_WIDTH_PX:
-        size = (MAX_JPEG_WIDTH_PX, max(1, round(height * MAX_JPEG_WIDTH_PX / width)))
+    if width > max_width_px:
+        size = (max_width_px, max(1, round(height * max_width_px / width)))
         scaled = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     return _encode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 

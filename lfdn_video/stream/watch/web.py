@@ -1,4 +1,4 @@
-"""Serves the web page of a live session: address, token, thread.
+"""Serves the web page of live sessions: address, token, thread.
 
     with serve(board, "0.0.0.0:8080") as page:
         print(page.url)
@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,12 +41,12 @@ class Page:
 
 @contextmanager
 def serve(
-    board: Board, address: str = DEFAULT_ADDRESS, *, token: str | None = None
+    board: Board | Sequence[Board], address: str = DEFAULT_ADDRESS, *, token: str | None = None
 ) -> Generator[Page]:
-    """Serve the page of a session while the block runs.
+    """Serve the page of a session, or of several, while the block runs.
 
     Args:
-        board: the session to show.
+        board: the session to show, or several, whose statuses name their cameras.
         address: `HOST:PORT`, a host or a port; port 0 chooses a free one.
         token: secret that viewers need. If None, one is generated if other computers can reach
             `address`; otherwise none is required.
@@ -57,16 +57,33 @@ def serve(
     Raises:
         OptionError: `address` or `token` cannot be used, or the extra `[web]` is not installed.
     """
-    _check_extra()
-    host, port = _parse_address(address)
-    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
-        raise OptionError(f"token: is too short; use {MIN_TOKEN_CHARACTERS} characters or more")
+    host, port = check_options(address, token)
     if token is None and not is_loopback(host):
         token = new_token()
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port))
-        stack.enter_context(_serving_thread(board, Guard(token), listening))
+        boards = [board] if isinstance(board, Board) else board
+        stack.enter_context(_serving_thread(boards, Guard(token), listening))
         yield Page(_page_url(host, listening.getsockname()[1], token))
+
+
+def check_options(address: str, token: str | None) -> tuple[str, int]:
+    """Check what can be told before the page is served; `serve` does it, too.
+
+    Args:
+        address: `HOST:PORT`, a host or a port.
+        token: the token; None: there is none, or it will be generated.
+
+    Returns:
+        Host and port.
+
+    Raises:
+        OptionError: one of them cannot be used, or the extra `[web]` is not installed.
+    """
+    _check_extra()
+    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
+        raise OptionError(f"token: is too short; use {MIN_TOKEN_CHARACTERS} characters or more")
+    return _parse_address(address)
 
 
 def _check_extra() -> None:
@@ -122,11 +139,13 @@ def _own_address() -> str:
 
 
 @contextmanager
-def _serving_thread(board: Board, guard: Guard, listening: socket.socket) -> Generator[None]:
+def _serving_thread(
+    boards: Sequence[Board], guard: Guard, listening: socket.socket
+) -> Generator[None]:
     """Run the server in a thread while the block runs."""
     started: Future[Callable[[], object]] = Future()
     thread = threading.Thread(
-        target=_run_server, args=(board, guard, listening, started), name="web", daemon=True
+        target=_run_server, args=(boards, guard, listening, started), name="web", daemon=True
     )
     thread.start()
     try:
@@ -140,7 +159,7 @@ def _serving_thread(board: Board, guard: Guard, listening: socket.socket) -> Gen
 
 
 def _run_server(
-    board: Board,
+    boards: Sequence[Board],
     guard: Guard,
     listening: socket.socket,
     started: Future[Callable[[], object]],
@@ -149,7 +168,7 @@ def _run_server(
     try:
         from lfdn_video.stream.watch.web_app import serve_until_stopped
 
-        asyncio.run(serve_until_stopped(board, guard, listening, started.set_result))
+        asyncio.run(serve_until_stopped(boards, guard, listening, started.set_result))
     except BaseException as error:
         if not started.done():
             started.set_exception(error)

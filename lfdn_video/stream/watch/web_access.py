@@ -13,7 +13,7 @@ from lfdn_video.stream.watch.guard import Guard
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-PUBLIC_PATHS = ("/page.css", "/icon.svg")
+PUBLIC_FILES = ("page.css", "icon.svg")
 """Served to everybody: the page that asks for the token needs them."""
 
 WRONG = "wrong"
@@ -45,6 +45,7 @@ class AccessControl:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Run `handler` if the request is allowed; otherwise answer it."""
+        is_page = request.path.endswith("/")
         token = request.query.get("token") or _bearer_token(request)
         refusal = self._guard.check_request(
             host=request.headers.get(hdrs.HOST, ""),
@@ -52,15 +53,15 @@ class AccessControl:
             token=token,
             cookie=request.cookies.get(self._cookie),
         )
-        if refusal == "token" and request.path == "/" and "token" in request.query:
+        if refusal == "token" and is_page and "token" in request.query:
             # What was mistyped may be a secret of something else: out of the address, too.
             return web.Response(status=303, headers={hdrs.LOCATION: f"./?{WRONG}"})
-        if refusal == "token" and request.path not in PUBLIC_PATHS:
+        if refusal == "token" and request.path.rpartition("/")[2] not in PUBLIC_FILES:
             wrong = token is not None or WRONG in request.query
             return self._ask_for_token(request, wrong=wrong)
         if refusal in ADVICE:
             return web.Response(status=403, text=ADVICE[refusal])
-        if request.path == "/" and "token" in request.query and self._guard.cookie:
+        if is_page and "token" in request.query and self._guard.cookie:
             return self._redirect_with_cookie(request)
         return await handler(request)
 
@@ -79,7 +80,7 @@ class AccessControl:
     def _ask_for_token(self, request: web.Request, *, wrong: bool) -> web.Response:
         headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="lfdn-video"'}
         what = "This is not the right token." if wrong else "This page needs its token."
-        if request.path != "/":
+        if not request.path.endswith("/"):
             return web.Response(status=401, text=f"{what}\n", headers=headers)
         page = self._token_page.replace("{what}", what)
         return web.Response(status=401, text=page, content_type="text/html", headers=headers)

@@ -1,11 +1,14 @@
 """The server of the live page: its routes, in an event loop of aiohttp.
 
-    /              the page (`page/`); /page.css, /page.js, /icon.svg
-    /live          WebSocket: frames and status, see `web_viewer.py`
-    /stream.mjpg   the restored stream as MJPEG, for players and home automation; ?show=raw
-    /snapshot.png  the newest frame, lossless; ?show=raw, restored or both
-    /healthz       200 while the session is live, 503 otherwise
+    /              the page (`page/`), with page.css, page.js, icon.svg
+    /live, /stream.mjpg, /snapshot.png, /healthz     see `web_camera.py`
     /metrics       for Prometheus
+
+With several cameras:
+
+    /              the page of all; /live and /healthz, see `web_wall.py`
+    /cameras/NAME/ the page of one, and all that belongs to it
+    /metrics       of all
 
 `web_access.py` checks every request; frames come from `feed.py`. `web.py` starts the server, and
 imports this module late, since aiohttp belongs to an extra.
@@ -14,27 +17,31 @@ imports this module late, since aiohttp belongs to an extra.
 import asyncio
 import logging
 import socket as sockets
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from functools import partial
 from importlib.resources import files
-from typing import Literal
 
-from aiohttp import WSCloseCode, hdrs, web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from lfdn_video.stream.board import Board
-from lfdn_video.stream.watch import stills
 from lfdn_video.stream.watch.feed import Feed
 from lfdn_video.stream.watch.guard import Guard
 from lfdn_video.stream.watch.metrics import Metrics
 from lfdn_video.stream.watch.web_access import AccessControl
-from lfdn_video.stream.watch.web_viewer import MIN_FRAME_INTERVAL_S, WebViewer
+from lfdn_video.stream.watch.web_camera import CameraRoutes, Viewers
+from lfdn_video.stream.watch.web_wall import WallRoutes
 
+CAMERA_PAGE = "index.html"
+WALL_PAGE = "wall.html"
 FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    CAMERA_PAGE: "text/html",
+    WALL_PAGE: "text/html",
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "wall.css": "text/css",
+    "wall.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
 }
 TOKEN_PAGE = "refused.html"
 
@@ -49,10 +56,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-HEARTBEAT_S = 20.0
-MAX_VIEWERS = 32
 SHUTDOWN_S = 1.0
-BOUNDARY = "picture"
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +73,7 @@ logger.addFilter(_OwnErrorsOnly())
 
 
 async def serve_until_stopped(
-    board: Board,
+    boards: Sequence[Board],
     guard: Guard,
     listening: sockets.socket,
     started: Callable[[Callable[[], object]], object],
@@ -77,7 +81,7 @@ async def serve_until_stopped(
     """Serve the page until the stop function is called.
 
     Args:
-        board: the session to show.
+        boards: the sessions to show; several have names.
         guard: the rules for access.
         listening: a listening socket; the caller closes it.
         started: called once the server accepts requests, with a function that stops it from any
@@ -86,7 +90,7 @@ async def serve_until_stopped(
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     runner = web.AppRunner(
-        _Site(Feed(board), guard, listening.getsockname()[1]).app,
+        _Site([Feed(board) for board in boards], guard, listening.getsockname()[1]).app,
         access_log=None,  # addresses may hold the token
         logger=logger,
         shutdown_timeout=SHUTDOWN_S,
@@ -103,128 +107,58 @@ async def serve_until_stopped(
 class _Site:
     """The routes and their shared state."""
 
-    def __init__(self, feed: Feed, guard: Guard, port: int) -> None:
-        self._feed = feed
-        self._metrics = Metrics(feed)
-        self._sockets: set[web.WebSocketResponse] = set()
-        self._stopping = asyncio.Event()
+    def __init__(self, feeds: Sequence[Feed], guard: Guard, port: int) -> None:
+        self._feeds = feeds
+        self._metrics = Metrics(feeds)
+        self._viewers = Viewers(self._metrics)
         page = files("lfdn_video.stream.watch") / "page"
-        self._files = {
-            path: ((page / name).read_bytes(), content_type)
-            for path, (name, content_type) in FILES.items()
-        }
         token_page = (page / TOKEN_PAGE).read_text(encoding="utf-8")
+        self._files = {
+            name: ((page / name).read_bytes(), content_type) for name, content_type in FILES.items()
+        }
         access = AccessControl(guard, port=port, token_page=token_page)
         self.app = web.Application(middlewares=[access.middleware], client_max_size=1024)
-        self.app.add_routes(
-            [
-                *(web.get(path, self._file) for path in FILES),
-                web.get("/live", self._live),
-                web.get("/stream.mjpg", self._mjpeg_stream),
-                web.get("/snapshot.png", self._snapshot),
-                web.get("/healthz", self._healthz),
-                web.get("/metrics", self._metrics_page),
-            ]
-        )
+        self.app.add_routes([*self._routes(), web.get("/metrics", self._metrics_page)])
         self.app.on_response_prepare.append(_add_headers)
         self.app.on_shutdown.append(self._close_viewers)
-        self.app.cleanup_ctx.append(self._run_feed)
+        self.app.cleanup_ctx.append(self._run_feeds)
 
-    async def _run_feed(self, _: web.Application) -> AsyncGenerator[None]:
-        feeding = asyncio.create_task(self._feed.follow_board())
+    def _routes(self) -> Iterator[web.RouteDef]:
+        """Yield the routes of the only camera at /, or of each under /cameras/ and of all at /."""
+        named = {name: feed for feed in self._feeds if (name := feed.status.camera) is not None}
+        yield from self._file_routes("/", WALL_PAGE if named else CAMERA_PAGE)
+        if not named:
+            yield from CameraRoutes(self._feeds[0], self._viewers).under("/")
+            return
+        yield from WallRoutes(named, self._viewers).routes()
+        for name, feed in named.items():
+            yield from self._file_routes(f"/cameras/{name}/", CAMERA_PAGE)
+            yield from CameraRoutes(feed, self._viewers).under(f"/cameras/{name}/")
+
+    def _file_routes(self, prefix: str, index: str) -> Iterator[web.RouteDef]:
+        """Yield the routes of the files of a page; `index` is the page itself."""
+        for name, (content, content_type) in self._files.items():
+            if name == index or not name.endswith(".html"):
+                path = prefix if name == index else f"{prefix}{name}"
+                yield web.get(path, partial(_send_file, content, content_type))
+
+    async def _run_feeds(self, _: web.Application) -> AsyncGenerator[None]:
+        feeding = [asyncio.create_task(feed.follow_board()) for feed in self._feeds]
         yield
-        feeding.cancel()
-        with suppress(asyncio.CancelledError):
-            await feeding
+        for task in feeding:
+            task.cancel()
+        await asyncio.gather(*feeding, return_exceptions=True)
 
     async def _close_viewers(self, _: web.Application) -> None:
-        self._stopping.set()  # MJPEG streams poll it; WebSockets are closed here
-        await asyncio.gather(
-            *(socket.close(code=WSCloseCode.GOING_AWAY) for socket in self._sockets)
-        )
-
-    @contextmanager
-    def _count_viewer(self) -> Generator[None]:
-        """Count a viewer while the block runs."""
-        self._metrics.viewers += 1
-        try:
-            yield
-        finally:
-            self._metrics.viewers -= 1
-
-    def _check_viewer_limit(self) -> None:
-        if self._metrics.viewers >= MAX_VIEWERS:
-            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} viewers are connected already\n")
-
-    async def _file(self, request: web.Request) -> web.Response:
-        content, content_type = self._files[request.path]
-        return web.Response(body=content, content_type=content_type, charset="utf-8")
-
-    async def _live(self, request: web.Request) -> web.StreamResponse:
-        self._check_viewer_limit()
-        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False, max_msg_size=1024)
-        await socket.prepare(request)
-        self._sockets.add(socket)
-        try:
-            with self._count_viewer():
-                await WebViewer(socket, self._feed).serve()
-        finally:
-            self._sockets.discard(socket)
-        return socket
-
-    async def _mjpeg_stream(self, request: web.Request) -> web.StreamResponse:
-        side = request.query.get("show", "restored")
-        if side not in ("raw", "restored"):
-            return web.Response(status=400, text="show: raw or restored\n")
-        self._check_viewer_limit()
-        response = web.StreamResponse()
-        response.content_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        await response.prepare(request)
-        with self._count_viewer():
-            try:
-                await self._send_parts(response, "raw" if side == "raw" else "restored")
-            except ConnectionError:
-                logger.debug("a viewer of the MJPEG stream left")
-        return response
-
-    async def _send_parts(
-        self, response: web.StreamResponse, side: Literal["raw", "restored"]
-    ) -> None:
-        """Send each new frame as one part of the MJPEG stream, until the server stops."""
-        number = 0
-        while not self._stopping.is_set():
-            try:
-                # With a timeout, so that a dead source does not keep the server from stopping.
-                view = await asyncio.wait_for(self._feed.wait_for_view(number), SHUTDOWN_S / 2)
-            except TimeoutError:
-                continue
-            number = view.number
-            content = await self._feed.get_jpeg(view, side)
-            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}"
-            await response.write(head.encode() + b"\r\n\r\n" + content + b"\r\n")
-            await asyncio.sleep(MIN_FRAME_INTERVAL_S)
-
-    async def _snapshot(self, request: web.Request) -> web.Response:
-        wanted = request.query.get("show", "both")
-        side = next((side for side in stills.SIDES if side == wanted), None)
-        if side is None:
-            return web.Response(status=400, text=f"show: {', '.join(stills.SIDES)}\n")
-        view = self._feed.view
-        if view is None:
-            return web.Response(status=503, text="there is no frame yet\n")
-        content = await asyncio.to_thread(stills.encode_snapshot, view, side)
-        name = stills.snapshot_name(view, side, self._feed.status.task)
-        headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"'}
-        return web.Response(body=content, content_type="image/png", headers=headers)
-
-    async def _healthz(self, _: web.Request) -> web.Response:
-        healthy = self._feed.health == "live"
-        report = {"status": "ok" if healthy else "unavailable", **self._feed.report()}
-        return web.json_response(report, status=200 if healthy else 503)
+        await self._viewers.close()
 
     async def _metrics_page(self, request: web.Request) -> web.Response:
         content, content_type = self._metrics.render(request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=content, headers={hdrs.CONTENT_TYPE: content_type})
+
+
+async def _send_file(content: bytes, content_type: str, _: web.Request) -> web.Response:
+    return web.Response(body=content, content_type=content_type, charset="utf-8")
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -18,6 +18,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 from aiohttp import WSMsgType, web
@@ -93,11 +94,23 @@ class WebViewer:
         if side != "raw":
             sides.append("restored")
         contents = await asyncio.gather(*(self._feed.get_jpeg(view, each) for each in sides))
-        header = {
-            "number": view.number,
-            "captured_at": view.captured_at,
-            "age_s": max(0.0, time.time() - view.captured_at),
-            "sizes": dict(zip(sides, map(len, contents), strict=True)),
-        }
-        head = json.dumps(header).encode()
-        return b"".join([len(head).to_bytes(4, "big"), head, *contents])
+        return pack_frame(view, dict(zip(sides, contents, strict=True)))
+
+
+def pack_frame(view: View, contents: Mapping[str, bytes], **more: str) -> bytes:
+    """Build a binary message.
+
+    Args:
+        view: the view.
+        contents: JPEGs by side.
+        more: further fields of its header.
+    """
+    header = {
+        "number": view.number,
+        "captured_at": view.captured_at,
+        "age_s": max(0.0, time.time() - view.captured_at),
+        "sizes": {side: len(content) for side, content in contents.items()},
+        **more,
+    }
+    head = json.dumps(header).encode()
+    return b"".join([len(head).to_bytes(4, "big"), head, *contents.values()])

@@ -271,8 +271,10 @@ function render() {
   document.body.classList.toggle("lost", state === "lost");
   renderState(state);
   if (!report) return;
-  document.title = `${state === "live" ? "" : `${STATE_WORDS[state]} – `}${report.source} – lfdn-video`;
-  setText("source", report.source);
+  const name = report.camera ?? report.source;
+  document.title = `${state === "live" ? "" : `${STATE_WORDS[state]} – `}${name} – lfdn-video`;
+  element("all").hidden = report.camera === null;
+  setText("source", report.camera === null ? report.source : `${report.camera} · ${report.source}`);
   element("source").title = report.source;
   element("recording").hidden = !(report.recording || report.recording_error);
   const file = (report.recording ?? "").split(/[\\/]/).pop();

@@ -1,0 +1,1 @@
+"""How well the dry gate tells rain from dry footage: labelled bursts and error rates."""

@@ -1,0 +1,1 @@
+"""The dry gate: which segments of a video need no restoration, and which frames are left to do."""

@@ -1,0 +1,1 @@
+"""Tests of `lfdn_video/gate`."""
