@@ -389,7 +389,7 @@ def main(
         for folder in pairs:
             add(measure(folder.name, folder / "rainy", folder / "clean", engine, modes))
         for source in sequence:
-            kinds = [*drawn, *([rendered] if rendered else [])]
+            kinds: list[float | Path | None] = [*drawn, *([rendered] if rendered else [])]
             for span, density in product(list_spans(source, frames, parts), kinds or [None]):
                 add(measure_sequence(source, engine, span, density, modes))
 

@@ -1,9 +1,12 @@
 """Frames whose rain the network took, which neighbours confirm though much else moves by itself."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
 
+from lfdn_video.temporal.align import Aligned
 from lfdn_video.temporal.evidence import Evidence, Picture, look
 from lfdn_video.temporal.rule import Verdict, weigh
 from lfdn_video.temporal.shapes import find_lines, find_tracks
@@ -126,7 +129,7 @@ def _look_at_the_middle(lumas: list[Luma]) -> Evidence:
     """What the middle frame's neighbours show."""
     found: list[Evidence] = []
 
-    def note(picture: Picture, neighbours: list) -> Evidence:
+    def note(picture: Picture, neighbours: Sequence[Aligned]) -> Evidence:
         found.append(look(picture, neighbours))
         return found[-1]
 
