@@ -66,9 +66,9 @@ def test_rain_that_the_network_took_tells_that_the_rest_is_rain(verdicts: list[V
     wet = rain(dry, count=90)
     decoded, restored = to_frames(wet), to_frames(partly(wet, dry))
     after, summary = refine(decoded, restored)
-    inner = verdicts[3:-3]
-    assert all(each.reason is None and each.by_input for each in inner)
-    assert summary.frames >= len(inner)
+    # In any order: frames are refined side by side. The first and the last have one side alone.
+    assert sum(each.reason is None and each.by_input for each in verdicts) >= COUNT - 6
+    assert summary.frames >= COUNT - 6
     assert error(after, dry) < 0.8 * error(restored, dry)
 
 
@@ -137,4 +137,6 @@ def _look_at_the_middle(lumas: list[Luma]) -> Evidence:
         patch.setattr("lfdn_video.temporal.stage.look", note)
         frames = to_frames(lumas)
         refine(frames)
-    return found[len(lumas) // 2]
+    middle = frames[len(lumas) // 2].planes[0]
+    (evidence,) = (each for each in found if np.array_equal(each.picture.luma, middle))
+    return evidence
