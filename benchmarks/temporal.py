@@ -8,7 +8,8 @@
 FOLDER of `--pairs` holds numbered images in `rainy/` and `clean/`. A `--sequence`, a folder of
 numbered images or a video, is taken as dry: what comes out is compared with what went in, and the
 stage with the network alone. With `--drawn` rain is drawn into it as `lfdn-video degrade rain`
-draws it, and the sequence itself is the truth. Of long ones `--parts` of so many `--frames` are
+draws it, with `--rendered` other streaks of a bank are laid over each frame, and the sequence
+itself is the truth. Of long ones `--parts` of so many `--frames` are
 measured, evenly spaced.
 
     offline   `restore` with its defaults, to a file in FFV1 that is decoded again
@@ -41,6 +42,7 @@ from torch import Tensor
 
 import lfdn
 from benchmarks.reports import describe_machine
+from benchmarks.scenes.rendered import make_rendering_engine
 from lfdn.cpu import optimize_for_cpu
 from lfdn.datasets.images import to_tensor
 from lfdn.metrics import luma, psnr, ssim
@@ -278,9 +280,13 @@ def measure(
 
 
 def measure_sequence(
-    source: Path, engine: Engine, span: SpanOptions, density: float | None, modes: Sequence[Mode]
+    source: Path,
+    engine: Engine,
+    span: SpanOptions,
+    density: float | Path | None,
+    modes: Sequence[Mode],
 ) -> Iterator[Row]:
-    """Measure a part of a dry sequence, or one with rain drawn into it."""
+    """Measure a part of a dry sequence, or one with rain drawn, or rendered, into it."""
     start = f" from {float(span.start_s):.2f} s" if span.start_s else ""
     if density is None:
         yield from measure(f"{source.stem}{start}, dry", source, None, engine, modes, span)
@@ -289,9 +295,14 @@ def measure_sequence(
         dry, rainy = Path(folder) / "dry_%05d.png", Path(folder) / "rainy_%05d.png"
         with Engine(lambda batch: batch) as copier:
             restore(source, dry, engine=copier, temporal="off", span=span)
-        with make_degrading_engine("rain", seed=3, density=density) as degrader:
+        if isinstance(density, Path):
+            kind, degrader = "rendered rain", make_rendering_engine(density)
+        else:
+            kind = f"rain {density:g}"
+            degrader = make_degrading_engine("rain", seed=3, density=density)
+        with degrader:
             restore(dry, rainy, engine=degrader, inference=WHOLE_FRAMES, temporal="off")
-        yield from measure(f"{source.stem}{start}, rain {density:g}", rainy, dry, engine, modes)
+        yield from measure(f"{source.stem}{start}, {kind}", rainy, dry, engine, modes)
 
 
 def list_spans(source: Path, frames: int, parts: int) -> Iterator[SpanOptions]:
@@ -332,6 +343,9 @@ def show(scores: Scores) -> str:
 @click.option("--pairs", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--sequence", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--drawn", type=float, multiple=True, help="Draw rain of this density instead.")
+@click.option(
+    "--rendered", type=click.Path(path_type=Path, exists=True), help="Lay its streaks over it too."
+)
 @click.option("--mode", "modes", type=click.Choice(get_args(Mode)), multiple=True)
 @click.option("--frames", type=int, default=40, show_default=True, help="Of each part; 0: all.")
 @click.option("--parts", type=int, default=1, show_default=True, help="Of each sequence.")
@@ -342,6 +356,7 @@ def main(
     pairs: Sequence[Path],
     sequence: Sequence[Path],
     drawn: Sequence[float],
+    rendered: Path | None,
     modes: Sequence[Mode],
     frames: int,
     parts: int,
@@ -374,7 +389,8 @@ def main(
         for folder in pairs:
             add(measure(folder.name, folder / "rainy", folder / "clean", engine, modes))
         for source in sequence:
-            for span, density in product(list_spans(source, frames, parts), drawn or (None,)):
+            kinds: list[float | Path | None] = [*drawn, *([rendered] if rendered else [])]
+            for span, density in product(list_spans(source, frames, parts), kinds or [None]):
                 add(measure_sequence(source, engine, span, density, modes))
 
 

@@ -119,8 +119,7 @@ def restore(
     call with `encode.resume` continues after the segments of a long run that were finished.
 
     Args:
-        source: a video file, an image file, a folder with images, or a pattern such as
-            `frame_%05d.png` or `*.jpg`.
+        source: a video or image, a folder with images, or a pattern such as `*.jpg`.
         target: a video file, an image file, a pattern, or a folder for images.
         task: `derain` or `deblur`; chooses the weights that ship with the package.
         weights: a file with other weights, instead of those for `task`.
@@ -129,11 +128,8 @@ def restore(
         span: the part of the source to restore, in seconds from its first frame; None is all.
         deinterlace: deinterlace the source first.
         temporal: `auto` lets `derain` of a video, or of numbered images, use neighbouring frames.
-        only_when_needed: look for rain first, and copy the packets of segments without any; where
-            the source's packets cannot be copied, everything is restored, and a warning says why.
-            For `derain` of a video.
-        engine: an engine from `load_engine`, to use for several runs; it stays open, `weights` is
-            ignored, and its task counts, not `task`. None loads one for this run.
+        only_when_needed: look for rain first, and copy the packets of segments without any.
+        engine: one of `load_engine`, whose task and weights count; it stays open. None loads one.
         on_progress: called after each frame, in the caller's thread; an exception in it cancels.
         trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
             written at the end, also of a failed run. `encode.overwrite` applies to it, too.
@@ -149,16 +145,14 @@ def restore(
         DeviceError: the network cannot run on the device, or runs out of memory on it.
     """
     start_s = time.perf_counter()
-    span = span or SpanOptions()
-    encode = encode or EncodeOptions()
+    span, encode = span or SpanOptions(), encode or EncodeOptions()
     with open_reader(source, span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)
         index = _index_packets(reader, task, engine) if only_when_needed else None
+        inputs = _list_inputs(reader, weights)
         with (
-            open_clocks(trace, _list_inputs(reader, weights), Path(target), encode, off) as clocks,
-            open_writer(
-                target, reader.info, encode, span, _list_inputs(reader, weights), index
-            ) as writer,
+            open_clocks(trace, inputs, Path(target), encode, off) as clocks,
+            open_writer(target, reader.info, encode, span, inputs, index) as writer,
             _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
         ):
             run = _run_stages(reader, restorer, writer, clocks, index, on_progress)

@@ -3,15 +3,15 @@
     python pipelines/draw_gate_clips.py clips/ --sequence soapbox --still photos --bank STREAKS
 
 A clip is seven frames of 256x192: consecutive frames of a filmed sequence, or a still behind a
-camera moved by hand, in part with small bright things that fly through, and with rain that is
-drawn anew in every frame. `CLIP.npz` holds what `train_gate.py` needs: `restored` `[7, H, W, 3]`,
-what the network makes of all frames, and `decoded` and `truth` `[H, W, 3]` of the middle one, all
-uint8 RGB. A clip depends on the seed, its number and the sources alone; those that are there are
-kept.
+camera moved by hand, in part with small bright things that fly through or blink, and with rain
+that is drawn anew in every frame or falls from one to the next. `CLIP.npz` holds what
+`train_gate.py` needs: `restored` `[7, H, W, 3]`, what the network makes of all frames, and
+`decoded` and `truth` `[H, W, 3]` of the middle one, all uint8 RGB. A clip depends on the seed, its
+number and the sources alone; those that are there are kept.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import lfdn
 from lfdn.datasets.layouts import read_streak_bank
+from lfdn.degrade import FallingRain
 from lfdn.degrade.rain import RainMix, cover, drawn_streaks, rendered_streaks
+from lfdn_video.inference.engine import load_engine
+from lfdn_video.options import InferenceOptions, Precision
 
 cv: Any = cv2
 Image = np.ndarray[Any, np.dtype[np.float32]]
+Array = np.ndarray[Any, Any]
 
 FRAMES = 7
 HEIGHT, WIDTH = 192, 256
@@ -36,7 +39,10 @@ MIX = replace(
     RainMix.wide(), slanted=0.35, coverage=(0.0004, 0.15), sigma_px=(0.4, 3.5), layer_gain=(0.12, 1)
 )
 DRY = 0.12
-FILMED = 0.5
+FILMED = 0.6
+FLYING = 0.4
+FALLING = 0.3
+"""Share of the rainy clips with the rain of `lfdn-video degrade rain`."""
 
 
 def read_images(folder: Path) -> list[Path]:
@@ -96,31 +102,93 @@ def move(still: Image, random: np.random.Generator) -> list[Image]:
 
 
 def let_fly(frames: list[Image], random: np.random.Generator) -> list[Image]:
-    """Let small bright things fly through, in straight lines: balls, insects, confetti."""
+    """Let small bright things of one kind fly through or blink, which are no rain."""
     frames = [frame.copy() for frame in frames]
-    for _ in range(int(random.integers(1, 30))):
-        radius_px = random.uniform(1, 8)
-        axes = (radius_px, radius_px * random.uniform(0.4, 1))
-        speed = random.normal(0, 1, 2) * random.choice([1, 5, 15])
+    draw = KINDS[int(random.integers(len(KINDS)))]
+    for _ in range(int(2 ** random.uniform(0, 6))):
         at = random.uniform(0, 1, 2) * (WIDTH, HEIGHT)
         tint = random.choice([0, 0, 0.4]) * random.random(3)
-        colour = random.uniform(0.6, 1) * (1 - tint)
-        spin = random.uniform(-40, 40)
-        for t, frame in enumerate(frames):
-            x, y = at + speed * (t - FRAMES // 2)
-            mask = np.zeros(frame.shape[:2], np.float32)
-            box = ((float(x), float(y)), (2 * axes[0], 2 * axes[1]), float(spin * t))
-            cv.ellipse(mask, box, 1.0, -1, cv.LINE_AA)
-            mask = cv.GaussianBlur(mask, (0, 0), 0.6)[..., None]
-            frame += (colour.astype(np.float32) - frame) * mask
+        colour = (random.uniform(0.6, 1) * (1 - tint)).astype(np.float32)
+        strength = np.float32(random.uniform(0.4, 1))
+        for frame, mask in zip(frames, draw(at, random), strict=True):
+            if mask is not None:
+                soft = cv.GaussianBlur(mask, (0, 0), 0.6)[..., None]
+                frame += (colour - frame) * soft * strength
     return frames
+
+
+Mask = Image | None
+
+
+def draw_balls(at: Array, random: np.random.Generator) -> Iterator[Mask]:
+    """A ball, or a flat piece that spins, on a straight line."""
+    radius_px = random.uniform(1, 8)
+    axes = (radius_px, radius_px * random.uniform(0.4, 1))
+    speed = random.normal(0, 1, 2) * random.choice([1, 5, 15])
+    spin = random.uniform(-40, 40)
+    for t in range(FRAMES):
+        x, y = at + speed * (t - FRAMES // 2)
+        mask = np.zeros((HEIGHT, WIDTH), np.float32)
+        box = ((float(x), float(y)), (2 * axes[0], 2 * axes[1]), float(spin * t))
+        yield cv.ellipse(mask, box, 1.0, -1, cv.LINE_AA)
+
+
+def draw_insects(at: Array, random: np.random.Generator) -> Iterator[Mask]:
+    """An insect that darts about, smeared by its own motion."""
+    dart_px, width = random.uniform(1, 9), int(random.integers(1, 4))
+    for _ in range(FRAMES):
+        before, at = at, at + random.normal(0, dart_px, 2)
+        yield _draw_line(at + random.uniform(0.2, 0.6) * (before - at), at, width)
+
+
+def draw_confetti(at: Array, random: np.random.Generator) -> Iterator[Mask]:
+    """A piece of paper that falls and tumbles; now and then it is seen from its edge."""
+    fall = np.array([random.normal(0, 1.5), random.uniform(1, 12)])
+    width, height = random.uniform(1.5, 6, 2)
+    turn, tumble, phase = *random.uniform(-0.8, 0.8, 2), random.uniform(0, 6)
+    for t in range(FRAMES):
+        x, y = width, height * abs(math.cos(2 * tumble * t + phase))
+        c, s = math.cos(turn * t), math.sin(turn * t)
+        corners = np.array([(-x, -y), (x, -y), (x, y), (-x, y)]) @ np.array([(c, s), (-s, c)])
+        points = ((at + fall * (t - FRAMES // 2) + corners) * 16).round().astype(np.int32)
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        cv.fillPoly(mask, [points], 255, cv.LINE_AA, 4)
+        yield mask.astype(np.float32) / np.float32(255)
+
+
+def draw_sparks(at: Array, random: np.random.Generator) -> Iterator[Mask]:
+    """A spark, or a drop of a fountain: thrown, and falling back."""
+    speed, pull = random.normal(0, 1, 2) * random.choice([4, 10]), random.uniform(0.2, 2)
+    for t in range(-(FRAMES // 2), FRAMES - FRAMES // 2):
+        head, tail = (
+            at + speed * time + np.array([0, 0.5 * pull * time**2]) for time in (t, t - 0.5)
+        )
+        yield _draw_line(tail, head, 1)
+
+
+def draw_glints(at: Array, random: np.random.Generator) -> Iterator[Mask]:
+    """Light on water or on metal, for a frame or two in a place of its own."""
+    half = np.array((random.uniform(0.5, 4), 0))
+    phase, rate = random.random(), random.uniform(0.07, 0.25)
+    for t in range(FRAMES):
+        glint = max(0.0, math.sin(2 * math.pi * (phase + rate * t))) ** 8
+        mask = _draw_line(at - half, at + half, 1)
+        yield mask * np.float32(glint) if glint > 0.1 else None
+
+
+def _draw_line(start: Array, end: Array, width: int) -> Image:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    tail, head = (tuple((point * 16).round().astype(int).tolist()) for point in (start, end))
+    cv.line(mask, tail, head, 255, width, cv.LINE_AA, 4)
+    return mask.astype(np.float32) / np.float32(255)
+
+
+KINDS = (draw_balls, draw_insects, draw_confetti, draw_sparks, draw_glints)
 
 
 def draw_streaks(bank: Tensor, generator: torch.Generator, random: np.random.Generator) -> Tensor:
     """Draw the streaks of seven frames, of one kind, `[7, 1, H, W]`."""
     cpu = torch.device("cpu")
-    if random.random() < DRY:
-        return torch.zeros(FRAMES, 1, HEIGHT, WIDTH)
     if random.random() < MIX.rendered:
         gain = random.uniform(0.2, 1)
         streaks = rendered_streaks(bank, FRAMES, HEIGHT, WIDTH, generator=generator)
@@ -129,6 +197,34 @@ def draw_streaks(bank: Tensor, generator: torch.Generator, random: np.random.Gen
     canvas = drawn_streaks(1, 3 * HEIGHT, 3 * WIDTH, generator=generator, device=cpu, mix=MIX)
     parts = canvas.view(3, HEIGHT, 3, WIDTH).permute(0, 2, 1, 3).reshape(9, 1, HEIGHT, WIDTH)
     return parts[:FRAMES]
+
+
+def let_rain(
+    dry: Tensor, bank: Tensor, generator: torch.Generator, random: np.random.Generator
+) -> Tensor:
+    """Let rain of one kind fall on seven frames, `[7, 3, H, W]`, or none."""
+    if random.random() < DRY:
+        return dry
+    if random.random() < FALLING:
+        # The clip is a part of a frame whose rain it shows.
+        height = int(random.integers(360, 721))
+        width, density = height * WIDTH // HEIGHT, 10 ** random.uniform(-1.3, 0.3)
+        rain = FallingRain(height, width, seed=int(random.integers(2**31)), density=density)
+        y, x = int(random.integers(height - HEIGHT)), int(random.integers(width - WIDTH))
+        sides = (y, height - HEIGHT - y, x, width - WIDTH - x)
+        fallen = []
+        for t, frame in enumerate(dry.permute(0, 2, 3, 1).numpy()):
+            whole = cv.copyMakeBorder(frame, *sides, cv.BORDER_REFLECT)
+            fallen.append(rain.fall(whole, t)[y : y + HEIGHT, x : x + WIDTH])
+        return torch.from_numpy(np.stack(fallen)).permute(0, 3, 1, 2)
+    streaks = draw_streaks(bank, generator, random)
+    look = int(random.integers(2**62))
+    # The same seed in each frame: the same light in the drops.
+    covered = [
+        cover(dry[t : t + 1], streaks[t : t + 1], generator=torch.Generator().manual_seed(look))
+        for t in range(FRAMES)
+    ]
+    return torch.cat(covered)
 
 
 def draw_clip(
@@ -147,21 +243,13 @@ def draw_clip(
         frames = move(read(stills[int(random.integers(len(stills)))]), random)
     if random.random() < 0.5:
         frames = [frame[:, ::-1] for frame in frames]
-    if random.random() < 0.3:
+    if random.random() < FLYING:
         frames = let_fly(frames, random)
     if random.random() < 0.3:
         gain, gamma = random.uniform(0.35, 1), random.uniform(0.8, 1.6)
         frames = [np.clip(frame, 1e-4, 1) ** gamma * gain for frame in frames]
     dry = torch.from_numpy(np.ascontiguousarray(np.stack(frames), np.float32)).permute(0, 3, 1, 2)
-    streaks = draw_streaks(bank, generator, random)
-    look = int(random.integers(2**62))
-    # The same seed in each frame: the same light in the drops.
-    rainy = torch.cat(
-        [
-            cover(dry[t : t + 1], streaks[t : t + 1], generator=torch.Generator().manual_seed(look))
-            for t in range(FRAMES)
-        ]
-    )
+    rainy = let_rain(dry, bank, generator, random)
     noise = random.choice([0, 0, 0.004, 0.01, 0.02]) * torch.randn(dry.shape, generator=generator)
     quality = int(random.integers(60, 97)) if random.random() < 0.4 else None
     return _finish(rainy + noise, quality), _finish(dry + noise, quality)
@@ -183,7 +271,8 @@ def _finish(frames: Tensor, quality: int | None) -> np.ndarray[Any, np.dtype[np.
 @click.option("--sequence", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--still", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--bank", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--weights", default="derain", show_default=True)
+@click.option("--weights", type=click.Path(path_type=Path, exists=True))
+@click.option("--precision", default="auto", show_default=True)
 @click.option("--clips", default=1000, show_default=True)
 @click.option("--first", default=0, show_default=True, help="Number of the first clip.")
 @click.option("--seed", default=1, show_default=True)
@@ -192,7 +281,8 @@ def main(
     sequence: Sequence[Path],
     still: Sequence[Path],
     bank: Path,
-    weights: str,
+    weights: Path | None,
+    precision: Precision,
     clips: int,
     first: int,
     seed: int,
@@ -204,20 +294,21 @@ def main(
     sequences = [read_images(folder) for folder in sequence]
     stills = [path for folder in still for path in read_images(folder)]
     layers = read_streak_bank(bank)
-    network = lfdn.load(weights)
-    for number in range(first, first + clips):
-        path = output / f"{number:05d}.npz"
-        if path.exists():
-            continue
-        rainy, truth = draw_clip(sequences, stills, layers, seed, number)
-        inputs = torch.from_numpy(rainy).permute(0, 3, 1, 2).float() / 255
-        with torch.inference_mode():
-            outputs = torch.cat([network(inputs[t : t + 1]) for t in range(FRAMES)])
-        restored = (outputs.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-        middle = FRAMES // 2
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, restored=restored, decoded=rainy[middle], truth=truth[middle])
-        partial.replace(path)
+    options = InferenceOptions(device="cpu", precision=precision)
+    with load_engine("derain", weights=weights, options=options) as engine:
+        for number in range(first, first + clips):
+            path = output / f"{number:05d}.npz"
+            if path.exists():
+                continue
+            rainy, truth = draw_clip(sequences, stills, layers, seed, number)
+            inputs = torch.from_numpy(rainy).permute(0, 3, 1, 2).float() / 255
+            residuals = [engine.compute_residual(each[None]).result() for each in inputs]
+            outputs = (inputs + torch.cat(residuals)).clamp(0, 1)
+            restored = (outputs * 255).round().byte().permute(0, 2, 3, 1).numpy()
+            middle = FRAMES // 2
+            partial = path.with_suffix(".part.npz")
+            np.savez(partial, restored=restored, decoded=rainy[middle], truth=truth[middle])
+            partial.replace(path)
 
 
 if __name__ == "__main__":

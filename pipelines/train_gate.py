@@ -11,6 +11,7 @@ for the layers, for the rule, for both together and for the best single choice.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,15 @@ from lfdn_video.temporal.evidence import LEAST_SAMPLES, Picture, look
 from lfdn_video.temporal.flow import to_flow_image
 from lfdn_video.temporal.gate import CHOICES, Gate, describe, find_slots, follow_rule
 from lfdn_video.temporal.motion import Motion
-from lfdn_video.temporal.rule import propose, weigh
+from lfdn_video.temporal.rule import MOST_FALSE_ALARMS, propose, weigh
 
 WIDTHS = (40, 24)
 BATCH = 8192
 RATE = 4e-3
+LEAST_ERROR = 2.0
+"""Added to the mean squared error of a frame before its errors are divided by it."""
 DELTA = 20.0
 """Of the Huber loss, in 8-bit codes."""
-MOST_FALSE_ALARMS = 0.12
 HELD_BACK = 10
 Array = np.ndarray[Any, Any]
 
@@ -59,6 +61,8 @@ class Examples:
     rule: Array
     """Weights of the rule alone."""
     truth: Array
+    weight: Array
+    """Of the error: in a frame with small ones it counts more, as it does in decibels."""
 
 
 def to_frame(image: Array, form: PixelFormat, number: int) -> Frame:
@@ -75,6 +79,26 @@ def choose_sides(random: np.random.Generator, *, every: bool) -> tuple[list[int]
     ]
 
 
+def align(entry: Entry, sides: Sequence[Sequence[Entry]], levels: Levels) -> list[Aligned]:
+    """Align a frame's neighbours, as the stage does it."""
+    aligned = []
+    with closing(Motion()) as motion:
+        for side in sides:
+            for other, path in zip(side, motion.follow(entry, side), strict=True):
+                # Before the network they had rain elsewhere: what it made of them serves as well.
+                neighbour = Aligned(
+                    other.frame,
+                    other.luma,
+                    other.luma,
+                    path.result(),
+                    reference=entry.luma,
+                    levels=levels,
+                    after=other.number > entry.number,
+                )
+                aligned.append(neighbour)
+    return aligned
+
+
 def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     """Look at a clip's middle frame as the stage does."""
     random = np.random.default_rng((int(clip.stem), int(every)))
@@ -89,16 +113,8 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
         entries.append(Entry(number, frame, luma, to_flow_image(luma, 8)))
     middle = len(entries) // 2
     entry, decoded = entries[middle], to_frame(content["decoded"], form, middle)
-    motion = Motion()
-    aligned = []
-    for numbers in choose_sides(random, every=every):
-        side = [entries[number] for number in numbers]
-        for other, path in zip(side, motion.follow(entry, side), strict=True):
-            aligned.append(
-                Aligned(other.frame, other.luma, path.result(), reference=entry.luma, levels=levels)
-            )
-    motion.close()
-    aligned = [each for each in aligned if each.share_valid >= 0.1]
+    sides = [[entries[n] for n in side] for side in choose_sides(random, every=every)]
+    aligned = [each for each in align(entry, sides, levels) if each.share_valid >= 0.1]
     if len(aligned) < LEAST_SAMPLES:
         return None
     decoded_luma = levels.luma_of(decoded.planes)
@@ -107,7 +123,7 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     if not len(evidence.places):
         return None
     verdict = weigh(evidence)
-    if verdict.false_alarms > MOST_FALSE_ALARMS:
+    if verdict.false_alarms > MOST_FALSE_ALARMS and not verdict.by_input:
         return None
     colours = find_colours(evidence, sample_planes(evidence))
     if random.random() < 0.15:
@@ -123,7 +139,10 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     )
     rule = follow_rule(evidence, *propose(evidence, verdict.brighter, colours))
     kept = np.sort(random.permutation(len(evidence.places))[:places])
-    columns = (features, choices, rule, np.asarray(true_luma, np.float32))
+    true = np.asarray(true_luma, np.float32)
+    error = float(np.square(evidence.luma - true).sum()) / entry.luma.size
+    weight = np.full(len(true), 1 / (error + LEAST_ERROR), np.float32)
+    columns = (features, choices, rule, true, weight)
     return Examples(*(column[kept] for column in columns))
 
 
@@ -142,7 +161,7 @@ def apply(network: nn.Module, features: Tensor, choices: Tensor) -> Tensor:
 def join(parts: Sequence[Examples]) -> list[Tensor]:
     return [
         torch.from_numpy(np.concatenate([getattr(part, name) for part in parts]))
-        for name in ("features", "choices", "rule", "truth")
+        for name in ("features", "choices", "rule", "truth", "weight")
     ]
 
 
@@ -171,7 +190,8 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
         raise click.ClickException(
             f"{clips}: holds no clip on which the stage would act; draw more of them"
         )
-    features, choices, _, truth = join(training)
+    features, choices, _, truth, weight = join(training)
+    weight /= weight.mean()
     click.echo(f"{len(training)} looks, {len(truth)} places, {features.shape[1]} features")
     network = build()
     network(features[:1])
@@ -180,7 +200,10 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
     for step in range(steps):
         batch = torch.randint(len(truth), (BATCH,))
         error = apply(network, features[batch], choices[batch]) - truth[batch]
-        loss = nn.functional.huber_loss(error, torch.zeros_like(error), delta=DELTA)
+        losses = nn.functional.huber_loss(
+            error, torch.zeros_like(error), delta=DELTA, reduction="none"
+        )
+        loss = (weight[batch] * losses).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -197,7 +220,9 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
         _report(Gate(layers), *join(held_back))
 
 
-def _report(gate: Gate, features: Tensor, choices: Tensor, rule: Tensor, truth: Tensor) -> None:
+def _report(
+    gate: Gate, features: Tensor, choices: Tensor, rule: Tensor, truth: Tensor, weight: Tensor
+) -> None:
     weights = torch.from_numpy(gate.weigh(features.numpy()))
     best = choices.gather(1, (choices - truth[:, None]).abs().argmin(1, keepdim=True))[:, 0]
     results = {
@@ -207,7 +232,9 @@ def _report(gate: Gate, features: Tensor, choices: Tensor, rule: Tensor, truth: 
         "both": ((weights + rule) / 2 * choices).sum(1),
         "best": best,
     }
-    click.echo(", ".join(f"{name} {psnr_db(r, truth):.2f} dB" for name, r in results.items()))
+    for name, result in results.items():
+        relative = float((weight * (result - truth).square()).mean() / weight.mean())
+        click.echo(f"{name} {psnr_db(result, truth):.2f} dB, relative error {relative:.2f}")
 
 
 if __name__ == "__main__":

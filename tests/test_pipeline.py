@@ -116,7 +116,7 @@ def test_on_progress_is_called_after_every_frame(clip: Path) -> None:
 def test_progress_says_what_runs_where_and_whether_it_can_be_resumed(
     resumable: bool, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lfdn_video.output.writer.MAX_DIRECT_SEGMENTS", 0 if resumable else 2)
+    monkeypatch.setattr("lfdn_video.output.choices.MAX_DIRECT_SEGMENTS", 0 if resumable else 2)
     updates: list[Progress] = []
     target = clip.with_name("after.mkv")
     restore(clip, target, engine=identity_engine(), on_progress=updates.append)

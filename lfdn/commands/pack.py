@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=16),
     help="Longest side of clean images without a pair; larger ones are shrunk.",
 )
+@click.option(
+    "--shrink-pairs",
+    type=click.IntRange(1, 16),
+    default=1,
+    help="Factor by which both images of each pair are shrunk, and their rain or blur.",
+)
 @click.option("-o", "--output", "target", type=PATH, required=True, help="Pack file to write.")
 @add_options(OVERWRITE)
 def pack(
@@ -42,6 +48,7 @@ def pack(
     streaks: Path | None,
     quality: int | None,
     max_side_px: int | None,
+    shrink_pairs: int,
     target: Path,
     overwrite: bool,
 ) -> None:
@@ -59,6 +66,7 @@ def pack(
         streaks=layers,
         quality=quality,
         max_side_px=max_side_px,
+        shrink_pairs=shrink_pairs,
         overwrite=overwrite,
     )
     size = target.stat().st_size / 2**20

@@ -6,6 +6,7 @@ other members are image files, which are read from the ZIP without unpacking it.
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def write_pack(
     streaks: Sequence[ImageSource] = (),
     quality: int | None = None,
     max_side_px: int | None = None,
+    shrink_pairs: int = 1,
     overwrite: bool = True,
 ) -> None:
     """Write samples and streak layers to a temporary file, and rename it to `target`.
@@ -42,6 +44,8 @@ def write_pack(
             the files are stored as they are.
         max_side_px: Longest side of clean images without a degraded counterpart; larger ones are
             shrunk.
+        shrink_pairs: Factor by which images with a degraded counterpart, and this one, are shrunk;
+            their rain or blur shrinks with them.
         overwrite: Replace a file that exists.
 
     Raises:
@@ -58,7 +62,9 @@ def write_pack(
         writer = _PackWriter(archive, quality)
         index = {
             "format": PACK_FORMAT,
-            "samples": [_add_sample(sample, writer, max_side_px) for sample in samples],
+            "samples": [
+                _add_sample(sample, writer, max_side_px, shrink_pairs) for sample in samples
+            ],
             "streaks": [writer.add_image(layer, verbatim=True) for layer in streaks],
         }
         archive.writestr(PACK_INDEX, json.dumps(index, indent=1))
@@ -103,24 +109,31 @@ class _PackWriter:
         self._names: dict[tuple[Path | None, Path, int | None], str] = {}
 
     def add_image(
-        self, source: ImageSource, *, verbatim: bool = False, max_side_px: int | None = None
+        self,
+        source: ImageSource,
+        *,
+        verbatim: bool = False,
+        max_side_px: int | None = None,
+        shrink: int = 1,
     ) -> dict[str, str]:
         key = (source.archive, source.path, source.frame)
         if key not in self._names:
-            changed = self._quality is not None or max_side_px is not None
+            changed = self._quality is not None or max_side_px is not None or shrink > 1
             if source.frame is None and (verbatim or not changed):
                 suffix = source.path.suffix.lower()
                 data = source.read_bytes()
             else:
                 suffix = ".webp"
-                data = self._encode(source, max_side_px)
+                data = self._encode(source, max_side_px, shrink)
             self._names[key] = f"{len(self._names):06d}{suffix}"
             self._archive.writestr(self._names[key], data)
         return {"file": self._names[key], "part": source.part}
 
-    def _encode(self, source: ImageSource, max_side_px: int | None) -> bytes:
+    def _encode(self, source: ImageSource, max_side_px: int | None, shrink: int) -> bytes:
         whole = ImageSource(source.path, frame=source.frame, archive=source.archive)
         image = Image.fromarray(whole.read())
+        if shrink > 1:
+            image = image.reduce(shrink)
         if max_side_px is not None:
             image.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
         lossless = self._quality is None
@@ -128,18 +141,25 @@ class _PackWriter:
         return file.getvalue()
 
 
-def _add_sample(sample: Sample, writer: _PackWriter, max_side_px: int | None) -> dict[str, Any]:
+def _add_sample(
+    sample: Sample, writer: _PackWriter, max_side_px: int | None, shrink_pairs: int
+) -> dict[str, Any]:
     """Store the images of a sample; return its entry in the index."""
-    # A pair keeps its size: its rain or blur would shrink with it.
-    side = None if sample.degraded is not None else max_side_px
+    is_pair = sample.degraded is not None
+    # A pair's rain or blur shrinks with it, so that has an option of its own.
+    add = partial(
+        writer.add_image,
+        max_side_px=None if is_pair else max_side_px,
+        shrink=shrink_pairs if is_pair else 1,
+    )
     entry: dict[str, Any] = {"name": sample.name}
-    entry["clean"] = writer.add_image(sample.clean, max_side_px=side)
+    entry["clean"] = add(sample.clean)
     if sample.degraded is not None:
-        entry["degraded"] = writer.add_image(sample.degraded)
+        entry["degraded"] = add(sample.degraded)
     if sample.following is not None:
-        entry["following"] = writer.add_image(sample.following, max_side_px=side)
+        entry["following"] = add(sample.following)
     if sample.alternatives:
-        entry["alternatives"] = [writer.add_image(other) for other in sample.alternatives]
+        entry["alternatives"] = [add(other) for other in sample.alternatives]
     return entry
 
 

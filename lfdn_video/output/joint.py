@@ -24,6 +24,7 @@ from lfdn_video.media import VideoInfo
 from lfdn_video.nal import AvcConfiguration, MalformedError, split_start_codes, to_lengths
 from lfdn_video.options import IMAGE_RATE
 from lfdn_video.output.encoder import Encoder
+from lfdn_video.output.signalling import APPLE_CONTAINERS
 
 ENCODERS: Mapping[str, str] = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9"}
 """The encoders whose packets fit a source's, by its codec."""
@@ -66,6 +67,13 @@ class Joint:
     def adapt(self, content: bytes) -> bytes:
         """Return a packet of the encoder as the joint stream stores it."""
         return to_lengths(content) if self.codec in ("h264", "hevc") else content
+
+    def configure(self, context: VideoCodecContext, container: str) -> None:
+        """Set header and tag of the target's stream, whose encoder is open."""
+        if (header := self.extend_header(context.extradata or b"")) is not None:
+            context.extradata = header
+        if self.tag is not None and container in APPLE_CONTAINERS:
+            context.codec_tag = self.tag
 
     def extend_header(self, own: bytes) -> bytes | None:
         """Make the decoder's configuration for both.

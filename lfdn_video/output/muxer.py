@@ -200,8 +200,7 @@ class Muxer:
                 self._container.close()
 
     def _add_video(self, container: OutputContainer) -> Stream:
-        encoder = self.encoder
-        info = self.info
+        encoder, info = self.encoder, self.info
         try:
             stream = container.add_stream(encoder.codec.name, self._rate)
         except ValueError as error:
@@ -211,11 +210,7 @@ class Muxer:
             ) from error
         assert isinstance(stream, VideoStream)
         encoder.configure(stream.codec_context, rate=self._rate)
-        own = stream.codec_context.extradata or b""
-        if (header := self._joint.extend_header(own)) is not None:
-            stream.codec_context.extradata = header
-        if self._joint.tag is not None and self._container_name in APPLE_CONTAINERS:
-            stream.codec_context.codec_tag = self._joint.tag
+        self._joint.configure(stream.codec_context, self._container_name)
         stream.time_base = encoder.time_base
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)

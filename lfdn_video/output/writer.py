@@ -11,12 +11,10 @@ frames are moved. Warnings name both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lfdn_video.copying import CopyPlan, PacketIndex
 from lfdn_video.errors import OptionError, OutputError
@@ -26,10 +24,10 @@ from lfdn_video.media import Frame, VideoInfo
 from lfdn_video.options import (
     CONTAINER_CODECS,
     DEFAULT_CODEC,
-    IMAGE_RATE,
     EncodeOptions,
     SpanOptions,
 )
+from lfdn_video.output.choices import choose_encoder, choose_rate, choose_sink
 from lfdn_video.output.containers import (
     CONSTANT_RATE_CONTAINERS,
     DECODING_ORDER_CONTAINERS,
@@ -37,20 +35,13 @@ from lfdn_video.output.containers import (
     find_container,
 )
 from lfdn_video.output.encoder import Encoder
+from lfdn_video.output.frame_times import FrameTimes
 from lfdn_video.output.gated import GatedSink
-from lfdn_video.output.joint import Joint, choose_joint
-from lfdn_video.output.journal import Journal, fingerprint_file
+from lfdn_video.output.journal import Journal
 from lfdn_video.output.muxer import Muxer
-from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
-from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
+from lfdn_video.output.sinks import SegmentedSink
 from lfdn_video.output.target import output_errors
-
-MAX_DIRECT_SEGMENTS = 2
-"""Runs with more frames than this number of segments has are written in segments."""
-
-MAX_RATE = 240
-"""Rates above this are a wrong guess, and more than some encoders accept."""
 
 
 class Writer(FrameWriter):
@@ -89,10 +80,6 @@ class Writer(FrameWriter):
         self._info = info
         self._options = options or EncodeOptions()
         self._span = span or SpanOptions()
-        self._first_pts: int | None = None
-        """Pts of the first frame, in ticks of the source's time base."""
-        self._last_pts: int | None = None
-        """Pts of the last frame, in ticks of the encoder."""
         self._encoded = 0
         """Frames in the target that were encoded."""
         self._copied = 0
@@ -100,29 +87,13 @@ class Writer(FrameWriter):
         self._file = _claim_file(self._target, inputs or Inputs([info.path]), self._options)
         self._container_name = find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
-        self._source_time_base = _choose_time_base(info, self._options)
+        time_base = _choose_time_base(info, self._options)
         adapted = adapt_options(self._options, self._container_name, codec, info)
-
-        def make_encoder(codec_options: Mapping[str, str]) -> Encoder:
-            return Encoder(
-                info,
-                replace(adapted, codec_options=codec_options),
-                time_base=self._source_time_base,
-                codec=codec,
-                container=self._container_name,
-            )
-
-        chosen = adapted.codec_options
-        self._joint: Joint | None = None
-        found: tuple[Encoder, Joint] | str | None = None
-        if index is not None:
-            found = choose_joint(index, info, codec, self._container_name, make_encoder, chosen)
-        if isinstance(found, tuple):
-            self._encoder, self._joint = found
-        else:
-            self._encoder = make_encoder(chosen)
-            self.copy_problem = found
-        rate = self._choose_rate()
+        self._encoder, self._joint, self.copy_problem = choose_encoder(
+            info, adapted, index, time_base, codec, self._container_name
+        )
+        self._times = FrameTimes(time_base, self._encoder.time_base)
+        rate = choose_rate(info, self._options, self._encoder, self._container_name)
         self._muxer = Muxer(
             self._target,
             self._container_name,
@@ -133,7 +104,9 @@ class Writer(FrameWriter):
             warnings=self.warnings,
             joint=self._joint,
         )
-        self._sink = self._choose_sink(rate, index)
+        self._sink = choose_sink(
+            self._file, self._muxer, self._options, self._span, rate, index, self._joint
+        )
         self.resumable = isinstance(self._sink, SegmentedSink)
         self.audits = True
 
@@ -162,15 +135,7 @@ class Writer(FrameWriter):
         except BaseException:
             self._sink.clean_up()
             raise
-        if self._file != self._target:
-            self._warn(f"is a link, and stays one; {self._file} is written")
-        if self.copy_problem is not None:
-            self._warn(f"nothing is copied: {self.copy_problem}")
-        if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
-            self._warn(f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv")
-        for note in _describe_changes(
-            self._info, self._encoder, self._options, self._container_name
-        ):
+        for note in self._describe():
             self._warn(note)
 
     def start(self, network: Mapping[str, str]) -> int:
@@ -188,8 +153,9 @@ class Writer(FrameWriter):
         with output_errors(self._target):
             resumed = self._sink.resume(network)
         if resumed is not None:
-            self._first_pts = resumed.first_pts
-            self._last_pts = resumed.last_pts
+            self._times = replace(
+                self._times, first_pts=resumed.first_pts, last_pts=resumed.last_pts
+            )
             self._encoded = resumed.frames
             self.frames_written = self._encoded
         return self._encoded
@@ -223,17 +189,18 @@ class Writer(FrameWriter):
         """
         _check_like_first(frame, self._info)
         with output_errors(self._target):
-            first_pts = self._first_pts
-            if first_pts is None:
-                first_pts = self._set_first_pts(frame.pts)
+            if self._times.first_pts is None:
+                self._set_first_pts(frame.pts)
             copied = self.plan.count_copied(frame.pts) if self.plan is not None else 0
             if copied != self._copied:
                 self._sink.end_segment()
                 self._copied = copied
             video = self._encoder.prepare(frame)
-            origin_s = self._muxer.clock.origin_s(first_pts * self._source_time_base)
-            video.pts = self._next_pts(frame.pts * self._source_time_base - origin_s)
-            video.duration = self._to_encoder_ticks(frame.duration)
+            origin_s = self._muxer.clock.origin_s(self._times.first_s)
+            video.pts, is_moved = self._times.place(frame.pts, origin_s)
+            if is_moved:
+                self._warn(_constant_rate_note(self._container_name, self._encoder.codec.name))
+            video.duration = self._times.to_encoder_ticks(frame.duration)
             self._sink.encode(video)
         self._encoded += 1
         self.frames_written = self._encoded + copied
@@ -247,64 +214,27 @@ class Writer(FrameWriter):
         self.frames_written = self._encoded + (self.plan.count_copied() if self.plan else 0)
         if self.frames_written == 0:
             raise OutputError(f"{self._target}: there was no frame to write")
-        assert self._first_pts is not None
+        assert self._times.first_pts is not None
         with output_errors(self._target):
-            self._sink.complete(self._first_pts)
+            self._sink.complete(self._times.first_pts)
 
     def clean_up(self) -> None:
         """Close everything, and remove all but the target and the finished segments."""
         self._sink.clean_up()
 
-    def _choose_sink(self, rate: Fraction, index: PacketIndex | None) -> Sink:
-        """Choose segments for long runs, where an interrupted run left some, and for copies."""
-        expected = self._info.expected_frames(self._span)
-        segment_frames = choose_segment_frames(self._info)
-        is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * segment_frames
-        if not (is_long or self._joint or Journal(self._file).folder.is_dir()):
-            return DirectSink(self._file, self._muxer, overwrite=self._options.overwrite)
-        make: Callable[..., SegmentedSink] = SegmentedSink
-        if self._joint is not None and index is not None:
-            make = partial(GatedSink, index=index, joint=self._joint)
-        return make(
-            self._file,
-            self._muxer,
-            self._encoder,
-            self._options,
-            rate=rate,
-            segment_frames=segment_frames,
-            manifest=_build_manifest(self._info, self._options, self._span),
-        )
+    def _describe(self) -> Iterator[str]:
+        """Describe, before the run, what a user might not expect of the target."""
+        if self._file != self._target:
+            yield f"is a link, and stays one; {self._file} is written"
+        if self.copy_problem is not None:
+            yield f"nothing is copied: {self.copy_problem}"
+        if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
+            yield f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv"
+        yield from _describe_changes(self._info, self._encoder, self._options, self._container_name)
 
-    def _choose_rate(self) -> Fraction:
-        """Choose the frame rate for containers and codecs that require one."""
-        rate = self._options.frame_rate or self._info.average_rate or IMAGE_RATE
-        if self._container_name in CONSTANT_RATE_CONTAINERS or self._encoder.needs_rate:
-            return self._encoder.keep_rate(rate)
-        return IMAGE_RATE if rate > MAX_RATE else rate
-
-    def _set_first_pts(self, pts: int) -> int:
-        self._first_pts = pts
+    def _set_first_pts(self, pts: int) -> None:
+        self._times.first_pts = pts
         self._sink.set_first_pts(pts)
-        return pts
-
-    def _next_pts(self, time_s: Fraction) -> int:
-        """Compute the next frame's pts in the encoder's time base, by default the source's.
-
-        At a constant rate, one tick of the encoder is one frame. A frame whose tick is occupied
-        gets the next one, so that none is lost.
-        """
-        tick_s = self._encoder.time_base
-        pts = round(time_s / tick_s)
-        if self._last_pts is not None:
-            pts = max(pts, self._last_pts + 1)
-        # Rounding to ticks moves frames of a truly constant rate by far less than this.
-        if abs(pts * tick_s - time_s) > tick_s / 4:
-            self._warn(_constant_rate_note(self._container_name, self._encoder.codec.name))
-        self._last_pts = pts
-        return pts
-
-    def _to_encoder_ticks(self, source_ticks: int) -> int:
-        return round(source_ticks * self._source_time_base / self._encoder.time_base)
 
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
@@ -362,17 +292,3 @@ def _choose_time_base(info: VideoInfo, options: EncodeOptions) -> Fraction:
             f"frame rate: {info.path} is a video and keeps its own timestamps; leave it out"
         )
     return 1 / options.frame_rate
-
-
-def _build_manifest(info: VideoInfo, options: EncodeOptions, span: SpanOptions) -> dict[str, Any]:
-    """Return everything that a run's encoded frames depend on, as JSON values."""
-    # `overwrite` and `resume` do not change the frames, so a resuming command may differ in them.
-    encode = {name: str(value) for name, value in asdict(options).items() if value is not None}
-    for name in ("overwrite", "resume"):
-        encode.pop(name)
-    source: Any = {"pictures": info.frame_count}
-    if info.path.is_file():
-        source = fingerprint_file(info.path)
-    if info.deinterlaced:
-        source["deinterlaced"] = True
-    return {"source": source, "encoding": encode, "span": asdict(span)}

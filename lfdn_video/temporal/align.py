@@ -143,16 +143,29 @@ class Aligned:
     Args:
         frame: the neighbour, as the network made it.
         luma: its luma, as `Levels.luma_of` gives it.
+        decoded: its luma before the network.
         path: from the frame to the neighbour.
         reference: the frame's own luma, for the exposure.
         levels: what the samples mean.
+        after: whether it follows the frame.
     """
 
     def __init__(
-        self, frame: Frame, luma: Plane, path: Path, *, reference: Plane, levels: Levels
+        self,
+        frame: Frame,
+        luma: Plane,
+        decoded: Plane,
+        path: Path,
+        *,
+        reference: Plane,
+        levels: Levels,
+        after: bool,
     ) -> None:
+        self.after = after
+        """Whether it follows the frame."""
         self._frame = frame
         self._luma = luma
+        self._decoded = decoded
         self._levels = levels
         self._flow = scale_flow(path.flow, luma.shape)
         self._asked: tuple[Places, Floats] | None = None
@@ -170,6 +183,10 @@ class Aligned:
     def fetch_luma(self, places: Places) -> Floats:
         """Return the luma at places of the frame, sharp."""
         return self._fetch(self._luma, places, self._levels.black, cubic=True)
+
+    def fetch_decoded(self, places: Places) -> Floats:
+        """Return the luma before the network at places of the frame."""
+        return self._fetch(self._decoded, places, self._levels.black, cubic=False)
 
     def fetch(self, index: int, places: Places) -> Floats:
         """Return the samples of a plane at places of the frame's luma."""

@@ -64,6 +64,8 @@ class Overview:
     """Of the valid samples; the frame's own where there are not enough."""
     largest: Plane
     """Of the valid samples."""
+    span: Plane
+    """From the lowest valid sample to the largest."""
     count: Mask
     """Valid samples."""
     doubtful: Mask
@@ -154,7 +156,7 @@ def _survey(picture: Picture, neighbours: Sequence[Aligned]) -> Overview:
     bits = [_as_bits(mask, picture.luma) for mask in masks]
     # What is not valid goes to the top when samples are sorted, and is 0 among those compared.
     planes = [each.luma for each in neighbours]
-    ordered = _sort(
+    ordered = sort_planes(
         [cv.bitwise_or(p, cv.bitwise_not(m)) for p, m in zip(planes, bits, strict=True)]
     )
     largest: Plane = cv.bitwise_and(planes[0], bits[0])
@@ -166,12 +168,12 @@ def _survey(picture: Picture, neighbours: Sequence[Aligned]) -> Overview:
         middle = low if low is high else cv.addWeighted(low, 0.5, high, 0.5, 0)
         median = cv.copyTo(middle, cv.compare(count, valid, cv.CMP_EQ), median)
     enough = cv.compare(count, LEAST_SAMPLES, cv.CMP_GE)
-    spread = cv.subtract(largest, ordered[0])
+    span = cv.subtract(largest, ordered[0])
     per_range = float(SPREAD_PER_RANGE[len(neighbours)])
 
     def exceeds(difference: Plane, margin: float) -> Mask:
         # Integers saturate at 0, and half a code more makes rounding a "greater than".
-        excess = cv.addWeighted(difference, 1, spread, -DOUBT * per_range, 0.5 - margin)
+        excess = cv.addWeighted(difference, 1, span, -DOUBT * per_range, 0.5 - margin)
         found: Mask = cv.bitwise_and(cv.compare(excess, 0, cv.CMP_GT), enough)
         return found
 
@@ -182,7 +184,7 @@ def _survey(picture: Picture, neighbours: Sequence[Aligned]) -> Overview:
     # The soft rim of what is brighter or darker belongs to it.
     rims = cv.dilate(cv.bitwise_or(brighter, holes), np.ones((3, 3), np.uint8))
     doubtful = cv.bitwise_and(cv.bitwise_or(rims, darker), enough)
-    return Overview(median, largest, count, doubtful)
+    return Overview(median, largest, span, count, doubtful)
 
 
 def _as_bits(mask: Mask, like: Plane) -> Plane:
@@ -192,8 +194,15 @@ def _as_bits(mask: Mask, like: Plane) -> Plane:
     return mask.astype(np.uint16) * np.uint16(257)
 
 
-def _sort(planes: list[Plane]) -> list[Plane]:
-    """Sort each px's samples by exchanges of neighbouring planes."""
+def sort_planes(planes: list[Plane]) -> list[Plane]:
+    """Sort each px's samples by exchanges of neighbouring planes.
+
+    Args:
+        planes: of one size and type; the list is changed.
+
+    Returns:
+        The planes of the lowest samples, of the second lowest, and so on.
+    """
     for last in range(len(planes) - 1, 0, -1):
         for index in range(last):
             low, high = planes[index : index + 2]

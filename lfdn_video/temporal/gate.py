@@ -1,12 +1,13 @@
 """The gate: how much of what its neighbours show a sample takes.
 
-    evidence ─┬─▶ features ─▶ small layers ─┬─▶ mean ─▶ weights over the restored sample, the
-              └─▶ rule: shape and colour ───┘           decoded one, the neighbours' in order
+    evidence ─┬─▶ features ─▶ small layers ─┬─▶ mix ─▶ weights over the restored sample, the
+              └─▶ rule: shape and colour ───┘          decoded one, the neighbours' in order
 
 The weights of a place sum to 1, so a result lies between what was seen. The layers were fitted to
 rain drawn on dry clips (`pipelines/train_gate.py`); the rule knows no clip. They err differently:
-their mean is better than either, on rain that the layers have not seen. What the features are is
-decided here, and the file of the layers fits them alone.
+in much rain their mean is better than either, on rain that the layers have not seen. In little rain
+the layers decide alone, which see what moves by itself. What the features are is decided here, and
+the file of the layers fits them alone.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from lfdn_video.temporal.align import Indices, Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.rule import Verdict, propose
+from lfdn_video.temporal.shapes import find_lines, find_tracks, to_codes
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
@@ -45,6 +47,11 @@ CODES = 8.0
 
 LIMIT = 4.0
 """No feature is larger."""
+
+RULE_PART = 0.5
+RULE_SHARES = (0.01, 0.02)
+"""Share of brighter samples to which the rule is not asked, and from which it counts in full. Among
+few of them may be insects, confetti or glints (seen: to .9 %), whose tracks it does not see."""
 
 ROWS = 4096
 """Places that go through the layers at once, as many as fit the cache."""
@@ -100,9 +107,19 @@ class Gate:
         """
         down, up = propose(evidence, verdict.brighter, colours)
         features = describe(evidence, verdict, colours, proposed=(down, up))
-        by_rule = follow_rule(evidence, down, up)
-        mean: Floats = (self.weigh(features) + by_rule) / np.float32(2)
-        return mean
+        weights = self.weigh(features)
+        part = find_rule_part(verdict)
+        if part:
+            weights += np.float32(part) * (follow_rule(evidence, down, up) - weights)
+        return weights
+
+
+def find_rule_part(verdict: Verdict) -> float:
+    """Say how much the rule counts beside the layers: 0 to `RULE_PART`."""
+    if verdict.by_input:
+        return 0.0
+    fewest, most = RULE_SHARES
+    return RULE_PART * min(1.0, max(0.0, (verdict.share_brighter - fewest) / (most - fewest)))
 
 
 def follow_rule(evidence: Evidence, down: Floats, up: Floats) -> Floats:
@@ -161,11 +178,16 @@ def describe(
     if proposed is None:
         proposed = propose(evidence, verdict.brighter, colours)
     columns += [CODES * each for each in proposed]
-    excess = _to_codes(cv.subtract(picture.luma, overview.median), picture.levels.unit)
-    lack = _to_codes(cv.subtract(overview.median, picture.decoded_luma), picture.levels.unit)
+    excess = to_codes(cv.subtract(picture.luma, overview.median), picture.levels.unit)
+    lack = to_codes(cv.subtract(overview.median, picture.decoded_luma), picture.levels.unit)
+    taken = to_codes(cv.subtract(picture.decoded_luma, picture.luma), picture.levels.unit)
     columns += _cut_patches(excess, places)
     columns += [4 * places.take(cv.blur(excess, (side, side))) for side in WIDER_PX]
-    columns += [4 * places.take(cv.blur(lack, (9, 9)))]
+    for plane in (lack, taken):
+        columns += [4 * places.take(cv.blur(plane, (side, side))) for side in (3, *WIDER_PX[::2])]
+    columns += find_tracks(evidence)
+    *lines, sure = find_lines(evidence)
+    columns += [*lines, CODES * sure]
     square = np.ones((3, 3), np.uint8)
     slope = cv.morphologyEx(overview.median, cv.MORPH_GRADIENT, square)
     columns += [places.take(slope) / unit / 4]
@@ -182,11 +204,6 @@ def describe(
     for row, values in zip(features, columns, strict=True):
         np.clip(values / np.float32(CODES), -LIMIT, LIMIT, out=row)
     return features.T
-
-
-def _to_codes(difference: Plane, unit: float) -> Plane:
-    codes: Plane = cv.convertScaleAbs(difference, alpha=1 / unit)
-    return codes
 
 
 def _cut_patches(plane: Plane, places: Places) -> list[Floats]:

@@ -96,7 +96,13 @@ def _align(seen: Sequence[_Seen], middle: _Seen, levels: Levels) -> list[Aligned
             own = [each for each in side if not is_copy(middle.luma, each.luma, levels.unit)]
             for each, path in zip(own, motion.follow(middle, own), strict=True):
                 aligned = Aligned(
-                    each.frame, each.luma, path.result(), reference=middle.luma, levels=levels
+                    each.frame,
+                    each.luma,
+                    each.luma,
+                    path.result(),
+                    reference=middle.luma,
+                    levels=levels,
+                    after=each.number > middle.number,
                 )
                 found.append(aligned)
     return found

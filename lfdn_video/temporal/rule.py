@@ -8,13 +8,15 @@ than its neighbours, whatever looks darker measures how often such a finding is 
 that is too often stays as the network made it. What is done to the others is decided in `gate.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
 
-from lfdn_video.temporal.evidence import RISE, Choice, Evidence
+from lfdn_video.media import Plane
+from lfdn_video.temporal.align import Places
+from lfdn_video.temporal.evidence import RISE, SPREAD_PER_RANGE, TOLERANCE, Choice, Evidence
 from lfdn_video.temporal.flow import Floats, Mask
 
 cv: Any = cv2
@@ -82,6 +84,30 @@ NEAR_PX = 8
 clearly brighter."""
 
 
+UNSURE: frozenset[Reason | None] = frozenset(
+    ("too few neighbours", "as much darker as brighter", "too local")
+)
+"""Reasons that do not count where the network took rain out of the frame."""
+
+LEAST_SHARE_SEEN = 0.05
+"""Of such a frame. What neighbours do not show stays."""
+
+LEAST_SHARE_TAKEN = 1e-3
+"""Of the samples seen, those that the network made darker and that were brighter than their
+neighbours before. Seen: rain from 4e-3, dry to 2.4e-4."""
+
+MOST_TAKEN_DARKER = 0.1
+"""Those that were darker, over these. Seen: rain to .04."""
+
+
+MOST_LASTING = 0.6
+"""Of those places, those where half of the neighbours were as bright before the network. Seen: rain
+to .34, dry from .9."""
+
+MOST_PROBES = 4096
+"""So many places tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What `weigh` found."""
@@ -94,6 +120,8 @@ class Verdict:
     """Of the samples that neighbours show, those that are brighter at the lowest threshold."""
     false_alarms: float = 1.0
     """Darker over brighter samples, at the threshold where that is least."""
+    by_input: bool = False
+    """Only the decoded frame is sure to have rain: of what was left, much may be something else."""
 
 
 def weigh(evidence: Evidence) -> Verdict:
@@ -104,6 +132,14 @@ def weigh(evidence: Evidence) -> Verdict:
     """
     needed = min(NEEDED, len(evidence.neighbours))
     enough: Mask = cv.compare(evidence.overview.count, needed, cv.CMP_GE)
+    verdict = _weigh_left(evidence, enough, needed)
+    if verdict.reason in UNSURE and _has_rained(evidence, enough):
+        return replace(verdict, reason=None, by_input=True)
+    return verdict
+
+
+def _weigh_left(evidence: Evidence, enough: Mask, needed: int) -> Verdict:
+    """Decide by what the network left."""
     trusted = evidence.count >= needed
     count = cv.countNonZero(enough)
     found = [
@@ -128,6 +164,52 @@ def weigh(evidence: Evidence) -> Verdict:
     elif not _is_everywhere(_draw(evidence, brighter), _draw(evidence, darker), enough):
         reason = "too local"
     return Verdict(reason, brighter, share, least)
+
+
+def _has_rained(evidence: Evidence, enough: Mask) -> bool:
+    """Tell whether what the network took out of a frame was rain, as its neighbours see it.
+
+    Only with neighbours on both sides: on one side alone they miss what has just appeared, which
+    in a fast pan costs more than rain does.
+    """
+    if len({each.after for each in evidence.neighbours}) == 1:
+        return False
+    picture, overview = evidence.picture, evidence.overview
+    unit, count = picture.levels.unit, cv.countNonZero(enough)
+    taken = cv.compare(cv.subtract(picture.decoded_luma, picture.luma), RISE * unit, cv.CMP_GT)
+    taken = cv.bitwise_and(taken, enough)
+    if count < LEAST_SHARE_SEEN * enough.size or cv.countNonZero(taken) < LEAST_SHARE_TAKEN * count:
+        return False
+    spread = ERRORS[0] * float(SPREAD_PER_RANGE[len(evidence.neighbours)])
+
+    def exceeds(difference: Plane) -> Mask:
+        margin = ERRORS[0] * TOLERANCE * unit - 0.5
+        excess = cv.addWeighted(difference, 1, overview.span, -spread, -margin)
+        found: Mask = cv.bitwise_and(cv.compare(excess, 0, cv.CMP_GT), taken)
+        return found
+
+    brighter = exceeds(cv.subtract(picture.decoded_luma, overview.median))
+    darker = exceeds(cv.subtract(overview.median, picture.decoded_luma))
+    if cv.countNonZero(brighter) < LEAST_SHARE_TAKEN * count:
+        return False
+    if cv.countNonZero(darker) > MOST_TAKEN_DARKER * cv.countNonZero(brighter):
+        return False
+    return _is_everywhere(brighter, darker, enough) and not _is_lasting(evidence, brighter)
+
+
+def _is_lasting(evidence: Evidence, brighter: Mask) -> bool:
+    """Tell whether the neighbours were as bright before the network: then it takes texture."""
+    places = Places.where(brighter)
+    every = np.arange(len(places)) % -(-len(places) // MOST_PROBES) == 0
+    places = places.select(every)
+    median = places.take(evidence.overview.median)
+    least = (places.take(evidence.picture.decoded_luma) - median) / 2
+    seen, bright = np.zeros(len(places)), np.zeros(len(places))
+    for each in evidence.neighbours:
+        valid = places.take(each.valid) > 0
+        seen += valid
+        bright += valid & (each.fetch_decoded(places) - median > least)
+    return float(np.mean(2 * bright >= seen)) > MOST_LASTING
 
 
 def propose(evidence: Evidence, brighter: Choice, colours: Floats) -> tuple[Floats, Floats]:

@@ -272,7 +272,13 @@ class _Refined:
 
 def _align(entry: _Entry, other: _Entry, path: Future[Path]) -> Aligned:
     return Aligned(
-        other.frame, other.luma, path.result(), reference=entry.luma, levels=entry.levels
+        other.frame,
+        other.luma,
+        other.decoded_luma,
+        path.result(),
+        reference=entry.luma,
+        levels=entry.levels,
+        after=other.number > entry.number,
     )
 
 

@@ -24,10 +24,8 @@ def make_segment(start_s: float, finding: Finding) -> Segment:
 
 
 def test_summary_names_copied_parts_once() -> None:
-    segments = tuple(
-        make_segment(4 * number, finding)
-        for number, finding in enumerate(("dry", "dry", "rain", "dry"))
-    )
+    findings: tuple[Finding, ...] = ("dry", "dry", "rain", "dry")
+    segments = tuple(make_segment(4 * number, each) for number, each in enumerate(findings))
     gate = GateSummary(copied_frames=300, segments=segments)
     line = format_summary(replace(runs.summary(), gate=gate))
     assert "copied: 300 frames (0:00-0:08, 0:12-0:16), 3 of 4 segments dry" in line

@@ -12,7 +12,7 @@ from lfdn_video.errors import OutputError
 from lfdn_video.inference.engine import Engine
 from lfdn_video.input.reader import Reader
 from lfdn_video.options import EncodeOptions, SpanOptions
-from lfdn_video.output import segments, writer
+from lfdn_video.output import choices, segments
 from tests.support.clips import Clip, corrupt_packet, times
 from tests.support.fakes import NetworkFailureError, fail_after, identity
 
@@ -120,7 +120,7 @@ def test_resume_refuses_a_run_with_another_deinterlace_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", 3)
-    monkeypatch.setattr(writer, "MAX_DIRECT_SEGMENTS", 1)
+    monkeypatch.setattr(choices, "MAX_DIRECT_SEGMENTS", 1)
     source, target = clip(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     with pytest.raises(NetworkFailureError), Engine(fail_after(6)) as engine:
         restore(source, target, deinterlace=True, engine=engine)

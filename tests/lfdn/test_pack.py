@@ -85,6 +85,24 @@ def test_max_side_shrinks_clean_images_and_leaves_pairs(
     assert back[-1].clean.read().shape == (24, 32, 3)
 
 
+def test_shrink_pairs_averages_blocks_of_pairs_and_leaves_clean_images(
+    tmp_path: Path, samples: list[Sample]
+) -> None:
+    write_pack(samples, small := tmp_path / "small.zip", shrink_pairs=2)
+    back = read_pack(small)
+    for before, after in (
+        (samples[0].clean, back[0].clean),
+        (samples[0].degraded, back[0].degraded),
+    ):
+        assert before is not None
+        assert after is not None
+        whole = before.read().astype(float)
+        height, width = (side // 2 for side in whole.shape[:2])
+        blocks = whole[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean((1, 3))
+        assert np.abs(after.read()[:height, :width] - blocks).max() <= 0.5
+    assert np.array_equal(back[-1].clean.read(), samples[-1].clean.read())
+
+
 def test_failed_pack_leaves_no_file(tmp_path: Path, samples: list[Sample]) -> None:
     samples[1].clean.path.unlink()
     with pytest.raises(DataError, match=r"1\.png: cannot be read"):

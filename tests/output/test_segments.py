@@ -20,7 +20,7 @@ from lfdn_video.errors import OutputError
 from lfdn_video.inference.engine import Engine
 from lfdn_video.media import FrameFormat, PixelFormat
 from lfdn_video.options import EncodeOptions, SpanOptions, Temporal
-from lfdn_video.output import segments, writer
+from lfdn_video.output import choices, segments
 from lfdn_video.output.journal import Journal
 from lfdn_video.pipeline import Summary, restore
 from tests.support.fakes import NetworkFailureError, fail_after, identity
@@ -70,7 +70,7 @@ def test_segmented_run_gives_the_frames_and_audio_of_a_direct_one(
     lossless = EncodeOptions(codec="libx264", crf=0, preset="ultrafast", codec_options={"bf": "3"})
     whole, joined = tmp_path / f"whole.{ending}", tmp_path / f"joined.{ending}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "MAX_DIRECT_SEGMENTS", 1000)
+        patch.setattr(choices, "MAX_DIRECT_SEGMENTS", 1000)
         run(whole, lossless)
     run(joined, lossless)
     assert frames(joined) == frames(whole)

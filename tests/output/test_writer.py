@@ -175,7 +175,7 @@ def test_frame_duration_is_in_the_encoder_time_base(tmp_path: Path) -> None:
         EncodeOptions(codec="mpeg2video"),
     )
     with pytest.raises(OutputError, match="no frame"), writer:
-        assert writer._to_encoder_ticks(7200) == 2
+        assert writer._times.to_encoder_ticks(7200) == 2
 
 
 def test_constant_rate_container_warns_that_frames_are_moved(tmp_path: Path) -> None:
