@@ -131,9 +131,10 @@ def find_time_difference(
     transcoded = before.codec != after.codec
     if abs(offset_s) > (TRANSCODED_TOLERANCE_S if transcoded else AV_OFFSET_TOLERANCE_S):
         return f"{float(offset_s):+.3f} s out of sync with the video"
-    # Another codec has packets of other lengths, even where there happen to be as many.
-    if before.jumps_back or transcoded or len(before.times_s) != len(after.times_s):
+    if before.jumps_back or len(before.times_s) != len(after.times_s):
         return None
+    if transcoded and not before.texts:
+        return None  # packets of audio have other lengths then, even if there are as many
     # Both clocks round each time, and the first one.
     tolerance_s = before.tick_s + after.tick_s
     worst_s = max(

@@ -1,10 +1,13 @@
 """`verify` fails every change of a copied stream, and passes every right form of it."""
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from lfdn_video.verify import verify
+from lfdn_video.verify_streams import StreamContent, find_time_difference
 from tests.support.ffmpeg_program import make
 from tests.test_containers import clip, copy
 
@@ -112,3 +115,27 @@ def test_gray_passes(tmp_path: Path) -> None:
     before = clip(tmp_path / "in.mkv", "-pix_fmt", "gray", "-c:v", "ffv1")
     copy(before, tmp_path / "out.mkv")
     assert failed(before, tmp_path / "out.mkv") == []
+
+
+def content(codec: str, times: tuple[str, ...], *, text: str = "") -> StreamContent:
+    return StreamContent(
+        Fraction(1, 1000),
+        codec,
+        times_s=[Fraction(time) for time in times],
+        texts=[text for _ in times if text],
+    )
+
+
+def test_times_of_as_many_packets_of_another_audio_codec_are_not_compared() -> None:
+    before = content("pcm_s16be", ("0", "0.1", "0.2"))
+    after = content("aac", ("0", "0.021", "0.043"))
+    assert find_time_difference(before, after, Fraction(0)) is None
+    late = find_time_difference(before, replace(after, codec="pcm_s16be"), Fraction(0))
+    assert late is not None
+
+
+def test_times_of_subtitles_in_another_codec_are_compared() -> None:
+    before = content("subrip", ("0", "1", "2"), text="Rain")
+    after = content("mov_text", ("0", "1.5", "3"), text="Rain")
+    assert find_time_difference(before, after, Fraction(0)) is not None
+    assert find_time_difference(before, replace(before, codec="mov_text"), Fraction(0)) is None
