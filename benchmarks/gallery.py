@@ -350,13 +350,22 @@ def look(studio: Studio, folder: Path) -> None:
 def main(videos: Path, only: tuple[str, ...], seen: Path | None) -> None:
     """Render docs/pictures and the figures of docs/gallery.md from samples/ and VIDEOS."""
     pictures.FOLDER.mkdir(exist_ok=True)
+    weights = pictures.INDEX.read_bytes()
+
+    def check() -> None:
+        """Refuse to note digests of weights that came while a picture was in work."""
+        if pictures.INDEX.read_bytes() != weights:
+            raise click.ClickException(f"{pictures.INDEX}: has changed meanwhile; start again")
+
     with TemporaryDirectory(prefix="lfdn-video-") as temporary:
         studio = Studio(videos, Path(temporary))
         for name in only or PICTURES:
             if name not in PICTURES:
                 continue
             picture = PICTURES[name]
-            (pictures.FOLDER / name).write_bytes(picture.make(studio))
+            content = picture.make(studio)
+            check()
+            (pictures.FOLDER / name).write_bytes(content)
             entries = pictures.load()
             entries[name] = pictures.describe(
                 pictures.FOLDER / name, COMMAND, picture.list_inputs(studio), picture.weights
@@ -365,6 +374,7 @@ def main(videos: Path, only: tuple[str, ...], seen: Path | None) -> None:
             click.echo(f"{name}: {(pictures.FOLDER / name).stat().st_size / 1e3:.0f} kB")
         if not only or "figures" in only:
             report = measure(studio)
+            check()
             RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             page = PAGE.read_text(encoding="utf-8")
             PAGE.write_text(render(page, report), encoding="utf-8")
