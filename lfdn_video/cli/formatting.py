@@ -92,7 +92,7 @@ def _format_gate(gate: "GateSummary") -> str:
         follows = spans and spans[-1][1] == segment.start_s
         start_s = spans.pop()[0] if follows else segment.start_s
         spans.append((start_s, segment.end_s))
-    shown = [f"{format_duration(a)}-{format_duration(b)}" for a, b in spans[:MOST_SPANS]]
+    shown = [f"{format_place(a)}-{format_place(b)}" for a, b in spans[:MOST_SPANS]]
     more = ["..."] if len(spans) > MOST_SPANS else []
     where = f" ({', '.join(shown + more)})" if spans else ""
     return (
@@ -207,6 +207,11 @@ def format_duration(seconds: float) -> str:
     """Format a duration: `3.2 s` below ten seconds, then `0:12`, `12:45`, `1:02:03`."""
     if seconds < 9.95:  # above, it would be rounded to 10.0
         return f"{seconds:.1f} s"
+    return format_place(seconds)
+
+
+def format_place(seconds: float) -> str:
+    """Format a time in a clip: `0:03`, `12:45`, `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

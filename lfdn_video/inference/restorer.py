@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lfdn_video.inference import engine as engines
 from lfdn_video.inference.colour import PlaneConverter
-from lfdn_video.inference.engine import MAX_LANES, load_engine, refuse_after_fork
 from lfdn_video.inference.runner import Runner
 from lfdn_video.inference.scheduler import restore_frames
 from lfdn_video.media import Frame, VideoInfo
@@ -49,15 +49,15 @@ def open_restorer(
         inference: device, precision, tiles and batch; None: the defaults.
         span: the part of the source; None: all of it.
     """
-    refuse_after_fork()
+    engines.refuse_after_fork()
     options = inference or InferenceOptions()
     # A single frame is done soonest with all the cores to itself.
     single = info.expected_frames(span or SpanOptions()) == 1
-    runner = engine or load_engine(
+    runner = engine or engines.load_engine(
         task,
         weights=Path(weights) if weights else None,
         options=options,
-        lanes=1 if single else MAX_LANES,
+        lanes=1 if single else engines.MAX_LANES,
     )
     try:
         tiling = {"tile": str(options.tile), "overlap": str(options.overlap_px)}

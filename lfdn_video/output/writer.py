@@ -92,8 +92,8 @@ class Writer(FrameWriter):
         self._encoder, self._joint, self.copy_problem = choose_encoder(
             info, adapted, index, time_base, codec, self._container_name
         )
-        self._times = FrameTimes(time_base, self._encoder.time_base)
         rate = choose_rate(info, self._options, self._encoder, self._container_name)
+        self._times = FrameTimes(time_base, self._encoder.time_base)
         self._muxer = Muxer(
             self._target,
             self._container_name,

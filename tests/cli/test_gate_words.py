@@ -46,5 +46,5 @@ def test_deblur_refuses_the_gate_with_its_reason(many: bool, tmp_path: object) -
     sources = ["samples/rotated.mp4"] * (1 + many)
     command = ["deblur", *sources, "-o", f"{tmp_path}/out", "--only-when-needed"]
     result = CliRunner().invoke(main, command)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "only when needed: is for derain" in result.output

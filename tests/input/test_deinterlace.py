@@ -123,6 +123,6 @@ def test_resume_refuses_a_run_with_another_deinterlace_option(
     monkeypatch.setattr(choices, "MAX_DIRECT_SEGMENTS", 1)
     source, target = clip(tmp_path / "in.mkv"), tmp_path / "out.mkv"
     with pytest.raises(NetworkFailureError), Engine(fail_after(6)) as engine:
-        restore(source, target, deinterlace=True, engine=engine)
+        restore(source, target, deinterlace=True, temporal="off", engine=engine)
     with pytest.raises(OutputError, match="had another source"), Engine(identity) as engine:
         restore(source, target, encode=EncodeOptions(resume=True), engine=engine)
