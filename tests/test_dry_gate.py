@@ -153,7 +153,7 @@ def test_frames_at_a_seam_have_their_neighbours(tmp_path: Path) -> None:
 def test_interrupted_run_is_resumed_with_its_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lfdn_video.output.writer.choose_segment_frames", lambda _: 6)
+    monkeypatch.setattr("lfdn_video.output.choices.choose_segment_frames", lambda _: 6)
     source = make_clip(tmp_path / "a.mp4", MIDDLE)
     whole = gate(source, tmp_path / "whole.mp4")
 
