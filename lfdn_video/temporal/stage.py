@@ -168,7 +168,16 @@ class TemporalStage:
             closing(restored) if isinstance(restored, Generator) else nullcontext(),
             closing(self),
         ):
-            for frame in restored:
+            frames = iter(restored)
+            while True:
+                try:
+                    frame = next(frames, None)
+                except Exception:
+                    # What is begun is whole: a run that resumes need not make it again.
+                    yield from self._take_begun()
+                    raise
+                if frame is None:
+                    break
                 decoded = self._decoded.popleft()
                 assert decoded.pts == frame.pts, "the network yields each frame, in order"
                 self._window.append(self._enter(decoded, frame))
