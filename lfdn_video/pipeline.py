@@ -149,10 +149,10 @@ def restore(
     with open_reader(source, span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)
         index = _index_packets(reader, task, engine) if only_when_needed else None
-        inputs = _list_inputs(reader, weights)
+        inputs = partial(_list_inputs, reader, weights)  # the trace adds the target to its own
         with (
-            open_clocks(trace, inputs, Path(target), encode, off) as clocks,
-            open_writer(target, reader.info, encode, span, inputs, index) as writer,
+            open_clocks(trace, inputs(), Path(target), encode, off) as clocks,
+            open_writer(target, reader.info, encode, span, inputs(), index) as writer,
             _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
         ):
             run = _run_stages(reader, restorer, writer, clocks, index, on_progress)
