@@ -181,7 +181,7 @@ def test_missing_matplotlib_is_said_and_changes_nothing(
     here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="lfdn"):
         assert run(*COMMAND, "--steps", "1").exit_code == 0
     assert "no curves.png: it needs matplotlib; pip install 'lfdn-video[report]'" in caplog.text
     assert not (here / "run" / "curves.png").exists()
