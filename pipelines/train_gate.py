@@ -11,7 +11,6 @@ for the layers, for the rule, for both together and for the best single choice.
 """
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat
-from lfdn_video.temporal.align import Aligned, Levels
+from lfdn_video.temporal.align import Levels
 from lfdn_video.temporal.correct import find_colours, sample_planes
 from lfdn_video.temporal.evidence import LEAST_SAMPLES, Picture, look
 from lfdn_video.temporal.flow import to_flow_image
 from lfdn_video.temporal.gate import CHOICES, Gate, describe, find_slots, follow_rule
-from lfdn_video.temporal.motion import Motion
+from lfdn_video.temporal.motion import align_sides
 from lfdn_video.temporal.rule import MOST_FALSE_ALARMS, propose, weigh
 
 WIDTHS = (40, 24)
@@ -79,26 +78,6 @@ def choose_sides(random: np.random.Generator, *, every: bool) -> tuple[list[int]
     ]
 
 
-def align(entry: Entry, sides: Sequence[Sequence[Entry]], levels: Levels) -> list[Aligned]:
-    """Align a frame's neighbours, as the stage does it."""
-    aligned = []
-    with closing(Motion()) as motion:
-        for side in sides:
-            for other, path in zip(side, motion.follow(entry, side), strict=True):
-                # Before the network they had rain elsewhere: what it made of them serves as well.
-                neighbour = Aligned(
-                    other.frame,
-                    other.luma,
-                    other.luma,
-                    path.result(),
-                    reference=entry.luma,
-                    levels=levels,
-                    after=other.number > entry.number,
-                )
-                aligned.append(neighbour)
-    return aligned
-
-
 def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     """Look at a clip's middle frame as the stage does."""
     random = np.random.default_rng((int(clip.stem), int(every)))
@@ -114,7 +93,8 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     middle = len(entries) // 2
     entry, decoded = entries[middle], to_frame(content["decoded"], form, middle)
     sides = [[entries[n] for n in side] for side in choose_sides(random, every=every)]
-    aligned = [each for each in align(entry, sides, levels) if each.share_valid >= 0.1]
+    # Before the network they had rain elsewhere: what it made of them serves as well.
+    aligned = [each for each in align_sides(entry, sides, levels) if each.share_valid >= 0.1]
     if len(aligned) < LEAST_SAMPLES:
         return None
     decoded_luma = levels.luma_of(decoded.planes)

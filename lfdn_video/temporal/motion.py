@@ -8,9 +8,11 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Protocol
 
-from lfdn_video.media import Plane
+from lfdn_video.media import Frame, Plane
+from lfdn_video.temporal.align import Aligned, Levels
 from lfdn_video.temporal.flow import Field, FlowEstimator, Path, find_valid, is_small, join
 
 MOST_THREADS = 16
@@ -96,6 +98,42 @@ class Motion:
         flow = estimator.estimate(start.image, end.image, min(start.luma.shape))
         self._estimators.append(estimator)
         return flow
+
+
+class Shown(Seen, Protocol):
+    """One that can be a neighbour."""
+
+    @property
+    def frame(self) -> Frame:
+        """Its planes."""
+
+
+def align_sides(middle: Shown, sides: Sequence[Sequence[Shown]], levels: Levels) -> list[Aligned]:
+    """Align the neighbours of a single frame, where there is no stage.
+
+    Args:
+        middle: the frame.
+        sides: those before and those after it, the nearest first, as if the network had not run:
+            what they were before it is what they are.
+        levels: what the samples mean.
+
+    Returns:
+        All of them, in this order.
+    """
+    with closing(Motion()) as motion:
+        return [
+            Aligned(
+                other.frame,
+                other.luma,
+                other.luma,
+                path.result(),
+                reference=middle.luma,
+                levels=levels,
+                after=other.number > middle.number,
+            )
+            for side in sides
+            for other, path in zip(side, motion.follow(middle, side), strict=True)
+        ]
 
 
 def _check(there: Future[Field], back: Future[Field], height_px: int) -> Path:

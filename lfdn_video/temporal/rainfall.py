@@ -11,7 +11,6 @@ they show too little of the frame, all that was darkened counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from lfdn_video.temporal.align import Aligned, Levels
 from lfdn_video.temporal.copies import is_copy
 from lfdn_video.temporal.evidence import LEAST_SAMPLES, Choice, Picture, look
 from lfdn_video.temporal.flow import Mask, is_large_enough, to_flow_image
-from lfdn_video.temporal.motion import Motion
+from lfdn_video.temporal.motion import align_sides
 from lfdn_video.temporal.rule import LEAST_TILE_WITH_NEIGHBOURS, share_by_tile, weigh
 
 cv: Any = cv2
@@ -90,22 +89,11 @@ def _align(seen: Sequence[_Seen], middle: _Seen, levels: Levels) -> list[Aligned
     if not is_large_enough(middle.image):
         return []
     sides = (seen[: middle.number][::-1], seen[middle.number + 1 :])
-    found: list[Aligned] = []
-    with closing(Motion()) as motion:
-        for side in sides:
-            own = [each for each in side if not is_copy(middle.luma, each.luma, levels.unit)]
-            for each, path in zip(own, motion.follow(middle, own), strict=True):
-                aligned = Aligned(
-                    each.frame,
-                    each.luma,
-                    each.luma,
-                    path.result(),
-                    reference=middle.luma,
-                    levels=levels,
-                    after=each.number > middle.number,
-                )
-                found.append(aligned)
-    return found
+    own = [
+        [each for each in side if not is_copy(middle.luma, each.luma, levels.unit)]
+        for side in sides
+    ]
+    return align_sides(middle, own, levels)
 
 
 def _find_rain(
