@@ -73,8 +73,8 @@ def format_summary(summary: "pipeline.Summary") -> str:
     for reason, count in summary.dropped_frames.items():
         line += f"; {_count(count, 'frame')} missing: {reason}"
     if (temporal := summary.temporal) is not None:
-        what = _format_temporal(temporal.frames, temporal.mean_change, temporal.left)
-        line += f"; {what}"
+        changes = temporal.frames, temporal.mean_change, temporal.left, temporal.given_back
+        line += f"; {_format_temporal(*changes)}"
     if (gate := summary.gate) is not None:
         line += f"; {_format_gate(gate)}"
     if summary.temporal_off == "images not numbered in a row":  # all else is as the user knows it
@@ -101,14 +101,19 @@ def _format_gate(gate: "GateSummary") -> str:
     )
 
 
-def _format_temporal(frames: int, mean_change: float, left: Mapping[str, int]) -> str:
-    """`neighbouring frames: 50 changed by 1.1/255, 10 not (too few neighbours: 10)`."""
-    line = f"neighbouring frames: {frames} changed by {mean_change:.2g}/255"
+def _format_temporal(
+    frames: int, mean_change: float, left: Mapping[str, int], given_back: int
+) -> str:
+    """`neighbouring frames: rain taken out of 50 (1.1/255), not of 10 (too few neighbours: 10)`."""
     reasons = ", ".join(f"{reason}: {count}" for reason, count in left.items())
-    if not frames:
-        line = "neighbouring frames: none changed"
-        return f"{line} ({reasons})" if left else line
-    return f"{line}, {sum(left.values())} not ({reasons})" if left else line
+    if frames:
+        line = f"neighbouring frames: rain taken out of {frames} ({mean_change:.2g}/255)"
+        line += f", not of {sum(left.values())} ({reasons})" if left else ""
+    else:
+        line = "neighbouring frames: no rain taken out" + (f" ({reasons})" if left else "")
+    if given_back:
+        line += f", texture given back in {given_back}"
+    return line
 
 
 def format_status(status: "Status") -> str:
@@ -136,11 +141,10 @@ def format_live_summary(status: "Status") -> str:
     frames = f"{_count(status.frames_out, 'frame')} restored, {status.frames_dropped} dropped"
     reconnects = _count(status.reconnects, "reconnect")
     line = f"{status.camera or status.source}: {frames}, {reconnects} in {duration}"
-    if not status.temporal_frames and not status.temporal_left:
+    changed, left = status.temporal_frames, status.temporal_left
+    if not changed and not left:
         return line
-    what = _format_temporal(
-        status.temporal_frames, status.temporal_mean_change, status.temporal_left
-    )
+    what = _format_temporal(changed, status.temporal_mean_change, left, status.temporal_given_back)
     return f"{line}; {what}"
 
 

@@ -323,6 +323,7 @@ def _ledger(found: Survey, run: RunFacts) -> Iterator[tuple[str, str]]:
         yield "Frames kept from an interrupted run", str(summary.kept_frames)
     if summary is not None and summary.temporal is not None:
         yield "Frames changed by their neighbours", str(summary.temporal.frames)
+        yield "Frames in which texture was given back", str(summary.temporal.given_back)
         for reason, count in summary.temporal.left.items():
             yield f"Frames left by that stage: {reason}", str(count)
 

@@ -78,7 +78,9 @@ class Status:
     temporal_mean_change: float = 0.0
     """Mean absolute change of their luma, in codes of 8 bits."""
     temporal_left: Mapping[str, int] = field(default_factory=dict)
-    """Frames that it left as the network made them, by reason."""
+    """The other frames, by reason: no rain was taken out of them."""
+    temporal_given_back: int = 0
+    """Frames in which it gave texture back that the network had taken for rain."""
     frames_in: int = 0
     """Frames captured."""
     frames_out: int = 0

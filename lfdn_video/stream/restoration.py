@@ -67,6 +67,7 @@ class Restoration:
             "temporal_frames": did.frames,
             "temporal_mean_change": did.mean_change,
             "temporal_left": did.left,
+            "temporal_given_back": did.given_back,
         }
 
     def push(

@@ -1,6 +1,7 @@
 """The correction of one frame: samples move to what the gate makes of their neighbours'.
 
     evidence, verdict ─▶ gate ─▶ weights by place ─▶ planes
+    evidence ─▶ texture ─▶ weights of the decoded samples ─▶ planes
 
 A sample that is not moved keeps every bit. Each plane moves in its own depth; where planes are
 smaller than luma, their samples move by the mean of the luma samples they belong to.
@@ -16,6 +17,7 @@ from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.gate import Gate, find_slots
 from lfdn_video.temporal.rule import Verdict, find_near
+from lfdn_video.temporal.texture import find_texture
 
 LEAST_MOVE = 0.5
 """In 8-bit codes: a place whose luma would move less keeps every bit."""
@@ -51,6 +53,30 @@ def correct(evidence: Evidence, verdict: Verdict, gate: Gate) -> tuple[Plane, ..
         change += (by_neighbour * (shown[index][:, chosen] - own)).sum(0)
         planes[index] = _move(planes[index], places, change, picture.levels.peak)
     return tuple(planes)
+
+
+def give_back(evidence: Evidence, planes: tuple[Plane, ...]) -> tuple[Plane, ...]:
+    """Give back texture that the network took for rain.
+
+    Args:
+        evidence: what the frame's neighbours show.
+        planes: of the restored frame, or those of `correct`: what these moved stays.
+
+    Returns:
+        Planes; the same ones if nothing is given back.
+    """
+    picture = evidence.picture
+    places, weights = find_texture(evidence)
+    if planes is not picture.restored:
+        untouched = places.take(picture.levels.luma_of(planes)) == places.take(picture.luma)
+        places, weights = places.select(untouched), weights[untouched]
+    if not len(places):
+        return planes
+    moved = list(planes)
+    for index in range(picture.levels.components):
+        change = weights * (places.take(picture.decoded[index]) - places.take(moved[index]))
+        moved[index] = _move(moved[index], places, change, picture.levels.peak)
+    return tuple(moved)
 
 
 def sample_planes(evidence: Evidence) -> list[Floats]:

@@ -48,8 +48,8 @@ this much and their spread, it may have left a dark hole."""
 class Picture:
     """One frame's planes and what they mean, restored and decoded."""
 
-    restored: Sequence[Plane]
-    decoded: Sequence[Plane]
+    restored: tuple[Plane, ...]
+    decoded: tuple[Plane, ...]
     luma: Plane
     """Of the restored frame."""
     decoded_luma: Plane

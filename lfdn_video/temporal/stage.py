@@ -1,12 +1,13 @@
 """The stage: restored frames in, in order; out the same without what only one of them has.
 
-    decoded, restored ─▶ push: window ─ neighbours ─ switch ─ gate ─▶ frames, in order
+    decoded, restored ─▶ push: window ─ neighbours ─┬─ switch ─ gate ─┬─▶ frames, in order
+                                                    └──── texture ────┘
 
 A frame waits until its neighbours are there, and depends on the `REACH` frames before and after it
 alone: so a run that is resumed needs no more than these. Neighbours are always the frames that the
 network made, never the stage's own results, which would sink to a running minimum. Who a neighbour
 is, is decided here; what they show is found in `evidence.py`, whether that is rain is decided in
-`rule.py`, and what is done about it in `correct.py`.
+`rule.py`, what was texture in `texture.py`, and what is done about it in `correct.py`.
 """
 
 from collections import Counter, deque
@@ -21,7 +22,7 @@ import cv2
 from lfdn_video.media import Frame, FrameFormat, Plane
 from lfdn_video.temporal.align import Aligned, Levels
 from lfdn_video.temporal.copies import is_copy
-from lfdn_video.temporal.correct import correct
+from lfdn_video.temporal.correct import correct, give_back
 from lfdn_video.temporal.evidence import LEAST_SAMPLES, Picture, look
 from lfdn_video.temporal.flow import Path, is_large_enough, to_flow_image
 from lfdn_video.temporal.gate import Gate
@@ -58,7 +59,10 @@ class TemporalSummary:
     mean_change: float
     """Mean absolute change of their luma, in codes of 8 bits; 0 if there was none."""
     left: Mapping[str, int]
-    """Number of the other frames, which stayed as the network made them, by reason."""
+    """Number of the other frames, by reason. They stayed as the network made them, but for texture
+    that was given back."""
+    given_back: int = 0
+    """Frames in which texture was given back that the network had taken for rain."""
 
 
 class TemporalStage:
@@ -100,12 +104,13 @@ class TemporalStage:
         self._changed = 0
         self._change_sum = 0.0
         self._left: Counter[str] = Counter()
+        self._given_back = 0
 
     @property
     def summary(self) -> TemporalSummary:
         """What was done so far."""
         mean = self._change_sum / self._changed if self._changed else 0.0
-        return TemporalSummary(self._changed, mean, dict(self._left))
+        return TemporalSummary(self._changed, mean, dict(self._left), self._given_back)
 
     def push(self, decoded: Frame, restored: Frame) -> list[Frame]:
         """Take the next frame, and return those whose neighbours are now known.
@@ -219,6 +224,7 @@ class TemporalStage:
         """Wait for the oldest frames in work, and yield all but the newest few."""
         while len(self._begun) > besides:
             refined = self._begun.popleft().result()
+            self._given_back += refined.given_back
             if refined.reason is None:
                 self._changed += 1
                 self._change_sum += refined.change
@@ -274,9 +280,11 @@ class _Refined:
 
     frame: Frame
     reason: Reason | None = None
-    """Why it stayed as the network made it."""
+    """Why no rain was taken out of it."""
     change: float = 0.0
-    """Mean absolute change of its luma, in codes of 8 bits."""
+    """Mean absolute change of its luma where rain was, in codes of 8 bits."""
+    given_back: bool = False
+    """Whether texture was."""
 
 
 def _align(entry: _Entry, other: _Entry, path: Future[Path]) -> Aligned:
@@ -306,12 +314,14 @@ def _refine(entry: _Entry, neighbours: Sequence[Future[Aligned]], gate: Gate) ->
     )
     evidence = look(picture, aligned)
     verdict = weigh(evidence)
-    if verdict.reason is not None:
-        return _Refined(entry.frame, verdict.reason)
-    planes = correct(evidence, verdict, gate)
-    difference = cv.absdiff(entry.levels.luma_of(planes), entry.luma)
-    change = cv.mean(difference)[0] / entry.levels.unit
-    return _Refined(replace(entry.frame, planes=planes), change=change)
+    planes, change = picture.restored, 0.0
+    if verdict.reason is None:
+        planes = correct(evidence, verdict, gate)
+        difference = cv.absdiff(entry.levels.luma_of(planes), entry.luma)
+        change = cv.mean(difference)[0] / entry.levels.unit
+    whole = give_back(evidence, planes)
+    frame = entry.frame if whole is picture.restored else replace(entry.frame, planes=whole)
+    return _Refined(frame, verdict.reason, change=change, given_back=whole is not planes)
 
 
 def _orientation(frame: Frame) -> tuple[object, ...]:

@@ -109,7 +109,7 @@ def test_live_summary_tells_what_neighbouring_frames_did() -> None:
     left = {"nothing brighter": 4}
     status = live_status(temporal_frames=6, temporal_mean_change=1.25, temporal_left=left)
     assert formatting.format_live_summary(status).endswith(
-        "; neighbouring frames: 6 changed by 1.2/255, 4 not (nothing brighter: 4)"
+        "; neighbouring frames: rain taken out of 6 (1.2/255), not of 4 (nothing brighter: 4)"
     )
 
 

@@ -14,7 +14,6 @@ from tests.support.rain import (
     COUNT,
     Luma,
     error,
-    is_same,
     noisy,
     push,
     rain,
@@ -78,7 +77,7 @@ def test_texture_that_the_network_takes_in_every_frame_is_no_rain(verdicts: list
     decoded, restored = to_frames(textured), to_frames(dry)
     after, _ = refine(decoded, restored)
     assert not any(each.by_input for each in verdicts)
-    assert all(is_same(*pair) for pair in zip(after, restored, strict=True))
+    assert error(after, textured) < 0.2 * error(restored, textured)
 
 
 def test_without_frames_ahead_the_network_s_rain_is_no_witness(verdicts: list[Verdict]) -> None:

@@ -159,5 +159,5 @@ def test_last_line_tells_what_neighbouring_frames_did() -> None:
     past = past_summary(temporal=TemporalSummary(50, 1.234, {"too few neighbours": 35}))
     line = format_summary(past)
     assert line.endswith(
-        "neighbouring frames: 50 changed by 1.2/255, 35 not (too few neighbours: 35)"
+        "neighbouring frames: rain taken out of 50 (1.2/255), not of 35 (too few neighbours: 35)"
     )

@@ -107,6 +107,8 @@ def _add_session(add: _Labelled, feed: Feed) -> None:
     add.counter("frames_dropped", "Frames dropped for newer ones.", status.frames_dropped)
     changed = "Frames changed by what their neighbours tell."
     add.counter("temporal_frames", changed, status.temporal_frames)
+    given_back = "Frames in which texture was given back that the network had taken for rain."
+    add.counter("temporal_given_back", given_back, status.temporal_given_back)
     reopened = "Number of times the source was opened again."
     add.counter("reconnects", reopened, status.reconnects)
     for stage, seconds in status.stage_s.items():

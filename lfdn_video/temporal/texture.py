@@ -1,0 +1,62 @@
+"""Texture that the network took for rain: its neighbours show it, too, before the network.
+
+    places that the network darkened ─▶ the neighbours as decoded, there ─▶ weights of the decoded
+
+Rain is in one frame only, so a bright speck that the neighbours also have is a part of the scene.
+This needs no switch: on dry footage it undoes what the network does, and in rain a place where most
+neighbours are as bright by chance is rare.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lfdn_video.temporal.align import Places
+from lfdn_video.temporal.evidence import LEAST_SAMPLES, Evidence
+from lfdn_video.temporal.flow import Floats
+
+cv: Any = cv2
+"""OpenCV, whose types do not tell the type of a sample."""
+
+LEAST_TAKEN = 2.0
+"""In 8-bit codes: the network takes less out of everything, and nobody sees it."""
+
+RANK = 1 / 3
+"""Of the neighbours, this share may lack what was taken; with two, neither. The median gives a
+little more back on dry footage, and in much rain also streaks that cross in several neighbours."""
+
+LASTING = (0.3, 0.7)
+"""How bright the neighbours are there, from the restored (0) to the decoded sample (1): from where
+on something is given back, and all of it. Aligned, a speck of one px is half as bright."""
+
+
+def find_texture(evidence: Evidence) -> tuple[Places, Floats]:
+    """Find where the network took something that lasts.
+
+    Args:
+        evidence: of one frame.
+
+    Returns:
+        Places, and how far each goes back to its decoded sample, above 0 and up to 1.
+    """
+    picture = evidence.picture
+    unit = picture.levels.unit
+    taken = cv.subtract(picture.decoded_luma, picture.luma)
+    enough = cv.compare(evidence.overview.count, LEAST_SAMPLES, cv.CMP_GE)
+    darkened = cv.bitwise_and(cv.compare(taken, LEAST_TAKEN * unit, cv.CMP_GT), enough)
+    places = Places.where(darkened)
+    if not len(places):
+        return places, np.empty(0, np.float32)
+    restored, amount = places.take(picture.luma), places.take(taken)
+    lasting = np.full((len(evidence.neighbours), len(places)), np.inf, np.float32)
+    for row, each in zip(lasting, evidence.neighbours, strict=True):
+        seen = (each.fetch_decoded(places) - restored) / amount
+        np.copyto(row, seen, where=places.take(each.valid) > 0)
+    lasting.sort(0)
+    rank = (RANK * (places.take(evidence.overview.count) - 1)).astype(np.intp)
+    decisive: Floats = np.take_along_axis(lasting, rank[None], 0)[0]
+    low, high = LASTING
+    weights: Floats = ((decisive - low) / np.float32(high - low)).clip(0, 1)
+    chosen = weights > 0
+    return places.select(chosen), weights[chosen]
