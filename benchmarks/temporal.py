@@ -102,6 +102,8 @@ class Row:
     changed: int
     mean_change: float
     left: dict[str, int]
+    given_back: int
+    """Frames in which texture was given back."""
 
 
 def images(source: Path, span: SpanOptions | None = None) -> list[Image]:
@@ -231,6 +233,7 @@ class Restored:
             frames=account["temporal_frames"],  # type: ignore[arg-type]
             mean_change=account["temporal_mean_change"],  # type: ignore[arg-type]
             left=account["temporal_left"],  # type: ignore[arg-type]
+            given_back=account["temporal_given_back"],  # type: ignore[arg-type]
         )
 
 
@@ -259,7 +262,7 @@ def measure(
         for mode in modes:
             target, summary = restored.by_stage(mode)
             stage = compare(read_back(target), iterate(wanted, span))
-            if not summary.frames:
+            if not summary.frames and not summary.given_back:
                 restored.same_as_stage(target)
             alone = restored.by_network()
             to_network = None
@@ -276,6 +279,7 @@ def measure(
                 changed=summary.frames,
                 mean_change=summary.mean_change,
                 left=dict(summary.left),
+                given_back=summary.given_back,
             )
 
 
@@ -327,7 +331,8 @@ def format_row(row: Row) -> str:
     words += [f"{name} {show(scores)};" for name, scores in sides.items() if scores is not None]
     if row.stage_to_network is not None:
         words.append(f"stage to network {show(row.stage_to_network)};")
-    words.append(f"changed {row.changed} by {row.mean_change:.2f}, left {row.left}")
+    words.append(f"changed {row.changed} by {row.mean_change:.2f}, left {row.left};")
+    words.append(f"texture given back in {row.given_back}")
     return " ".join(words)
 
 

@@ -9,13 +9,13 @@ for a camera that is still or hand-held; of a video, or of numbered images, the 
 `--camera filmed` all of them run behind what is drawn. The scenes are in `benchmarks/scenes/`; they
 have sensor noise, 8 bit and 4:2:0, and no file between them, the network and the stage.
 
-    dry       no rain: the truth is what the network alone makes of a frame, the input its source
+    dry       no rain: the truth is the source
     rain      rain of one kind, anew in each frame, a large thing crossing: the truth is the scene
               without rain, with the same noise; `noise-free` compares with the scene itself
     ball      a ball flies through rain: as `rain`
 
     PSNR-Y    mean over frames and the stage's worst frame, in dB; `least` is the stage's least gain
-              over the network in a frame (for dry scenes the same as the worst)
+              over the network in a frame
     kept      share of the contrast of what was drawn (ball, flakes, letters) that is left in luma:
               the regression of a result less the bare place on the thing drawn; above 1 brighter
     rain left the same of the rain
@@ -167,7 +167,7 @@ def format_tables(rows: Sequence[Row]) -> str:
         shares = "" if kept is None else f"{kept.input:.2f} / {kept.network:.2f} / {kept.stage:.2f}"
         lines.append(
             f"| {row.name} | {row.camera}, {row.background} | {row.changed} of {row.frames} "
-            f"| {row.psnr_y.stage:.1f}, {row.worst_db:.1f} | {shares} |"
+            f"| {row.psnr_y.network:.1f} → {row.psnr_y.stage:.1f}, {row.worst_db:.1f} | {shares} |"
         )
     return "\n".join(lines)
 

@@ -165,7 +165,7 @@ def measure(case: Case, network: Network, info: FrameFormat, sheets: Path | None
     single = network.restore(decoded)
     refined, summary = refine(decoded, single, info)
     results = (decoded, single, refined)
-    truth = single if drawn.truth is None else to_frames(drawn.truth)
+    truth = decoded if drawn.truth is None else to_frames(drawn.truth)
     wanted = [frame.planes[0] for frame in truth]
     by_frame = [_compare(frames, wanted) for frames in results]
     gains = [a - b for a, b in zip(by_frame[2], by_frame[1], strict=True)]
