@@ -60,16 +60,13 @@ def give_back(evidence: Evidence, planes: tuple[Plane, ...]) -> tuple[Plane, ...
 
     Args:
         evidence: what the frame's neighbours show.
-        planes: of the restored frame, or those of `correct`: what these moved stays.
+        planes: of the restored frame, or those of `correct`.
 
     Returns:
         Planes; the same ones if nothing is given back.
     """
     picture = evidence.picture
     places, weights = find_texture(evidence)
-    if planes is not picture.restored:
-        untouched = places.take(picture.levels.luma_of(planes)) == places.take(picture.luma)
-        places, weights = places.select(untouched), weights[untouched]
     if not len(places):
         return planes
     moved = list(planes)

@@ -1,6 +1,6 @@
 """Texture that the network took for rain: its neighbours show it, too, before the network.
 
-    places that the network darkened ─▶ the neighbours as decoded, there ─▶ weights of the decoded
+    places that the network darkened ─▶ neighbours there, as decoded ─▶ how far each goes back
 
 Rain is in one frame only, so a bright speck that the neighbours also have is a part of the scene.
 This needs no switch: on dry footage it undoes what the network does, and in rain a place where most
@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lfdn_video.media import Plane
 from lfdn_video.temporal.align import Places
 from lfdn_video.temporal.evidence import LEAST_SAMPLES, Evidence
 from lfdn_video.temporal.flow import Floats
@@ -25,6 +26,10 @@ LEAST_TAKEN = 2.0
 RANK = 1 / 3
 """Of the neighbours, this share may lack what was taken; with two, neither. The median gives a
 little more back on dry footage, and in much rain also streaks that cross in several neighbours."""
+
+BLUR_PX = 3
+"""Side of the square over which a place's part is evened out, by how much was taken: a speck is
+larger than one px, and what rain in a neighbour hides is next to what it shows."""
 
 LASTING = (0.3, 0.7)
 """How bright the neighbours are there, from the restored (0) to the decoded sample (1): from where
@@ -57,6 +62,15 @@ def find_texture(evidence: Evidence) -> tuple[Places, Floats]:
     rank = (RANK * (places.take(evidence.overview.count) - 1)).astype(np.intp)
     decisive: Floats = np.take_along_axis(lasting, rank[None], 0)[0]
     low, high = LASTING
-    weights: Floats = ((decisive - low) / np.float32(high - low)).clip(0, 1)
+    lasts: Floats = ((decisive - low) / np.float32(high - low)).clip(0, 1)
+    weights = places.take(_blur(places, lasts * amount)) / places.take(_blur(places, amount))
     chosen = weights > 0
     return places.select(chosen), weights[chosen]
+
+
+def _blur(places: Places, values: Floats) -> Plane:
+    """Blur a plane that has these values at these places, and else 0."""
+    plane = np.zeros(places.shape, np.float32)
+    plane.ravel()[places.flat] = values
+    blurred: Plane = cv.blur(plane, (BLUR_PX, BLUR_PX), borderType=cv.BORDER_CONSTANT)
+    return blurred
