@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lfdn.commands.average import average
 from lfdn.commands.degrade import degrade
 from lfdn.commands.evaluate import evaluate
 from lfdn.commands.export import export
@@ -72,7 +73,7 @@ def main(*, verbose: bool) -> None:
     logging.getLogger(__name__).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-for command in (train, narrow, evaluate, export, quantize, pack, degrade):
+for command in (train, narrow, average, evaluate, export, quantize, pack, degrade):
     main.add_command(command)
 
 

@@ -10,14 +10,17 @@ import click
 from lfdn.commands.options import (
     DATA,
     EXCLUDE,
+    OVERWRITE,
     PATH,
     RAIN,
     SEED,
     STREAKS,
     WEIGHTS,
     add_options,
+    list_inputs,
     read_samples,
 )
+from lfdn.files import check_target
 
 if TYPE_CHECKING:
     from lfdn.config import NetworkName
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
               help="Share of the crops from pairs.")  # fmt: skip
 @add_options(RAIN, SEED)
 @click.option("-o", "--output", "target", type=PATH, required=True, help="Weights file to write.")
+@add_options(OVERWRITE)
 def narrow(
     weights: str,
     sets: tuple[str, ...],
@@ -56,6 +60,7 @@ def narrow(
     rain: RainName | None,
     seed: int,
     target: Path,
+    overwrite: bool,
 ) -> None:
     """Begin a narrower network from trained weights, for `lfdn train --init`.
 
@@ -77,7 +82,9 @@ def narrow(
         wide = load(weights)
         path = find_packaged(weights)[0] if weights in available() else Path(weights)
         task = read_header(path)["task"]
-        training, _ = split_samples(read_samples(sets, exclude))
+        samples = read_samples(sets, exclude)
+        check_target(target, list_inputs(samples, path, streaks), overwrite=overwrite)
+        training, _ = split_samples(samples)
         batch = CropDataset(
             training,
             [stage],
@@ -94,7 +101,7 @@ def narrow(
         )
         begun = narrowing.narrow(wide, NETWORKS[network], degraded, clean)
         notes = {"begun from": read_header(path)["digest"]}
-        save_weights(begun, target, task=task, notes=notes, half=False)
+        save_weights(begun, target, task=task, notes=notes, half=False, overwrite=overwrite)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{target}: begun from {weights}")

@@ -331,6 +331,13 @@ def test_lite_network_is_begun_from_the_full_one(tmp_path: Path) -> None:
                 "-o", target)  # fmt: skip
     assert begun.exit_code == 0, begun.output
     assert load(target).config == NETWORKS["lite"]
+    before = full.read_bytes()
+    refused = run("narrow", "--weights", full, "--data", f"clean={clean}", "-o", full,
+                  "--overwrite")  # fmt: skip
+    assert (refused.exit_code, "is an input itself" in refused.stderr) == (1, True)
+    assert full.read_bytes() == before
+    unasked = run("narrow", "--weights", full, "--data", f"clean={clean}", "-o", target)
+    assert "exists already" in unasked.stderr
 
 
 @pytest.mark.parametrize("crops", ["100x4", "32x0", "32", "-32x1"])
