@@ -14,7 +14,7 @@ import numpy as np
 
 from lfdn_video.media import Plane
 from lfdn_video.temporal.align import Places
-from lfdn_video.temporal.evidence import LEAST_SAMPLES, Evidence
+from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 
 cv: Any = cv2
@@ -26,6 +26,11 @@ LEAST_TAKEN = 2.0
 RANK = 1 / 3
 """Of the neighbours, this share may lack what was taken; with two, neither. The median gives a
 little more back on dry footage, and in much rain also streaks that cross in several neighbours."""
+
+NEEDED = 3
+"""Where fewer neighbours have a valid flow, all are asked: what the network did differs from frame
+to frame there, which misleads the flow. Those that are not valid have to be as bright as the
+decoded sample and no brighter: nothing but the scene itself looks the same in most of them."""
 
 BLUR_PX = 3
 """Side of the square over which a place's part is evened out, by how much was taken: a speck is
@@ -48,18 +53,21 @@ def find_texture(evidence: Evidence) -> tuple[Places, Floats]:
     picture = evidence.picture
     unit = picture.levels.unit
     taken = cv.subtract(picture.decoded_luma, picture.luma)
-    enough = cv.compare(evidence.overview.count, LEAST_SAMPLES, cv.CMP_GE)
-    darkened = cv.bitwise_and(cv.compare(taken, LEAST_TAKEN * unit, cv.CMP_GT), enough)
-    places = Places.where(darkened)
+    places = Places.where(cv.compare(taken, LEAST_TAKEN * unit, cv.CMP_GT))
     if not len(places):
         return places, np.empty(0, np.float32)
     restored, amount = places.take(picture.luma), places.take(taken)
-    lasting = np.full((len(evidence.neighbours), len(places)), np.inf, np.float32)
+    count = places.take(evidence.overview.count)
+    trusted = count >= NEEDED
+    lasting = np.empty((len(evidence.neighbours), len(places)), np.float32)
     for row, each in zip(lasting, evidence.neighbours, strict=True):
         seen = (each.fetch_decoded(places) - restored) / amount
-        np.copyto(row, seen, where=places.take(each.valid) > 0)
+        valid = places.take(each.valid) > 0
+        unsure = np.where(trusted, np.float32(np.inf), np.minimum(seen, 2 - seen))
+        row[:] = np.where(valid, seen, unsure)
     lasting.sort(0)
-    rank = (RANK * (places.take(evidence.overview.count) - 1)).astype(np.intp)
+    voters = np.where(trusted, count, len(lasting))
+    rank = (RANK * (voters - 1)).astype(np.intp)
     decisive: Floats = np.take_along_axis(lasting, rank[None], 0)[0]
     low, high = LASTING
     lasts: Floats = ((decisive - low) / np.float32(high - low)).clip(0, 1)
