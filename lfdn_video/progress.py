@@ -270,10 +270,10 @@ class _Pace:
         """Time and frames done before it, at starts of bursts."""
         self._last_s = 0.0
         """Time of the newest frame."""
-        self._first_done = 0
-        """Frames done before the first burst."""
-        self._bursts = 0
-        """Number of bursts that have ended."""
+        self._started_done = 0
+        """Frames done before the newest burst."""
+        self._burst = 1
+        """Frames of the burst before it."""
 
     def note_frame(self, now_s: float, done: int) -> None:
         """Note that a frame is done, `done` with it."""
@@ -287,9 +287,8 @@ class _Pace:
         if not is_start:
             return
         if samples:
-            self._bursts += 1
-        else:
-            self._first_done = done - 1
+            self._burst = done - 1 - self._started_done
+        self._started_done = done - 1
         # Replaced while it is near the one before, so that few are kept however fast frames come.
         if len(samples) > 2 and samples[-1][0] - samples[-2][0] < SAMPLE_INTERVAL_S:
             samples.pop()
@@ -305,5 +304,5 @@ class _Pace:
         if last_done <= first_done or last_s <= first_s:
             return None
         frame_s = (last_s - first_s) / (last_done - first_done)
-        burst = (last_done - self._first_done) / self._bursts  # comes at once, at `last_s`
-        return max(0.0, (total - last_done - burst) * frame_s - (now_s - last_s))
+        left = total - last_done - self._burst  # a burst comes all at once, at `last_s`
+        return max(0.0, left * frame_s - (now_s - last_s))
