@@ -5,7 +5,9 @@
     python -m benchmarks.foresight --smoke
 
 Each clip is the sample in another size, long enough for a run of about `--seconds`; `changing` is
-640×360, and half its size from its middle on.
+640×360, and half its size from its middle on. Beside both times stand the cores that the run had
+before and after it was estimated: where other programs took more of them later, or less, no
+estimate could know.
 """
 
 import tempfile
@@ -41,6 +43,10 @@ class Row:
     estimated_s: float
     """As estimated after `MEASURED_S`, as a run does: until the finished target."""
     took_s: float
+    cores_first: float
+    """Cores that the run kept busy, on average, until it was estimated."""
+    cores_rest: float
+    """The same after that."""
 
     @property
     def error(self) -> float:
@@ -54,6 +60,8 @@ class Watch:
     def __init__(self, at_s: float) -> None:
         self._at_s = at_s
         self.seen: Progress | None = None
+        self.seen_cpu_s = 0.0
+        """Processor time of this process when the run was estimated."""
         self.began_s = 0.0
 
     def __call__(self, progress: Progress) -> None:
@@ -61,6 +69,7 @@ class Watch:
         is_enough = progress.elapsed_s >= self._at_s and progress.frames_done >= MEASURED_FRAMES
         if self.seen is None and is_enough and progress.eta_s is not None:
             self.seen = progress
+            self.seen_cpu_s = time.process_time()
 
 
 def write_changing(target: Path, frames: int) -> Path:
@@ -104,13 +113,23 @@ def measure(name: str, folder: Path, inference: InferenceOptions, seconds: float
         source = write_source(name, folder / name, max(TRIAL_FRAMES, 2 * round(pace * seconds / 2)))
         watch = Watch(at_s)
         encode = EncodeOptions(overwrite=True)
+        began_cpu_s = time.process_time()
         summary = restore(source, target, engine=engine, encode=encode, on_progress=watch)
         took_s = time.perf_counter() - watch.began_s
+        ended_cpu_s = time.process_time()
     seen = watch.seen
     assert seen is not None, "the run was too short"
     assert seen.eta_s is not None
-    estimated_s = seen.elapsed_s + seen.eta_s
-    return Row(name, summary.frames, seen.device, seen.precision, estimated_s, took_s)
+    return Row(
+        name,
+        summary.frames,
+        seen.device,
+        seen.precision,
+        estimated_s=seen.elapsed_s + seen.eta_s,
+        took_s=took_s,
+        cores_first=(watch.seen_cpu_s - began_cpu_s) / seen.elapsed_s,
+        cores_rest=(ended_cpu_s - watch.seen_cpu_s) / (took_s - seen.elapsed_s),
+    )
 
 
 @click.command()
@@ -134,7 +153,8 @@ def main(
         rows.append(row)
         click.echo(
             f"{row.clip:10}{row.frames:6} frames, {row.device} in {row.precision}: estimated "
-            f"{row.estimated_s:6.1f} s, took {row.took_s:6.1f} s ({row.error:+.1%})"
+            f"{row.estimated_s:6.1f} s, took {row.took_s:6.1f} s ({row.error:+.1%}), "
+            f"{row.cores_first:.2f} cores, then {row.cores_rest:.2f}"
         )
     rows_json = [asdict(row) | {"error": row.error} for row in rows]
     write_json(report, {**describe_machine(), "measured_s": MEASURED_S, "rows": rows_json})

@@ -1,15 +1,16 @@
 """Render tables of README.md and docs/benchmarks.md from `results/`.
 
 Speed is from `suite_*.json`, that of a GPU from `gpu.json`, which `gpu.py` writes; rain videos are
-from `temporal_a1.json`, the temporal stage's cost from `temporal_cost.json`.
+from `temporal_a1.json`, the temporal stage's cost from `temporal_cost.json`; what the
+product says of time from `foresight.json`, `bench.json` and `live_load.json`.
 
     python -m benchmarks.tables            # rewrite both files
     python -m benchmarks.tables --check    # exit with 1 if a file differs from the results
 
 Only the text between markers changes. `<!-- speed:DEVICE -->` … `<!-- /speed:DEVICE -->` holds the
 short table of the README, `<!-- suite:DEVICE -->` … `<!-- /suite:DEVICE -->` the full tables;
-`rain:a1` and `cost:stage` stand likewise for the two others. What has no results gets a line that
-states this.
+`rain:a1`, `cost:stage`, `told:foresight`, `told:bench` and `told:load` stand likewise for the
+others. What has no results gets a line that states this.
 """
 
 import json
@@ -23,7 +24,15 @@ import click
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
-NAMES = {"cpu": "CPU", "cuda": "GPU", "a1": "NTURain a1", "stage": "Temporal stage"}
+NAMES = {
+    "cpu": "CPU",
+    "cuda": "GPU",
+    "a1": "NTURain a1",
+    "stage": "Temporal stage",
+    "foresight": "Estimates",
+    "bench": "`bench`",
+    "load": "A load that comes and goes",
+}
 MODES = {"offline": "`derain`", "delay-1": "as `live --delay 1`", "delay-0": "as `live`"}
 BACKEND_LABELS = {
     "reference": "reference: `lfdn.model`, eager, float32",
@@ -42,12 +51,15 @@ Report = dict[str, Any]
 
 
 def load_reports(results: Path = RESULTS) -> dict[str, Report]:
-    """Read the reports that exist, by device, `a1` and `stage`."""
+    """Read the reports that exist, by device or by the name of what was measured."""
     paths = {
         "cpu": results / "suite_cpu.json",
         "cuda": results / "gpu.json",
         "a1": results / "temporal_a1.json",
         "stage": results / "temporal_cost.json",
+        "foresight": results / "foresight.json",
+        "bench": results / "bench.json",
+        "load": results / "live_load.json",
     }
     return {device: json.loads(p.read_text()) for device, p in paths.items() if p.is_file()}
 
@@ -60,7 +72,7 @@ def render(text: str, reports: dict[str, Report]) -> str:
         block = _render_block(kind, device, reports)
         return f"<!-- {kind}:{device} -->\n{block}\n<!-- /{kind}:{device} -->"
 
-    markers = r"<!-- (speed|suite|rain|cost):(\w+) -->\n.*?<!-- /\1:\2 -->"
+    markers = r"<!-- (speed|suite|rain|cost|told):(\w+) -->\n.*?<!-- /\1:\2 -->"
     return re.sub(markers, replace_block, text, flags=re.DOTALL)
 
 
@@ -72,10 +84,13 @@ def _render_block(kind: str, device: str, reports: dict[str, Report]) -> str:
         return render_rain(report)
     if kind == "cost":
         return f"{render_cost(report['sizes'])}\n\n{_conditions_of_cost(report)}"
+    if kind == "told":
+        return f"{TOLD[device](report)}\n\n*{_made(report, 'cpu')}.*"
     if device == "cuda":
         return _render_gpu(report) if kind == "speed" else render_sections(report)
     if kind == "speed":
-        return "\n\n".join([_speed_table(report), f"*{_machine(report)}.*"])
+        made = f"{_made(report['machine'], report['device'])}, `python -m benchmarks.suite`"
+        return f"{_speed_table(report)}\n\n*{made}.*"
     return "\n\n".join([_conditions(report), _network_table(report), _video_table(report)])
 
 
@@ -122,6 +137,64 @@ def render_cost(sizes: dict[str, Report]) -> str:
     return "\n".join(lines)
 
 
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(_row(cells) for cells in (header, ["---"] * len(header), *rows))
+
+
+def _foresight_table(report: Report) -> str:
+    """Render the rows of `foresight.py`."""
+    header = ["clip", "frames", "estimated", "took", "error", "cores until then, and after"]
+    rows = [
+        [
+            row["clip"],
+            str(row["frames"]),
+            *(f"{row[name]:.1f} s" for name in ("estimated_s", "took_s")),
+            f"{row['error']:+.1%}",
+            f"{row['cores_first']:.2f}, {row['cores_rest']:.2f}",
+        ]
+        for row in report["rows"]
+    ]
+    return _table(header, rows)
+
+
+def _bench_table(report: Report) -> str:
+    """Render the rows of `bench.py`."""
+    header = ["ms per frame", "`lfdn-video bench`", "suite: model and colour", "ratio"]
+    rows = [
+        [row["size"], f"{row['bench_ms']:.0f}", f"{row['suite_ms']:.0f}", f"{row['ratio']:.2f}"]
+        for row in report["rows"]
+    ]
+    return _table(header, rows)
+
+
+def _load_table(report: Report) -> str:
+    """Render what `live_load.py` found."""
+    header = ["", "after"]
+    names = {
+        "badge_after_s": "the badge appears (since the load began)",
+        "badge_gone_after_s": "it is gone (since the load ended)",
+        "temporal_back_after_s": "neighbouring frames are used again",
+        "scale_back_after_s": "the scale is as before",
+    }
+    rows = [
+        [words, NONE if report[name] is None else f"{report[name]:.1f} s"]
+        for name, words in names.items()
+    ]
+    scales = f"scale {report['scale_before']:g}, under load at least {report['least_scale']:g}"
+    about = f"{report['processes']} busy processes for {report['busy_s']:.0f} s; {scales}"
+    return f"{_table(header, rows)}\n\n{about}."
+
+
+TOLD = {"foresight": _foresight_table, "bench": _bench_table, "load": _load_table}
+
+
+def _made(machine: Report, device: str) -> str:
+    """Say on what, and from what commit, figures were made."""
+    cpu = f"{machine['cpu']}, {machine['threads']} cores ({machine['instructions']})"
+    name = cpu if device == "cpu" else machine["gpu"]
+    return f"{name}, PyTorch {machine['torch']}, commit `{machine['commit']}`"
+
+
 def _conditions_of_cost(report: Report) -> str:
     machine = report["machine"]
     rounds = ", ".join(f"{name} {row['rounds']}" for name, row in report["sizes"].items())
@@ -166,17 +239,11 @@ def _speed_table(report: Report) -> str:
 def _conditions(report: Report) -> str:
     machine, limits = report["machine"], report["ceilings"]
     return (
-        f"{_machine(report)}, commit `{machine['commit']}`, medians of {report['rounds']} "
+        f"{_made(machine, report['device'])}, medians of {report['rounds']} "
         f"interleaved rounds. Ceilings measured in the same run: matrix product "
         f"{limits['float32_gflops']:.0f} GFLOP/s in float32 and {limits['bfloat16_gflops']:.0f} in "
         f"bfloat16, memory copy {limits['copy_gb_per_s']:.0f} GB/s."
     )
-
-
-def _machine(report: Report) -> str:
-    machine = report["machine"]
-    cpu = f"{machine['cpu']}, {machine['threads']} cores ({machine['instructions']})"
-    return f"{cpu if report['device'] == 'cpu' else machine['gpu']}, PyTorch {machine['torch']}"
 
 
 def _network_table(report: Report) -> str:

@@ -66,6 +66,11 @@ class StageClock:
         """The seconds so far; work in progress is not included."""
         return StageTimes(self._busy_s, self._input_wait_s, self._output_wait_s)
 
+    @property
+    def items(self) -> int:
+        """Number of finished `working()` blocks."""
+        return self._items
+
     @contextmanager
     def working(self) -> Generator[None]:
         """Count the time inside the block as work on one item."""

@@ -279,6 +279,7 @@ def _run_stages(
     frames = selection.pick(reader.frames())
     with closing(_start_stages(frames, restorer, stage, clocks)) as restored:
         for frame in restored:
+            meter.frames_through += 1
             if selection.wants(frame):
                 with clocks.encode.working():
                     writer.write(frame)

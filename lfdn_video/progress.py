@@ -128,12 +128,17 @@ class StageClocks:
         self._last_frame_s = time.perf_counter()
 
     @property
+    def clocks(self) -> dict[Stage, StageClock]:
+        """The clocks by stage, in the order of a frame's way."""
+        clocks: dict[Stage, StageClock] = {"decode": self.decode, "model": self.model}
+        if self.temporal is not None:
+            clocks["temporal"] = self.temporal
+        return {**clocks, "encode": self.encode}
+
+    @property
     def times(self) -> dict[Stage, StageTimes]:
         """Seconds at work and waiting, by stage, in the order of a frame's way."""
-        times: dict[Stage, StageTimes] = {"decode": self.decode.times, "model": self.model.times}
-        if self.temporal is not None:
-            times["temporal"] = self.temporal.times
-        return {**times, "encode": self.encode.times}
+        return {stage: clock.times for stage, clock in self.clocks.items()}
 
     @property
     def bottleneck(self) -> Stage:
@@ -183,6 +188,10 @@ class ProgressMeter:
 
     def __init__(self, setting: RunSetting, clocks: StageClocks) -> None:
         self.frames_done = setting.kept
+        """Frames in the target."""
+        self.frames_through = 0
+        """Frames that came through all stages before the writer, not all of them wanted there."""
+        self._items_before = {stage: clock.items for stage, clock in clocks.clocks.items()}
         self._setting = setting
         self._clocks = clocks
         self._start_s = time.perf_counter()
@@ -203,8 +212,11 @@ class ProgressMeter:
             total = None
         self._pace.note_frame(now_s, done)
         eta_s = None
-        if total is not None and (left_s := self._pace.estimate_left_s(now_s, total)) is not None:
-            eta_s = left_s + self._estimate_audit_s(total)
+        if total is not None:
+            ahead, drain_s = self._count_ahead()
+            left_s = self._pace.estimate_left_s(now_s, total - ahead)
+            if left_s is not None:
+                eta_s = left_s + drain_s + self._estimate_audit_s(total)
         return Progress(
             frames_done=done,
             frames_total=total,
@@ -217,6 +229,25 @@ class ProgressMeter:
             precision=precision,
             resumable=self._setting.resumable,
         )
+
+    def _count_ahead(self) -> tuple[int, float]:
+        """Count the frames that have left the slowest stage and are on their way to the writer.
+
+        Frames come out at the pace of that stage, and for these it has no work left.
+
+        Returns:
+            Their number, and the seconds that the stages after it will work on as many at the end.
+        """
+        clocks = self._clocks.clocks
+        stages = list(clocks)
+        slowest = self._clocks.bottleneck
+        if slowest == "encode":
+            return 0, 0.0
+        left = clocks[slowest].items - self._items_before[slowest]
+        ahead = max(0, left - self.frames_through)
+        later = (clocks[stage] for stage in stages[stages.index(slowest) + 1 :])
+        frame_s = sum(clock.times.busy_s / max(1, clock.items) for clock in later)
+        return ahead, ahead * frame_s
 
     def _estimate_audit_s(self, total: int) -> float:
         """Estimate how long reading the target again takes: as long as reading the source did."""
@@ -239,6 +270,10 @@ class _Pace:
         """Time and frames done before it, at starts of bursts."""
         self._last_s = 0.0
         """Time of the newest frame."""
+        self._started_done = 0
+        """Frames done before the newest burst."""
+        self._burst = 1
+        """Frames of the burst before it."""
 
     def note_frame(self, now_s: float, done: int) -> None:
         """Note that a frame is done, `done` with it."""
@@ -251,6 +286,9 @@ class _Pace:
         self._last_s = now_s
         if not is_start:
             return
+        if samples:
+            self._burst = done - 1 - self._started_done
+        self._started_done = done - 1
         # Replaced while it is near the one before, so that few are kept however fast frames come.
         if len(samples) > 2 and samples[-1][0] - samples[-2][0] < SAMPLE_INTERVAL_S:
             samples.pop()
@@ -266,4 +304,5 @@ class _Pace:
         if last_done <= first_done or last_s <= first_s:
             return None
         frame_s = (last_s - first_s) / (last_done - first_done)
-        return max(0.0, (total - last_done) * frame_s - (now_s - last_s))
+        left = total - last_done - self._burst  # a burst comes all at once, at `last_s`
+        return max(0.0, left * frame_s - (now_s - last_s))

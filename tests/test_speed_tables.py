@@ -127,3 +127,24 @@ def test_rain_is_shown_in_each_mode() -> None:
     assert "| `derain` | 37.50 dB |" in text
     assert "| as `live` | 36.00 dB |" in text
     assert "not measured yet" in render("<!-- cost:stage -->\n<!-- /cost:stage -->", {})
+
+
+MACHINE = {"cpu": "A CPU", "threads": 2, "instructions": "AVX2", "torch": "2.0", "commit": "abc"}
+
+
+def test_estimates_are_shown_with_their_errors() -> None:
+    row = {"clip": "360p", "frames": 50, "estimated_s": 60.0, "took_s": 64.0, "error": -0.0625}
+    report = {**MACHINE, "rows": [{**row, "cores_first": 1.9, "cores_rest": 1.8}]}
+    text = render("<!-- told:foresight -->\nold\n<!-- /told:foresight -->", {"foresight": report})
+    assert "| 360p | 50 | 60.0 s | 64.0 s | -6.2% | 1.90, 1.80 |" in text
+    assert "A CPU, 2 cores (AVX2), PyTorch 2.0, commit `abc`" in text
+
+
+def test_badge_that_never_appeared_is_a_dash() -> None:
+    seconds = {"badge_after_s": None, "badge_gone_after_s": 0.0, "temporal_back_after_s": 2.5}
+    scales = {"scale_before": 1.0, "least_scale": 0.5, "processes": 4, "busy_s": 30.0}
+    report = {**MACHINE, **seconds, **scales, "scale_back_after_s": 6.04}
+    text = render("<!-- told:load -->\nold\n<!-- /told:load -->", {"load": report})
+    assert "| the badge appears (since the load began) | – |" in text
+    assert "| the scale is as before | 6.0 s |" in text
+    assert "4 busy processes for 30 s; scale 1, under load at least 0.5." in text

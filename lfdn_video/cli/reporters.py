@@ -166,10 +166,10 @@ class LineReporter(Reporter):
         self._print(format_live_summary(status))
 
     def _show_warning(self, message: str) -> None:
-        self.console.print(Text.assemble(("warning: ", "yellow"), escape_unprintable(message)))
+        self._print(message, ("warning: ", "yellow"))
 
-    def _print(self, line: str) -> None:
-        self.console.print(Text(escape_unprintable(line)))
+    def _print(self, line: str, *prefix: tuple[str, str]) -> None:
+        self.console.print(Text.assemble(*prefix, escape_unprintable(line)))
 
 
 class BarReporter(LineReporter):
@@ -208,9 +208,11 @@ class BarReporter(LineReporter):
         line = format_progress(progress, short=self.console.width < WIDE_COLUMNS)
         self._bar.update(self._task, completed=progress.frames_done, total=total, line=line)
 
-    def report_estimate(self, estimate: "Estimate") -> None:
-        # Wrapped between words here; lines of a log stay whole.
-        self.console.print(Text(format_estimate(estimate)), soft_wrap=False)
+    def _print(self, line: str, *prefix: tuple[str, str]) -> None:
+        # Wrapped between words here; lines of a log stay whole, and so do paths, to be copied.
+        is_long = any(len(word) > self.console.width for word in line.split())
+        text = Text.assemble(*prefix, escape_unprintable(line))
+        self.console.print(text, soft_wrap=is_long)
 
     def report_step(self, step: str, done: int, total: int | None) -> None:
         is_alone = self._step_alone or not self._bar.task_ids

@@ -353,7 +353,7 @@ def _provenance(found: Survey, run: RunFacts) -> Iterator[tuple[str, str]]:
         yield name, _describe(info)
     network: Mapping[str, str] = run.summary.network if run.summary is not None else {}
     if network.get("model"):
-        yield "Weights", f"sha256 {network['model']}"
+        yield "Weights", f"digest {network['model']}, as in the header of their file"
     if network.get("precision"):
         yield "Precision", network["precision"]
     if network.get("tile"):

@@ -19,7 +19,7 @@ from lfdn_video.media import Frame
 from lfdn_video.options import InferenceOptions
 from lfdn_video.output.writer import Writer
 from tests.support.clips import Clip
-from tests.support.fakes import identity_engine
+from tests.support.fakes import FakeRunner, identity_engine
 
 TWO = [Candidate("cpu", "float32", "full"), Candidate("cpu", "int8", "full")]
 
@@ -74,6 +74,23 @@ def test_measured_speed_is_that_of_the_network(monkeypatch: pytest.MonkeyPatch) 
     info, frames = draw_source(64, 48, 3)
     with Engine(network) as slow:
         assert measure_fps(frames, info, slow, seconds=0.5) == pytest.approx(50, rel=0.15)
+
+
+def test_lanes_that_finish_together_are_counted_as_one_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock of which four frames come every two seconds."""
+    seen = 0
+
+    def clock() -> float:
+        nonlocal seen
+        seen += 1
+        return 2.0 * ((seen - 1) // 4)
+
+    monkeypatch.setattr("time.perf_counter", clock)
+    info, frames = draw_source(64, 48, 3)
+    runner = FakeRunner(max_batches_in_flight=4)
+    assert [measure_fps(frames, info, runner, seconds=s) for s in (1.0, 3.0)] == [2.0, 2.0]
 
 
 def test_default_way_comes_first_and_devices_have_their_own_precisions(

@@ -63,6 +63,23 @@ def test_bar_shows_a_name_with_brackets(
     assert page.getvalue().rstrip().endswith("bottleneck: model")
 
 
+def test_lines_of_a_terminal_break_between_words_and_keep_paths_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    path = "/a/folder/whose/name/is/longer/than/a/line.html"
+    with reporters.BarReporter() as bar:
+        bar.report_note("neighbouring frames: none changed (too few neighbours: 3)")
+        bar.report_note(f"{path}: the report")
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert lines == [
+        "neighbouring frames: none",
+        "changed (too few neighbours:",
+        "3)",
+        f"{path}: the report",
+    ]
+
+
 def test_bar_shows_what_follows_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     with reporters.BarReporter() as bar:
         bar.report_start("derain", "in.mp4", "out.mp4")

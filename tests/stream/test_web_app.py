@@ -109,7 +109,9 @@ def test_page_is_served_as_html(url: str) -> None:
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-@pytest.mark.parametrize("path", ["", "page.css", "page.js", "live", "nothing", "metrics"])
+@pytest.mark.parametrize(
+    "path", ["", "page.css", "shared.js", "page.js", "live", "nothing", "metrics"]
+)
 def test_every_response_forbids_caching_and_foreign_content(url: str, path: str) -> None:
     headers = get(f"{url}{path}").headers
     assert headers["Cache-Control"] == "no-store"

@@ -32,7 +32,7 @@ def url(sessions: list[Session]) -> Generator[str]:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "wall.css", "wall.js", "page.css", "cameras/door/", "cameras/yard/page.js"],
+    ["", "wall.css", "wall.js", "shared.js", "page.css", "cameras/door/", "cameras/yard/page.js"],
 )
 def test_pages_and_their_files_are_served(url: str, path: str) -> None:
     assert get(f"{url}{path}").status == 200

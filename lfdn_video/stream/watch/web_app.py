@@ -1,6 +1,6 @@
 """The server of the live page: its routes, in an event loop of aiohttp.
 
-    /              the page (`page/`), with page.css, page.js, icon.svg
+    /              the page (`page/`), with page.css, shared.js, page.js, icon.svg
     /live, /stream.mjpg, /snapshot.png, /healthz     see `web_camera.py`
     /metrics       for Prometheus
 
@@ -38,6 +38,7 @@ FILES = {
     CAMERA_PAGE: "text/html",
     WALL_PAGE: "text/html",
     "page.css": "text/css",
+    "shared.js": "text/javascript",
     "page.js": "text/javascript",
     "wall.css": "text/css",
     "wall.js": "text/javascript",

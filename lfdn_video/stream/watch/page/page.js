@@ -3,23 +3,11 @@
 "use strict";
 
 const MAX_PENDING = 2; // frames asked for and not drawn yet: one in transit, one being drawn
-const RETRY_MS = 1500;
-const SERVER_TIMEOUT_MS = 5000; // the status comes twice a second; without it the server is gone
 const PING_MS = 2000;
 const STEP = 2; // of the divider for one key press, in percent
 const BIG_STEP = 10;
 const GRAPH_POINTS = 120;
-const STATE_WORDS = {
-  connecting: "Connecting",
-  live: "Live",
-  stalled: "No frames",
-  reconnecting: "Reconnecting",
-  ended: "Ended",
-  failed: "Failed",
-  lost: "Server does not answer",
-};
 
-const element = (id) => document.getElementById(id);
 const stage = element("stage");
 const divider = element("divider");
 const canvases = { raw: element("raw"), restored: element("restored") };
@@ -39,11 +27,8 @@ const history = { latency: [], fps: [] };
 // --- connection ---
 
 function connect() {
-  const address = new URL("live", document.baseURI);
-  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-  const opened = new WebSocket(address);
+  const opened = openSocket();
   socket = opened;
-  opened.binaryType = "arraybuffer";
   pending = 0;
   opened.onopen = () => {
     lastMessageAt = performance.now();
@@ -66,16 +51,6 @@ function handleDisconnect() {
   lostAt ??= Date.now();
   render();
   setTimeout(reconnect, RETRY_MS);
-}
-
-async function reconnect() {
-  try {
-    const answer = await fetch("healthz", { cache: "no-store" });
-    if (answer.status === 401 || answer.status === 403) return location.reload(); // another token
-  } catch {
-    return setTimeout(reconnect, RETRY_MS);
-  }
-  connect();
 }
 
 function send(text) {
@@ -298,7 +273,7 @@ function renderScale() {
   const known = report.frames_out > 0; // before, no scale was chosen
   const percent = `${Math.round(100 * report.inference_scale)} %`;
   const tooSmall = known && report.too_small;
-  const words = `Too small to remove rain: ${percent}`;
+  const words = tooSmallWords(report);
   setText("scale", known ? percent : "–");
   const pixels = report.size ? report.size.map((side) => Math.round(side * report.inference_scale)).join("×") : "";
   setText("scale-note", tooSmall ? "too small to remove rain" : known ? pixels : "");

@@ -2,19 +2,8 @@
 // messages are described in web_wall.py.
 "use strict";
 
-const RETRY_MS = 1500;
-const SERVER_TIMEOUT_MS = 5000; // the status comes twice a second; without it the server is gone
-const STATE_WORDS = {
-  connecting: "Connecting",
-  live: "Live",
-  stalled: "No frames",
-  reconnecting: "Reconnecting",
-  ended: "Ended",
-  failed: "Failed",
-  lost: "No answer",
-};
+const TILE_WORDS = { ...STATE_WORDS, lost: "No answer" }; // short
 
-const element = (id) => document.getElementById(id);
 const list = element("cameras");
 const tiles = new Map(); // by the camera's name: its parts, and whether a frame is asked for
 
@@ -25,11 +14,8 @@ let lost = false;
 // --- connection ---
 
 function connect() {
-  const address = new URL("live", document.baseURI);
-  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-  const opened = new WebSocket(address);
+  const opened = openSocket();
   socket = opened;
-  opened.binaryType = "arraybuffer";
   opened.onopen = () => {
     lastMessageAt = performance.now();
     for (const tile of tiles.values()) tile.asked = false;
@@ -50,18 +36,8 @@ function handleDisconnect() {
   socket.close();
   lost = true;
   for (const tile of tiles.values()) renderTile(tile, { ...tile.report, state: "lost", message: "" });
-  renderState("lost", "Server does not answer");
+  renderState("lost", STATE_WORDS.lost);
   setTimeout(reconnect, RETRY_MS);
-}
-
-async function reconnect() {
-  try {
-    const answer = await fetch("healthz", { cache: "no-store" });
-    if (answer.status === 401 || answer.status === 403) return location.reload(); // another token
-  } catch {
-    return setTimeout(reconnect, RETRY_MS);
-  }
-  connect();
 }
 
 function askForFrames() {
@@ -134,18 +110,18 @@ function renderTile(tile, report) {
   tile.link.dataset.state = report.state;
   setText(tile.title, tile.name);
   tile.title.title = report.source;
-  setText(tile.word, STATE_WORDS[report.state]);
+  setText(tile.word, TILE_WORDS[report.state]);
   setText(tile.why, report.state === "live" ? "" : (report.message || "").replace(`${report.source}: `, ""));
   setText(tile.numbers, describe(report));
   const tooSmall = report.state === "live" && report.too_small && report.frames_out > 0;
   tile.over.hidden = !tooSmall;
-  setText(tile.over, tooSmall ? `Too small to remove rain: ${Math.round(100 * report.inference_scale)} %` : "");
+  setText(tile.over, tooSmall ? tooSmallWords(report) : "");
   tile.recording.hidden = !(report.recording || report.recording_error);
   if (report.recording_error) setText(tile.recording.lastChild, "Recording failed");
   else setText(tile.recording.lastChild, "Recording");
   tile.recording.classList.toggle("bad", Boolean(report.recording_error));
   tile.recording.title = report.recording_error ?? report.recording ?? "";
-  tile.canvas.setAttribute("aria-label", `${tile.name}, ${STATE_WORDS[report.state]}`);
+  tile.canvas.setAttribute("aria-label", `${tile.name}, ${TILE_WORDS[report.state]}`);
 }
 
 function describe(report) {
