@@ -22,7 +22,15 @@ from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import open_source, pyav_errors, stream_title
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.open import open_reader
-from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, Frame, FrameFormat, StreamInfo, VideoInfo
+from lfdn_video.media import (
+    RANGE_FULL,
+    RANGE_LIMITED,
+    Frame,
+    FrameFormat,
+    Plane,
+    StreamInfo,
+    VideoInfo,
+)
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.signalling import choose_encoding
 from lfdn_video.output.tags import find_lost_tags, find_stream_losses
@@ -113,7 +121,7 @@ class _FrameTimes:
                 bits = own.format.depth - 8
                 is_full = _range(own) == RANGE_FULL
                 black, peak = (0, (1 << 8 + bits) - 1) if is_full else (16 << bits, 219 << bits)
-                luma = frame.planes[0]
+                luma = _shown_luma(frame, own)
                 means.append((float(luma.mean()) - black) / peak)
                 squares.append(means[-1] ** 2 + (float(luma.std()) / peak) ** 2)
                 tints.append(_measure_tint(frame, own))
@@ -135,11 +143,26 @@ class _FrameTimes:
         )
 
 
+def _shown_luma(frame: Frame, info: FrameFormat) -> Plane:
+    """Return the brightness of each pixel; of RGB by the matrix that a video of it would have."""
+    if info.format.family != "rgb":
+        return frame.planes[0]
+    (red, blue), _ = info.colour.resolved(info.height, info.format, width=info.width)
+    green_plane, blue_plane, red_plane = frame.planes[:3]
+    luma: Plane = red * red_plane + (1 - red - blue) * green_plane + blue * blue_plane
+    return luma
+
+
 def _measure_tint(frame: Frame, info: FrameFormat) -> tuple[float, float]:
-    if info.format.family != "yuv":
+    if info.format.family == "gray":
         return 0.0, 0.0
     (red, blue), full_range = info.colour.resolved(info.height, info.format, width=info.width)
     bits = info.format.depth - 8
+    if info.format.family == "rgb":
+        peak = (1 << 8 + bits) - 1
+        luma = float(_shown_luma(frame, info).mean())
+        of_blue, of_red = ((float(plane.mean()) - luma) / peak for plane in frame.planes[1:3])
+        return of_red, of_blue
     peak = (1 << 8 + bits) - 1 if full_range else 224 << bits
     cb, cr = ((float(plane.mean()) - (128 << bits)) / peak for plane in frame.planes[1:3])
     return 2 * (1 - red) * cr, 2 * (1 - blue) * cb
@@ -189,7 +212,9 @@ def _check_picture(before: VideoInfo, after: VideoInfo, *, looks_alike: bool) ->
     matrices = ("matrix", _matrix(before), _matrix(after))
     (conversions if _must_convert_matrix(before, after) else pairs).append(matrices)
     formats = ("pixel format", _format(before), _format(after))
-    if after.format.depth >= before.format.depth:
+    # Video of RGB images is made for players, which show 8 bits.
+    made_for_players = before.format.family == "rgb" and after.format.family == "yuv"
+    if after.format.depth >= before.format.depth or made_for_players:
         conversions.append(formats)
     else:
         pairs.append(formats)

@@ -22,6 +22,7 @@ from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.files import Inputs, check_target, follow_link, refuse_input
 from lfdn_video.frame_io import FrameWriter
+from lfdn_video.image_density import Density, read_density, set_density
 from lfdn_video.image_files import (
     ENCODERS,
     FRAME_NUMBER,
@@ -52,6 +53,10 @@ AUTOMATIC_TAGS = frozenset(
 """Tags that nearly every video has, written by muxers rather than by a user."""
 
 MORE_IS_LEFT_OUT = "further pictures, gain map or video in the file are left out"
+PROFILE_IS_LEFT_OUT = "the colour profile is left out, as it is not one of RGB"
+
+MAX_TIFF_DPI = 65536
+"""Largest density that FFmpeg's TIFF encoder takes."""
 
 FOLDER_SUFFIXES = tuple({"/", os.sep})
 
@@ -231,18 +236,28 @@ class ImageWriter(FrameWriter):
             if source and image_tags.has_tags(source):
                 self.warnings.add(file, "EXIF, texts and colour profile are left out", once=True)
             frame, frame_format = _rotate_upright(frame, frame_format)
-        encoder = self._make_encoder(frame_format, codec)
+        density = read_density(source)
+        encoder = self._make_encoder(frame_format, codec, density)
         more = [MORE_IS_LEFT_OUT] if image_tags.holds_more(source) else []
+        if keeps_tags and image_tags.has_foreign_profile(source):
+            more.append(PROFILE_IS_LEFT_OUT)
         for note in (*more, *encoder.warnings):
             self.warnings.add(file, note, once=True)
         try:
             content = _encode_frame(encoder, frame)
         except FFmpegError as error:
             raise OutputError(f"{file}: cannot be encoded: {ffmpeg_message(error)}") from error
-        return image_tags.copy_tags(source, content) if keeps_tags else content
+        if keeps_tags:
+            return image_tags.copy_tags(source, content)
+        return content if density is None else set_density(content, density)
 
-    def _make_encoder(self, frame_format: FrameFormat, codec: str) -> Encoder:
+    def _make_encoder(
+        self, frame_format: FrameFormat, codec: str, density: Density | None = None
+    ) -> Encoder:
         options = self._options
+        if codec == "tiff" and density is not None:
+            own = {"dpi": str(min(MAX_TIFF_DPI, max(1, round(density[0]))))}
+            options = replace(options, codec_options={**own, **options.codec_options})
         if codec == "libwebp" and frame_format.format.family != "yuv":
             # Lossy WebP is YUV 4:2:0. RGB sources had no such loss yet, so it is not added here.
             options = replace(options, codec_options={"lossless": "1", **options.codec_options})
@@ -260,8 +275,11 @@ class ImageWriter(FrameWriter):
         info = self._info
         if info.from_images:
             return
-        lost = _join_words([*_list_contents(info), "timestamps"])
-        self.warnings.add(self._target, f"{lost} are not kept in images", once=True)
+        lost = [*_list_contents(info), *([] if self._single else ["timestamps"])]
+        if lost:
+            self.warnings.add(
+                self._target, f"{_join_words(lost)} are not kept in images", once=True
+            )
         for metadata in (*info.hdr_metadata, *info.side_data):
             self.warnings.add(self._target, f"{metadata} is left out", once=True)
 
