@@ -33,6 +33,7 @@ MPF_MARK = b"MPF\0"
 PROFILE_MARK = b"ICC_PROFILE\0"
 PROFILE_SPACE = slice(34, 38)
 """Colour space of the samples in the first ICC segment, its marker and length included (ICC.1)."""
+FOREIGN_SPACES = (b"CMYK", b"GRAY")
 
 APPENDED_MARKS = (JPEG_MAGIC, b"ftyp", b"MotionPhoto_Data")
 """What begins a picture or a video that phones append to a JPEG."""
@@ -179,7 +180,7 @@ def _is_profile(segment: bytes) -> bool:
 
 def _profile_is_rgb(content: bytes) -> bool:
     first = next((each for each in _jpeg_segments(content) if _is_profile(each)), b"")
-    return first[PROFILE_SPACE] in {b"", b"RGB "}
+    return first[PROFILE_SPACE] not in FOREIGN_SPACES
 
 
 def _is_index(segment: bytes) -> bool:
