@@ -22,20 +22,13 @@ from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import open_source, pyav_errors, stream_title
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.open import open_reader
-from lfdn_video.media import (
-    RANGE_FULL,
-    RANGE_LIMITED,
-    Frame,
-    FrameFormat,
-    Plane,
-    StreamInfo,
-    VideoInfo,
-)
+from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, FrameFormat, StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.signalling import choose_encoding
 from lfdn_video.output.tags import find_lost_tags, find_stream_losses
 from lfdn_video.output.timecode import TAG as TIMECODE
 from lfdn_video.output.timecode import is_timecode_track
+from lfdn_video.shown import measure_tint, shown_luma
 from lfdn_video.verify_streams import (
     TEXT_CODECS,
     StreamContent,
@@ -121,10 +114,10 @@ class _FrameTimes:
                 bits = own.format.depth - 8
                 is_full = _range(own) == RANGE_FULL
                 black, peak = (0, (1 << 8 + bits) - 1) if is_full else (16 << bits, 219 << bits)
-                luma = _shown_luma(frame, own)
+                luma = shown_luma(frame, own)
                 means.append((float(luma.mean()) - black) / peak)
                 squares.append(means[-1] ** 2 + (float(luma.std()) / peak) ** 2)
-                tints.append(_measure_tint(frame, own))
+                tints.append(measure_tint(frame, own))
         if not times_s:
             raise InputError(f"{reader.info.path}: has no frames")
         count = len(times_s)
@@ -141,31 +134,6 @@ class _FrameTimes:
         return max(abs(mean - other_mean), tinted) < BRIGHTNESS_TOLERANCE and (
             most - least < max(CONTRAST_TOLERANCE * most, 1 / 255)
         )
-
-
-def _shown_luma(frame: Frame, info: FrameFormat) -> Plane:
-    """Return the brightness of each pixel; of RGB by the matrix that a video of it would have."""
-    if info.format.family != "rgb":
-        return frame.planes[0]
-    (red, blue), _ = info.colour.resolved(info.height, info.format, width=info.width)
-    green_plane, blue_plane, red_plane = frame.planes[:3]
-    luma: Plane = red * red_plane + (1 - red - blue) * green_plane + blue * blue_plane
-    return luma
-
-
-def _measure_tint(frame: Frame, info: FrameFormat) -> tuple[float, float]:
-    if info.format.family == "gray":
-        return 0.0, 0.0
-    (red, blue), full_range = info.colour.resolved(info.height, info.format, width=info.width)
-    bits = info.format.depth - 8
-    if info.format.family == "rgb":
-        peak = (1 << 8 + bits) - 1
-        luma = float(_shown_luma(frame, info).mean())
-        of_blue, of_red = ((float(plane.mean()) - luma) / peak for plane in frame.planes[1:3])
-        return of_red, of_blue
-    peak = (1 << 8 + bits) - 1 if full_range else 224 << bits
-    cb, cr = ((float(plane.mean()) - (128 << bits)) / peak for plane in frame.planes[1:3])
-    return 2 * (1 - red) * cr, 2 * (1 - blue) * cb
 
 
 def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:

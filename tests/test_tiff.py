@@ -58,7 +58,7 @@ def test_density_is_that_of_the_file(density: tuple[int, int]) -> None:
 
 def test_density_per_centimetre_is_converted() -> None:
     content = write(resolution_unit="cm", x_resolution=100.0, y_resolution=100.0)
-    assert tiff.read_density(content) == (254, 254)
+    assert tiff.read_density(content) == (Fraction(254), Fraction(254))
 
 
 def test_structure_that_is_cut_off_is_no_error() -> None:

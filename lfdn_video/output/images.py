@@ -126,7 +126,8 @@ class ImageWriter(FrameWriter):
             OutputError: the folder cannot be created.
         """
         self._try_encoder()
-        self._warn_of_losses()
+        for note in _list_losses(self._info, single=self._single):
+            self.warnings.add(self._target, note, once=True)
         if self._into_folder and not self._target.is_dir():
             try:
                 self._target.mkdir()
@@ -270,24 +271,22 @@ class ImageWriter(FrameWriter):
         encoder = self._make_encoder(self._info, codec)
         encoder.configure(_new_context(encoder), rate=IMAGE_RATE)
 
-    def _warn_of_losses(self) -> None:
-        """Warn of everything in a video that images cannot hold."""
-        info = self._info
-        if info.from_images:
-            return
-        lost = [*_list_contents(info), *([] if self._single else ["timestamps"])]
-        if lost:
-            self.warnings.add(
-                self._target, f"{_join_words(lost)} are not kept in images", once=True
-            )
-        for metadata in (*info.hdr_metadata, *info.side_data):
-            self.warnings.add(self._target, f"{metadata} is left out", once=True)
-
 
 def _is_single(info: VideoInfo, span: SpanOptions) -> bool:
     """Tell whether there is one frame to write; a span shorter than a frame has one, too."""
     expected = info.expected_frames(span)
     return expected is not None and expected <= 1
+
+
+def _list_losses(info: VideoInfo, *, single: bool) -> Iterator[str]:
+    """Name everything in a video that images cannot hold; one image has no timestamps to lose."""
+    if info.from_images:
+        return
+    lost = [*_list_contents(info), *([] if single else ["timestamps"])]
+    if lost:
+        yield f"{_join_words(lost)} are not kept in images"
+    for metadata in (*info.hdr_metadata, *info.side_data):
+        yield f"{metadata} is left out"
 
 
 def _list_contents(info: VideoInfo) -> Iterator[str]:

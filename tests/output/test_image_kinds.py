@@ -98,7 +98,8 @@ def test_transparent_video_of_rgb_goes_into_webm(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "in.mov"), "w") as container:
         stream = container.add_stream("qtrle", 25)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "argb"
-        frame = av.VideoFrame.from_image(picture("RGBA")).reformat(format="argb")
+        samples = np.asarray(picture("RGBA"))
+        frame = av.VideoFrame.from_ndarray(samples, format="rgba").reformat(format="argb")
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     copy(tmp_path / "in.mov", tmp_path / "out.webm")
