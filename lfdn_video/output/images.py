@@ -239,10 +239,7 @@ class ImageWriter(FrameWriter):
             frame, frame_format = _rotate_upright(frame, frame_format)
         density = read_density(source)
         encoder = self._make_encoder(frame_format, codec, density)
-        more = [MORE_IS_LEFT_OUT] if image_tags.holds_more(source) else []
-        if keeps_tags and image_tags.has_foreign_profile(source):
-            more.append(PROFILE_IS_LEFT_OUT)
-        for note in (*more, *encoder.warnings):
+        for note in (*_list_left_out(source, keeps_tags=keeps_tags), *encoder.warnings):
             self.warnings.add(file, note, once=True)
         try:
             content = _encode_frame(encoder, frame)
@@ -276,6 +273,14 @@ def _is_single(info: VideoInfo, span: SpanOptions) -> bool:
     """Tell whether there is one frame to write; a span shorter than a frame has one, too."""
     expected = info.expected_frames(span)
     return expected is not None and expected <= 1
+
+
+def _list_left_out(source: bytes, *, keeps_tags: bool) -> Iterator[str]:
+    """Name what an image file holds beside its samples and cannot be kept in another."""
+    if image_tags.holds_more(source):
+        yield MORE_IS_LEFT_OUT
+    if keeps_tags and image_tags.has_foreign_profile(source):
+        yield PROFILE_IS_LEFT_OUT
 
 
 def _list_losses(info: VideoInfo, *, single: bool) -> Iterator[str]:
