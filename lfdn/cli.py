@@ -30,7 +30,14 @@ class Program(click.Group):
 
     def main(self, *args: Any, **words: Any) -> Any:
         open_standard_streams()
-        return super().main(*args, **words)
+        try:
+            return super().main(*args, **words)
+        except OSError as error:  # help, version and completion are printed outside of `invoke`
+            if error.errno is None or error.filename is not None:
+                raise
+            silence_stdout()
+            click.echo(f"Error: stdout: cannot be written: {error.strerror}", err=True)
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

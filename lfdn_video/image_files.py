@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lfdn_video import image_tags
+from lfdn_video import image_tags, tiff
 
 ENCODERS = {
     ".png": "png",
     ".jpg": "mjpeg",
     ".jpeg": "mjpeg",
+    ".jpe": "mjpeg",
+    ".jfif": "mjpeg",
     ".webp": "libwebp",
     ".bmp": "bmp",
     ".tif": "tiff",
@@ -21,7 +23,7 @@ DECODERS = {
     image_tags.PNG_MAGIC: "png",
     image_tags.JPEG_MAGIC: "mjpeg",
     b"BM": "bmp",
-    **dict.fromkeys(image_tags.TIFF_MAGICS, "tiff"),
+    **dict.fromkeys(tiff.MAGICS, "tiff"),
 }
 """FFmpeg's decoder by the first bytes of a file. WebP is missing: its magic is not contiguous."""
 

@@ -8,8 +8,9 @@ byte by byte, and tells whether a file of another kind has any. It works on byte
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Literal
+
+from lfdn_video import tiff
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -29,6 +30,14 @@ JFIF_DENSITY = slice(11, 16)
 MPF_MARK = b"MPF\0"
 """Start of the APP2 segment that says where a JPEG's other pictures are (CIPA DC-007)."""
 
+PROFILE_MARK = b"ICC_PROFILE\0"
+PROFILE_SPACE = slice(34, 38)
+"""Colour space of the samples in the first ICC segment, its marker and length included (ICC.1)."""
+FOREIGN_SPACES = (b"CMYK", b"GRAY")
+
+APPENDED_MARKS = (JPEG_MAGIC, b"ftyp", b"MotionPhoto_Data")
+"""What begins a picture or a video that phones append to a JPEG."""
+
 XMP_MARK = b"http://ns.adobe.com/xap/"
 XMP_INDEX_MARKS = (b"hdrgm:", b"Container:Directory", b"MotionPhoto", b"MicroVideo")
 """Words of XMP that announce a gain map or a video behind the picture."""
@@ -36,7 +45,6 @@ XMP_INDEX_MARKS = (b"hdrgm:", b"Container:Directory", b"MotionPhoto", b"MicroVid
 PNG_CHUNKS = {b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"tIME"}
 PNG_TEXT_CHUNKS = {b"tEXt", b"iTXt", b"zTXt"}
 WEBP_CHUNKS = {b"EXIF", b"ICCP", b"XMP "}
-TIFF_MAGICS = (b"II*\0", b"MM\0*")
 
 # The TIFF tags that describe the image; the others describe how its samples are stored.
 TIFF_TEXTS = {269, 270, 271, 272, 285, 306, 315, 316, 33432}  # names, description, maker, dates
@@ -84,9 +92,9 @@ def has_tags(content: bytes) -> bool:
         return any(_is_metadata_segment(segment) for segment in _jpeg_segments(content))
     if _is_webp(content):
         return any(kind in WEBP_CHUNKS for kind, _ in _webp_chunks(content))
-    if content.startswith(TIFF_MAGICS):
-        return any(tag in TIFF_TAGS for tag, _ in _tiff_entries(content))
-    return any(kind in PNG_CHUNKS | PNG_TEXT_CHUNKS for kind, _ in _png_chunks(content))
+    if content.startswith(tiff.MAGICS):
+        return any(tag in TIFF_TAGS for tag, _ in tiff.list_entries(content))
+    return any(kind in PNG_CHUNKS | PNG_TEXT_CHUNKS for kind, _ in png_chunks(content))
 
 
 def holds_several(content: bytes) -> bool:
@@ -100,9 +108,9 @@ def holds_several(content: bytes) -> bool:
             (payload[:1] for kind, payload in _webp_chunks(content) if kind == b"VP8X"), b""
         )
         return bool(flags) and bool(flags[0] & 2)
-    if content.startswith(TIFF_MAGICS):
-        return _has_second_directory(content)
-    return any(kind == b"acTL" for kind, _ in _png_chunks(content))
+    if content.startswith(tiff.MAGICS):
+        return tiff.has_second_directory(content)
+    return any(kind == b"acTL" for kind, _ in png_chunks(content))
 
 
 def is_cut_off(content: bytes) -> bool:
@@ -110,23 +118,69 @@ def is_cut_off(content: bytes) -> bool:
 
     Other formats state their length, so FFmpeg's decoders notice by themselves.
     """
-    at = 2 + sum(len(segment) for segment in _jpeg_segments(content))
-    while _is_jpeg(content):
-        marker = MARKER.search(content, at)
-        if marker is None or marker[1][0] == END:
-            return marker is None
-        # Between scans a progressive JPEG has tables, in which any bytes may stand.
-        length = int.from_bytes(content[marker.end() : marker.end() + 2])
-        at = marker.end() + max(2, length)
-    return False
+    return _is_jpeg(content) and _find_end(content) is None
 
 
 def holds_more(content: bytes) -> bool:
-    """Tell whether a JPEG announces more than its picture: others, a gain map, a video.
+    """Tell whether a JPEG holds or announces more than its picture: others, a gain map, a video.
 
-    `copy_tags` leaves the announcement out, as these are not copied.
+    `copy_tags` leaves both out, as these are not copied. Padding behind the picture is nothing.
     """
-    return _is_jpeg(content) and any(_is_index(each) for each in _jpeg_segments(content))
+    if not _is_jpeg(content):
+        return False
+    behind = content[_find_end(content) or len(content) :]
+    announced = any(_is_index(each) for each in _jpeg_segments(content))
+    return announced or any(mark in behind for mark in APPENDED_MARKS)
+
+
+def has_foreign_profile(content: bytes) -> bool:
+    """Tell whether a JPEG's colour profile is one of samples that are not RGB, such as CMYK.
+
+    `copy_tags` leaves it out, as the target's samples are of RGB.
+    """
+    return (
+        _is_jpeg(content)
+        and any(_is_profile(each) for each in _jpeg_segments(content))
+        and (not _profile_is_rgb(content))
+    )
+
+
+def read_jfif_density(content: bytes) -> bytes | None:
+    """Return unit and density of a JPEG's JFIF segment, 5 bytes; None if it has none."""
+    for segment in _jpeg_segments(content):
+        if segment[1] == APP0 and JFIF_MARK in segment[:9]:
+            density = segment[JFIF_DENSITY]
+            return density if len(density) == JFIF_DENSITY.stop - JFIF_DENSITY.start else None
+    return None
+
+
+def set_jfif_density(content: bytes, density: bytes) -> bytes:
+    """Return a JPEG with this unit and density in its JFIF segment, if it has one."""
+    if read_jfif_density(content) is None:
+        return content
+    at = content.index(JFIF_MARK) - 4
+    return content[: at + JFIF_DENSITY.start] + density + content[at + JFIF_DENSITY.stop :]
+
+
+def _find_end(content: bytes) -> int | None:
+    """Find the byte behind a JPEG's end marker; None if there is no such marker."""
+    at = 2 + sum(len(segment) for segment in _jpeg_segments(content))
+    while (marker := MARKER.search(content, at)) is not None:
+        if marker[1][0] == END:
+            return marker.end()
+        # Between scans a progressive JPEG has tables, in which any bytes may stand.
+        length = int.from_bytes(content[marker.end() : marker.end() + 2])
+        at = marker.end() + max(2, length)
+    return None
+
+
+def _is_profile(segment: bytes) -> bool:
+    return segment[1] == APP2 and segment[4:].startswith(PROFILE_MARK)
+
+
+def _profile_is_rgb(content: bytes) -> bool:
+    first = next((each for each in _jpeg_segments(content) if _is_profile(each)), b"")
+    return first[PROFILE_SPACE] not in FOREIGN_SPACES
 
 
 def _is_index(segment: bytes) -> bool:
@@ -145,29 +199,27 @@ def _is_webp(content: bytes) -> bool:
 
 
 def _copy_jpeg_tags(source: bytes, target: bytes) -> bytes:
-    copied = [each for each in _jpeg_segments(source) if _is_metadata_segment(each)]
+    is_rgb = _profile_is_rgb(source)
+    copied = [
+        each
+        for each in _jpeg_segments(source)
+        if _is_metadata_segment(each) and (is_rgb or not _is_profile(each))
+    ]
     own = list(_jpeg_segments(target))
     samples = target[2 + sum(len(each) for each in own) :]
     # JFIF requires its own header to come first. FFmpeg's comment names FFmpeg, and says no more.
-    header = [_take_density(each, source) for each in own if each[1] == APP0]
+    header = [each for each in own if each[1] == APP0]
     rest = [each for each in own if each[1] not in {APP0, COMMENT}]
-    return b"".join([target[:2], *header, *copied, *rest, samples])
-
-
-def _take_density(header: bytes, source: bytes) -> bytes:
-    """Return a JFIF header with the density of the source's, if both have one."""
-    found = (each for each in _jpeg_segments(source) if each[1] == APP0 and JFIF_MARK in each[:9])
-    density = next(found, header)[JFIF_DENSITY]
-    if JFIF_MARK not in header[:9] or len(density) < JFIF_DENSITY.stop - JFIF_DENSITY.start:
-        return header
-    return header[: JFIF_DENSITY.start] + density + header[JFIF_DENSITY.stop :]
+    joined = b"".join([target[:2], *header, *copied, *rest, samples])
+    density = read_jfif_density(source)
+    return joined if density is None else set_jfif_density(joined, density)
 
 
 def _copy_png_tags(source: bytes, target: bytes) -> bytes:
-    copied = {kind: chunk for kind, chunk in _png_chunks(source) if kind in PNG_CHUNKS}
+    copied = {kind: chunk for kind, chunk in png_chunks(source) if kind in PNG_CHUNKS}
     # Texts may repeat, so all are copied; of the other chunks, a PNG has one each.
-    texts = [chunk for kind, chunk in _png_chunks(source) if kind in PNG_TEXT_CHUNKS]
-    header, *rest = [chunk for kind, chunk in _png_chunks(target) if kind not in copied]
+    texts = [chunk for kind, chunk in png_chunks(source) if kind in PNG_TEXT_CHUNKS]
+    header, *rest = [chunk for kind, chunk in png_chunks(target) if kind not in copied]
     return b"".join([PNG_MAGIC, header, *copied.values(), *texts, *rest])
 
 
@@ -187,8 +239,12 @@ def _is_metadata_segment(segment: bytes) -> bool:
     return describes and not _is_index(segment)
 
 
-def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield a PNG's chunks: type, and the whole chunk with its length and checksum."""
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield a PNG's chunks: type, and the whole chunk with its length and checksum.
+
+    Args:
+        content: the whole file; of another kind of file nothing is yielded.
+    """
     at = len(PNG_MAGIC) if content.startswith(PNG_MAGIC) else len(content)
     while at + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
@@ -202,12 +258,12 @@ def _exif(content: bytes) -> bytes:
         for segment in _jpeg_segments(content):
             if segment[1] == APP1 and segment[4:].startswith(EXIF_MARK):
                 return segment[4 + len(EXIF_MARK) :]
-    if content.startswith(TIFF_MAGICS):
+    if content.startswith(tiff.MAGICS):
         return content
     if _is_webp(content):
         exif = (payload for kind, payload in _webp_chunks(content) if kind == b"EXIF")
         return next(exif, b"").removeprefix(EXIF_MARK)
-    return next((chunk[8:-4] for kind, chunk in _png_chunks(content) if kind == b"eXIf"), b"")
+    return next((chunk[8:-4] for kind, chunk in png_chunks(content) if kind == b"eXIf"), b"")
 
 
 def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -221,23 +277,4 @@ def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _orientation_value(exif: bytes) -> int:
     """Return EXIF's orientation, 1 (upright) if it has none; the value may be invalid."""
-    return next((value for tag, value in _tiff_entries(exif) if tag == ORIENTATION_TAG), 1)
-
-
-def _tiff_entries(tiff: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the entries of a TIFF's first directory: tag, and value if it is a 16-bit one."""
-    order = "<" if tiff.startswith(b"II") else ">"
-    with suppress(struct.error):  # the structure is truncated
-        at = struct.unpack_from(f"{order}I", tiff, 4)[0]
-        for entry in range(struct.unpack_from(f"{order}H", tiff, at)[0]):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, at + 2 + 12 * entry)
-            yield tag, value
-
-
-def _has_second_directory(tiff: bytes) -> bool:
-    order = "<" if tiff.startswith(b"II") else ">"
-    with suppress(struct.error):  # the structure is truncated
-        at = struct.unpack_from(f"{order}I", tiff, 4)[0]
-        entries = struct.unpack_from(f"{order}H", tiff, at)[0]
-        return bool(struct.unpack_from(f"{order}I", tiff, at + 2 + 12 * entries)[0])
-    return False
+    return next((value for tag, value in tiff.list_entries(exif) if tag == ORIENTATION_TAG), 1)

@@ -18,6 +18,7 @@ from lfdn_video.frame_io import Warnings
 from lfdn_video.media import (
     MATRIX_BT601,
     MATRIX_RGB,
+    MATRIX_UNTAGGED,
     RANGE_FULL,
     RANGE_LIMITED,
     Colour,
@@ -66,9 +67,16 @@ def is_lossless(name: str) -> bool:
     return not (_FLOAT.search(name) or name.startswith("xyz") or VideoFormat(name).is_bayer)
 
 
+def find_matrix(pixel_format: VideoFormat, matrix: int) -> int:
+    """Return a matrix tag; untagged if it says RGB of gray samples, as FFmpeg says of PNG."""
+    is_gray = not pixel_format.is_rgb and len(pixel_format.components) < 3
+    return MATRIX_UNTAGGED if is_gray and matrix == MATRIX_RGB else matrix
+
+
 def read_colour(video: VideoFrame) -> Colour:
     """Read the colour tags of a decoded frame."""
-    return Colour(video.colorspace, video.color_range, video.color_primaries, video.color_trc)
+    matrix = find_matrix(video.format, video.colorspace)
+    return Colour(matrix, video.color_range, video.color_primaries, video.color_trc)
 
 
 def extract_planes(video: VideoFrame, pixel_format: PixelFormat) -> tuple[Plane, ...]:

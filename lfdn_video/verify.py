@@ -22,12 +22,13 @@ from lfdn_video.errors import InputError
 from lfdn_video.ffmpeg import open_source, pyav_errors, stream_title
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.open import open_reader
-from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, Frame, FrameFormat, StreamInfo, VideoInfo
+from lfdn_video.media import RANGE_FULL, RANGE_LIMITED, FrameFormat, StreamInfo, VideoInfo
 from lfdn_video.options import SpanOptions
 from lfdn_video.output.signalling import choose_encoding
 from lfdn_video.output.tags import find_lost_tags, find_stream_losses
 from lfdn_video.output.timecode import TAG as TIMECODE
 from lfdn_video.output.timecode import is_timecode_track
+from lfdn_video.shown import measure_tint, shown_luma
 from lfdn_video.verify_streams import (
     TEXT_CODECS,
     StreamContent,
@@ -113,10 +114,10 @@ class _FrameTimes:
                 bits = own.format.depth - 8
                 is_full = _range(own) == RANGE_FULL
                 black, peak = (0, (1 << 8 + bits) - 1) if is_full else (16 << bits, 219 << bits)
-                luma = frame.planes[0]
+                luma = shown_luma(frame, own)
                 means.append((float(luma.mean()) - black) / peak)
                 squares.append(means[-1] ** 2 + (float(luma.std()) / peak) ** 2)
-                tints.append(_measure_tint(frame, own))
+                tints.append(measure_tint(frame, own))
         if not times_s:
             raise InputError(f"{reader.info.path}: has no frames")
         count = len(times_s)
@@ -133,16 +134,6 @@ class _FrameTimes:
         return max(abs(mean - other_mean), tinted) < BRIGHTNESS_TOLERANCE and (
             most - least < max(CONTRAST_TOLERANCE * most, 1 / 255)
         )
-
-
-def _measure_tint(frame: Frame, info: FrameFormat) -> tuple[float, float]:
-    if info.format.family != "yuv":
-        return 0.0, 0.0
-    (red, blue), full_range = info.colour.resolved(info.height, info.format, width=info.width)
-    bits = info.format.depth - 8
-    peak = (1 << 8 + bits) - 1 if full_range else 224 << bits
-    cb, cr = ((float(plane.mean()) - (128 << bits)) / peak for plane in frame.planes[1:3])
-    return 2 * (1 - red) * cr, 2 * (1 - blue) * cb
 
 
 def _check_frames(source: _FrameTimes, target: _FrameTimes) -> Check:
@@ -189,7 +180,9 @@ def _check_picture(before: VideoInfo, after: VideoInfo, *, looks_alike: bool) ->
     matrices = ("matrix", _matrix(before), _matrix(after))
     (conversions if _must_convert_matrix(before, after) else pairs).append(matrices)
     formats = ("pixel format", _format(before), _format(after))
-    if after.format.depth >= before.format.depth:
+    # Video of RGB images is made for players, which show 8 bits.
+    made_for_players = before.format.family == "rgb" and after.format.family == "yuv"
+    if after.format.depth >= before.format.depth or made_for_players:
         conversions.append(formats)
     else:
         pairs.append(formats)

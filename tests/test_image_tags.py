@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from lfdn_video import image_tags
@@ -116,3 +116,23 @@ def test_other_xmp_is_kept() -> None:
     source = picture("JPEG", xmp=b"<x dc:title='roof'/>")
     assert not image_tags.holds_more(source)
     assert b"dc:title" in image_tags.copy_tags(source, picture("JPEG"))
+
+
+@pytest.mark.parametrize(
+    "behind", [b"\0\0\0\x18ftypmp42", b"MotionPhoto_DataSEFH", image_tags.JPEG_MAGIC + b"\xe0"]
+)
+def test_what_is_appended_to_a_jpeg_is_found(behind: bytes) -> None:
+    assert image_tags.holds_more(picture("JPEG") + behind)
+    assert not image_tags.holds_more(picture("JPEG") + bytes(64))
+
+
+@pytest.mark.parametrize("space", [b"CMYK", b"GRAY"])
+def test_colour_profile_of_other_samples_is_left_out(space: bytes) -> None:
+    own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    other = own[:16] + space + own[20:]
+    assert image_tags.has_foreign_profile(picture("JPEG", icc_profile=other))
+    assert not image_tags.has_foreign_profile(picture("JPEG", icc_profile=own))
+    for profile, kept in ((own, own), (other, None)):
+        content = image_tags.copy_tags(picture("JPEG", icc_profile=profile), picture("JPEG"))
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.info.get("icc_profile") == kept

@@ -68,6 +68,20 @@ def test_document_that_cannot_be_printed_is_one_error_line(
     assert done.stderr.startswith("error: stdout: cannot be written: ")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("program", ["lfdn_video", "lfdn"])
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_that_cannot_be_printed_is_one_error_line(
+    program: str, option: str, redirection: str
+) -> None:
+    command = f"{sys.executable} -m {program} {option} {redirection}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "rror: stdout: cannot be written: " in done.stderr
+
+
 @pytest.mark.parametrize(
     "redirection", ["2>&-", "<&-", ">&-", "<&- >&- 2>&-", "2>/dev/full", "2</dev/null", "2>&1 | :"]
 )

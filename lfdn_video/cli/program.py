@@ -57,7 +57,13 @@ class Program(click.Group):
 
     def main(self, *args: Any, **words: Any) -> Any:
         open_standard_streams()
-        return super().main(*args, **words)
+        try:
+            return super().main(*args, **words)
+        except OSError as error:  # help, version and completion are printed outside of `invoke`
+            if error.errno not in STDOUT_ERRORS or error.filename is not None:
+                raise
+            click.echo(f"error: {_explain(error)}", err=True)
+            sys.exit(1)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = list(args)

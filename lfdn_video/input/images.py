@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from lfdn_video import image_tags
+from lfdn_video import image_tags, tiff
 from lfdn_video.errors import InputError, OptionError
 from lfdn_video.ffmpeg import decoding_limits, ffmpeg_message
 from lfdn_video.frame_io import FrameReader
@@ -28,11 +28,26 @@ from lfdn_video.image_files import (
     list_numbered_files,
     natural_key,
 )
-from lfdn_video.media import IMAGES, Frame, Plane, StreamInfo, VideoInfo
+from lfdn_video.media import (
+    IMAGES,
+    MATRIX_BT601,
+    RANGE_FULL,
+    Colour,
+    Frame,
+    PixelFormat,
+    Plane,
+    StreamInfo,
+    VideoInfo,
+)
 from lfdn_video.options import IMAGE_RATE, SpanOptions
 from lfdn_video.planes import extract_planes, read_colour, working_format
 
 DAMAGED = "cannot be decoded: it is damaged or cut off; get the whole file again"
+
+UNKNOWN_TIFF = (
+    "cannot be decoded: it is damaged, or of a kind of TIFF that FFmpeg does not read; get the "
+    "whole file again, or save it as PNG first"
+)
 
 MOST_NAMES = 5
 """Files that a warning names one by one."""
@@ -178,7 +193,7 @@ def _read_image(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
         height=image.height,
         format=pixel_format,
         source_format=image.format.name,
-        colour=read_colour(image),
+        colour=_read_colour(image, decoder, pixel_format),
         time_base=1 / IMAGE_RATE,
         average_rate=IMAGE_RATE,
         duration_s=float(1 / IMAGE_RATE),
@@ -188,6 +203,14 @@ def _read_image(file: Path) -> tuple[VideoInfo, tuple[Plane, ...]]:
         streams=(stream,),
     )
     return info, extract_planes(image, pixel_format)
+
+
+def _read_colour(image: VideoFrame, decoder: str, pixel_format: PixelFormat) -> Colour:
+    colour = read_colour(image)
+    if decoder == "tiff" and pixel_format.family == "yuv":
+        # TIFF 6.0, section 21; FFmpeg leaves it untagged, which would mean limited range.
+        return replace(colour, matrix=MATRIX_BT601, range=RANGE_FULL)
+    return colour
 
 
 def _read_content(file: Path) -> bytes:
@@ -204,6 +227,10 @@ def _read_content(file: Path) -> bytes:
 
 def _decode(content: bytes, decoder: str, file: Path) -> VideoFrame:
     """Decode an image file by `decoder`, FFmpeg's name; "" is refused."""
+    if (kind := tiff.name_unreadable(content)) is not None:
+        raise InputError(
+            f"{file}: is {kind}, which FFmpeg does not read correctly; save it as PNG first"
+        )
     if not decoder:
         kinds = ", ".join(sorted({suffix[1:] for suffix in ENCODERS}))
         raise InputError(f"{file}: not an image that can be read ({kinds})")
@@ -223,9 +250,13 @@ def _decode(content: bytes, decoder: str, file: Path) -> VideoFrame:
     try:
         frames = [*context.decode(Packet(content)), *context.decode(None)]
     except (InvalidDataError, ExternalError) as error:
-        raise InputError(f"{file}: {DAMAGED}") from error
+        advice = UNKNOWN_TIFF if decoder == "tiff" else DAMAGED
+        raise InputError(f"{file}: {advice}") from error
     except FFmpegError as error:
-        raise InputError(f"{file}: cannot be decoded: {ffmpeg_message(error)}") from error
+        problem = (
+            UNKNOWN_TIFF if decoder == "tiff" else f"cannot be decoded: {ffmpeg_message(error)}"
+        )
+        raise InputError(f"{file}: {problem}") from error
     if not frames:
         raise InputError(f"{file}: cannot be decoded: there is no image in it")
     return frames[0]

@@ -44,13 +44,16 @@ from lfdn_video.media import (
     StreamInfo,
     VideoInfo,
 )
-from lfdn_video.planes import read_colour, working_format
+from lfdn_video.planes import find_matrix, read_colour, working_format
 
 MAX_RATE = 240
 """An average above this many frames per second is doubted."""
 
 MAX_PROBE_ERRORS = 100
 """Packets that may fail to decode before the search for the first frame is given up."""
+
+PICTURE_DEMUXERS = "_pipe"
+"""End of the names of FFmpeg's demuxers of pictures, which state neither number nor duration."""
 
 # Side data that frames may carry and that PyAV cannot pass to an encoder, by FFmpeg's names.
 HDR_METADATA = {
@@ -113,6 +116,8 @@ def probe_video(path: Path) -> VideoInfo:
         duration_s = _duration_s(container, stream, time_base)
         rate = frame_format.average_rate
         count = stream.frames or (round(duration_s * rate) if duration_s and rate else None)
+        if count is None and _is_of_pictures(container):
+            count = _count_packets(path, stream.index)
         return VideoInfo(
             **{each.name: getattr(frame_format, each.name) for each in fields(frame_format)},
             path=path,
@@ -163,6 +168,20 @@ def probe_frame(frame: VideoFrame, stream: VideoStream | None, path: Path) -> Fr
         sample_aspect_ratio=(stream and stream.sample_aspect_ratio) or Fraction(1),
         average_rate=rate or None,
     )
+
+
+def _is_of_pictures(container: InputContainer) -> bool:
+    """Tell whether FFmpeg reads pictures one after another, such as PPM or JPEG 2000."""
+    return container.format.name.endswith(PICTURE_DEMUXERS)
+
+
+def _count_packets(path: Path, index: int) -> int | None:
+    """Count the packets of a stream; None if some cannot be read."""
+    try:
+        with closing(open_source(path)) as container:
+            return sum(1 for packet in container.demux(container.streams[index]) if packet.size)
+    except FFmpegError:
+        return None
 
 
 def _frame_rate(stream: VideoStream) -> Fraction | None:
@@ -242,7 +261,9 @@ def _merge_colour_tags(frame: VideoFrame, stream: VideoStream | None) -> Colour:
     untagged = Colour()
     context = stream.codec_context  # FFmpeg puts the container's tags there
     return Colour(
-        colour.matrix if colour.matrix != untagged.matrix else context.colorspace,
+        find_matrix(frame.format, context.colorspace)
+        if colour.matrix == untagged.matrix
+        else colour.matrix,
         colour.range or context.color_range,
         colour.primaries if colour.primaries != untagged.primaries else context.color_primaries,
         colour.transfer if colour.transfer != untagged.transfer else context.color_trc,

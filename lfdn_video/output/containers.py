@@ -26,9 +26,10 @@ DECODING_ORDER_CONTAINERS = frozenset({"asf", "avi", "mpeg", "mxf"})
 """Containers that store decoding times, or no times, for each frame of some codecs."""
 
 PLAYABLE_FORMAT = "yuv420p"
-PLAYABLE_CODECS = frozenset({"libx264", "libx265"})
-PLAYABLE_DEPTH = 8
-"""Pixel format that all players of MP4 show, by codec and depth in bits."""
+PLAYABLE_CODECS = frozenset({"libx264", "libx265", "libvpx", "libvpx-vp9"})
+PLAYABLE_CONTAINERS = APPLE_CONTAINERS | {"webm"}
+"""Pixel format that all players of MP4 and WebM show, and the encoders that would choose another
+for RGB. libvpx refuses RGB with transparency."""
 
 
 def find_container(target: Path) -> str:
@@ -58,12 +59,19 @@ def adapt_options(
     """Adapt options to the container: what it cannot order, and what players of MP4 cannot show.
 
     B-frames are disabled where the container does not store the order of presentation. Players show
-    H.264 and HEVC of images and GIFs as 4:2:0 alone; the encoder warns of the conversion.
+    images and GIFs in H.264, HEVC and VP9 as 8-bit 4:2:0 alone; the encoder warns of the change.
     """
     is_drawn = info.from_images or info.codec == "gif"
-    is_rgb = is_drawn and info.format.family == "rgb" and info.format.depth == PLAYABLE_DEPTH
-    is_even = info.width % 2 == 0 and info.height % 2 == 0
-    if container in APPLE_CONTAINERS and codec in PLAYABLE_CODECS and is_rgb and is_even:
+    # x264 and x265 encode gray as gray, which players show; libvpx would make RGB of it.
+    is_rgb = info.format.family == "rgb" or (info.format.family == "gray" and "vpx" in codec)
+    is_even = (info.width % 2 == 0 and info.height % 2 == 0) or "vpx" in codec
+    if (
+        container in PLAYABLE_CONTAINERS
+        and codec in PLAYABLE_CODECS
+        and is_drawn
+        and is_rgb
+        and is_even
+    ):
         return replace(options, pixel_format=options.pixel_format or PLAYABLE_FORMAT)
     if container not in DECODING_ORDER_CONTAINERS:
         return options

@@ -222,6 +222,8 @@ class Encoder:
             self.codec.canonical_name == "mjpeg"
         ):  # JPEG is full range; FFmpeg's other formats are not standard
             names = [name for name in names if name.startswith("yuvj")]
+        if self.codec.canonical_name == "vp9":  # libvpx lists more than it takes with alpha
+            names = [name for name in names if not working_format(name).alpha]
         if self.codec.canonical_name == "tiff":  # few programs read a TIFF of YUV correctly
             names = [name for name in names if not name.startswith("yuv")]
         if self.codec.canonical_name in ("h264", "hevc"):  # they crop by whole chroma samples

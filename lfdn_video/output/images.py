@@ -22,6 +22,7 @@ from lfdn_video.errors import OptionError, OutputError
 from lfdn_video.ffmpeg import ffmpeg_message
 from lfdn_video.files import Inputs, check_target, follow_link, refuse_input
 from lfdn_video.frame_io import FrameWriter
+from lfdn_video.image_density import Density, read_density, set_density
 from lfdn_video.image_files import (
     ENCODERS,
     FRAME_NUMBER,
@@ -52,6 +53,10 @@ AUTOMATIC_TAGS = frozenset(
 """Tags that nearly every video has, written by muxers rather than by a user."""
 
 MORE_IS_LEFT_OUT = "further pictures, gain map or video in the file are left out"
+PROFILE_IS_LEFT_OUT = "the colour profile is left out, as it is not one of RGB"
+
+MAX_TIFF_DPI = 65536
+"""Largest density that FFmpeg's TIFF encoder takes."""
 
 FOLDER_SUFFIXES = tuple({"/", os.sep})
 
@@ -121,7 +126,8 @@ class ImageWriter(FrameWriter):
             OutputError: the folder cannot be created.
         """
         self._try_encoder()
-        self._warn_of_losses()
+        for note in _list_losses(self._info, single=self._single):
+            self.warnings.add(self._target, note, once=True)
         if self._into_folder and not self._target.is_dir():
             try:
                 self._target.mkdir()
@@ -231,18 +237,25 @@ class ImageWriter(FrameWriter):
             if source and image_tags.has_tags(source):
                 self.warnings.add(file, "EXIF, texts and colour profile are left out", once=True)
             frame, frame_format = _rotate_upright(frame, frame_format)
-        encoder = self._make_encoder(frame_format, codec)
-        more = [MORE_IS_LEFT_OUT] if image_tags.holds_more(source) else []
-        for note in (*more, *encoder.warnings):
+        density = read_density(source)
+        encoder = self._make_encoder(frame_format, codec, density)
+        for note in (*_list_left_out(source, keeps_tags=keeps_tags), *encoder.warnings):
             self.warnings.add(file, note, once=True)
         try:
             content = _encode_frame(encoder, frame)
         except FFmpegError as error:
             raise OutputError(f"{file}: cannot be encoded: {ffmpeg_message(error)}") from error
-        return image_tags.copy_tags(source, content) if keeps_tags else content
+        if keeps_tags:
+            return image_tags.copy_tags(source, content)
+        return content if density is None else set_density(content, density)
 
-    def _make_encoder(self, frame_format: FrameFormat, codec: str) -> Encoder:
+    def _make_encoder(
+        self, frame_format: FrameFormat, codec: str, density: Density | None = None
+    ) -> Encoder:
         options = self._options
+        if codec == "tiff" and density is not None:
+            own = {"dpi": str(min(MAX_TIFF_DPI, max(1, round(density[0]))))}
+            options = replace(options, codec_options={**own, **options.codec_options})
         if codec == "libwebp" and frame_format.format.family != "yuv":
             # Lossy WebP is YUV 4:2:0. RGB sources had no such loss yet, so it is not added here.
             options = replace(options, codec_options={"lossless": "1", **options.codec_options})
@@ -255,21 +268,30 @@ class ImageWriter(FrameWriter):
         encoder = self._make_encoder(self._info, codec)
         encoder.configure(_new_context(encoder), rate=IMAGE_RATE)
 
-    def _warn_of_losses(self) -> None:
-        """Warn of everything in a video that images cannot hold."""
-        info = self._info
-        if info.from_images:
-            return
-        lost = _join_words([*_list_contents(info), "timestamps"])
-        self.warnings.add(self._target, f"{lost} are not kept in images", once=True)
-        for metadata in (*info.hdr_metadata, *info.side_data):
-            self.warnings.add(self._target, f"{metadata} is left out", once=True)
-
 
 def _is_single(info: VideoInfo, span: SpanOptions) -> bool:
     """Tell whether there is one frame to write; a span shorter than a frame has one, too."""
     expected = info.expected_frames(span)
     return expected is not None and expected <= 1
+
+
+def _list_left_out(source: bytes, *, keeps_tags: bool) -> Iterator[str]:
+    """Name what an image file holds beside its samples and cannot be kept in another."""
+    if image_tags.holds_more(source):
+        yield MORE_IS_LEFT_OUT
+    if keeps_tags and image_tags.has_foreign_profile(source):
+        yield PROFILE_IS_LEFT_OUT
+
+
+def _list_losses(info: VideoInfo, *, single: bool) -> Iterator[str]:
+    """Name everything in a video that images cannot hold; one image has no timestamps to lose."""
+    if info.from_images:
+        return
+    lost = [*_list_contents(info), *([] if single else ["timestamps"])]
+    if lost:
+        yield f"{_join_words(lost)} are not kept in images"
+    for metadata in (*info.hdr_metadata, *info.side_data):
+        yield f"{metadata} is left out"
 
 
 def _list_contents(info: VideoInfo) -> Iterator[str]:

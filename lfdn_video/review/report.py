@@ -123,7 +123,7 @@ def write_report(
         on_frame=on_frame,
     )
     page = _render(found, run or RunFacts(), reference is not None)
-    content = page.encode("utf-8")
+    content = page.encode("utf-8", "backslashreplace")  # names need not be UTF-8
     with write_beside(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
     return len(content)

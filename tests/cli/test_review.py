@@ -1,8 +1,11 @@
 """`compare`, `report`, `demo`, and the options of a run that do the same."""
 
 import json
+import os
 import shlex
+import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +92,14 @@ class TestReport:
         page = clip.with_name("clip.report.html").read_text(encoding="utf-8")
         assert "lfdn-video report" in page
         assert "8 of 8 frames, each at its time" in page  # the audit
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+    def test_name_that_is_not_utf8_has_a_report(self, clip: Path) -> None:
+        other = clip.with_name(os.fsdecode(b"bad\xff.mkv"))
+        shutil.copy(clip, other)
+        result = run("report", clip, other, "-o", clip.with_name("r.html"))
+        assert result.exit_code == 0, result.stderr
+        assert "bad\\udcff.mkv" in clip.with_name("r.html").read_text(encoding="utf-8")
 
     def test_existing_report_is_kept(self, clip: Path) -> None:
         target = clip.with_name("mine.html")

@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lfdn_video.errors import InputError
 from lfdn_video.input.images import ImageReader
+from lfdn_video.media import MATRIX_UNTAGGED
 
 
 def write_image(file: Path) -> bytes:
@@ -53,10 +55,10 @@ def test_file_of_one_picture_is_read(name: str, tmp_path: Path) -> None:
 
 def test_folder_names_what_it_does_not_read(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
-    for name in ("b.avif", "c.gif", "e.jfif", ".hidden"):
+    for name in ("b.avif", "c.gif", "e.heic", ".hidden"):
         (tmp_path / name).write_bytes(b"x")
     (warning,) = ImageReader(tmp_path).warnings
-    assert warning == f"{tmp_path}: b.avif, c.gif, e.jfif: not images that can be read; left out"
+    assert warning == f"{tmp_path}: b.avif, c.gif, e.heic: not images that can be read; left out"
 
 
 def test_folder_of_images_alone_says_nothing(tmp_path: Path) -> None:
@@ -114,3 +116,34 @@ def test_jpeg_with_data_behind_its_end_is_read(tmp_path: Path) -> None:
     content = write_photo(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").write_bytes(content + content[: len(content) // 2])
     assert len(list(ImageReader(tmp_path / "a.jpg").frames())) == 1
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.JPG"])
+def test_jpeg_is_an_image_by_its_other_names(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(write_image(tmp_path / "b.jpeg"))
+    assert ImageReader(tmp_path / name).info.codec == "mjpeg"
+
+
+def test_tiff_that_ffmpeg_reads_as_something_else_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.tif", compression="jpeg")
+    with pytest.raises(InputError, match=r"JPEG compression.*save it as PNG first"):
+        ImageReader(tmp_path / "a.tif")
+
+
+def test_tiff_that_ffmpeg_does_not_know_is_not_called_damaged_alone(tmp_path: Path) -> None:
+    Image.new("F", (32, 16)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="or of a kind of TIFF that FFmpeg does not read"):
+        ImageReader(tmp_path / "a.tif")
+
+
+def test_tiff_of_ycbcr_has_its_colours(tmp_path: Path) -> None:
+    """Uncompressed YCbCr in TIFF is full range (TIFF 6.0, section 21)."""
+    Image.new("RGB", (32, 16), (250, 10, 10)).convert("YCbCr").save(tmp_path / "a.tif")
+    info = ImageReader(tmp_path / "a.tif").info
+    assert info.format.family == "yuv"
+    assert info.colour.is_full_range(info.format)
+
+
+def test_gray_has_no_matrix_of_rgb(tmp_path: Path) -> None:
+    Image.new("L", (32, 16), 90).save(tmp_path / "a.png")
+    assert ImageReader(tmp_path / "a.png").info.colour.matrix == MATRIX_UNTAGGED
