@@ -1,4 +1,4 @@
-"""The `lfdn` command. Only its subcommands, in `lfdn.commands`, print anything in this package.
+"""The `lfdn` command. It and its subcommands, in `lfdn.commands`, alone print in this package.
 
 Subcommands import heavy modules when they run, so that `lfdn --help` is quick. Exit codes: 0 done,
 1 failed, 2 wrong usage, 130 interrupted.

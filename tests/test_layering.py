@@ -119,8 +119,8 @@ FOREIGN = {
 }
 """Prefixes of the modules that alone may import a library; `lfdn`: from the other package."""
 
-TALKERS = ("lfdn.commands", "lfdn_video.cli")
-"""Rooms that may print and exit."""
+TALKERS = ("lfdn.cli", "lfdn.commands", "lfdn_video.cli")
+"""Rooms and modules that may print and exit."""
 
 
 @cache
