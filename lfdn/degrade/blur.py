@@ -79,7 +79,7 @@ class BlurMix:
         jpeg: Share with JPEG compression, of the same quality on blurred image and target.
     """
 
-    sharp: float = 0.03
+    sharp: float = 0.1
     still: float = 0.04
     shift_px: tuple[float, float] = (1.0, 24.0)
     directions: float = 1.0
