@@ -64,6 +64,10 @@ class StreamContent:
     times_s: list[Fraction] = field(default_factory=list)
     """Presentation times; a packet without one is left out."""
     packets: int = 0
+    cut: int = 0
+    """Packets at the start that an edit list cuts off."""
+    sizes: list[int] = field(default_factory=list)
+    """Of the packets, in bytes."""
     sha256: Any = field(default_factory=hashlib.sha256)
     texts: list[str] = field(default_factory=list)
     """Plain text of a subtitle stream."""
@@ -73,6 +77,8 @@ class StreamContent:
         payload = bytes(packet)
         self.packets += 1
         self.sha256.update(payload)
+        self.sizes.append(len(payload))
+        self.cut += packet.is_discard and self.cut == len(self.times_s)
         ticks = packet.pts if packet.pts is not None else packet.dts
         if ticks is not None:
             self.times_s.append(ticks * packet.time_base)
@@ -127,12 +133,19 @@ def find_time_difference(
     """
     if not before.times_s or not after.times_s:
         return None
-    offset_s = after.times_s[0] - before.times_s[0] - shift_s
+    is_as_long = len(before.times_s) == len(after.times_s)
+    # Other containers hold nothing, or less, of what an edit list cuts off.
+    one, other = (
+        content.times_s[0 if is_as_long else content.cut :] for content in (before, after)
+    )
+    offset_s = (other or after.times_s)[0] - (one or before.times_s)[0] - shift_s
     transcoded = before.codec != after.codec
     if abs(offset_s) > (TRANSCODED_TOLERANCE_S if transcoded else AV_OFFSET_TOLERANCE_S):
         return f"{float(offset_s):+.3f} s out of sync with the video"
-    if before.jumps_back or len(before.times_s) != len(after.times_s):
+    if before.jumps_back or not is_as_long:
         return None
+    if before.sizes != after.sizes and before.codec.startswith("pcm_"):
+        return None  # cut into packets elsewhere, if into as many
     if transcoded and not before.texts:
         return None  # packets of audio have other lengths then, even if there are as many
     # Both clocks round each time, and the first one.

@@ -9,14 +9,12 @@ the source's timestamps jump back, the copied streams follow the video (`joined_
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import suppress
 from fractions import Fraction
 from math import floor
 from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Stream
 
@@ -27,6 +25,7 @@ from lfdn_video.ffmpeg import (
     demux_packets,
     is_cover,
     open_source,
+    seek_or_rewind,
 )
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
@@ -36,6 +35,7 @@ from lfdn_video.output.stream_copy import (
     StreamCopy,
     add_stream_copy,
     attach_cover,
+    is_heard,
     set_origin,
     trim_packet,
 )
@@ -82,6 +82,7 @@ class Passthrough:
         self._target_index: dict[int, int] = {}
         """Index of each stream in the target, covers and video included, by that in the source."""
         self._has_chapters = False
+        self._container_name = ""
         self._origin_s = Fraction(0)
         self._end_s: Fraction | None = None
         self._packets: Generator[Packet[Stream]] | None = None
@@ -106,6 +107,7 @@ class Passthrough:
             add_video: adds the restored stream, in the place of the source's.
             left_out: indices of streams that are not copied.
         """
+        self._container_name = target.format.name
         start_s, rate = self._span.start or Fraction(0), self._info.average_rate
         tags = select_content_tags(self.source.metadata)
         target.metadata.update(with_timecode(tags, None, start_s, rate))
@@ -152,9 +154,10 @@ class Passthrough:
         self._origin_s = origin_s
         self._end_s = end_s
         # Where recordings may be joined, times are not ordered, so seeking may find a wrong place.
-        if trim and not allows_discontinuities(self.source):
-            with suppress(FFmpegError):  # where seeking fails, the source is read from its start
-                self.source.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
+        seek_s = origin_s - SUBTITLE_S
+        is_later = seek_s > self._info.start_pts * self._info.time_base
+        if trim and is_later and not allows_discontinuities(self.source):
+            seek_or_rewind(self.source, floor(seek_s * MICROSECONDS))
         self._packets = self._convert_packets(trim=trim)
 
     def packets_before(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
@@ -212,16 +215,28 @@ class Passthrough:
         if is_cover(stream) and target.format.name == "matroska":
             self._target_index[stream.index] = attach_cover(target, stream, self._info.path).index
             return
-        copy = add_stream_copy(target, stream, self.warnings)
+        late_s = Fraction(0)
+        if stream.type == "audio" and stream.start_time is not None and stream.time_base:
+            start_s = self._info.start_pts * self._info.time_base + (self._span.start or 0)
+            late_s = stream.start_time * stream.time_base - start_s
+        copy = add_stream_copy(target, stream, self.warnings, late_s)
         if copy is not None:
             self.copies[stream.index] = copy
             self._target_index[stream.index] = copy.target.index
 
     def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
         """Yield the packets with the target's times, in the form that the muxer takes."""
+        container = self._container_name
         for packet in self._demux_on_one_clock():
             if not trim:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
+                if packet.stream.type == "audio" and not is_heard(packet, container):
+                    if not packet.is_discard:
+                        self._warn_once(
+                            f"{container} starts all streams together: audio before "
+                            "the first frame is left out"
+                        )
+                    continue
             elif not trim_packet(packet, self._origin_s, self._end_s):
                 continue
             yield from self.copies[packet.stream.index].prepare_packets(packet)
@@ -250,7 +265,11 @@ class Passthrough:
             )
 
     def _warn_of_corruption(self, message: str) -> None:
-        note = f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
+        self._warn_once(
+            f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
+        )
+
+    def _warn_once(self, note: str) -> None:
         if note not in self.warnings:
             self.warnings.append(note)
 
