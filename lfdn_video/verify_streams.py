@@ -159,10 +159,37 @@ def find_time_difference(
     return None
 
 
+def find_silence(before: StreamContent, after: StreamContent, shift_s: Fraction) -> Fraction:
+    """Return minus the seconds by which audio in another codec begins earlier, or 0.
+
+    That is silence, where a container's streams start together; `find_audio_difference` checks it.
+
+    Args:
+        before: the stream in the source.
+        after: the stream in the target.
+        shift_s: by how much the target's clock is ahead of the source's.
+    """
+    if before.codec == after.codec or before.texts or not (before.times_s and after.times_s):
+        return Fraction(0)
+    early_s = after.times_s[0] - before.times_s[0] - shift_s
+    return early_s if early_s < -AV_OFFSET_TOLERANCE_S else Fraction(0)
+
+
 def find_audio_difference(
-    source: Path, source_index: int, target: Path, target_index: int
+    source: Path,
+    source_index: int,
+    target: Path,
+    target_index: int,
+    silence_s: Fraction = Fraction(0),
 ) -> str | None:
     """Decode two streams of audio, and compare their lengths and what is heard.
+
+    Args:
+        source: the source.
+        source_index: of its stream.
+        target: the target.
+        target_index: of its stream.
+        silence_s: length of the silence before the source's audio that the target should have.
 
     Returns:
         What differs, in a few words; None: nothing does.
@@ -173,6 +200,7 @@ def find_audio_difference(
     before, after = _Loudness.decode(source, source_index), _Loudness.decode(target, target_index)
     if before is None or after is None or before.sha256.digest() == after.sha256.digest():
         return None
+    before.begin_late(silence_s)
     difference_s = after.length_s - before.length_s
     if abs(difference_s) > AUDIO_LENGTH_TOLERANCE_S:
         return f"lasts {after.length_s:.3f} s, not {before.length_s:.3f} s"
@@ -210,6 +238,11 @@ class _Loudness:
                 content._add(resampler.resample(frame))
             content._add(resampler.resample(None))
         return content
+
+    def begin_late(self, silence_s: Fraction) -> None:
+        """Put silence before everything."""
+        self.samples.insert(0, bytes(2 * round(silence_s * self.RATE)))
+        self.length_s += float(silence_s)
 
     def _add(self, frames: list[AudioFrame]) -> None:
         self.samples += [frame.to_ndarray().tobytes() for frame in frames]

@@ -92,7 +92,8 @@ def check_video(path: Path, index: int, written: Written, target: Path) -> Itera
     """
     options = {"fflags": "-genpts"}  # made-up times would be no times of the file
     with av.open(f"file:{path}", options=options, metadata_errors=KEEP_BYTES) as container:
-        stream = container.streams[index]
+        # MPEG-PS has no list of streams: they are in the order of their first packets.
+        stream = next(each for each in _beginning_with(container, index) if each.type == "video")
         assert isinstance(stream, VideoStream)
         discard_other_streams(container, stream)
         packets, shown, times_s = _decode_times(stream)
@@ -109,6 +110,10 @@ def check_video(path: Path, index: int, written: Written, target: Path) -> Itera
             f"frames are up to {float(worst_s):.3f} s from their time in "
             f"{written.container_name}; use .mp4 or .mkv"
         )
+
+
+def _beginning_with(container: InputContainer, index: int) -> list[Stream]:
+    return sorted(container.streams, key=lambda stream: (stream.index != index, stream.index))
 
 
 def _decode_times(stream: VideoStream) -> tuple[int, int | None, list[Fraction] | None]:
