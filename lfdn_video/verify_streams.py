@@ -160,7 +160,7 @@ def find_time_difference(
 
 
 def find_silence(before: StreamContent, after: StreamContent, shift_s: Fraction) -> Fraction:
-    """Return minus the seconds by which audio in another codec begins earlier, or 0.
+    """Return minus the seconds by which encoded audio begins earlier, or 0.
 
     That is silence, where a container's streams start together; `find_audio_difference` checks it.
 
@@ -169,7 +169,8 @@ def find_silence(before: StreamContent, after: StreamContent, shift_s: Fraction)
         after: the stream in the target.
         shift_s: by how much the target's clock is ahead of the source's.
     """
-    if before.codec == after.codec or before.texts or not (before.times_s and after.times_s):
+    is_copied = before.codec == after.codec and len(before.times_s) == len(after.times_s)
+    if is_copied or before.texts or not (before.times_s and after.times_s):
         return Fraction(0)
     early_s = after.times_s[0] - before.times_s[0] - shift_s
     return early_s if early_s < -AV_OFFSET_TOLERANCE_S else Fraction(0)

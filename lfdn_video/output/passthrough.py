@@ -289,6 +289,8 @@ def _find_losses_of(
         yield f"{describe_stream(before)} is lost"
         return
     after = target.streams[target_index]
+    if target.format.name == "mpeg" and after.type != before.type:  # in the order of first packets
+        after = next((each for each in target.streams if each.type == before.type), after)
     elsewhere = set(target.metadata.values())
     if TIMECODE in target.metadata:
         elsewhere.add(before.metadata.get(TIMECODE, ""))  # the start of a span has another one
