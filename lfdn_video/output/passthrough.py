@@ -52,6 +52,9 @@ from lfdn_video.output.timecode import find_timecode, is_timecode_track, with_ti
 SUBTITLE_S = 10
 """Seconds before a span at which a subtitle that is still shown in it may have begun."""
 
+EARLY_AUDIO = "{} starts all streams together: audio before the first frame is left out"
+CORRUPT = "a stream beside the video is corrupt: {}; it is copied as far as it can be"
+
 
 class Passthrough:
     """Copies everything but the restored stream from a source into an open target.
@@ -154,10 +157,8 @@ class Passthrough:
         self._origin_s = origin_s
         self._end_s = end_s
         # Where recordings may be joined, times are not ordered, so seeking may find a wrong place.
-        seek_s = origin_s - SUBTITLE_S
-        is_later = seek_s > self._info.start_pts * self._info.time_base
-        if trim and is_later and not allows_discontinuities(self.source):
-            seek_or_rewind(self.source, floor(seek_s * MICROSECONDS))
+        if trim and not allows_discontinuities(self.source):
+            _seek_before(self.source, self._info, origin_s - SUBTITLE_S)
         self._packets = self._convert_packets(trim=trim)
 
     def packets_before(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
@@ -215,10 +216,7 @@ class Passthrough:
         if is_cover(stream) and target.format.name == "matroska":
             self._target_index[stream.index] = attach_cover(target, stream, self._info.path).index
             return
-        late_s = Fraction(0)
-        if stream.type == "audio" and stream.start_time is not None and stream.time_base:
-            start_s = self._info.start_pts * self._info.time_base + (self._span.start or 0)
-            late_s = stream.start_time * stream.time_base - start_s
+        late_s = _find_late_s(stream, self._info, self._span)
         copy = add_stream_copy(target, stream, self.warnings, late_s)
         if copy is not None:
             self.copies[stream.index] = copy
@@ -226,16 +224,12 @@ class Passthrough:
 
     def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
         """Yield the packets with the target's times, in the form that the muxer takes."""
-        container = self._container_name
         for packet in self._demux_on_one_clock():
             if not trim:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
-                if packet.stream.type == "audio" and not is_heard(packet, container):
+                if not is_heard(packet, self._container_name):
                     if not packet.is_discard:
-                        self._warn_once(
-                            f"{container} starts all streams together: audio before "
-                            "the first frame is left out"
-                        )
+                        self._warn_once(EARLY_AUDIO.format(self._container_name))
                     continue
             elif not trim_packet(packet, self._origin_s, self._end_s):
                 continue
@@ -252,7 +246,9 @@ class Passthrough:
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
             streams.append(self.source.streams[self._info.video_index])
-        demuxed = demux_packets(self.source, streams, self._warn_of_corruption)
+        demuxed = demux_packets(
+            self.source, streams, lambda message: self._warn_once(CORRUPT.format(message))
+        )
         for packet in clock.shift_packets(demuxed):
             # Packets are interleaved loosely: another stream's last ones may come a little later.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
@@ -264,14 +260,23 @@ class Passthrough:
                 f"s, as where recordings were joined; the copied streams follow the video"
             )
 
-    def _warn_of_corruption(self, message: str) -> None:
-        self._warn_once(
-            f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
-        )
-
     def _warn_once(self, note: str) -> None:
         if note not in self.warnings:
             self.warnings.append(note)
+
+
+def _find_late_s(stream: Stream, info: VideoInfo, span: SpanOptions) -> Fraction:
+    """Return how long after the video audio begins, in seconds; 0 for other streams."""
+    if stream.type != "audio" or stream.start_time is None or not stream.time_base:
+        return Fraction(0)
+    start_s = info.start_pts * info.time_base + (span.start or 0)
+    return stream.start_time * stream.time_base - start_s
+
+
+def _seek_before(source: InputContainer, info: VideoInfo, time_s: Fraction) -> None:
+    """Go to a time, unless it is before the first frame."""
+    if time_s > info.start_pts * info.time_base:
+        seek_or_rewind(source, floor(time_s * MICROSECONDS))
 
 
 def _in_order_of(target: OutputContainer, source: InputContainer, video_index: int) -> list[Stream]:

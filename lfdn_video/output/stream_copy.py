@@ -239,7 +239,7 @@ def trim_packet(packet: Packet[Stream], origin_s: Fraction, end_s: Fraction | No
 
 
 def is_heard(packet: Packet[Stream], container: str) -> bool:
-    """Tell whether players of the source play a packet of audio, and those of the target may.
+    """Tell whether players of the source play a packet, and those of the target may.
 
     What an encoder starts up with is kept: decoders need it.
 
@@ -248,7 +248,7 @@ def is_heard(packet: Packet[Stream], container: str) -> bool:
         container: FFmpeg's name of the target's muxer.
     """
     pts = packet.pts if packet.pts is not None else packet.dts
-    if pts is None:
+    if pts is None or packet.stream.type != "audio":
         return True
     is_early = (pts + (packet.duration or 0)) * packet.time_base < -PRIMING_S
     if packet.is_discard:  # an edit list cuts it off; only these containers can say so
