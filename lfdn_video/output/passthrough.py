@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator
 from fractions import Fraction
+from functools import partial
 from math import floor
 from pathlib import Path
 
@@ -52,7 +53,11 @@ from lfdn_video.output.timecode import find_timecode, is_timecode_track, with_ti
 SUBTITLE_S = 10
 """Seconds before a span at which a subtitle that is still shown in it may have begun."""
 
-EARLY_AUDIO = "{} starts all streams together: audio before the first frame is left out"
+EARLY_AUDIO = "all streams start together there: audio before the first frame is left out"
+JUMPS = (
+    "the source's timestamps jump back after {:.1f} s, as where recordings were joined; "
+    "the copied streams follow the video"
+)
 CORRUPT = "a stream beside the video is corrupt: {}; it is copied as far as it can be"
 
 
@@ -85,7 +90,6 @@ class Passthrough:
         self._target_index: dict[int, int] = {}
         """Index of each stream in the target, covers and video included, by that in the source."""
         self._has_chapters = False
-        self._container_name = ""
         self._origin_s = Fraction(0)
         self._end_s: Fraction | None = None
         self._packets: Generator[Packet[Stream]] | None = None
@@ -110,7 +114,6 @@ class Passthrough:
             add_video: adds the restored stream, in the place of the source's.
             left_out: indices of streams that are not copied.
         """
-        self._container_name = target.format.name
         start_s, rate = self._span.start or Fraction(0), self._info.average_rate
         tags = select_content_tags(self.source.metadata)
         target.metadata.update(with_timecode(tags, None, start_s, rate))
@@ -225,15 +228,16 @@ class Passthrough:
     def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
         """Yield the packets with the target's times, in the form that the muxer takes."""
         for packet in self._demux_on_one_clock():
+            copy = self.copies[packet.stream.index]
             if not trim:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
-                if not is_heard(packet, self._container_name):
+                if not is_heard(packet, copy.target.container.format.name):
                     if not packet.is_discard:
-                        self._warn_once(EARLY_AUDIO.format(self._container_name))
+                        _add_once(self.warnings, EARLY_AUDIO)
                     continue
             elif not trim_packet(packet, self._origin_s, self._end_s):
                 continue
-            yield from self.copies[packet.stream.index].prepare_packets(packet)
+            yield from copy.prepare_packets(packet)
         for copy in self.copies.values():
             yield from copy.flush()
 
@@ -246,23 +250,24 @@ class Passthrough:
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
             streams.append(self.source.streams[self._info.video_index])
-        demuxed = demux_packets(
-            self.source, streams, lambda message: self._warn_once(CORRUPT.format(message))
-        )
+        warn = partial(_warn_of_corruption, self.warnings)
+        demuxed = demux_packets(self.source, streams, warn)
         for packet in clock.shift_packets(demuxed):
             # Packets are interleaved loosely: another stream's last ones may come a little later.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
                 break
             yield packet
         if clock.first_discontinuity_s is not None:
-            self.warnings.append(
-                f"the source's timestamps jump back after {float(clock.first_discontinuity_s):.1f} "
-                f"s, as where recordings were joined; the copied streams follow the video"
-            )
+            self.warnings.append(JUMPS.format(float(clock.first_discontinuity_s)))
 
-    def _warn_once(self, note: str) -> None:
-        if note not in self.warnings:
-            self.warnings.append(note)
+
+def _add_once(warnings: list[str], note: str) -> None:
+    if note not in warnings:
+        warnings.append(note)
+
+
+def _warn_of_corruption(warnings: list[str], message: str) -> None:
+    _add_once(warnings, CORRUPT.format(message))
 
 
 def _find_late_s(stream: Stream, info: VideoInfo, span: SpanOptions) -> Fraction:
