@@ -229,6 +229,23 @@ def demux_packets(
             yield packet
 
 
+def seek_or_rewind(container: InputContainer, offset: int, stream: Stream | None = None) -> None:
+    """Go to a keyframe before a time; where that fails, to the start of the file.
+
+    Some demuxers stand at the end of the file after a seek that failed.
+
+    Args:
+        container: an open file from which no packet was read.
+        offset: in ticks of the stream; in microseconds without one.
+        stream: the stream whose keyframes count; None: FFmpeg chooses.
+    """
+    try:
+        container.seek(offset, stream=stream)
+    except FFmpegError:
+        with suppress(FFmpegError):  # a format that cannot seek at all stays at its start
+            container.seek(container.start_time or 0)
+
+
 def discard_other_streams(container: InputContainer, wanted: Stream) -> None:
     """Make the demuxer of `container` skip all streams but `wanted`."""
     for stream in container.streams:

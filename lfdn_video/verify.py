@@ -34,6 +34,7 @@ from lfdn_video.verify_streams import (
     StreamContent,
     count_copied_packets,
     find_audio_difference,
+    find_silence,
     find_time_difference,
     read_contents,
 )
@@ -288,10 +289,13 @@ def _check_stream(
         return Check("stream", "ok", f"{label}: {after.packets} packets of the span")
     identical = before.sha256.digest() == after.sha256.digest()
     is_audio = pair.before.type == "audio"
-    if (difference := find_time_difference(before, after, shift_s)) is not None:
+    silence_s = find_silence(before, after, shift_s)
+    if (difference := find_time_difference(before, after, shift_s + silence_s)) is not None:
         problems.append(difference)
     if is_audio and not identical:
-        heard = find_audio_difference(pair.source, pair.before.index, pair.target, pair.after.index)
+        heard = find_audio_difference(
+            pair.source, pair.before.index, pair.target, pair.after.index, -silence_s
+        )
         problems += [heard] if heard is not None else []
     elif before.packets != after.packets and not is_audio:  # PCM may be cut otherwise
         problems.append(f"{after.packets} of {before.packets} packets")

@@ -64,6 +64,10 @@ class StreamContent:
     times_s: list[Fraction] = field(default_factory=list)
     """Presentation times; a packet without one is left out."""
     packets: int = 0
+    cut: int = 0
+    """Packets at the start that an edit list cuts off."""
+    sizes: list[int] = field(default_factory=list)
+    """Of the packets, in bytes."""
     sha256: Any = field(default_factory=hashlib.sha256)
     texts: list[str] = field(default_factory=list)
     """Plain text of a subtitle stream."""
@@ -73,6 +77,8 @@ class StreamContent:
         payload = bytes(packet)
         self.packets += 1
         self.sha256.update(payload)
+        self.sizes.append(len(payload))
+        self.cut += packet.is_discard and self.cut == len(self.times_s)
         ticks = packet.pts if packet.pts is not None else packet.dts
         if ticks is not None:
             self.times_s.append(ticks * packet.time_base)
@@ -127,12 +133,19 @@ def find_time_difference(
     """
     if not before.times_s or not after.times_s:
         return None
-    offset_s = after.times_s[0] - before.times_s[0] - shift_s
+    is_as_long = len(before.times_s) == len(after.times_s)
+    # Other containers hold nothing, or less, of what an edit list cuts off.
+    one, other = (
+        content.times_s[0 if is_as_long else content.cut :] for content in (before, after)
+    )
+    offset_s = (other or after.times_s)[0] - (one or before.times_s)[0] - shift_s
     transcoded = before.codec != after.codec
     if abs(offset_s) > (TRANSCODED_TOLERANCE_S if transcoded else AV_OFFSET_TOLERANCE_S):
         return f"{float(offset_s):+.3f} s out of sync with the video"
-    if before.jumps_back or len(before.times_s) != len(after.times_s):
+    if before.jumps_back or not is_as_long:
         return None
+    if before.sizes != after.sizes and before.codec.startswith("pcm_"):
+        return None  # cut into packets elsewhere, if into as many
     if transcoded and not before.texts:
         return None  # packets of audio have other lengths then, even if there are as many
     # Both clocks round each time, and the first one.
@@ -146,10 +159,38 @@ def find_time_difference(
     return None
 
 
+def find_silence(before: StreamContent, after: StreamContent, shift_s: Fraction) -> Fraction:
+    """Return minus the seconds by which encoded audio begins earlier, or 0.
+
+    That is silence, where a container's streams start together; `find_audio_difference` checks it.
+
+    Args:
+        before: the stream in the source.
+        after: the stream in the target.
+        shift_s: by how much the target's clock is ahead of the source's.
+    """
+    is_copied = before.codec == after.codec and len(before.times_s) == len(after.times_s)
+    if is_copied or before.texts or not (before.times_s and after.times_s):
+        return Fraction(0)
+    early_s = after.times_s[0] - before.times_s[0] - shift_s
+    return early_s if early_s < -AV_OFFSET_TOLERANCE_S else Fraction(0)
+
+
 def find_audio_difference(
-    source: Path, source_index: int, target: Path, target_index: int
+    source: Path,
+    source_index: int,
+    target: Path,
+    target_index: int,
+    silence_s: Fraction = Fraction(0),
 ) -> str | None:
     """Decode two streams of audio, and compare their lengths and what is heard.
+
+    Args:
+        source: the source.
+        source_index: of its stream.
+        target: the target.
+        target_index: of its stream.
+        silence_s: length of the silence before the source's audio that the target should have.
 
     Returns:
         What differs, in a few words; None: nothing does.
@@ -160,6 +201,7 @@ def find_audio_difference(
     before, after = _Loudness.decode(source, source_index), _Loudness.decode(target, target_index)
     if before is None or after is None or before.sha256.digest() == after.sha256.digest():
         return None
+    before.begin_late(silence_s)
     difference_s = after.length_s - before.length_s
     if abs(difference_s) > AUDIO_LENGTH_TOLERANCE_S:
         return f"lasts {after.length_s:.3f} s, not {before.length_s:.3f} s"
@@ -197,6 +239,11 @@ class _Loudness:
                 content._add(resampler.resample(frame))
             content._add(resampler.resample(None))
         return content
+
+    def begin_late(self, silence_s: Fraction) -> None:
+        """Put silence before everything."""
+        self.samples.insert(0, bytes(2 * round(silence_s * self.RATE)))
+        self.length_s += float(silence_s)
 
     def _add(self, frames: list[AudioFrame]) -> None:
         self.samples += [frame.to_ndarray().tobytes() for frame in frames]

@@ -265,6 +265,87 @@ def test_audio_that_the_container_cannot_hold_is_transcoded_with_its_clock(
     check_frames(target)
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "nut", "webm", "flv", "wmv", "avi", "ts"])
+def test_clock_that_wraps_after_the_start_loses_no_frame(tmp_path: Path, ending: str) -> None:
+    """FFmpeg shows 33 bits that wrap as a clock that starts below zero."""
+    offset = str(2**33 / 90_000 - 1.7)
+    source = clip(tmp_path / "in.ts", "-c:v", "libx264", "-c:a", "mp2", "-output_ts_offset", offset)
+    assert frame_times(source)[0] < 0
+    copy(source, tmp_path / f"out.{ending}")
+    check_frames(tmp_path / f"out.{ending}")
+    assert frame_times(tmp_path / f"out.{ending}")[0] >= 0
+    assert {each.state for each in verify(source, tmp_path / f"out.{ending}")} <= {"ok", "warning"}
+
+
+def test_frames_half_a_frame_beside_a_constant_rate_stay_even(tmp_path: Path) -> None:
+    source = clip(tmp_path / "in.ts", "-c:v", "libx264", "-an", "-output_ts_offset", "0.1")
+    assert frame_times(source)[0] % 0.04 == pytest.approx(0.02)
+    copy(source, tmp_path / "out.mpg")
+    check_frames(tmp_path / "out.mpg")
+
+
+def test_audio_first_in_mpeg_ps_is_audited(tmp_path: Path) -> None:
+    """Its demuxer numbers streams in the order of their first packets."""
+    late = ("-itsoffset", "0.4", "-f", "lavfi", "-i", PLAIN, *TONE)
+    source = make(tmp_path / "in.mkv", *late, "-c:v", "libx264", "-c:a", "libmp3lame")
+    assert copy(source, tmp_path / "out.mpg") == []
+    assert codecs(tmp_path / "out.mpg") == ["mp3", "mpeg2video"]
+    check_frames(tmp_path / "out.mpg")
+
+
+@pytest.mark.parametrize("ending", ["mkv", "avi", "ts", "mxf", "webm", "wmv", "flv", "mpg"])
+def test_audio_that_an_edit_list_cuts_off_is_not_heard(tmp_path: Path, ending: str) -> None:
+    words = ("-c:v", "libx264", "-g", "5", "-c:a", "aac")
+    whole = clip(tmp_path / "whole.mp4", *words)
+    source = make(tmp_path / "in.mp4", "-ss", "0.25", "-i", whole, "-c", "copy")
+    target = tmp_path / f"out.{ending}"
+    copy(source, target)
+    assert {each.state for each in verify(source, target)} <= {"ok", "warning"}
+    if ending not in ("mkv", "webm"):  # they say that it is before zero
+        heard_s = [len(decoded_audio(path)) / 2 / 48_000 for path in (source, target)]
+        assert heard_s[1] == pytest.approx(heard_s[0], abs=0.08)
+
+
+@pytest.mark.parametrize("ending", ["avi", "mxf", "ogv"])
+def test_late_audio_begins_with_silence_where_streams_start_together(
+    tmp_path: Path, ending: str
+) -> None:
+    words = ("-f", "lavfi", "-i", PLAIN, "-itsoffset", "0.3", *TONE)
+    source = make(tmp_path / "in.mkv", *words, "-c:v", "mpeg4", "-c:a", "libmp3lame")
+    target = tmp_path / f"out.{ending}"
+    copy(source, target)
+    assert tone_begins_s(target) == pytest.approx(tone_begins_s(source), abs=0.05)
+    if ending != "mxf":  # which ends with the video
+        states = {each.state for each in verify(source, target)}
+        assert states <= {"ok", "warning"}
+
+
+@pytest.mark.parametrize("codec", ["dca", "eac3", "libvorbis", "libopus"])
+def test_audio_of_which_avi_would_tell_a_wrong_clock_is_transcoded(
+    tmp_path: Path, codec: str
+) -> None:
+    source = clip(tmp_path / "in.mkv", "-c:v", "mpeg4", "-c:a", codec, "-strict", "-2")
+    (note,) = [each for each in copy(source, tmp_path / "out.avi") if "becomes mp3" in each]
+    assert "its clock would be wrong there" in note
+    last = packet_times(tmp_path / "out.avi", "a:0")[-1]
+    assert last == pytest.approx(0.8, abs=0.06)
+
+
+def test_audio_of_another_rate_becomes_that_of_mxf(tmp_path: Path) -> None:
+    source = clip(tmp_path / "in.mkv", "-c:v", "mpeg4", "-c:a", "pcm_s16le", "-ar", "22050")
+    copy(source, tmp_path / "out.mxf")
+    assert len(decoded_audio(tmp_path / "out.mxf")) / 2 / 48_000 == pytest.approx(0.8, abs=0.05)
+
+
+def test_part_near_the_start_of_an_avi_keeps_its_audio(tmp_path: Path) -> None:
+    """AVI's demuxer stands at the end of the file after a seek that failed."""
+    words = ("-r", "30000/1001", "-c:v", "mpeg4", "-c:a", "libmp3lame")
+    source = clip(tmp_path / "in.avi", *words)
+    copy(source, tmp_path / "out.mp4", span=SpanOptions(start_s=0.4))
+    length_s = len(decoded_audio(tmp_path / "out.mp4")) / 2 / 48_000
+    assert length_s == pytest.approx(0.4, abs=0.06)
+
+
 def test_transcoded_audio_of_a_part_begins_with_it(tmp_path: Path) -> None:
     source = clip(tmp_path / "in.mkv", "-c:v", "mpeg4", "-g", "1", "-c:a", "pcm_s16le")
     copy(source, tmp_path / "out.ts", span=SpanOptions(start_s=0.4))

@@ -105,6 +105,15 @@ def test_pcm_in_other_packets_passes(tmp_path: Path) -> None:
     assert failed(before, tmp_path / "out.mp4") == []
 
 
+def test_as_many_packets_of_pcm_cut_elsewhere_pass() -> None:
+    before = replace(content("pcm_s16le", ("0", "0.017", "0.033")), sizes=[1602, 1600, 1602])
+    moved = content("pcm_s16le", ("0", "0.021", "0.043"))
+    assert (
+        find_time_difference(before, replace(moved, sizes=[2048, 2048, 708]), Fraction(0)) is None
+    )
+    assert find_time_difference(before, replace(moved, sizes=before.sizes), Fraction(0)) is not None
+
+
 def test_aac_without_headers_passes(tmp_path: Path) -> None:
     before = clip(tmp_path / "in.ts", "-c:v", "libx264", "-c:a", "aac")
     copy(before, tmp_path / "out.mp4")

@@ -14,7 +14,7 @@ continues with the careful pass, which decodes one packet after the other.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil
@@ -22,7 +22,6 @@ from pathlib import Path
 
 from av.codec.context import ThreadType
 from av.container import InputContainer
-from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
@@ -36,6 +35,7 @@ from lfdn_video.ffmpeg import (
     discard_other_streams,
     open_source,
     pyav_errors,
+    seek_or_rewind,
 )
 from lfdn_video.frame_io import FrameReader
 from lfdn_video.input.decoder import CorruptionError, Decoder, Position
@@ -199,8 +199,7 @@ class _SpanReader:
         if allows_discontinuities(container):
             self._ambiguous_pts = True  # FFmpeg seeks by bisection, as if pts were in order
         elif seek_pts is not None:
-            with suppress(FFmpegError):  # a format that cannot seek is decoded from its start
-                container.seek(seek_pts, stream=stream)
+            seek_or_rewind(container, seek_pts, stream)
 
     def _find_seek_pts(self) -> int | None:
         """Return a pts behind the keyframe to start decoding at; None: the start of the file."""

@@ -33,8 +33,11 @@ AUDIO_CODECS = {
 }
 """Encoder for each container, by FFmpeg's names: one that its players know."""
 
-LATE_START_CONTAINERS = frozenset({"ogg", "ogv"})
+LATE_START_CONTAINERS = frozenset({"avi", "mxf", "ogg", "ogv"})
 """Containers that cannot say that audio begins late; silence before it says the same."""
+
+CONTAINER_RATES = {"mxf": 48_000}
+"""The only sample rate of a container, in Hz."""
 
 CHANNEL_BITS_PER_S = 96_000
 USUAL_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
@@ -160,7 +163,7 @@ def can_transcode(stream: Stream, container: str) -> bool:
 
 def _add_stream(target: OutputContainer, codec: str, source: AudioStream) -> AudioStream:
     """Add a stream with an open encoder, in the source's layout if the encoder takes it."""
-    rate = _choose_rate(codec, source.rate)
+    rate = CONTAINER_RATES.get(target.format.name) or _choose_rate(codec, source.rate)
     usual = _usual_layout(source.layout)
     for layout in (source.layout.name, usual):
         probe = cast("AudioCodecContext", CodecContext.create(codec, "w"))

@@ -92,16 +92,19 @@ def check_video(path: Path, index: int, written: Written, target: Path) -> Itera
     """
     options = {"fflags": "-genpts"}  # made-up times would be no times of the file
     with av.open(f"file:{path}", options=options, metadata_errors=KEEP_BYTES) as container:
-        stream = container.streams[index]
+        # MPEG-PS has no list of streams: they are in the order of their first packets.
+        stream = next(each for each in _beginning_with(container, index) if each.type == "video")
         assert isinstance(stream, VideoStream)
         discard_other_streams(container, stream)
-        packets, times_s = _decode_times(stream)
+        packets, shown, times_s = _decode_times(stream)
         worst_s = _find_worst(written, times_s, stream.time_base or Fraction(0))
     if packets != len(written.pts):
         raise OutputError(
             f"{target}: only {packets} of {len(written.pts)} frames were found when it was read "
             "again; try another extension"
         )
+    if (expected := len(set(written.pts))) - MAX_WITHOUT_TIME > (shown or expected):
+        yield f"only {shown} of {expected} frames are shown by players; use .mp4 or .mkv"
     if worst_s and not written.coincide:
         yield (
             f"frames are up to {float(worst_s):.3f} s from their time in "
@@ -109,8 +112,12 @@ def check_video(path: Path, index: int, written: Written, target: Path) -> Itera
         )
 
 
-def _decode_times(stream: VideoStream) -> tuple[int, list[Fraction] | None]:
-    """Return the number of packets, and the times of the frames; None if one has no time."""
+def _beginning_with(container: InputContainer, index: int) -> list[Stream]:
+    return sorted(container.streams, key=lambda stream: (stream.index != index, stream.index))
+
+
+def _decode_times(stream: VideoStream) -> tuple[int, int | None, list[Fraction] | None]:
+    """Return the number of packets, that of frames, and their times; None if unknown."""
     container = cast("InputContainer", stream.container)
     stream.thread_type = ThreadType.AUTO
     times = BestEffortTimes()
@@ -131,10 +138,11 @@ def _decode_times(stream: VideoStream) -> tuple[int, list[Fraction] | None]:
             if decodes:
                 stream.decode(None)  # FFmpeg may hang when it is closed with frames in flight
     tick_s = stream.time_base or Fraction(0)
+    shown = len(found) if decodes else None
     while found and found[-1] is None:
         found.pop()  # the last ones of a file without pts; players show them after the others
     known = [each * tick_s for each in found if each is not None]
-    return packets, known if decodes and len(known) == len(found) else None
+    return packets, shown, known if decodes and len(known) == len(found) else None
 
 
 def _find_worst(

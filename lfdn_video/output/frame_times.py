@@ -39,12 +39,15 @@ class FrameTimes:
             Its pts in the encoder's ticks, and whether that is another time.
         """
         time_s = pts * self.source_tick_s - origin_s
-        placed = round(time_s / self.encoder_tick_s)
+        # The grid starts at the first frame: half a tick beside it, neighbours would be rounded
+        # apart and together in turn.
+        beside_s = (self.first_s - origin_s) % self.encoder_tick_s
+        placed = round((time_s - beside_s) / self.encoder_tick_s)
         if self.last_pts is not None:
             placed = max(placed, self.last_pts + 1)
         self.last_pts = placed
         # Rounding to ticks moves frames of a truly constant rate by far less than this.
-        moved_s = abs(placed * self.encoder_tick_s - time_s)
+        moved_s = abs(placed * self.encoder_tick_s + beside_s - time_s)
         return placed, moved_s > self.encoder_tick_s / 4
 
     def to_encoder_ticks(self, source_ticks: int) -> int:

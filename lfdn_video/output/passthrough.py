@@ -9,14 +9,13 @@ the source's timestamps jump back, the copied streams follow the video (`joined_
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from math import floor
 from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Stream
 
@@ -27,6 +26,7 @@ from lfdn_video.ffmpeg import (
     demux_packets,
     is_cover,
     open_source,
+    seek_or_rewind,
 )
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
@@ -36,6 +36,7 @@ from lfdn_video.output.stream_copy import (
     StreamCopy,
     add_stream_copy,
     attach_cover,
+    is_heard,
     set_origin,
     trim_packet,
 )
@@ -51,6 +52,13 @@ from lfdn_video.output.timecode import find_timecode, is_timecode_track, with_ti
 
 SUBTITLE_S = 10
 """Seconds before a span at which a subtitle that is still shown in it may have begun."""
+
+EARLY_AUDIO = "all streams start together there: audio before the first frame is left out"
+JUMPS = (
+    "the source's timestamps jump back after {:.1f} s, as where recordings were joined; "
+    "the copied streams follow the video"
+)
+CORRUPT = "a stream beside the video is corrupt: {}; it is copied as far as it can be"
 
 
 class Passthrough:
@@ -153,8 +161,7 @@ class Passthrough:
         self._end_s = end_s
         # Where recordings may be joined, times are not ordered, so seeking may find a wrong place.
         if trim and not allows_discontinuities(self.source):
-            with suppress(FFmpegError):  # where seeking fails, the source is read from its start
-                self.source.seek(floor((origin_s - SUBTITLE_S) * MICROSECONDS))
+            _seek_before(self.source, self._info, origin_s - SUBTITLE_S)
         self._packets = self._convert_packets(trim=trim)
 
     def packets_before(self, time_s: Fraction | None) -> Iterator[Packet[Stream]]:
@@ -212,7 +219,8 @@ class Passthrough:
         if is_cover(stream) and target.format.name == "matroska":
             self._target_index[stream.index] = attach_cover(target, stream, self._info.path).index
             return
-        copy = add_stream_copy(target, stream, self.warnings)
+        late_s = _find_late_s(stream, self._info, self._span)
+        copy = add_stream_copy(target, stream, self.warnings, late_s)
         if copy is not None:
             self.copies[stream.index] = copy
             self._target_index[stream.index] = copy.target.index
@@ -220,11 +228,16 @@ class Passthrough:
     def _convert_packets(self, *, trim: bool) -> Generator[Packet[Stream]]:
         """Yield the packets with the target's times, in the form that the muxer takes."""
         for packet in self._demux_on_one_clock():
+            copy = self.copies[packet.stream.index]
             if not trim:
                 set_origin(packet, floor(self._origin_s / packet.time_base))
+                if not is_heard(packet, copy.target.container.format.name):
+                    if not packet.is_discard:
+                        _add_once(self.warnings, EARLY_AUDIO)
+                    continue
             elif not trim_packet(packet, self._origin_s, self._end_s):
                 continue
-            yield from self.copies[packet.stream.index].prepare_packets(packet)
+            yield from copy.prepare_packets(packet)
         for copy in self.copies.values():
             yield from copy.flush()
 
@@ -237,22 +250,38 @@ class Passthrough:
         clock = JoinedClock(self._info, follow_video=follow_video, origin_s=self._origin_s)
         if follow_video:
             streams.append(self.source.streams[self._info.video_index])
-        demuxed = demux_packets(self.source, streams, self._warn_of_corruption)
+        warn = partial(_warn_of_corruption, self.warnings)
+        demuxed = demux_packets(self.source, streams, warn)
         for packet in clock.shift_packets(demuxed):
             # Packets are interleaved loosely: another stream's last ones may come a little later.
             if self._end_s is not None and decoding_time_s(packet) >= self._end_s + SUBTITLE_S:
                 break
             yield packet
         if clock.first_discontinuity_s is not None:
-            self.warnings.append(
-                f"the source's timestamps jump back after {float(clock.first_discontinuity_s):.1f} "
-                f"s, as where recordings were joined; the copied streams follow the video"
-            )
+            self.warnings.append(JUMPS.format(float(clock.first_discontinuity_s)))
 
-    def _warn_of_corruption(self, message: str) -> None:
-        note = f"a stream beside the video is corrupt: {message}; it is copied as far as it can be"
-        if note not in self.warnings:
-            self.warnings.append(note)
+
+def _add_once(warnings: list[str], note: str) -> None:
+    if note not in warnings:
+        warnings.append(note)
+
+
+def _warn_of_corruption(warnings: list[str], message: str) -> None:
+    _add_once(warnings, CORRUPT.format(message))
+
+
+def _find_late_s(stream: Stream, info: VideoInfo, span: SpanOptions) -> Fraction:
+    """Return how long after the video audio begins, in seconds; 0 for other streams."""
+    if stream.type != "audio" or stream.start_time is None or not stream.time_base:
+        return Fraction(0)
+    start_s = info.start_pts * info.time_base + (span.start or 0)
+    return stream.start_time * stream.time_base - start_s
+
+
+def _seek_before(source: InputContainer, info: VideoInfo, time_s: Fraction) -> None:
+    """Go to a time, unless it is before the first frame."""
+    if time_s > info.start_pts * info.time_base:
+        seek_or_rewind(source, floor(time_s * MICROSECONDS))
 
 
 def _in_order_of(target: OutputContainer, source: InputContainer, video_index: int) -> list[Stream]:
@@ -270,6 +299,8 @@ def _find_losses_of(
         yield f"{describe_stream(before)} is lost"
         return
     after = target.streams[target_index]
+    if target.format.name == "mpeg" and after.type != before.type:  # in the order of first packets
+        after = next((each for each in target.streams if each.type == before.type), after)
     elsewhere = set(target.metadata.values())
     if TIMECODE in target.metadata:
         elsewhere.add(before.metadata.get(TIMECODE, ""))  # the start of a span has another one

@@ -28,6 +28,11 @@ MPEGTS_AUDIO = {"aac", "aac_latm", "ac3", "dca", "eac3", "mp1", "mp2", "mp3", "m
 MPEGTS_AUDIO |= {"libopus", "s302m", "truehd"}
 """Decoders of the audio codecs that have a type in MPEG-TS, by FFmpeg's names."""
 
+AVI_AUDIO = {"aac", "ac3", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "wmav1"}
+AVI_AUDIO |= {"wmav2", "gsm_ms", "truespeech"}
+"""Decoders of the audio codecs, beside PCM and ADPCM, whose packets FFmpeg's muxer of AVI times
+rightly. It times others by a bit rate, which is made up if their length varies."""
+
 
 def find_refusal(stream: Stream, container: str) -> str | None:
     """Find the reason why a container cannot hold a stream of a source.
@@ -43,10 +48,16 @@ def find_refusal(stream: Stream, container: str) -> str | None:
         return "it would be data without a meaning"
     if stream.type == "audio" and container == "flv" and stream.name not in FLV_AUDIO:
         return "players know no such audio in it"
+    if stream.type == "audio" and container == "avi" and not _has_rate_in_avi(stream.name or ""):
+        return "its clock would be wrong there"
     refusal = _try_header(stream, container, after_video=False)
     if refusal is not None and container in VIDEO_FIRST_CONTAINERS:
         return _try_header(stream, container, after_video=True)
     return refusal
+
+
+def _has_rate_in_avi(decoder: str) -> bool:
+    return decoder in AVI_AUDIO or decoder.startswith(("pcm_", "adpcm_"))
 
 
 def _try_header(stream: Stream, container: str, *, after_video: bool) -> str | None:

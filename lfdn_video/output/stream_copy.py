@@ -23,6 +23,7 @@ from lfdn_video.ffmpeg import codec_name, has_flag, is_cover, open_source
 from lfdn_video.output.audio import Transcoder, can_transcode
 from lfdn_video.output.joined_clock import SPARSE_TYPES
 from lfdn_video.output.refusals import add_template, find_refusal
+from lfdn_video.output.signalling import APPLE_CONTAINERS
 from lfdn_video.output.subtitles import (
     TEXT_SUBTITLES,
     add_reencoded_subtitle,
@@ -30,6 +31,17 @@ from lfdn_video.output.subtitles import (
     reencode_subtitle,
 )
 from lfdn_video.output.tags import collect_stream_tags, describe_stream
+from lfdn_video.output.target_clock import COMMON_START_CONTAINERS
+
+PRIMING_S = Fraction(1, 40)
+"""Audio before time zero that a decoder may need to start up; more of it is cut off by edit lists.
+"""
+
+MAX_LATE_S = Fraction(1, 20)
+"""Accepted offset of audio in containers whose streams start together."""
+
+NEGATIVE_START_CONTAINERS = APPLE_CONTAINERS | {"3gp", "3g2", "f4v", "matroska", "webm"}
+"""Containers whose players do not play what is before time zero."""
 
 
 @dataclass(slots=True)
@@ -138,7 +150,7 @@ class StreamCopy:
 
 
 def add_stream_copy(
-    target: OutputContainer, stream: Stream, warnings: list[str]
+    target: OutputContainer, stream: Stream, warnings: list[str], late_s: Fraction = Fraction(0)
 ) -> StreamCopy | None:
     """Add a stream to a target in a form that its container can hold.
 
@@ -146,13 +158,17 @@ def add_stream_copy(
         target: an open container without a header so far.
         stream: a stream of the source.
         warnings: receives a sentence if the stream is left out or re-encoded.
+        late_s: how long after the video audio begins.
 
     Returns:
         The stream and its copy; None if the container cannot hold it.
     """
     container = target.format.name
     label = describe_stream(stream)
-    if (refusal := find_refusal(stream, container)) is None:
+    refusal = find_refusal(stream, container)
+    if refusal is None and late_s > MAX_LATE_S and container in COMMON_START_CONTAINERS:
+        refusal = "it begins after the video, which only silence can say there"
+    if refusal is None:
         copy = StreamCopy(stream, add_template(target, stream))
     elif is_text_subtitle(stream) and container in TEXT_SUBTITLES:
         codec = TEXT_SUBTITLES[container]
@@ -220,6 +236,24 @@ def trim_packet(packet: Packet[Stream], origin_s: Fraction, end_s: Fraction | No
         return False
     set_origin(packet, origin)
     return True
+
+
+def is_heard(packet: Packet[Stream], container: str) -> bool:
+    """Tell whether players of the source play a packet, and those of the target may.
+
+    What an encoder starts up with is kept: decoders need it.
+
+    Args:
+        packet: with the target's times.
+        container: FFmpeg's name of the target's muxer.
+    """
+    pts = packet.pts if packet.pts is not None else packet.dts
+    if pts is None or packet.stream.type != "audio":
+        return True
+    is_early = (pts + (packet.duration or 0)) * packet.time_base < -PRIMING_S
+    if packet.is_discard:  # an edit list cuts it off; only these containers can say so
+        return pts < 0 and not (is_early and container not in NEGATIVE_START_CONTAINERS)
+    return not (is_early and container in COMMON_START_CONTAINERS)
 
 
 def set_origin(packet: Packet[Stream], origin: int) -> None:

@@ -15,7 +15,7 @@ from lfdn_video.ffmpeg import allows_discontinuities, is_cover
 from lfdn_video.media import VideoInfo
 from lfdn_video.options import SpanOptions
 
-COMMON_START_CONTAINERS = {"avi"}
+COMMON_START_CONTAINERS = {"avi", "mxf"}
 """Containers in which all streams start together. With a later start, FFmpeg's muxer would put the
 gap behind the first frame."""
 
@@ -58,7 +58,12 @@ class TargetClock:
         """
         start_s = _start_s(source, self._info)
         keeps = self._container_name in LATE_START_CONTAINERS
-        if self._container_name in ARBITRARY_START_CONTAINERS or start_s <= 0:
+        if self._container_name in ARBITRARY_START_CONTAINERS:
+            return None
+        if self._info.start_pts < 0:
+            self._start_s = start_s  # players cut off, or cannot place, what is before zero
+            return None
+        if start_s <= 0:
             return None
         if allows_discontinuities(source) or (start_s >= LATE_START_S and not keeps):
             self._start_s = start_s
@@ -72,7 +77,10 @@ class TargetClock:
         Args:
             first_s: time of the first frame on the source's clock.
         """
-        return first_s if self._from_first_frame else self._start_s
+        if self._from_first_frame:
+            return first_s
+        may_be_negative = self._container_name in ARBITRARY_START_CONTAINERS  # it is moved there
+        return self._start_s if may_be_negative else min(self._start_s, first_s)
 
     def span_s(self) -> tuple[Fraction, Fraction | None]:
         """Return start and end of the span on the source's clock; None: the end of the source."""
