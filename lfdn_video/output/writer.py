@@ -11,7 +11,7 @@ frames are moved. Warnings name both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -40,8 +40,10 @@ from lfdn_video.output.gated import GatedSink
 from lfdn_video.output.journal import Journal
 from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
-from lfdn_video.output.sinks import SegmentedSink
+from lfdn_video.output.segments import choose_segment_frames
+from lfdn_video.output.sinks import Resumed, SegmentedSink
 from lfdn_video.output.target import output_errors
+from lfdn_video.parts import Part
 
 
 class Writer(FrameWriter):
@@ -59,6 +61,7 @@ class Writer(FrameWriter):
         *,
         inputs: Inputs | None = None,
         index: PacketIndex | None = None,
+        part: Part | None = None,
     ) -> None:
         """Check the request; no file is created yet.
 
@@ -69,6 +72,7 @@ class Writer(FrameWriter):
             span: the part of the source that the frames are from; None: all of it.
             inputs: the files that are read; None: the source.
             index: the source's packets, if segments may be copied; None: everything is encoded.
+            part: the part of the source to write, for another writer to `adopt`; None: all.
 
         Raises:
             OutputError: no file can be created at `target`, or FFmpeg has no video format for its
@@ -105,9 +109,12 @@ class Writer(FrameWriter):
             joint=self._joint,
         )
         self._sink = choose_sink(
-            self._file, self._muxer, self._options, self._span, rate, index, self._joint
+            self._file, self._muxer, self._options, self._span, rate, index, self._joint, part
         )
         self.resumable = isinstance(self._sink, SegmentedSink)
+        # At a constant rate, the place of a frame depends on all that came before it.
+        if type(self._sink) is SegmentedSink and self._encoder.time_base == info.time_base:
+            self.segment_frames = choose_segment_frames(info)
         self.audits = True
 
     @property
@@ -151,14 +158,23 @@ class Writer(FrameWriter):
             OutputError: those frames were restored by another network.
         """
         with output_errors(self._target):
-            resumed = self._sink.resume(network)
-        if resumed is not None:
-            self._times = replace(
-                self._times, first_pts=resumed.first_pts, last_pts=resumed.last_pts
-            )
-            self._encoded = resumed.frames
-            self.frames_written = self._encoded
+            self._continue(self._sink.resume(network))
         return self._encoded
+
+    def adopt(self, parts: Iterable[Path], first_pts: int) -> None:
+        """Take over all frames from the parts of a divided run, after `start`.
+
+        Args:
+            parts: the targets that they were written with, in order.
+            first_pts: pts of the first frame, in ticks of the source.
+
+        Raises:
+            OutputError: a part was made in another way, or cannot be moved.
+        """
+        assert isinstance(self._sink, SegmentedSink)
+        with output_errors(self._target):
+            self._sink.set_first_pts(first_pts)
+            self._continue(self._sink.adopt(parts))
 
     @property
     def plan(self) -> CopyPlan | None:
@@ -231,6 +247,13 @@ class Writer(FrameWriter):
         if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
             yield f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv"
         yield from _describe_changes(self._info, self._encoder, self._options, self._container_name)
+
+    def _continue(self, resumed: Resumed | None) -> None:
+        if resumed is not None:
+            first_pts, last_pts = resumed.first_pts, resumed.last_pts
+            self._times = replace(self._times, first_pts=first_pts, last_pts=last_pts)
+            self._encoded = resumed.frames
+            self.frames_written = self._encoded
 
     def _set_first_pts(self, pts: int) -> None:
         self._times.first_pts = pts
