@@ -1,7 +1,6 @@
 """One job, in whatever process: a file restored, or a part of it, or a long video divided."""
 
 from collections.abc import Callable
-from dataclasses import fields
 
 from lfdn_video.batch.messages import Divided, Failed, Finished, Job
 from lfdn_video.batch.values import Recipe
@@ -11,7 +10,6 @@ from lfdn_video.files import Inputs
 from lfdn_video.inference.runner import Runner
 from lfdn_video.input.open import open_reader
 from lfdn_video.input.packets import index_packets
-from lfdn_video.options import EncodeOptions
 from lfdn_video.output.open import open_writer
 from lfdn_video.parts import Part, divide
 from lfdn_video.pipeline import Summary, restore
@@ -59,7 +57,7 @@ def find_parts(job: Job, recipe: Recipe) -> tuple[Part, ...]:
     if recipe.only_when_needed or recipe.deinterlace or not recipe.span.whole:
         return ()
     with open_reader(job.source) as reader:
-        encode = merge_options(job, recipe)
+        encode = recipe.encode_for(overwrite=job.overwrite, resume=job.resume)
         writer = open_writer(job.target, reader.info, encode, inputs=Inputs(reader.files))
         if writer.segment_frames is None:
             return ()
@@ -68,12 +66,6 @@ def find_parts(job: Job, recipe: Recipe) -> tuple[Part, ...]:
             return ()
         pts = sorted(index.pts)
         return divide(pts, reader.info, segment_frames=writer.segment_frames, reach=REACH)
-
-
-def merge_options(job: Job, recipe: Recipe) -> EncodeOptions:
-    """Return the recipe's encoding, with what the job says of existing files."""
-    values = {each.name: getattr(recipe.encode, each.name) for each in fields(EncodeOptions)}
-    return EncodeOptions(**values | {"overwrite": job.overwrite, "resume": job.resume})
 
 
 def _restore(
@@ -85,7 +77,7 @@ def _restore(
         task=recipe.task,
         weights=recipe.weights,
         inference=recipe.inference,
-        encode=merge_options(job, recipe),
+        encode=recipe.encode_for(overwrite=job.overwrite, resume=job.resume),
         span=recipe.span,
         deinterlace=recipe.deinterlace,
         temporal=recipe.temporal,

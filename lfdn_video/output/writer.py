@@ -39,8 +39,8 @@ from lfdn_video.output.frame_times import FrameTimes
 from lfdn_video.output.gated import GatedSink
 from lfdn_video.output.journal import Journal
 from lfdn_video.output.muxer import Muxer
-from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
 from lfdn_video.output.segments import choose_segment_frames
+from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
 from lfdn_video.output.sinks import Resumed, SegmentedSink
 from lfdn_video.output.target import output_errors
 from lfdn_video.parts import Part
