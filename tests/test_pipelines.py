@@ -51,17 +51,17 @@ class TestDashcamFolder:
         self, dashcam: Path, weights: Path, tmp_path: Path
     ) -> None:
         words = (dashcam, tmp_path / "dry", "--weights", weights)
-        done = recipe("dashcam_folder.py", *words)
+        done = recipe("card_to_archive.py", *words)
         assert done.exit_code == 1
         assert done.stdout.splitlines()[-1] == "2 restored, 0 finished, 1 failed"
         assert "a.mp4" in done.stderr
         made = sorted(p.name for p in (tmp_path / "dry").rglob("*.mkv"))
         assert made == ["b.mkv", "c.mkv"]
-        again = recipe("dashcam_folder.py", *words)
+        again = recipe("card_to_archive.py", *words)
         assert (again.exit_code, again.stdout) == (1, "0 restored, 2 finished, 1 failed\n")
 
     def test_missing_weights_are_one_line(self, dashcam: Path, tmp_path: Path) -> None:
-        done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", "none.st")
+        done = recipe("card_to_archive.py", dashcam, tmp_path / "dry", "--weights", "none.st")
         assert (done.exit_code, done.stderr) == (
             1,
             "Error: none.st: no such weight file; check the path\n",
