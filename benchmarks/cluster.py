@@ -4,19 +4,19 @@
     python -m benchmarks.cluster model
 
 `run` needs the extra `ray`. It restores one long clip and ten short ones three times: in this
-process's own worker, on a cluster of one node and on one of two, each node with one core, and checks
+process's own worker, on a cluster of one node and on one of two, each with one core, and checks
 that all results decode to the same frames. Each time starts when the cluster stands, and includes
 the loading of the network. What a second worker can bring is limited by the cores of the machine
 and by what else runs on it, so both are printed.
 
-`model` computes docs/fleet.md from the committed results of other benchmarks.
+`model` computes the figures of docs/fleet.md from the committed results of other benchmarks.
 """
 
 import json
 import os
 import tempfile
-from contextlib import closing, contextmanager
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from lfdn_video import BatchOptions, ClusterOptions, InferenceOptions, Recipe, r
 RESULTS = Path(__file__).parent / "results"
 LONG_FRAMES, SHORT_FRAMES, SHORT_CLIPS = 800, 40, 10
 FPS = 30
+STAGES = ("decode", "colour", "model", "encode")
 TEMPORAL_CORE_S = 0.2
 """Of one core per frame of 720p, as README says."""
 
@@ -130,42 +131,59 @@ def run(target: Path | None, share: float) -> None:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Core-seconds per frame of 720p of each stage."""
+class Machine:
+    """A kind of machine that is rented by the hour."""
 
-    network: float
-    decode: float
-    colour: float
-    encode: float
-    temporal: float = TEMPORAL_CORE_S
-
-    @property
-    def beside_network(self) -> float:
-        """What a machine with a GPU does on its cores."""
-        return self.decode + self.colour + self.encode + self.temporal
+    name: str
+    cores: int
+    """Virtual ones, as sold."""
+    has_h100: bool = False
 
 
-def read_costs() -> tuple[Costs, float]:
-    """Read the costs on a CPU, and the frames per second of the network on an H100."""
+MACHINES = (
+    Machine("AWS c7i.4xlarge", 16),
+    Machine("Google c3-standard-44", 44),
+    Machine("Azure D16ds_v5", 16),
+    Machine("AWS p5.4xlarge", 16, has_h100=True),
+)
+
+
+def read_stages() -> dict[str, float]:
+    """Return core-seconds of each stage for a frame of 720p; each was measured on all cores."""
     suite: Any = json.loads((RESULTS / "suite_cpu.json").read_text())
-    stages = find_video(suite, "720p")
+    cores = suite["machine"]["threads"]
+    clip = next(each for each in suite["clips"] if each["size"] == "1280x720")
+    stages = {name: cores * clip["median_s"][name] / clip["frames"] for name in STAGES}
+    return stages | {"neighbours": TEMPORAL_CORE_S}
+
+
+def read_gpu_rate() -> float:
+    """Return the frames per second of 720p that the network makes on an H100."""
     gpu: Any = json.loads((RESULTS / "gpu.json").read_text())
-    rate = next(
-        row["frames/s"]
-        for row in gpu["sections"]["network"]
-        if (row["size"], row["batch"], row["form"]) == ("720p", 4, "engine")
-    )
-    return Costs(**stages), float(rate)
-
-
-def find_video(suite: Any, size: str) -> dict[str, float]:
-    """Return core-seconds per frame of the stages; each was measured alone, on all cores."""
-    raise NotImplementedError
+    return float(max(row["frames/s"] for row in gpu["sections"]["frames"] if row["size"] == "720p"))
 
 
 @main.command()
-def model() -> None:
-    """Rates and node-hours per hour of video, from measured stages."""
+@click.option("--price", type=float, help="Price of a machine for an hour, in any currency.")
+def model(price: float | None) -> None:
+    """Rates, and machine-hours for an hour of video, from measured stages."""
+    stages, gpu_rate = read_stages(), read_gpu_rate()
+    for name, seconds in stages.items():
+        click.echo(f"{name:11} {1000 * seconds:7.1f} core-ms per frame of 720p")
+    beside = sum(seconds for name, seconds in stages.items() if name != "model")
+    for machine in MACHINES:
+        work_s = beside if machine.has_h100 else beside + stages["model"]
+        rate = machine.cores / work_s
+        limit = "cores"
+        if machine.has_h100 and rate > gpu_rate:
+            rate, limit = gpu_rate, "GPU"
+        hours = FPS / rate
+        line = f"{machine.name:22} {rate:6.1f} frames/s, limited by its {limit}; "
+        line += f"{hours:5.2f} h for an hour of {FPS} frames/s"
+        click.echo(line + (f", {price * hours:.2f}" if price is not None else ""))
+    driver = 1 / stages["decode"]
+    click.echo(f"a core that joins: at most {driver:.0f} frames/s, as it decodes every one again")
+    click.echo(f"cores that keep an H100 busy: {gpu_rate * beside:.0f}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 The model is any ONNX file with the output of YOLOv8 and its successors, `[1, 4 + classes, boxes]`;
 OpenCV runs it. The video has the source's frames on the left and the restored ones on the right,
-each with its boxes; the last line counts them. More boxes are not better ones: judge by your labels.
+each with its boxes; the last line counts them. More boxes are not better: judge by your labels.
 """
 
 from collections.abc import Iterator
