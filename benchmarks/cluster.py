@@ -15,7 +15,7 @@ and by what else runs on it, so both are printed.
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ def cluster(nodes: int) -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # on a busy machine
     node = {"num_cpus": 1, "object_store_memory": 80 << 20}
     made = Cluster(initialize_head=True, head_node_args=node)
     try:
@@ -77,7 +78,7 @@ def measure(way: str, card: Path, target: Path, options: BatchOptions) -> Row:
     return Row(way, round(summary.seconds, 1), round(fps, 2), round(load, 1))
 
 
-def read_frames(path: Path) -> Iterator[bytes]:
+def read_frames(path: Path) -> Generator[bytes]:
     """Decode a file."""
     with av.open(path) as container:
         for frame in container.decode(video=0):

@@ -1,6 +1,6 @@
 """How a video is divided."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -50,7 +50,7 @@ def _add_one(part: Part) -> Sequence[int]:
 
 @pytest.mark.parametrize("change", [_lose_one, _add_one, lambda part: part.pts[:-1]])
 def test_other_frames_than_the_packets_say_are_refused(
-    reader: Reader, change: "type[Sequence[int]]"
+    reader: Reader, change: Callable[[Part], Sequence[int]]
 ) -> None:
     part = divide(find_pts(reader), reader.info, segment_frames=PART_FRAMES, reach=0)[1]
     wrong = replace(part, pts=tuple(change(part)))

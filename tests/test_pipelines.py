@@ -93,7 +93,7 @@ class TestBeforeDetector:
         clip, seen = tmp_path / "clip.mp4", tmp_path / "seen.mp4"
         make_clip(clip)
         model = onnx_model.write_detector(tmp_path / "tiny.onnx")
-        options = ("--side", onnx_model.SIDE_PX, "--least", "0.1", "--weights", weights)
+        options = ("--side", str(onnx_model.SIDE_PX), "--least", "0.1", "--weights", weights)
         done = recipe("before_detector.py", clip, model, "-o", seen, *options)
         assert done.exit_code == 0, done.output
         frames, before, after = map(int, re.findall(r"\d+", done.stdout))

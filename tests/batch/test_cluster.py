@@ -31,6 +31,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "180")  # on a busy machine
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     one_core = {"num_cpus": 1, "object_store_memory": 80 << 20}
     nodes = Cluster(initialize_head=True, head_node_args=one_core)

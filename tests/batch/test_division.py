@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from lfdn_video import parts as dividing
 from lfdn_video.batch import division
 from lfdn_video.batch.division import Division, Piece
 from lfdn_video.batch.jobs import do_job
+from lfdn_video.batch.join import join as join_parts
 from lfdn_video.batch.join import parts_folder
 from lfdn_video.batch.messages import Failed, Finished, Job, Progressed
 from lfdn_video.batch.values import Recipe
@@ -89,7 +91,7 @@ def clip(tmp_path: Path) -> Path:
         codec="libx264",
         options={"g": "16", "bf": "2", "preset": "ultrafast", "crf": "20"},
         pts=[int(each) for each in pts],
-        time_base=clips.Fraction(1, 1000),
+        time_base=Fraction(1, 1000),
         audio="aac",
     ).make(tmp_path / "clip.mkv")
 
@@ -233,11 +235,10 @@ def test_parts_of_different_networks_are_not_joined(
 ) -> None:
     recipe = Recipe()
     pool = Inline(recipe, places=1)
-    done = division.join
 
     def join(job: Job, recipe: Recipe, parts: Any, summaries: Any) -> Any:
         other = replace(summaries[1], network={"model": "another"})
-        return done(job, recipe, parts, [summaries[0], other, *summaries[2:]])
+        return join_parts(job, recipe, parts, [summaries[0], other, *summaries[2:]])
 
     monkeypatch.setattr(division, "join", join)
     ends, _ = run(Division(pool, recipe), make_job(clip))
@@ -249,12 +250,11 @@ def test_lost_part_is_told_and_nothing_is_joined(
 ) -> None:
     """As on a disk that another machine does not see."""
     recipe = Recipe()
-    done = division.join
 
     def join(job: Job, recipe: Recipe, parts: Any, summaries: Any) -> Any:
         folder = parts_folder(Path(job.target))
         Journal(folder / "00001.mkv").remove()
-        return done(job, recipe, parts, summaries)
+        return join_parts(job, recipe, parts, summaries)
 
     monkeypatch.setattr(division, "join", join)
     ends, _ = run(Division(Inline(recipe), recipe), make_job(clip))
