@@ -117,8 +117,7 @@ def restore(
 ) -> Summary:
     """Restore a video, or images, into a new file.
 
-    The target appears when it is complete. After an error, or Ctrl-C, there is none; but the same
-    call with `encode.resume` continues after the segments of a long run that were finished.
+    The target appears when it is complete. After an error the same call with `encode.resume` goes on.
 
     Args:
         source: a video or image, a folder with images, or a pattern such as `*.jpg`.
@@ -133,8 +132,7 @@ def restore(
         only_when_needed: look for rain first, and copy the packets of segments without any.
         engine: one of `load_engine`, whose task and weights count; it stays open. None loads one.
         on_progress: called after each frame, in the caller's thread; an exception in it cancels.
-        trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
-            written at the end, also of a failed run. `encode.overwrite` applies to it, too.
+        trace: a JSON file for a timeline of the stages, for ui.perfetto.dev, also of a failed run.
         part: restore this part alone, whose segments are left beside the target; None: all.
 
     Returns:

@@ -37,6 +37,7 @@ from lfdn_video.output.containers import (
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.frame_times import FrameTimes
 from lfdn_video.output.gated import GatedSink
+from lfdn_video.output.joint import Joint
 from lfdn_video.output.journal import Journal
 from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import choose_segment_frames
@@ -142,7 +143,14 @@ class Writer(FrameWriter):
         except BaseException:
             self._sink.clean_up()
             raise
-        for note in self._describe():
+        notes = _describe_request(self._target, self._file, self._joint, self._container_name)
+        for note in notes:
+            self._warn(note)
+        if self.copy_problem is not None:
+            self._warn(f"nothing is copied: {self.copy_problem}")
+        for note in _describe_changes(
+            self._info, self._encoder, self._options, self._container_name
+        ):
             self._warn(note)
 
     def start(self, network: Mapping[str, str]) -> int:
@@ -194,15 +202,7 @@ class Writer(FrameWriter):
                 self._set_first_pts(plan.segments[0].start_pts)
 
     def write(self, frame: Frame) -> None:
-        """Encode the next frame.
-
-        Args:
-            frame: a frame with the source's size, format and rotation, and a pts above the last
-                one's.
-
-        Raises:
-            OutputError: its format differs from the first one's, or it cannot be written.
-        """
+        """Encode the next frame, which is like the first; see `FrameWriter.write`."""
         _check_like_first(frame, self._info)
         with output_errors(self._target):
             if self._times.first_pts is None:
@@ -238,16 +238,6 @@ class Writer(FrameWriter):
         """Close everything, and remove all but the target and the finished segments."""
         self._sink.clean_up()
 
-    def _describe(self) -> Iterator[str]:
-        """Describe, before the run, what a user might not expect of the target."""
-        if self._file != self._target:
-            yield f"is a link, and stays one; {self._file} is written"
-        if self.copy_problem is not None:
-            yield f"nothing is copied: {self.copy_problem}"
-        if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
-            yield f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv"
-        yield from _describe_changes(self._info, self._encoder, self._options, self._container_name)
-
     def _continue(self, resumed: Resumed | None) -> None:
         if resumed is not None:
             first_pts, last_pts = resumed.first_pts, resumed.last_pts
@@ -269,6 +259,16 @@ def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
     file = follow_link(target)
     refuse_around(Journal(file).folder, inputs)
     return file
+
+
+def _describe_request(
+    target: Path, file: Path, joint: Joint | None, container: str
+) -> Iterator[str]:
+    """Describe, before the run, what a user might not expect of the target's name and kind."""
+    if file != target:
+        yield f"is a link, and stays one; {file} is written"
+    if joint is not None and joint.tag and container in APPLE_CONTAINERS:
+        yield f"is tagged {joint.tag}, which players by Apple do not know; use .mkv"
 
 
 def _constant_rate_note(container: str, codec: str) -> str:
