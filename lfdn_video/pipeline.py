@@ -117,7 +117,7 @@ def restore(
 ) -> Summary:
     """Restore a video, or images, into a new file.
 
-    The target appears when it is complete. After an error the same call with `encode.resume` goes on.
+    The target appears when it is complete. After an error, `encode.resume` goes on.
 
     Args:
         source: a video or image, a folder with images, or a pattern such as `*.jpg`.

@@ -143,13 +143,11 @@ class Writer(FrameWriter):
         except BaseException:
             self._sink.clean_up()
             raise
-        notes = _describe_request(self._target, self._file, self._joint, self._container_name)
-        for note in notes:
-            self._warn(note)
-        if self.copy_problem is not None:
-            self._warn(f"nothing is copied: {self.copy_problem}")
-        for note in _describe_changes(
-            self._info, self._encoder, self._options, self._container_name
+        joint, container = self._joint, self._container_name
+        notes = _describe_request(self._target, self._file, joint, container, self.copy_problem)
+        for note in (
+            *notes,
+            *_describe_changes(self._info, self._encoder, self._options, container),
         ):
             self._warn(note)
 
@@ -262,11 +260,13 @@ def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
 
 
 def _describe_request(
-    target: Path, file: Path, joint: Joint | None, container: str
+    target: Path, file: Path, joint: Joint | None, container: str, copy_problem: str | None
 ) -> Iterator[str]:
     """Describe, before the run, what a user might not expect of the target's name and kind."""
     if file != target:
         yield f"is a link, and stays one; {file} is written"
+    if copy_problem is not None:
+        yield f"nothing is copied: {copy_problem}"
     if joint is not None and joint.tag and container in APPLE_CONTAINERS:
         yield f"is tagged {joint.tag}, which players by Apple do not know; use .mkv"
 
