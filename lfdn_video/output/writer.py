@@ -12,7 +12,6 @@ frames are moved. Warnings name both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -238,10 +237,8 @@ class Writer(FrameWriter):
 
     def _continue(self, resumed: Resumed | None) -> None:
         if resumed is not None:
-            first_pts, last_pts = resumed.first_pts, resumed.last_pts
-            self._times = replace(self._times, first_pts=first_pts, last_pts=last_pts)
-            self._encoded = resumed.frames
-            self.frames_written = self._encoded
+            self._times.first_pts, self._times.last_pts = resumed.first_pts, resumed.last_pts
+            self._encoded = self.frames_written = resumed.frames
 
     def _set_first_pts(self, pts: int) -> None:
         self._times.first_pts = pts
