@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         BatchOptions,
         BatchProgress,
         BatchSummary,
+        ClusterOptions,
         FileResult,
         Recipe,
     )
@@ -54,6 +55,7 @@ __all__ = [
     "BatchOptions",
     "BatchProgress",
     "BatchSummary",
+    "ClusterOptions",
     "Colour",
     "Comparison",
     "DeviceError",
@@ -100,6 +102,7 @@ _MODULE_OF = {
     "BatchOptions": "batch.values",
     "BatchProgress": "batch.values",
     "BatchSummary": "batch.values",
+    "ClusterOptions": "batch.values",
     "Colour": "media",
     "Comparison": "review.compare",
     "DeviceError": "errors",

@@ -125,6 +125,8 @@ class FrameWriter(ABC):
 
     resumable = False
     """True if what is finished outlasts a failure of the run."""
+    segment_frames: int | None = None
+    """Frames of each segment, if parts of the source may be written apart; None: they may not."""
     audits = False
     """True if `complete` decodes every frame of the target."""
 

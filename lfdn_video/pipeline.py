@@ -37,6 +37,7 @@ from lfdn_video.options import (
     Temporal,
 )
 from lfdn_video.output.open import open_writer
+from lfdn_video.parts import Part
 from lfdn_video.progress import (
     Progress,
     ProgressMeter,
@@ -112,11 +113,11 @@ def restore(
     engine: "Runner | None" = None,
     on_progress: Callable[[Progress], None] | None = None,
     trace: str | Path | None = None,
+    part: Part | None = None,
 ) -> Summary:
     """Restore a video, or images, into a new file.
 
-    The target appears when it is complete. After an error, or Ctrl-C, there is none; but the same
-    call with `encode.resume` continues after the segments of a long run that were finished.
+    The target appears when it is complete. After an error, `encode.resume` goes on.
 
     Args:
         source: a video or image, a folder with images, or a pattern such as `*.jpg`.
@@ -131,8 +132,8 @@ def restore(
         only_when_needed: look for rain first, and copy the packets of segments without any.
         engine: one of `load_engine`, whose task and weights count; it stays open. None loads one.
         on_progress: called after each frame, in the caller's thread; an exception in it cancels.
-        trace: a JSON file for a timeline of the stages, for chrome://tracing or ui.perfetto.dev;
-            written at the end, also of a failed run. `encode.overwrite` applies to it, too.
+        trace: a JSON file for a timeline of the stages, for ui.perfetto.dev, also of a failed run.
+        part: restore this part alone, whose segments are left beside the target; None: all.
 
     Returns:
         Counts, times, and warnings about everything that was not carried over.
@@ -146,16 +147,16 @@ def restore(
     """
     start_s = time.perf_counter()
     span, encode = span or SpanOptions(), encode or EncodeOptions()
-    with open_reader(source, span, deinterlace=deinterlace) as reader:
+    with open_reader(source, part.span if part else span, deinterlace=deinterlace) as reader:
         off = _find_reason_off(temporal, task, engine, reader)
         index = _index_packets(reader, task, engine) if only_when_needed else None
         inputs = partial(_list_inputs, reader, weights)  # the trace adds the target to its own
         with (
             open_clocks(trace, inputs(), Path(target), encode, off) as clocks,
-            open_writer(target, reader.info, encode, span, inputs(), index) as writer,
+            open_writer(target, reader.info, encode, span, inputs(), index, part) as writer,
             _open_restorer(reader.info, engine, task, weights, inference, span) as restorer,
         ):
-            run = _run_stages(reader, restorer, writer, clocks, index, on_progress)
+            run = _run_stages(reader, restorer, writer, clocks, index, part, on_progress)
     return _summarize(reader, writer, clocks, run, off, start_s)
 
 
@@ -262,6 +263,7 @@ def _run_stages(
     writer: FrameWriter,
     clocks: StageClocks,
     index: PacketIndex | None,
+    part: Part | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> _Run:
     """Decode and restore in threads, write in this one."""
@@ -273,10 +275,12 @@ def _run_stages(
         writer.set_plan(_plan_copies(reader, index, restorer, clocks, on_progress))
     # Neighbours of the frames that are left to do: of those that an earlier run finished, and of
     # those that are copied, some are restored for them.
-    selection = Selection(writer.plan, done=kept, reach=REACH if is_temporal else 0)
+    reach = REACH if is_temporal else 0
+    bounds = part.bounds if part else None
+    selection = Selection(writer.plan, done=kept, reach=reach, bounds=bounds)
     stage = TemporalStage(reader.info, wants=selection.wants) if is_temporal else None
     meter = ProgressMeter(RunSetting.of(reader.info, reader.span, writer, kept), clocks)
-    frames = selection.pick(reader.frames())
+    frames = selection.pick(part.read(reader) if part else reader.frames())
     with closing(_start_stages(frames, restorer, stage, clocks)) as restored:
         for frame in restored:
             meter.frames_through += 1

@@ -105,6 +105,7 @@ FOREIGN = {
     "PIL": {"lfdn.datasets", "lfdn_video.review"},
     "prometheus_client": {"lfdn_video.stream.watch.metrics"},
     "queue": {"lfdn_video.background", "lfdn_video.batch"},
+    "ray": {"lfdn_video.batch.cluster"},
     "rich": {"lfdn.commands", "lfdn_video.cli"},
     "safetensors": {"lfdn.weights"},
     "threading": {

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -17,7 +18,7 @@ from lfdn import LFDN, LFDNConfig
 from lfdn.weights import read_packaged_gate, save_weights
 from lfdn_video.cli import commands
 from lfdn_video.cli.doctor import make_clip
-from tests.support import datasets
+from tests.support import datasets, onnx_model
 from tests.support.scripts import load
 
 ROOT = Path(__file__).parents[1]
@@ -46,26 +47,82 @@ def dashcam(tmp_path: Path) -> Path:
     return folder
 
 
-class TestDashcamFolder:
+class TestCardToArchive:
     def test_good_clips_are_restored_once_and_a_bad_one_is_reported(
         self, dashcam: Path, weights: Path, tmp_path: Path
     ) -> None:
         words = (dashcam, tmp_path / "dry", "--weights", weights)
-        done = recipe("dashcam_folder.py", *words)
+        done = recipe("card_to_archive.py", *words)
         assert done.exit_code == 1
         assert done.stdout.splitlines()[-1] == "2 restored, 0 finished, 1 failed"
         assert "a.mp4" in done.stderr
         made = sorted(p.name for p in (tmp_path / "dry").rglob("*.mkv"))
         assert made == ["b.mkv", "c.mkv"]
-        again = recipe("dashcam_folder.py", *words)
+        again = recipe("card_to_archive.py", *words)
         assert (again.exit_code, again.stdout) == (1, "0 restored, 2 finished, 1 failed\n")
 
     def test_missing_weights_are_one_line(self, dashcam: Path, tmp_path: Path) -> None:
-        done = recipe("dashcam_folder.py", dashcam, tmp_path / "dry", "--weights", "none.st")
+        done = recipe("card_to_archive.py", dashcam, tmp_path / "dry", "--weights", "none.st")
         assert (done.exit_code, done.stderr) == (
             1,
             "Error: none.st: no such weight file; check the path\n",
         )
+
+
+class TestRayFleet:
+    def test_same_plan_runs_in_processes_of_this_machine(
+        self, dashcam: Path, weights: Path, tmp_path: Path
+    ) -> None:
+        options = ("--weights", weights, "--device", "cpu", "--cluster", "local", "--jobs", "1")
+        done = recipe("ray_fleet.py", dashcam, tmp_path / "dry", *options)
+        assert done.exit_code == 1
+        assert done.stdout.splitlines()[-1].startswith("2 restored, ")
+        assert "a.mp4" in done.stderr
+        assert sorted(p.name for p in (tmp_path / "dry").rglob("*.mkv")) == ["b.mkv", "c.mkv"]
+
+    def test_missing_ray_or_cluster_is_one_line(
+        self, dashcam: Path, weights: Path, tmp_path: Path
+    ) -> None:
+        done = recipe("ray_fleet.py", dashcam, tmp_path / "dry", "--weights", weights)
+        assert done.exit_code == 1
+        assert re.fullmatch(r"Error: cluster: .*; .*\n", done.stderr)
+
+
+class TestBeforeDetector:
+    def test_both_sides_are_shown_with_boxes(self, weights: Path, tmp_path: Path) -> None:
+        clip, seen = tmp_path / "clip.mp4", tmp_path / "seen.mp4"
+        make_clip(clip)
+        model = onnx_model.write_detector(tmp_path / "tiny.onnx")
+        options = ("--side", str(onnx_model.SIDE_PX), "--least", "0.1", "--weights", weights)
+        done = recipe("before_detector.py", clip, model, "-o", seen, *options)
+        assert done.exit_code == 0, done.output
+        frames, before, after = map(int, re.findall(r"\d+", done.stdout))
+        assert min(before, after) >= frames > 1
+        source, shown = (cv2.VideoCapture(str(path)) for path in (clip, seen))
+        assert shown.get(cv2.CAP_PROP_FRAME_COUNT) == frames
+        widths = [each.get(cv2.CAP_PROP_FRAME_WIDTH) for each in (source, shown)]
+        assert widths[1] == 2 * widths[0]
+
+    def test_boxes_are_where_the_model_says(self, tmp_path: Path) -> None:
+        model = onnx_model.write_detector(tmp_path / "tiny.onnx")
+        detector = load("pipelines/before_detector.py").Detector(model, onnx_model.SIDE_PX, 0.5)
+        image = np.zeros((48, 96, 3), np.uint8)
+        image[:12, 24:48] = 255  # a sixteenth: one cell
+        assert detector.find(image) == [(24, 0, 24, 12)]
+        assert detector.find(np.zeros_like(image)) == []
+
+
+def test_camera_is_recorded(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a file for a camera, and a page at a free port."""
+    text = (ROOT / "pipelines" / "camera_to_recording.toml").read_text(encoding="utf-8")
+    text = text.replace("127.0.0.1:8080", "127.0.0.1:0")
+    config = tmp_path / "camera.toml"
+    config.write_text(f'{text}\n[network]\ndevice = "cpu"\nweights = "{weights}"\n')
+    make_clip(tmp_path / "clip.mkv")
+    monkeypatch.setenv("CAMERA", str(tmp_path / "clip.mkv"))
+    done = CliRunner().invoke(commands.main, ["serve", str(config)])
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "recordings" / "front").rglob("*.mkv"))) == 1
 
 
 def test_gopro_recipe_trains_and_evaluates(tmp_path: Path) -> None:

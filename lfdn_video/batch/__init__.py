@@ -8,6 +8,9 @@
     meter.py      how far it is
     workers.py    the processes that restore;  worker.py is what runs in one
     messages.py   to and from them
+    division.py   long videos in parts, which join.py joins
+    cluster.py    the processes of a Ray cluster; cluster_task.py is what runs in one
+    jobs.py       one job, wherever;  pool.py: what does jobs
     watch.py      files that appear while the run goes on
     values.py     options, results and progress
 

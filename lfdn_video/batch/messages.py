@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lfdn_video.batch.values import Recipe
+from lfdn_video.parts import Part
 from lfdn_video.pipeline import Summary
 from lfdn_video.progress import Progress
 
@@ -22,6 +23,10 @@ class Job:
     target: str
     overwrite: bool
     resume: bool
+    divide: bool = False
+    """If it is a long video, divide it instead."""
+    part: Part | None = None
+    """Restore this part alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,13 @@ class Finished:
     """Message of a worker: its job is done."""
 
     summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """Message of a worker: its job is to be done in parts."""
+
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)

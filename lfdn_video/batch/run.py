@@ -15,22 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lfdn_video.batch.division import Division
 from lfdn_video.batch.items import Found, Item, Template, check_folder, find_items, list_images
 from lfdn_video.batch.ledger import Ledger
 from lfdn_video.batch.manifest import Entry, Manifest
 from lfdn_video.batch.messages import Failed, Finished, Job, Progressed, Warned
 from lfdn_video.batch.meter import Meter
 from lfdn_video.batch.plan import PASSING, Restore, Wishes, decide
+from lfdn_video.batch.pool import Pool
 from lfdn_video.batch.values import (
+    LOCAL,
     BatchListener,
     BatchOptions,
     BatchProgress,
     BatchSummary,
+    ClusterOptions,
     Recipe,
 )
 from lfdn_video.batch.watch import WatchedFolders
 from lfdn_video.batch.workers import Workers, count_jobs
-from lfdn_video.errors import InputError
+from lfdn_video.errors import InputError, OptionError
 from lfdn_video.progress import Progress
 
 POLL_S = 0.25
@@ -94,8 +98,25 @@ def restore_many(
         feed = WatchedFolders(names, target, template, settle_s=options.settle_s)
     else:
         feed = _Listed(find_items(names, [str(path) for path in listed], target, template), names)
-    with feed, Manifest(target) as manifest, Workers[_Active](jobs, recipe) as workers:
+    pool = _choose_pool(options.cluster, jobs, recipe)
+    with feed, Manifest(target) as manifest, pool as workers:
         return _Batch(feed, manifest, workers, wishes, listener or BatchListener()).run()
+
+
+def _choose_pool(cluster: ClusterOptions | None, jobs: int, recipe: Recipe) -> "Pool[_Active]":
+    if cluster is None:
+        return Workers(jobs, recipe)
+    if cluster.address == LOCAL:
+        return Division(Workers(jobs, recipe), recipe)
+    try:
+        from lfdn_video.batch.cluster import RayTasks
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise OptionError(
+            "cluster: Ray is not installed; run: pip install 'lfdn-video[ray]', or use local"
+        ) from error
+    return Division(RayTasks(cluster, recipe), recipe)
 
 
 class Feed(Protocol):
@@ -161,7 +182,7 @@ class _Batch:
         self,
         feed: Feed,
         manifest: Manifest,
-        workers: Workers[_Active],
+        workers: Pool[_Active],
         wishes: Wishes,
         listener: BatchListener,
     ) -> None:

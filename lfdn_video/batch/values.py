@@ -21,6 +21,9 @@ State = Literal["restored", "finished", "failed"]
 
 MOST_JOBS = 64
 
+LOCAL = "local"
+"""Address that stands for processes of this machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -51,6 +54,16 @@ class Recipe:
         if self.only_when_needed and self.task != "derain":
             raise OptionError(NO_BLUR)
 
+    def encode_for(self, *, overwrite: bool, resume: bool) -> EncodeOptions:
+        """Return the encoding of one file.
+
+        Args:
+            overwrite: its target may be replaced.
+            resume: what an interrupted run left of it is used.
+        """
+        values = {each.name: getattr(self.encode, each.name) for each in fields(EncodeOptions)}
+        return EncodeOptions(**values | {"overwrite": overwrite, "resume": resume})
+
     def describe(self, weights_digest: str) -> dict[str, Any]:
         """Return what the targets depend on, as JSON values by the names of the options.
 
@@ -80,6 +93,38 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """Where the work of a batch is done in parts of about 250 frames, besides whole short videos.
+
+    Raises:
+        OptionError: a value is outside its range.
+    """
+
+    address: str
+    """`local`: processes of this machine, without Ray. `auto`: the Ray cluster that this machine is
+    in. Else the address of one: `ray://HOST:10001`, or `HOST:6379` on a machine that is in it."""
+    cpus: int | None = None
+    """Cores for each task, 1 or more; None: 4, or those of the smallest machine."""
+    gpus: float | None = None
+    """GPUs for each task, 0 or more; 0.5 puts two tasks on one. None: 1 if the cluster has any."""
+    retries: int = 3
+    """Times that a task is run again whose process or machine is lost, 0 or more."""
+
+    def __post_init__(self) -> None:
+        if not self.address:
+            raise OptionError("cluster: the address is empty; use local, auto or ray://HOST:10001")
+        if self.cpus is not None and self.cpus < 1:
+            raise OptionError(f"task cpus: must be at least 1, got {self.cpus}")
+        gpus = self.gpus or 0.0
+        if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+            raise OptionError(f"task gpus: must be from 0 to 1, or a whole number, got {gpus:g}")
+        if self.retries < 0:
+            raise OptionError(f"retries: must not be negative, got {self.retries}")
+        if self.address == LOCAL and (self.cpus, self.gpus) != (None, None):
+            raise OptionError("task cpus, task gpus: are for a Ray cluster; use jobs, or leave out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
     """How a batch runs.
 
@@ -97,6 +142,8 @@ class BatchOptions:
     """Go on with files that appear, until the run is stopped."""
     settle_s: float = 5.0
     """Seconds, 0 or more, for which a watched file must not change before it is taken."""
+    cluster: ClusterOptions | None = None
+    """Divide long videos, and let a cluster do the work; None: whole files, on this machine."""
 
     def __post_init__(self) -> None:
         if isinstance(self.jobs, int):
@@ -106,6 +153,8 @@ class BatchOptions:
             raise OptionError(f"jobs: {self.jobs!r} is neither auto nor a number")
         if self.settle_s < 0:
             raise OptionError(f"settle: must not be negative, got {self.settle_s:g} s")
+        if self.cluster is not None and self.cluster.address != LOCAL and self.jobs != 1:
+            raise OptionError("jobs: the cluster decides how many run at a time; leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

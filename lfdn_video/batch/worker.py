@@ -15,7 +15,9 @@ import time
 from types import FrameType
 from typing import Any
 
+from lfdn_video.batch.jobs import do_job
 from lfdn_video.batch.messages import (
+    Divided,
     Failed,
     Finished,
     Job,
@@ -26,11 +28,9 @@ from lfdn_video.batch.messages import (
     Warned,
 )
 from lfdn_video.batch.values import Recipe
-from lfdn_video.child import Parent, connect_to_parent, describe_failure
+from lfdn_video.child import Parent, connect_to_parent
 from lfdn_video.errors import LfdnVideoError
 from lfdn_video.inference.runner import Runner
-from lfdn_video.options import EncodeOptions
-from lfdn_video.pipeline import restore
 from lfdn_video.progress import Progress
 
 PROGRESS_INTERVAL_S = 0.25
@@ -68,7 +68,7 @@ def serve(parent: Parent) -> None:
             parent.send(_run(job, recipe, engine, parent))
 
 
-def _run(job: Job, recipe: Recipe, engine: Runner, parent: Parent) -> Finished | Failed:
+def _run(job: Job, recipe: Recipe, engine: Runner, parent: Parent) -> Finished | Failed | Divided:
     last_s = float("-inf")
 
     def report(progress: Progress) -> None:
@@ -77,31 +77,7 @@ def _run(job: Job, recipe: Recipe, engine: Runner, parent: Parent) -> Finished |
             last_s = now_s
             parent.send(Progressed(progress))
 
-    encode = {name: getattr(recipe.encode, name) for name in EncodeOptions.__slots__}
-    encode |= {"overwrite": job.overwrite, "resume": job.resume}
-    try:
-        summary = restore(
-            job.source,
-            job.target,
-            task=recipe.task,
-            inference=recipe.inference,
-            encode=EncodeOptions(**encode),
-            span=recipe.span,
-            deinterlace=recipe.deinterlace,
-            temporal=recipe.temporal,
-            only_when_needed=recipe.only_when_needed,
-            engine=engine,
-            on_progress=report,
-        )
-    except LfdnVideoError as error:
-        return Failed(type(error).__name__, _one_line(error, str(error)))
-    except Exception as error:  # noqa: BLE001 (a bug costs one file, not the others)
-        return Failed(type(error).__name__, f"{job.source}: {describe_failure(error)}")
-    return Finished(summary)
-
-
-def _one_line(error: BaseException, message: str) -> str:
-    return " ".join("; ".join([message, *getattr(error, "__notes__", [])]).split())
+    return do_job(job, recipe, engine, report)
 
 
 def _receive(parent: Parent, requests: "queue.SimpleQueue[Any]") -> None:

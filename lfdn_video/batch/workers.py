@@ -11,10 +11,11 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal
 
 from lfdn_video import errors
-from lfdn_video.batch.messages import Failed, Finished, Job, Ready, Refused, Setup
+from lfdn_video.batch.messages import Divided, Failed, Finished, Job, Ready, Refused, Setup
+from lfdn_video.batch.pool import Pool, Tag
 from lfdn_video.batch.values import Recipe
 from lfdn_video.child import Child
 from lfdn_video.errors import DeviceError, LfdnVideoError
@@ -28,8 +29,6 @@ END_S = 60.0
 CORES_PER_JOB = 4
 BYTES_PER_JOB = 3 << 30
 """Memory that a run of 1080p takes on a CPU, with a margin (docs/benchmarks.md)."""
-
-Tag = TypeVar("Tag")
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +44,7 @@ class _Lost:
     """In place of a message: the process is gone."""
 
 
-class Workers(Generic[Tag]):
+class Workers(Pool[Tag]):
     """A number of worker processes. A context manager: leaving it ends them.
 
     Args:
@@ -103,8 +102,7 @@ class Workers(Generic[Tag]):
             timeout_s: seconds to wait at most.
 
         Returns:
-            The job's tag and a `Progressed`, `Warned`, `Finished` or `Failed`; None: there was none
-            in time. After the last two the worker is free again.
+            As `Pool.wait`. When a job has ended, its worker is free again.
 
         Raises:
             LfdnVideoError: the network cannot be loaded, so no job can be done.
@@ -117,10 +115,10 @@ class Workers(Generic[Tag]):
             worker.ready = True
             return None
         if isinstance(message, Refused):
-            raise _recreate(message)
+            raise recreate(message)
         if isinstance(message, _Lost):
             return self._lose(worker)
-        if isinstance(message, Finished | Failed):
+        if isinstance(message, Finished | Failed | Divided):
             self._busy.remove(worker)
             self._idle.append(worker)
         return worker.tag, message
@@ -181,7 +179,8 @@ def count_jobs(wanted: Literal["auto"] | int, device: str, free_bytes: int) -> i
     return max(1, min((os.cpu_count() or 1) // CORES_PER_JOB, free_bytes // BYTES_PER_JOB))
 
 
-def _recreate(refused: Refused) -> LfdnVideoError:
+def recreate(refused: Refused) -> LfdnVideoError:
+    """Make the error that a worker met while it loaded the network."""
     kind = getattr(errors, refused.kind, DeviceError)
     if kind is errors.DeviceMemoryError:  # it would add its advice again
         kind = DeviceError

@@ -48,6 +48,24 @@ BATCH = (
         help="Several files: number of them at a time.  [default: 1]",
     ),
     click.option(
+        "--cluster",
+        metavar="local|auto|ADDRESS",
+        help="Several files: divide long videos, and let the Ray cluster of this machine (auto), "
+        "one at ray://HOST:10001, or processes of this machine (local) do the parts.",
+    ),
+    click.option(
+        "--task-cpus",
+        type=click.INT,
+        metavar="N",
+        help="With Ray: cores for each task.  [default: 4, or those of the smallest machine]",
+    ),
+    click.option(
+        "--task-gpus",
+        type=click.FLOAT,
+        metavar="N",
+        help="With Ray: GPUs for each task; 0.5 puts two on one.  [default: 1 if there are any]",
+    ),
+    click.option(
         "--watch",
         is_flag=True,
         help="Several files: go on with files that appear in the folder; needs the watch extra.",
@@ -80,6 +98,12 @@ class ManyOptions:
     """Try again what failed in an earlier run."""
     jobs: Literal["auto"] | int | None = None
     """Files at the same time."""
+    cluster: str | None = None
+    """Where long videos are done in parts."""
+    task_cpus: int | None = None
+    """Cores for each of Ray's tasks."""
+    task_gpus: float | None = None
+    """GPUs for each of Ray's tasks."""
     watch: bool = False
     """Go on with files that appear."""
     settle_s: float | None = None
@@ -138,7 +162,7 @@ def restore_batch(
     if many.watch and many.from_list is not None:
         raise OptionError("watch: watches folders; leave out --from-list")
     from lfdn_video.batch.run import restore_many
-    from lfdn_video.batch.values import BatchOptions
+    from lfdn_video.batch.values import BatchOptions, ClusterOptions
     from lfdn_video.cli.batch_views import choose_view
 
     overwrite = recipe.encode.overwrite
@@ -150,6 +174,12 @@ def restore_batch(
         for name in ("name", "jobs", "retry", "watch", "settle_s")
         if (value := getattr(many, name)) is not None
     }
+    if many.cluster is not None:
+        given["cluster"] = ClusterOptions(
+            address=many.cluster, cpus=many.task_cpus, gpus=many.task_gpus
+        )
+    elif (many.task_cpus, many.task_gpus) != (None, None):
+        raise OptionError("task cpus, task gpus: are for a Ray cluster; give --cluster, too")
     with choose_view(reporter, recipe.task) as view:
         summary = restore_many(
             sources,

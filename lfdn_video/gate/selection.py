@@ -1,4 +1,4 @@
-"""Which frames a run restores: those that are in no copied segment and not done, and neighbours.
+"""Which frames a run restores: those that are not copied, not done, and of its part; neighbours.
 
     decoded ─ pick ─▶ wanted frames, and up to `reach` around them ─▶ network, temporal stage
 
@@ -23,10 +23,19 @@ class Selection:
         plan: the segments that are copied; None: none is.
         done: number of frames outside of these that an earlier run finished.
         reach: frames before and after a wanted one that serve as its neighbours.
+        bounds: pts of the first and the last frame that may be wanted; None: all may be.
     """
 
-    def __init__(self, plan: CopyPlan | None, *, done: int = 0, reach: int = 0) -> None:
+    def __init__(
+        self,
+        plan: CopyPlan | None,
+        *,
+        done: int = 0,
+        reach: int = 0,
+        bounds: tuple[int, int] | None = None,
+    ) -> None:
         self._plan = plan
+        self._bounds = bounds
         self._done = done
         self._reach = reach
         self._first_pts: int | None = None
@@ -37,7 +46,7 @@ class Selection:
         return (
             self._first_pts is not None
             and frame.pts >= self._first_pts
-            and not self._is_copied(frame)
+            and not self._is_left_out(frame)
         )
 
     def pick(self, frames: Generator[Frame]) -> Generator[Frame]:
@@ -51,7 +60,7 @@ class Selection:
         after = 0
         with closing(frames):
             for frame in frames:
-                is_restored = not self._is_copied(frame)
+                is_restored = not self._is_left_out(frame)
                 if is_restored and left:
                     left -= 1
                 elif is_restored:
@@ -68,5 +77,7 @@ class Selection:
                 else:
                     before.append(frame)
 
-    def _is_copied(self, frame: Frame) -> bool:
+    def _is_left_out(self, frame: Frame) -> bool:
+        if self._bounds is not None and not self._bounds[0] <= frame.pts <= self._bounds[1]:
+            return True
         return self._plan is not None and self._plan.is_copied(frame.pts)

@@ -18,8 +18,10 @@ from lfdn_video.output.gated import GatedSink
 from lfdn_video.output.joint import Joint, choose_joint
 from lfdn_video.output.journal import Journal, fingerprint_file
 from lfdn_video.output.muxer import Muxer
+from lfdn_video.output.part_sink import PartSink
 from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
+from lfdn_video.parts import Part
 
 MAX_DIRECT_SEGMENTS = 2
 """Runs with more frames than this number of segments has are written in segments."""
@@ -96,8 +98,9 @@ def choose_sink(
     rate: Fraction,
     index: PacketIndex | None,
     joint: Joint | None,
+    part: Part | None = None,
 ) -> Sink:
-    """Choose segments for long runs, where an interrupted run left some, and for copies.
+    """Choose segments for long runs, where an interrupted run left some, for copies, and for parts.
 
     Args:
         file: the file to write.
@@ -107,6 +110,7 @@ def choose_sink(
         rate: frames per second.
         index: the source's packets, if segments may be copied.
         joint: how they are joined with those of the encoder; None: nothing is copied.
+        part: the part of the source that is written; None: all of the span.
 
     Returns:
         A sink that has not begun.
@@ -115,10 +119,12 @@ def choose_sink(
     expected = info.expected_frames(span)
     segment_frames = choose_segment_frames(info)
     is_long = expected is None or expected > MAX_DIRECT_SEGMENTS * segment_frames
-    if not (is_long or joint or Journal(file).folder.is_dir()):
+    if not (is_long or joint or part or Journal(file).folder.is_dir()):
         return DirectSink(file, muxer, overwrite=options.overwrite)
     make: Callable[..., SegmentedSink] = SegmentedSink
-    if joint is not None and index is not None:
+    if part is not None:
+        make = partial(PartSink, part=part)
+    elif joint is not None and index is not None:
         make = partial(GatedSink, index=index, joint=joint)
     return make(
         file,

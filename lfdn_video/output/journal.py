@@ -132,6 +132,26 @@ class Journal:
             self.segments.pop()
             raise
 
+    def adopt(self, target: Path, manifest: Mapping[str, Any]) -> None:
+        """Append the segments of another journal on the same disk, and remove that one.
+
+        Args:
+            target: the other journal's target.
+            manifest: the entries of its manifest that must be these.
+
+        Raises:
+            OutputError: they are not, it belongs to another process, or a segment is corrupt.
+            OSError: a file cannot be moved.
+        """
+        other = Journal(target)
+        other.open({**manifest, "network": self.manifest["network"]}, resume=True, overwrite=False)
+        try:
+            for number, segment in enumerate(other.segments):
+                other.segment_path(number).replace(self.segment_path(len(self.segments)))
+                self.append_segment(segment)
+        finally:
+            other.remove()
+
     def close(self) -> None:
         """Keep the finished segments for the next run; without any, remove the folder."""
         kept = {self.segment_path(number) for number in range(len(self.segments))}

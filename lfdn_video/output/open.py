@@ -12,6 +12,7 @@ from lfdn_video.media import VideoInfo
 from lfdn_video.options import EncodeOptions, SpanOptions
 from lfdn_video.output.images import ImageWriter, is_folder_target
 from lfdn_video.output.writer import Writer
+from lfdn_video.parts import Part
 
 
 def open_writer(
@@ -21,6 +22,7 @@ def open_writer(
     span: SpanOptions | None = None,
     inputs: Inputs | None = None,
     index: PacketIndex | None = None,
+    part: Part | None = None,
 ) -> FrameWriter:
     """Choose a writer by the target's name: for a video, or for images.
 
@@ -32,6 +34,8 @@ def open_writer(
         span: the part of the source that the frames are from; None: all of it.
         inputs: the files that must not be replaced; None: the source.
         index: the source's packets, if segments may be copied; None: everything is encoded.
+        part: the part of the source that the frames are from, if it is divided: segments are left
+            beside the target for `Writer.adopt`, and no target; None: all of the span.
 
     Returns:
         A writer that has checked the request but created no file. Enter it as a context manager to
@@ -47,7 +51,7 @@ def open_writer(
             images.copy_problem = "images are encoded one by one"
         return images
     file = Path(target) / info.path.name if is_folder_target(target) else Path(target)
-    return Writer(file, info, options, span, inputs=inputs, index=index)
+    return Writer(file, info, options, span, inputs=inputs, index=index, part=part)
 
 
 def _is_image_target(target: str | Path, info: VideoInfo) -> bool:

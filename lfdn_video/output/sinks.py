@@ -11,7 +11,7 @@ resume it. `writer.py` chooses one and uses both alike.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,8 +47,8 @@ class Resumed:
     """Frames in its finished segments."""
     first_pts: int
     """Pts of its first frame, in ticks of the source's time base."""
-    last_pts: int
-    """Pts of the last finished frame, in ticks of the encoder."""
+    last_pts: int | None
+    """Pts of the last finished frame, in ticks of the encoder; None: none is finished."""
 
 
 class Sink(ABC):
@@ -239,6 +239,26 @@ class SegmentedSink(Sink):
 
     def set_first_pts(self, first_pts: int) -> None:
         self._journal.extend_manifest({"first_pts": first_pts})
+
+    def adopt(self, parts: Iterable[Path]) -> Resumed:
+        """Take over the segments of all parts, in order, as if this run had finished them.
+
+        Args:
+            parts: the targets that the parts were written with.
+
+        Returns:
+            The state of the run; nothing is left to encode.
+
+        Raises:
+            OutputError: a part was made in another way.
+        """
+        for part in parts:
+            self._journal.adopt(part, self._manifest)
+        return Resumed(
+            frames=self._journal.frames,
+            first_pts=self._journal.manifest["first_pts"],
+            last_pts=self._journal.segments[-1].last_pts,
+        )
 
     def encode(self, video: VideoFrame) -> None:
         self._segments.encode(video)

@@ -11,8 +11,7 @@ frames are moved. Warnings name both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,11 +36,14 @@ from lfdn_video.output.containers import (
 from lfdn_video.output.encoder import Encoder
 from lfdn_video.output.frame_times import FrameTimes
 from lfdn_video.output.gated import GatedSink
+from lfdn_video.output.joint import Joint
 from lfdn_video.output.journal import Journal
 from lfdn_video.output.muxer import Muxer
+from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
-from lfdn_video.output.sinks import SegmentedSink
+from lfdn_video.output.sinks import Resumed, SegmentedSink
 from lfdn_video.output.target import output_errors
+from lfdn_video.parts import Part
 
 
 class Writer(FrameWriter):
@@ -59,6 +61,7 @@ class Writer(FrameWriter):
         *,
         inputs: Inputs | None = None,
         index: PacketIndex | None = None,
+        part: Part | None = None,
     ) -> None:
         """Check the request; no file is created yet.
 
@@ -69,6 +72,7 @@ class Writer(FrameWriter):
             span: the part of the source that the frames are from; None: all of it.
             inputs: the files that are read; None: the source.
             index: the source's packets, if segments may be copied; None: everything is encoded.
+            part: the part of the source to write, for another writer to `adopt`; None: all.
 
         Raises:
             OutputError: no file can be created at `target`, or FFmpeg has no video format for its
@@ -105,9 +109,12 @@ class Writer(FrameWriter):
             joint=self._joint,
         )
         self._sink = choose_sink(
-            self._file, self._muxer, self._options, self._span, rate, index, self._joint
+            self._file, self._muxer, self._options, self._span, rate, index, self._joint, part
         )
         self.resumable = isinstance(self._sink, SegmentedSink)
+        # At a constant rate, the place of a frame depends on all that came before it.
+        if type(self._sink) is SegmentedSink and self._encoder.time_base == info.time_base:
+            self.segment_frames = choose_segment_frames(info)
         self.audits = True
 
     @property
@@ -135,7 +142,12 @@ class Writer(FrameWriter):
         except BaseException:
             self._sink.clean_up()
             raise
-        for note in self._describe():
+        joint, container = self._joint, self._container_name
+        notes = _describe_request(self._target, self._file, joint, container, self.copy_problem)
+        for note in (
+            *notes,
+            *_describe_changes(self._info, self._encoder, self._options, container),
+        ):
             self._warn(note)
 
     def start(self, network: Mapping[str, str]) -> int:
@@ -151,14 +163,23 @@ class Writer(FrameWriter):
             OutputError: those frames were restored by another network.
         """
         with output_errors(self._target):
-            resumed = self._sink.resume(network)
-        if resumed is not None:
-            self._times = replace(
-                self._times, first_pts=resumed.first_pts, last_pts=resumed.last_pts
-            )
-            self._encoded = resumed.frames
-            self.frames_written = self._encoded
+            self._continue(self._sink.resume(network))
         return self._encoded
+
+    def adopt(self, parts: Iterable[Path], first_pts: int) -> None:
+        """Take over all frames from the parts of a divided run, after `start`.
+
+        Args:
+            parts: the targets that they were written with, in order.
+            first_pts: pts of the first frame, in ticks of the source.
+
+        Raises:
+            OutputError: a part was made in another way, or cannot be moved.
+        """
+        assert isinstance(self._sink, SegmentedSink)
+        with output_errors(self._target):
+            self._sink.set_first_pts(first_pts)
+            self._continue(self._sink.adopt(parts))
 
     @property
     def plan(self) -> CopyPlan | None:
@@ -178,15 +199,7 @@ class Writer(FrameWriter):
                 self._set_first_pts(plan.segments[0].start_pts)
 
     def write(self, frame: Frame) -> None:
-        """Encode the next frame.
-
-        Args:
-            frame: a frame with the source's size, format and rotation, and a pts above the last
-                one's.
-
-        Raises:
-            OutputError: its format differs from the first one's, or it cannot be written.
-        """
+        """Encode the next frame, which is like the first; see `FrameWriter.write`."""
         _check_like_first(frame, self._info)
         with output_errors(self._target):
             if self._times.first_pts is None:
@@ -222,15 +235,10 @@ class Writer(FrameWriter):
         """Close everything, and remove all but the target and the finished segments."""
         self._sink.clean_up()
 
-    def _describe(self) -> Iterator[str]:
-        """Describe, before the run, what a user might not expect of the target."""
-        if self._file != self._target:
-            yield f"is a link, and stays one; {self._file} is written"
-        if self.copy_problem is not None:
-            yield f"nothing is copied: {self.copy_problem}"
-        if self._joint is not None and self._joint.tag and self._container_name in APPLE_CONTAINERS:
-            yield f"is tagged {self._joint.tag}, which players by Apple do not know; use .mkv"
-        yield from _describe_changes(self._info, self._encoder, self._options, self._container_name)
+    def _continue(self, resumed: Resumed | None) -> None:
+        if resumed is not None:
+            self._times.first_pts, self._times.last_pts = resumed.first_pts, resumed.last_pts
+            self._encoded = self.frames_written = resumed.frames
 
     def _set_first_pts(self, pts: int) -> None:
         self._times.first_pts = pts
@@ -246,6 +254,18 @@ def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
     file = follow_link(target)
     refuse_around(Journal(file).folder, inputs)
     return file
+
+
+def _describe_request(
+    target: Path, file: Path, joint: Joint | None, container: str, copy_problem: str | None
+) -> Iterator[str]:
+    """Describe, before the run, what a user might not expect of the target's name and kind."""
+    if file != target:
+        yield f"is a link, and stays one; {file} is written"
+    if copy_problem is not None:
+        yield f"nothing is copied: {copy_problem}"
+    if joint is not None and joint.tag and container in APPLE_CONTAINERS:
+        yield f"is tagged {joint.tag}, which players by Apple do not know; use .mkv"
 
 
 def _constant_rate_note(container: str, codec: str) -> str:

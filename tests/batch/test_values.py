@@ -3,10 +3,11 @@
 import inspect
 import json
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
-from lfdn_video.batch.values import BatchOptions, Recipe
+from lfdn_video.batch.values import BatchOptions, ClusterOptions, Recipe
 from lfdn_video.errors import OptionError
 from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
 from lfdn_video.pipeline import restore
@@ -36,3 +37,25 @@ def test_recipe_describes_what_targets_depend_on() -> None:
 def test_values_outside_their_range_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         BatchOptions(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"address": ""}, "the address is empty"),
+        ({"address": "auto", "cpus": 0}, "task cpus: must be at least 1"),
+        ({"address": "auto", "gpus": -0.5}, "task gpus: must be from 0 to 1"),
+        ({"address": "auto", "gpus": 1.5}, "or a whole number, got 1.5"),
+        ({"address": "auto", "retries": -1}, "retries: must not be negative"),
+        ({"address": "local", "gpus": 0.5}, "are for a Ray cluster"),
+    ],
+)
+def test_cluster_that_cannot_work_is_refused(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(OptionError, match=problem):
+        ClusterOptions(**values)
+
+
+def test_number_of_jobs_is_the_clusters_own() -> None:
+    BatchOptions(jobs=2, cluster=ClusterOptions(address="local"))
+    with pytest.raises(OptionError, match="jobs: the cluster decides"):
+        BatchOptions(jobs=2, cluster=ClusterOptions(address="auto"))

@@ -1,6 +1,6 @@
 """Restore all clips of a dashcam's card into an archive, from Python.
 
-    python pipelines/dashcam_folder.py /media/dashcam ~/dry
+    python pipelines/card_to_archive.py /media/dashcam ~/dry
 
 It does what `lfdn-video derain /media/dashcam -o ~/dry` does, and shows how a program of your own
 calls `restore_many`, hears of each clip and reads the result. Run it again at any time: finished
