@@ -41,7 +41,7 @@ from lfdn_video.output.journal import Journal
 from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
-from lfdn_video.output.sinks import Resumed, SegmentedSink
+from lfdn_video.output.sinks import Resumed, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
 from lfdn_video.parts import Part
 
@@ -84,18 +84,15 @@ class Writer(FrameWriter):
         self._info = info
         self._options = options or EncodeOptions()
         self._span = span or SpanOptions()
-        self._encoded = 0
-        """Frames in the target that were encoded."""
-        self._copied = 0
-        """Frames before the last encoded one that are copied."""
+        self._encoded = self._copied = 0
+        """Frames in the target that were encoded, and those before the last one that are copied."""
         self._file = _claim_file(self._target, inputs or Inputs([info.path]), self._options)
         self._container_name = find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
         time_base = _choose_time_base(info, self._options)
         adapted = adapt_options(self._options, self._container_name, codec, info)
-        self._encoder, self._joint, self.copy_problem = choose_encoder(
-            info, adapted, index, time_base, codec, self._container_name
-        )
+        chosen = choose_encoder(info, adapted, index, time_base, codec, self._container_name)
+        self._encoder, self._joint, self.copy_problem = chosen
         rate = choose_rate(info, self._options, self._encoder, self._container_name)
         self._times = FrameTimes(time_base, self._encoder.time_base)
         self._muxer = Muxer(
@@ -112,9 +109,7 @@ class Writer(FrameWriter):
             self._file, self._muxer, self._options, self._span, rate, index, self._joint, part
         )
         self.resumable = isinstance(self._sink, SegmentedSink)
-        # At a constant rate, the place of a frame depends on all that came before it.
-        if type(self._sink) is SegmentedSink and self._encoder.time_base == info.time_base:
-            self.segment_frames = choose_segment_frames(info)
+        self.segment_frames = _find_segment_frames(self._sink, self._encoder, info)
         self.audits = True
 
     @property
@@ -246,6 +241,14 @@ class Writer(FrameWriter):
 
     def _warn(self, note: str) -> None:
         self.warnings.add(self._target, note)
+
+
+def _find_segment_frames(sink: Sink, encoder: Encoder, info: VideoInfo) -> int | None:
+    """Return the frames of a segment, if segments can be made apart from each other."""
+    # At a constant rate, the place of a frame depends on all that came before it.
+    if type(sink) is SegmentedSink and encoder.time_base == info.time_base:
+        return choose_segment_frames(info)
+    return None
 
 
 def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
