@@ -144,10 +144,8 @@ class Writer(FrameWriter):
             raise
         joint, container = self._joint, self._container_name
         notes = _describe_request(self._target, self._file, joint, container, self.copy_problem)
-        for note in (
-            *notes,
-            *_describe_changes(self._info, self._encoder, self._options, container),
-        ):
+        changes = _describe_changes(self._info, self._encoder, self._options, container)
+        for note in (*notes, *changes):
             self._warn(note)
 
     def start(self, network: Mapping[str, str]) -> int:
