@@ -41,7 +41,7 @@ from lfdn_video.output.journal import Journal
 from lfdn_video.output.muxer import Muxer
 from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.signalling import APPLE_CONTAINERS, describe_chroma_move
-from lfdn_video.output.sinks import Resumed, SegmentedSink
+from lfdn_video.output.sinks import Resumed, SegmentedSink, Sink
 from lfdn_video.output.target import output_errors
 from lfdn_video.parts import Part
 
@@ -84,10 +84,8 @@ class Writer(FrameWriter):
         self._info = info
         self._options = options or EncodeOptions()
         self._span = span or SpanOptions()
-        self._encoded = 0
-        """Frames in the target that were encoded."""
-        self._copied = 0
-        """Frames before the last encoded one that are copied."""
+        self._encoded = 0  # frames in the target that were encoded
+        self._copied = 0  # frames before the last encoded one that are copied
         self._file = _claim_file(self._target, inputs or Inputs([info.path]), self._options)
         self._container_name = find_container(self._target)
         codec = self._options.codec or CONTAINER_CODECS.get(self._container_name, DEFAULT_CODEC)
@@ -112,9 +110,7 @@ class Writer(FrameWriter):
             self._file, self._muxer, self._options, self._span, rate, index, self._joint, part
         )
         self.resumable = isinstance(self._sink, SegmentedSink)
-        # At a constant rate, the place of a frame depends on all that came before it.
-        if type(self._sink) is SegmentedSink and self._encoder.time_base == info.time_base:
-            self.segment_frames = choose_segment_frames(info)
+        self.segment_frames = _find_segment_frames(self._sink, self._encoder, info)
         self.audits = True
 
     @property
@@ -252,6 +248,14 @@ def _claim_file(target: Path, inputs: Inputs, options: EncodeOptions) -> Path:
     file = follow_link(target)
     refuse_around(Journal(file).folder, inputs)
     return file
+
+
+def _find_segment_frames(sink: Sink, encoder: Encoder, info: VideoInfo) -> int | None:
+    """Return the frames of a segment, if each can be written apart from the others."""
+    # At a constant rate, the place of a frame depends on all that came before it.
+    if type(sink) is not SegmentedSink or encoder.time_base != info.time_base:
+        return None
+    return choose_segment_frames(info)
 
 
 def _describe_request(
