@@ -1,16 +1,17 @@
 """Render tables of README.md and docs/benchmarks.md from `results/`.
 
 Speed is from `suite_*.json`, that of a GPU from `gpu.json`, which `gpu.py` writes; rain videos are
-from `temporal_a1.json`, the temporal stage's cost from `temporal_cost.json`; what the
-product says of time from `foresight.json`, `bench.json` and `live_load.json`.
+from `temporal_a1.json`, `temporal_rainy.json` and `temporal_dry.json`, the temporal stage's cost
+from `temporal_cost.json`; what the product says of time from `foresight.json`, `bench.json` and
+`live_load.json`.
 
     python -m benchmarks.tables            # rewrite both files
     python -m benchmarks.tables --check    # exit with 1 if a file differs from the results
 
 Only the text between markers changes. `<!-- speed:DEVICE -->` … `<!-- /speed:DEVICE -->` holds the
 short table of the README, `<!-- suite:DEVICE -->` … `<!-- /suite:DEVICE -->` the full tables;
-`rain:a1`, `cost:stage`, `told:foresight`, `told:bench` and `told:load` stand likewise for the
-others. What has no results gets a line that states this.
+`rain:…`, `cost:stage` and `told:…` stand likewise for the others. What has no results gets a line
+that states this.
 """
 
 import json
@@ -29,6 +30,8 @@ NAMES = {
     "cuda": "GPU",
     "a1": "NTURain a1",
     "stage": "Temporal stage",
+    "dry": "Dry clips",
+    "rainy": "Clips with rain laid over them",
     "foresight": "Estimates",
     "bench": "`bench`",
     "load": "A load that comes and goes",
@@ -57,6 +60,8 @@ def load_reports(results: Path = RESULTS) -> dict[str, Report]:
         "cuda": results / "gpu.json",
         "a1": results / "temporal_a1.json",
         "stage": results / "temporal_cost.json",
+        "dry": results / "temporal_dry.json",
+        "rainy": results / "temporal_rainy.json",
         "foresight": results / "foresight.json",
         "bench": results / "bench.json",
         "load": results / "live_load.json",
@@ -81,7 +86,7 @@ def _render_block(kind: str, device: str, reports: dict[str, Report]) -> str:
     if report is None:
         return f"*{NAMES[device]}: not measured yet.*"
     if kind == "rain":
-        return render_rain(report)
+        return render_rain(report) if device == "a1" else render_sequences(report)
     if kind == "cost":
         return f"{render_cost(report['sizes'])}\n\n{_conditions_of_cost(report)}"
     if kind == "told":
@@ -120,8 +125,26 @@ def render_rain(report: Report) -> str:
     for name, scores in shown.items():
         decibels = f"{scores['psnr_y']:.2f} dB", f"{scores['worst_psnr_y']:.2f} dB"
         lines.append(_row([name, *decibels, f"{scores['ssim_y']:.3f}", f"{scores['flicker']:.2f}"]))
-    about = f"weights `{report['weights'][:12]}`, commit `{report['machine']['commit']}`"
-    return "\n".join([*lines, "", f"*{rows[0]['frames']} frames, {about}.*"])
+    return "\n".join([*lines, "", _describe_rain(report)])
+
+
+def render_sequences(report: Report) -> str:
+    """Render sequences of `temporal.py`, a row each: network alone, and with the stage."""
+    header = ["PSNR-Y, mean (worst frame)", "source", "network alone", "with the stage"]
+    rows = []
+    for row in report["sequences"]:
+        sides = (row[name] for name in ("input", "network", "stage"))
+        shown = (
+            NONE if each is None else f"{each['psnr_y']:.2f} ({each['worst_psnr_y']:.2f})"
+            for each in sides
+        )
+        rows.append([row["name"], *shown])
+    return f"{_table(header, rows)}\n\n{_describe_rain(report)}"
+
+
+def _describe_rain(report: Report) -> str:
+    frames, commit = report["sequences"][0]["frames"], report["machine"]["commit"]
+    return f"*{frames} frames, weights `{report['weights'][:12]}`, commit `{commit}`.*"
 
 
 def render_cost(sizes: dict[str, Report]) -> str:
