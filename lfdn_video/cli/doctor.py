@@ -39,6 +39,8 @@ EXTRAS = {
     "web": (("aiohttp", "prometheus_client", "psutil"), "live --web"),
     "report": (("jinja2", "matplotlib"), "report, demo, --report, curves of lfdn train"),
     "tensorboard": (("tensorboard",), "lfdn train --tensorboard"),
+    "watch": (("watchfiles",), "--watch"),
+    "ray": (("ray",), "--cluster"),
 }
 """The optional parts: their modules, and what they are for."""
 SPEED_SIZE = (640, 360)

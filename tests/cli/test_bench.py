@@ -1,6 +1,7 @@
 """`bench`, and what `probe` and `doctor` say of the time that a run takes."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,12 @@ def test_doctor_names_missing_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     text = doctor._check_extras().text
     assert "pip install 'lfdn-video[openvino]'" in text
     assert "web installed" in text
+
+
+def test_doctor_knows_every_extra() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    assert set(doctor.EXTRAS) == set(extras) - {"dev"}
 
 
 def test_doctor_measures_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
