@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from lfdn_video import InferenceOptions, LfdnVideoError, restored_frames
+from lfdn_video.files import Inputs, check_target
 
 Image = np.ndarray[Any, Any]
 Box = tuple[int, int, int, int]
@@ -55,9 +56,16 @@ class Detector:
         return [tuple(boxes[at].tolist()) for at in kept]
 
 
-def source_frames(source: Path) -> Iterator[Image]:
-    """Yield the frames of a video as they are, in RGB."""
-    capture = cv2.VideoCapture(str(source))
+def load_detector(model: Path, side: int, least: float) -> Detector:
+    """Load a model; one that OpenCV cannot read is an error of one line."""
+    try:
+        return Detector(model, side, least)
+    except cv2.error as error:
+        raise click.ClickException(f"{model}: not an ONNX model that OpenCV can run") from error
+
+
+def source_frames(capture: cv2.VideoCapture) -> Iterator[Image]:
+    """Yield the frames of a video as they are, in RGB; close it at the end."""
     try:
         while True:
             found, image = capture.read()
@@ -84,6 +92,7 @@ def draw(image: Image, boxes: list[Box]) -> Image:
 @click.option("--least", default=0.25, show_default=True, help="Score from which a box counts.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights for the restoration.")
 @click.option("--device", default="auto", show_default=True, help="Device of the restoration.")
+@click.option("--overwrite", is_flag=True, help="Replace a video that exists.")
 def main(
     source: Path,
     model: Path,
@@ -92,21 +101,27 @@ def main(
     least: float,
     weights: Path | None,
     device: str,
+    overwrite: bool,
 ) -> None:
     """Detect in SOURCE with MODEL, without and with restoration."""
-    detector = Detector(model, side, least)
     inference = InferenceOptions(device=device)
     frames, counts, writer = 0, [0, 0], None
     try:
+        check_target(output, Inputs([source, model]), overwrite=overwrite)
+        detector = load_detector(model, side, least)
+        capture = cv2.VideoCapture(str(source))
+        rate = round(capture.get(cv2.CAP_PROP_FPS), 2) or 25  # MPEG-4 takes no finer one
         with closing(restored_frames(source, weights=weights, inference=inference)) as restored:
-            for before, after in zip(source_frames(source), restored, strict=False):
+            for before, after in zip(source_frames(capture), restored, strict=False):
                 images = (before, np.asarray(after.image))
                 found = [detector.find(image) for image in images]
                 shown = np.hstack([draw(*each) for each in zip(images, found, strict=True)])
                 if writer is None:
                     code = cv2.VideoWriter.fourcc(*"mp4v")
                     size = (shown.shape[1], shown.shape[0])
-                    writer = cv2.VideoWriter(str(output), code, 25, size)
+                    writer = cv2.VideoWriter(str(output), code, rate, size)
+                    if not writer.isOpened():
+                        raise click.ClickException(f"{output}: cannot be written; use .mp4")
                 writer.write(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
                 counts = [count + len(each) for count, each in zip(counts, found, strict=True)]
                 frames += 1

@@ -103,6 +103,26 @@ class TestBeforeDetector:
         widths = [each.get(cv2.CAP_PROP_FRAME_WIDTH) for each in (source, shown)]
         assert widths[1] == 2 * widths[0]
 
+    def test_nothing_that_is_read_is_replaced(self, tmp_path: Path) -> None:
+        clip = tmp_path / "clip.mp4"
+        make_clip(clip)
+        model = onnx_model.write_detector(tmp_path / "tiny.onnx")
+        before = clip.read_bytes(), model.read_bytes()
+        for target in (clip, model):
+            done = recipe("before_detector.py", clip, model, "-o", target, "--overwrite")
+            assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+            assert "choose another target" in done.stderr
+        assert (clip.read_bytes(), model.read_bytes()) == before
+
+    def test_model_that_is_none_is_one_line(self, tmp_path: Path) -> None:
+        clip = tmp_path / "clip.mp4"
+        make_clip(clip)
+        done = recipe("before_detector.py", clip, clip, "-o", tmp_path / "seen.mp4")
+        assert (done.exit_code, done.stderr) == (
+            1,
+            f"Error: {clip}: not an ONNX model that OpenCV can run\n",
+        )
+
     def test_boxes_are_where_the_model_says(self, tmp_path: Path) -> None:
         model = onnx_model.write_detector(tmp_path / "tiny.onnx")
         detector = load("pipelines/before_detector.py").Detector(model, onnx_model.SIDE_PX, 0.5)

@@ -18,7 +18,7 @@ from lfdn_video.output.gated import GatedSink
 from lfdn_video.output.joint import Joint, choose_joint
 from lfdn_video.output.journal import Journal, fingerprint_file
 from lfdn_video.output.muxer import Muxer
-from lfdn_video.output.part_sink import PartSink
+from lfdn_video.output.part_sink import PartSink, describe_part
 from lfdn_video.output.segments import choose_segment_frames
 from lfdn_video.output.sinks import DirectSink, SegmentedSink, Sink
 from lfdn_video.parts import Part
@@ -122,8 +122,10 @@ def choose_sink(
     if not (is_long or joint or part or Journal(file).folder.is_dir()):
         return DirectSink(file, muxer, overwrite=options.overwrite)
     make: Callable[..., SegmentedSink] = SegmentedSink
+    manifest = _build_manifest(info, options, span)
     if part is not None:
-        make = partial(PartSink, part=part)
+        make = PartSink
+        manifest |= describe_part(part)
     elif joint is not None and index is not None:
         make = partial(GatedSink, index=index, joint=joint)
     return make(
@@ -133,7 +135,7 @@ def choose_sink(
         options,
         rate=rate,
         segment_frames=segment_frames,
-        manifest=_build_manifest(info, options, span),
+        manifest=manifest,
     )
 
 
