@@ -32,8 +32,6 @@ RESULTS = Path(__file__).parent / "results"
 LONG_FRAMES, SHORT_FRAMES, SHORT_CLIPS = 800, 40, 10
 FPS = 30
 STAGES = ("decode", "colour", "model", "encode")
-TEMPORAL_CORE_S = 0.2
-"""Of one core per frame of 720p, as README says."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,8 @@ def read_stages() -> dict[str, float]:
     cores = suite["machine"]["threads"]
     clip = next(each for each in suite["clips"] if each["size"] == "1280x720")
     stages = {name: cores * clip["median_s"][name] / clip["frames"] for name in STAGES}
-    return stages | {"neighbours": TEMPORAL_CORE_S}
+    cost: Any = json.loads((RESULTS / "temporal_cost.json").read_text())
+    return stages | {"neighbours": cost["sizes"]["720p"]["added_cpu_ms"] / 1e3}
 
 
 def read_gpu_rate() -> float:
