@@ -40,6 +40,7 @@ MIX = replace(
 )
 DRY = 0.12
 FILMED = 0.6
+FIXED = 0.25
 FLYING = 0.4
 FALLING = 0.3
 """Share of the rainy clips with the rain of `lfdn-video degrade rain`."""
@@ -72,12 +73,14 @@ def film(sequence: Sequence[Path], random: np.random.Generator) -> list[Image]:
 
 
 def move(still: Image, random: np.random.Generator) -> list[Image]:
-    """Look at a still through a camera that pans, shakes, turns and zooms."""
+    """Look at a still through a camera that pans, shakes, turns and zooms, or is fixed."""
     height, width = still.shape[:2]
     scale = random.uniform(1.0, max(1.05, min(height / HEIGHT, width / WIDTH, 3) * 0.9))
     pan = random.normal(0, 1, 2) * random.choice([0, 1, 3, 6])
     shake_px = random.choice([0, 0.4, 1.2])
     turn, zoom = random.normal(0, 0.003), random.normal(0, 0.004)
+    if random.random() < FIXED:
+        pan, shake_px, turn, zoom = np.zeros(2), 0, 0, 0
     room = np.maximum(0, np.array([width - WIDTH * scale, height - HEIGHT * scale]) / 2)
     centre = np.array([width, height]) / 2 + random.uniform(-0.8, 0.8, 2) * room
     frames = []

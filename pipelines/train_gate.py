@@ -30,7 +30,7 @@ from lfdn_video.temporal.gate import CHOICES, Gate, describe, find_slots, follow
 from lfdn_video.temporal.motion import align_sides
 from lfdn_video.temporal.rule import MOST_FALSE_ALARMS, propose, weigh
 
-WIDTHS = (40, 24)
+WIDTHS = (32, 16)
 BATCH = 8192
 RATE = 4e-3
 LEAST_ERROR = 2.0
@@ -153,7 +153,7 @@ def psnr_db(result: Tensor, truth: Tensor) -> float:
 @click.argument("clips", type=click.Path(path_type=Path, exists=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--places", default=2500, show_default=True, help="Of each clip and way to look.")
-@click.option("--steps", default=1500, show_default=True)
+@click.option("--steps", default=4000, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
     """Train on CLIPS, and write OUTPUT."""

@@ -21,7 +21,7 @@ from lfdn_video.temporal.align import Indices, Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.rule import Verdict, propose
-from lfdn_video.temporal.shapes import find_lines, find_tracks, to_codes
+from lfdn_video.temporal.shapes import find_tracks, to_codes
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
@@ -39,8 +39,9 @@ CHOICES = 2 + SLOTS
 PATCH_PX = 5
 """Side of the square around a place whose excess over the neighbours is seen sample by sample."""
 
-WIDER_PX = (9, 17, 33)
-"""Sides of the squares over which its mean is seen."""
+WIDER_PX = (3, 9, 33)
+"""Sides of the squares over which the mean of what is darker, and of what the network took, is
+seen."""
 
 CODES = 8.0
 """Differences are divided by this many 8-bit codes."""
@@ -182,12 +183,9 @@ def describe(
     lack = to_codes(cv.subtract(overview.median, picture.decoded_luma), picture.levels.unit)
     taken = to_codes(cv.subtract(picture.decoded_luma, picture.luma), picture.levels.unit)
     columns += _cut_patches(excess, places)
-    columns += [4 * places.take(cv.blur(excess, (side, side))) for side in WIDER_PX]
     for plane in (lack, taken):
-        columns += [4 * places.take(cv.blur(plane, (side, side))) for side in (3, *WIDER_PX[::2])]
+        columns += [4 * places.take(cv.blur(plane, (side, side))) for side in WIDER_PX]
     columns += find_tracks(evidence)
-    *lines, sure = find_lines(evidence)
-    columns += [*lines, CODES * sure]
     square = np.ones((3, 3), np.uint8)
     slope = cv.morphologyEx(overview.median, cv.MORPH_GRADIENT, square)
     columns += [places.take(slope) / unit / 4]
@@ -196,7 +194,11 @@ def describe(
         columns += [(near - luma) / unit]
     speed = evidence.neighbours[0].speed_at(places)
     columns += [CODES * np.log2(1 + speed) / 2, 2 * evidence.count]
-    frame = (np.log10(verdict.share_brighter + 1e-4) + 2, min(verdict.false_alarms, 2.0))
+    frame = (
+        np.log10(verdict.share_brighter + 1e-4) + 2,
+        min(verdict.false_alarms, 2.0),
+        4 * verdict.share_taken - 2,
+    )
     columns += [np.full(len(places), CODES * value) for value in frame]
     columns += [CODES * (luma - picture.levels.black) / (128 * unit)]
     # Each feature is a row in memory: written at once, and no slower to multiply.
