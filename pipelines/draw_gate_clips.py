@@ -36,8 +36,11 @@ FRAMES = 7
 HEIGHT, WIDTH = 192, 256
 SUFFIXES = (".jpg", ".png", ".webp")
 MIX = replace(
-    RainMix.wide(), slanted=0.35, coverage=(0.0004, 0.15), sigma_px=(0.4, 3.5), layer_gain=(0.12, 1)
+    RainMix.wide(), slanted=0.5, coverage=(0.0004, 0.15), sigma_px=(0.4, 3.5), layer_gain=(0.12, 1)
 )
+SHORT, SHORT_PX = 0.25, (2.0, 8.0)
+"""Share of the drawn rain whose streaks are so short: dots have no direction, as insects."""
+
 DRY = 0.12
 FILMED = 0.6
 FIXED = 0.25
@@ -197,7 +200,8 @@ def draw_streaks(bank: Tensor, generator: torch.Generator, random: np.random.Gen
         streaks = rendered_streaks(bank, FRAMES, HEIGHT, WIDTH, generator=generator)
         return streaks * gain
     # One large picture has one kind of rain; each frame is a part of it.
-    canvas = drawn_streaks(1, 3 * HEIGHT, 3 * WIDTH, generator=generator, device=cpu, mix=MIX)
+    mix = replace(MIX, length_px=SHORT_PX) if random.random() < SHORT else MIX
+    canvas = drawn_streaks(1, 3 * HEIGHT, 3 * WIDTH, generator=generator, device=cpu, mix=mix)
     parts = canvas.view(3, HEIGHT, 3, WIDTH).permute(0, 2, 1, 3).reshape(9, 1, HEIGHT, WIDTH)
     return parts[:FRAMES]
 

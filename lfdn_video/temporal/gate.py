@@ -21,7 +21,7 @@ from lfdn_video.temporal.align import Indices, Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.rule import Verdict, propose
-from lfdn_video.temporal.shapes import find_tracks, to_codes
+from lfdn_video.temporal.shapes import find_lines, find_tracks, to_codes
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
@@ -186,6 +186,7 @@ def describe(
     for plane in (lack, taken):
         columns += [4 * places.take(cv.blur(plane, (side, side))) for side in WIDER_PX]
     columns += find_tracks(evidence)
+    columns += find_lines(evidence)
     square = np.ones((3, 3), np.uint8)
     slope = cv.morphologyEx(overview.median, cv.MORPH_GRADIENT, square)
     columns += [places.take(slope) / unit / 4]

@@ -1,9 +1,10 @@
-"""What is around a place: has it a track, as things have that move by themselves?
+"""What is around a place: has it a track, as things have, or the direction of the rain?
 
-Such a thing is in the neighbours too, at another place, about as bright. A streak is in one frame
-only.
+A thing that moves by itself is in the neighbours too, at another place, about as bright. A streak
+is in one frame only; what else there is of rain runs in the same direction.
 """
 
+import math
 from typing import Any
 
 import cv2
@@ -22,6 +23,10 @@ CELL_PX = 4
 
 REACHES = (2, 4, 8)
 """Cells to each side in which a thing may be in another frame: up to 8, 16 and 32 px."""
+
+LINE_PX = (3, 6)
+"""How far from a place its line goes on, either way."""
+
 
 def to_codes(difference: Plane, unit: float) -> Plane:
     """Return a difference that is not negative in 8-bit codes, rounded."""
@@ -55,6 +60,41 @@ def find_tracks(evidence: Evidence) -> list[Floats]:
     for reach in REACHES:
         ordered = sort_planes([_dilate(each, reach) for each in shown])
         found += [cells.take(ordered[rank]) - peak for rank in (-2, len(ordered) // 2)]
+    return found
+
+
+def find_lines(evidence: Evidence) -> list[Floats]:
+    """Tell whether what the decoded frame has at a place goes on in the direction of the rain.
+
+    Args:
+        evidence: of one frame.
+
+    Returns:
+        `[places]` each, in 8-bit codes: the mean excess along that direction and across it, for
+        each of `LINE_PX`.
+    """
+    picture, median = evidence.picture, evidence.overview.median
+    excess = to_codes(cv.subtract(picture.decoded_luma, median), picture.levels.unit)
+    margin = max(LINE_PX)
+    padded = cv.copyMakeBorder(excess, margin, margin, margin, margin, cv.BORDER_REPLICATE)
+    width = padded.shape[1]
+    flat, start = padded.ravel(), evidence.places.rows * width + evidence.places.columns
+
+    def at(down: float, right: float) -> Floats:
+        offset = (margin + round(down)) * width + margin + round(right)
+        samples: Floats = flat.take(start + offset).astype(np.float32)
+        return samples
+
+    # The structure tensor over all places: its weak axis is where streaks go.
+    down, right = at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)
+    both, difference = 2 * float(down @ right), float(right @ right) - float(down @ down)
+    angle = 0.5 * math.atan2(both, difference) + math.pi / 2
+    sine, cosine = math.sin(angle), math.cos(angle)
+    found = []
+    for length in LINE_PX:
+        for y, x in ((sine, cosine), (cosine, -sine)):
+            ends = at(y * length, x * length) + at(-y * length, -x * length)
+            found.append(ends / np.float32(2))
     return found
 
 

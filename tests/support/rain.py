@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
 
+from lfdn_video.inference.engine import Engine
 from lfdn_video.media import Colour, Frame, FrameFormat, PixelFormat, Plane
 from lfdn_video.planes import build_video_frame
 from lfdn_video.temporal.stage import Ahead, TemporalStage, TemporalSummary
@@ -19,6 +24,22 @@ Luma = np.ndarray[Any, np.dtype[np.float32]]
 
 HEIGHT, WIDTH, COUNT = 120, 176, 9
 COLOUR = Colour(range=2)
+
+
+LEAST_TAKEN, SHARE_TAKEN = 30 / 255, 0.3
+"""Of what is bright and narrow."""
+
+
+def derain_timidly(images: Tensor) -> Tensor:
+    """Know rain, but leave most of it: a network."""
+    closed = -max_pool2d(-images, 7, stride=1, padding=3)
+    opened = max_pool2d(closed, 7, stride=1, padding=3)
+    streaks = images - opened
+    return images - SHARE_TAKEN * streaks * (streaks > LEAST_TAKEN)
+
+
+def timid_engine() -> Engine:
+    return Engine(derain_timidly)
 
 
 def scene(seed: int = 1, height: int = HEIGHT, width: int = WIDTH) -> Luma:
@@ -100,19 +121,32 @@ def write(path: Path, frames: Sequence[Frame]) -> Path:
     return path
 
 
+def restore_timidly(frames: Sequence[Frame]) -> list[Frame]:
+    """Pass frames through `derain_timidly`."""
+    restored = []
+    for frame in frames:
+        planes = list(frame.planes)
+        for index in range(3 if frame.format.family == "rgb" else 1):
+            image = torch.from_numpy(planes[index] / np.float32(frame.format.peak))
+            result = derain_timidly(image[None, None])[0, 0].numpy() * frame.format.peak
+            planes[index] = np.rint(result).astype(planes[index].dtype)
+        restored.append(replace(frame, planes=tuple(planes)))
+    return restored
+
+
 def refine(
     decoded: Sequence[Frame],
     restored: Sequence[Frame] | None = None,
     *,
     wants: Callable[[Frame], bool] | None = None,
 ) -> tuple[list[Frame], TemporalSummary]:
-    """Pass frames through the stage, as a network that changes nothing leaves them."""
+    """Pass frames through the stage, by default as a timid network leaves them."""
     first = decoded[0]
     info = FrameFormat(width=first.width, height=first.height, format=first.format, colour=COLOUR)
     stage = TemporalStage(info, wants=wants)
     for _ in stage.record(decoded):
         pass
-    frames = list(stage.refine(iter(restored or decoded)))
+    frames = list(stage.refine(iter(restored or restore_timidly(decoded))))
     return frames, stage.summary
 
 
@@ -123,7 +157,7 @@ def push(
     first = decoded[0]
     info = FrameFormat(width=first.width, height=first.height, format=first.format, colour=COLOUR)
     with closing(TemporalStage(info, ahead=ahead)) as stage:
-        pairs = zip(decoded, restored or decoded, strict=True)
+        pairs = zip(decoded, restored or restore_timidly(decoded), strict=True)
         return [*(stage.push(*pair) for pair in pairs), stage.finish()]
 
 

@@ -16,7 +16,6 @@ from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions
 from lfdn_video.pipeline import Summary, restore
 from lfdn_video.planes import build_video_frame
-from tests.support.fakes import identity_engine
 from tests.support.rain import (
     COLOUR,
     COUNT,
@@ -30,6 +29,7 @@ from tests.support.rain import (
     rain,
     scene,
     still,
+    timid_engine,
     to_frames,
     write,
 )
@@ -40,9 +40,9 @@ FORMATS = ("yuv420p10le", "yuv422p", "yuv444p12le", "gray", "gray10le", "bgr0", 
 
 
 def run(source: Path, *, deinterlace: bool = False) -> tuple[list[Frame], Summary]:
-    """Restore by a network that changes nothing, with the defaults; return what was written."""
+    """Restore by a timid network, with the defaults; return what was written."""
     target = source.with_name("after.mkv")
-    with identity_engine() as engine:
+    with timid_engine() as engine:
         summary = restore(source, target, engine=engine, encode=LOSSLESS, deinterlace=deinterlace)
     return read(target), summary
 

@@ -118,10 +118,9 @@ def test_lines_follow_the_direction_of_the_rain() -> None:
     lumas = noisy(still(7))
     lumas[3] = rain([lumas[3]], count=60, streak_px=(12, 12))[0]
     evidence = _look_at_the_middle(lumas)
-    near_along, near_across, *_, sure = find_lines(evidence)
+    near_along, near_across, *_ = find_lines(evidence)
     bright = evidence.luma - evidence.median > 30
     assert near_along[bright].mean() > 2 * near_across[bright].mean()
-    assert 0.3 < sure[0] <= 1
 
 
 def _look_at_the_middle(lumas: list[Luma]) -> Evidence:
@@ -135,7 +134,7 @@ def _look_at_the_middle(lumas: list[Luma]) -> Evidence:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lfdn_video.temporal.stage.look", note)
         frames = to_frames(lumas)
-        refine(frames)
+        refine(frames, frames)
     middle = frames[len(lumas) // 2].planes[0]
     (evidence,) = (each for each in found if np.array_equal(each.picture.luma, middle))
     return evidence

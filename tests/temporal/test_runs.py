@@ -16,11 +16,22 @@ from lfdn_video.inference.degradation import (
 )
 from lfdn_video.inference.engine import Engine
 from lfdn_video.input.open import open_reader
+from lfdn_video.media import Frame
 from lfdn_video.options import EncodeOptions, Task, Temporal
 from lfdn_video.pipeline import Summary, restore, restored_frames
 from lfdn_video.temporal.stage import TemporalSummary
-from tests.support.fakes import identity, identity_engine
-from tests.support.rain import COUNT, noisy, rain, refine, still, to_frames, write
+from tests.support.fakes import identity_engine
+from tests.support.rain import (
+    COUNT,
+    derain_timidly,
+    noisy,
+    rain,
+    refine,
+    still,
+    timid_engine,
+    to_frames,
+    write,
+)
 from tests.support.runs import summary as past_summary
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -35,26 +46,34 @@ def clip(tmp_path: Path) -> Path:
 
 
 def run(source: Path, target: Path, task: Task = "derain", temporal: Temporal = "auto") -> Summary:
-    """Restore by a network that changes nothing."""
-    with identity_engine() as engine:
+    """Restore by a timid network."""
+    with timid_engine() as engine:
         return restore(source, target, task=task, temporal=temporal, engine=engine, encode=LOSSLESS)
 
 
-def planes(path: Path) -> list[list[bytes]]:
+def read(path: Path) -> list[Frame]:
     with open_reader(path) as reader:
-        return [[plane.tobytes() for plane in frame.planes] for frame in reader.frames()]
+        return list(reader.frames())
+
+
+def planes(path: Path) -> list[list[bytes]]:
+    return [[plane.tobytes() for plane in frame.planes] for frame in read(path)]
 
 
 def test_video_is_refined_by_its_neighbouring_frames(clip: Path) -> None:
     summary = run(clip, clip.with_name("after.mkv"))
     assert summary.temporal is not None
     assert summary.temporal.frames > COUNT // 2
-    wanted = [[plane.tobytes() for plane in frame.planes] for frame in refine(FRAMES)[0]]
+    run(clip, clip.with_name("single.mkv"), temporal="off")
+    refined, _ = refine(read(clip), read(clip.with_name("single.mkv")))
+    wanted = [[plane.tobytes() for plane in frame.planes] for frame in refined]
     assert planes(clip.with_name("after.mkv")) == wanted
 
 
 def test_stage_that_is_off_changes_nothing(clip: Path) -> None:
-    summary = run(clip, clip.with_name("after.mkv"), temporal="off")
+    with identity_engine() as engine:
+        target = clip.with_name("after.mkv")
+        summary = restore(clip, target, engine=engine, temporal="off", encode=LOSSLESS)
     assert summary.temporal is None
     assert summary.temporal_off == "not asked for"
     assert "temporal" not in summary.stages
@@ -67,13 +86,14 @@ def test_deblur_has_no_temporal_stage(clip: Path) -> None:
 
 @pytest.mark.parametrize("task", ["derain", "deblur", "rain"])
 def test_engine_says_what_it_is_for(clip: Path, task: str) -> None:
-    with Engine(identity, task=task) as engine:
+    with Engine(derain_timidly, task=task) as engine:
         summary = restore(clip, clip.with_name("after.mkv"), engine=engine, encode=LOSSLESS)
         frames = [frame.image for frame in restored_frames(clip, engine=engine)]
     assert (summary.temporal is not None) == (task == "derain")
     assert summary.temporal_off == (None if task == "derain" else "not for this task")
     before = [
-        frame.image for frame in restored_frames(clip, engine=Engine(identity), temporal="off")
+        frame.image
+        for frame in restored_frames(clip, engine=Engine(derain_timidly), temporal="off")
     ]
     differ = any((one != other).any() for one, other in zip(before, frames, strict=True))
     assert differ == (task == "derain")
@@ -93,7 +113,7 @@ def test_other_words_than_auto_and_off_are_refused(clip: Path) -> None:
 
 
 def test_restored_frames_are_refined_too(clip: Path) -> None:
-    with identity_engine() as engine:
+    with timid_engine() as engine:
         single = [frame.image for frame in restored_frames(clip, engine=engine, temporal="off")]
         refined = [frame.image for frame in restored_frames(clip, engine=engine)]
     assert len(refined) == COUNT
@@ -141,7 +161,7 @@ def test_awkward_sample_keeps_its_frames(name: str, tmp_path: Path) -> None:
 
 
 def test_deinterlaced_frames_are_refined(clip: Path) -> None:
-    with identity_engine() as engine:
+    with timid_engine() as engine:
         target = clip.with_name("after.mkv")
         summary = restore(clip, target, deinterlace=True, engine=engine, encode=LOSSLESS)
     assert summary.temporal is not None

@@ -91,7 +91,7 @@ def test_large_frames_are_refined_by_joined_flows(
 )
 def test_dry_frames_keep_every_bit(lumas: list[Luma], name: str) -> None:
     frames = to_frames(lumas, name)
-    after, summary = refine(frames)
+    after, summary = refine(frames, frames)
     assert changed(after, frames) == []
     assert summary.frames == 0
 
@@ -187,13 +187,20 @@ def test_slow_change_of_exposure_is_followed() -> None:
     after, _ = refine(frames)
     assert error(after, dry) < error(frames, dry) / 3
     bright = to_frames(dry)
-    assert changed(refine(bright)[0], bright) == []
+    assert changed(refine(bright, bright)[0], bright) == []
+
+
+def test_glints_that_the_network_does_not_know_stay() -> None:
+    frames = to_frames(rain(noisy(still())))
+    after, summary = refine(frames, frames)
+    assert changed(after, frames) == []
+    assert summary.left == {"nothing taken for rain": COUNT}
 
 
 def test_flash_stays() -> None:
     lumas = [luma * (1.5 if index == 4 else 1) for index, luma in enumerate(noisy(still()))]
     frames = to_frames(lumas)
-    assert changed(refine(frames)[0], frames) == []
+    assert changed(refine(frames, frames)[0], frames) == []
 
 
 @pytest.mark.parametrize("speed_px", [5, 11, 19])
@@ -202,7 +209,7 @@ def test_moving_bright_ball_stays(speed_px: int) -> None:
     for index, luma in enumerate(lumas):
         cv2.circle(luma, (10 + speed_px * index, 40 + 5 * index), 6, (235.0,), -1)
     frames = to_frames(lumas)
-    after, summary = refine(frames)
+    after, summary = refine(frames, frames)
     assert changed(after, frames) == []
     assert sum(summary.left.values()) == COUNT
 
@@ -222,7 +229,7 @@ def test_dark_hole_that_the_network_left_is_filled() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_frames_stay(count: int) -> None:
     frames = to_frames(rain(still(count)))
-    after, summary = refine(frames)
+    after, summary = refine(frames, frames)
     assert changed(after, frames) == []
     assert summary.left == {"too few neighbours": count}
 
@@ -230,7 +237,7 @@ def test_too_few_frames_stay(count: int) -> None:
 @pytest.mark.parametrize("size", [(2, 2), (15, 40), (16, 16)])
 def test_tiny_frames_stay(size: tuple[int, int]) -> None:
     frames = to_frames(noisy(still(5, *size)))
-    after, _ = refine(frames)
+    after, _ = refine(frames, frames)
     assert changed(after, frames) == []
 
 
