@@ -26,7 +26,7 @@ from lfdn_video.temporal.align import Levels
 from lfdn_video.temporal.correct import find_colours, sample_planes
 from lfdn_video.temporal.evidence import LEAST_SAMPLES, Picture, look
 from lfdn_video.temporal.flow import to_flow_image
-from lfdn_video.temporal.gate import CHOICES, Gate, describe, find_slots, follow_rule
+from lfdn_video.temporal.gate import CHOICES, Gate, describe, follow_rule
 from lfdn_video.temporal.motion import align_sides
 from lfdn_video.temporal.rule import MOST_FALSE_ALARMS, propose, weigh
 
@@ -108,16 +108,15 @@ def examine(clip: Path, *, places: int, every: bool) -> Examples | None:
     colours = find_colours(evidence, sample_planes(evidence))
     if random.random() < 0.15:
         colours = np.zeros_like(colours)  # as in a grey video
-    features = describe(evidence, verdict, colours)
-    slots = np.take_along_axis(evidence.sorted, find_slots(evidence), 0)
-    choices = np.stack([evidence.luma, evidence.decoded, *slots], 1)
+    features = describe(evidence, verdict, colours).T
+    choices = np.stack([evidence.luma, evidence.decoded, *evidence.in_slots], 1)
     truth = to_frame(content["truth"], form, middle)
     # Rounding would hide what is left; the truth is exact.
     true_luma = sum(
         share * evidence.places.take(plane)
         for share, plane in zip((0.587, 0.114, 0.299), truth.planes, strict=True)
     )
-    rule = follow_rule(evidence, *propose(evidence, verdict.brighter, colours))
+    rule = follow_rule(evidence, *propose(evidence, verdict.brighter, colours)).T
     kept = np.sort(random.permutation(len(evidence.places))[:places])
     true = np.asarray(true_luma, np.float32)
     error = float(np.square(evidence.luma - true).sum()) / entry.luma.size
@@ -203,7 +202,7 @@ def main(clips: Path, output: Path, places: int, steps: int, seed: int) -> None:
 def _report(
     gate: Gate, features: Tensor, choices: Tensor, rule: Tensor, truth: Tensor, weight: Tensor
 ) -> None:
-    weights = torch.from_numpy(gate.weigh(features.numpy()))
+    weights = torch.from_numpy(gate.weigh(features.numpy().T).T)
     best = choices.gather(1, (choices - truth[:, None]).abs().argmin(1, keepdim=True))[:, 0]
     results = {
         "restored": choices[:, 0],

@@ -15,7 +15,7 @@ from lfdn_video.media import Plane
 from lfdn_video.temporal.align import Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
-from lfdn_video.temporal.gate import Gate, find_slots
+from lfdn_video.temporal.gate import Gate
 from lfdn_video.temporal.rule import Verdict, find_near
 from lfdn_video.temporal.texture import find_texture
 
@@ -37,15 +37,14 @@ def correct(evidence: Evidence, verdict: Verdict, gate: Gate) -> tuple[Plane, ..
     picture = evidence.picture
     shown = sample_planes(evidence)
     weights = gate.decide(evidence, verdict, find_colours(evidence, shown))
-    seen = np.take_along_axis(evidence.sorted, find_slots(evidence), 0)
-    move = weights[:, 1] * (evidence.decoded - evidence.luma)
-    move += (weights[:, 2:].T * (seen - evidence.luma)).sum(0)
+    move = weights[1] * (evidence.decoded - evidence.luma)
+    move += (weights[2:] * (evidence.in_slots - evidence.luma)).sum(0)
     chosen = (np.abs(move) >= LEAST_MOVE * picture.levels.unit) & find_near(evidence)
     if not chosen.any():
         return tuple(picture.restored)
     places = evidence.places.select(chosen)
     by_neighbour = _share_out(evidence, weights)[:, chosen]
-    by_decoded = weights[chosen, 1]
+    by_decoded = weights[1, chosen]
     planes = list(picture.restored)
     for index in range(picture.levels.components):
         own = places.take(planes[index])
@@ -116,8 +115,8 @@ def _share_out(evidence: Evidence, weights: Floats) -> Floats:
     """Give the weights of the slots to the neighbours whose samples they hold."""
     by_rank = np.zeros_like(evidence.sorted)
     every = np.arange(by_rank.shape[1])
-    for slot, rank in enumerate(find_slots(evidence)):
-        by_rank[rank, every] += weights[:, 2 + slot]
+    for slot, rank in enumerate(evidence.slots):
+        by_rank[rank, every] += weights[2 + slot]
     by_neighbour = np.empty_like(by_rank)
     np.put_along_axis(by_neighbour, evidence.order, by_rank, 0)
     return by_neighbour

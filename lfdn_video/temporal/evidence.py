@@ -36,6 +36,9 @@ TOLERANCE_OF_TWO = 1.5
 SPREAD_PER_RANGE = np.array([0, 0, 0.5, 0.427, 0.39, 0.361, 0.343], np.float32)
 """The standard deviation of so many samples, over their range."""
 
+SLOTS = 6
+"""The neighbours' samples in order, of which each has one or more of so many slots."""
+
 DOUBT = 1.0
 """Tolerances by which a place differs at least. Gates ask for more, but see more sharply."""
 
@@ -103,6 +106,19 @@ class Evidence:
     def at(self, rank: Indices) -> Floats:
         """Return the sample of a rank, from 0, at each place."""
         samples: Floats = np.take_along_axis(self.sorted, rank[None], 0)[0]
+        return samples
+
+    @cached_property
+    def slots(self) -> Indices:
+        """`[SLOTS, places]`: the rank of the sample in each slot; all are filled."""
+        positions = (np.arange(SLOTS)[:, None] + 0.5) / SLOTS
+        ranks: Indices = (positions * self.count).astype(np.intp)
+        return ranks
+
+    @cached_property
+    def in_slots(self) -> Floats:
+        """`[SLOTS, places]`: their samples."""
+        samples: Floats = np.take_along_axis(self.sorted, self.slots, 0)
         return samples
 
     @cached_property

@@ -17,17 +17,14 @@ import cv2
 import numpy as np
 
 from lfdn_video.media import Plane
-from lfdn_video.temporal.align import Indices, Places
-from lfdn_video.temporal.evidence import Evidence
+from lfdn_video.temporal.align import Places
+from lfdn_video.temporal.evidence import SLOTS, Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.rule import Verdict, propose
 from lfdn_video.temporal.shapes import find_lines, find_tracks, to_codes
 
 cv: Any = cv2
 """OpenCV, whose types do not tell the type of a sample."""
-
-SLOTS = 6
-"""The neighbours' samples in order, of which each has one or more of so many slots."""
 
 MIDDLE_SLOTS = (1, 2, 3, 4)
 """Where the rule goes: the mean of these is less noisy than the median, by .3 dB on held-back
@@ -69,8 +66,8 @@ class Gate:
         count = len(layers) // 2
         self._layers = [
             (
-                np.ascontiguousarray(layers[f"weight{n}"], np.float32),
-                np.asarray(layers[f"bias{n}"], np.float32),
+                np.ascontiguousarray(layers[f"weight{n}"].T, np.float32),
+                np.asarray(layers[f"bias{n}"], np.float32)[:, None],
             )
             for n in range(count)
         ]
@@ -79,20 +76,20 @@ class Gate:
         """Weigh the choices.
 
         Args:
-            features: `[n, features]`, of `describe`.
+            features: `[features, n]`, of `describe`.
 
         Returns:
-            `[n, CHOICES]`; each row sums to 1.
+            `[CHOICES, n]`; each column sums to 1.
         """
-        weights = np.empty((len(features), CHOICES), np.float32)
-        for start in range(0, len(features), ROWS):
-            values = features[start : start + ROWS]
+        weights = np.empty((CHOICES, features.shape[1]), np.float32)
+        for start in range(0, features.shape[1], ROWS):
+            values = features[:, start : start + ROWS]
             for weight, bias in self._layers[:-1]:
-                values = np.maximum(values @ weight + bias, 0)
+                values = np.maximum(weight @ values + bias, 0)
             weight, bias = self._layers[-1]
-            values = values @ weight + bias
-            values = np.exp(values - values.max(1, keepdims=True))
-            weights[start : start + ROWS] = values / values.sum(1, keepdims=True)
+            values = weight @ values + bias
+            np.exp(values - values.max(0), out=values)
+            np.divide(values, values.sum(0), out=weights[:, start : start + ROWS])
         return weights
 
     def decide(self, evidence: Evidence, verdict: Verdict, colours: Floats) -> Floats:
@@ -136,19 +133,12 @@ def follow_rule(evidence: Evidence, down: Floats, up: Floats) -> Floats:
     """
     strength = np.maximum(down, up)
     to_decoded = np.where((up > 0) & (evidence.decoded < evidence.median), strength, 0)
-    weights = np.zeros((len(strength), CHOICES), np.float32)
-    weights[:, 0] = 1 - strength
-    weights[:, 1] = to_decoded
+    weights = np.zeros((CHOICES, len(strength)), np.float32)
+    weights[0] = 1 - strength
+    weights[1] = to_decoded
     for slot in MIDDLE_SLOTS:
-        weights[:, 2 + slot] = (strength - to_decoded) / len(MIDDLE_SLOTS)
+        weights[2 + slot] = (strength - to_decoded) / len(MIDDLE_SLOTS)
     return weights
-
-
-def find_slots(evidence: Evidence) -> Indices:
-    """Return the rank of the sample in each slot, `[SLOTS, places]`; all slots are filled."""
-    positions = (np.arange(SLOTS)[:, None] + 0.5) / SLOTS
-    ranks: Indices = (positions * evidence.count).astype(np.intp)
-    return ranks
 
 
 def describe(
@@ -168,13 +158,12 @@ def describe(
         proposed: what `propose` says; None: it is asked.
 
     Returns:
-        float32 `[places, features]`, within ±`LIMIT`.
+        float32 `[features, places]`, within ±`LIMIT`.
     """
     picture, overview, places = evidence.picture, evidence.overview, evidence.places
     unit = np.float32(picture.levels.unit)
     luma = evidence.luma
-    samples = np.take_along_axis(evidence.sorted, find_slots(evidence), 0)
-    columns = [*((samples - luma) / unit), (evidence.decoded - luma) / unit]
+    columns = [*((evidence.in_slots - luma) / unit), (evidence.decoded - luma) / unit]
     columns += [evidence.spread, *np.abs(colours), colours[0] - colours[1]]
     if proposed is None:
         proposed = propose(evidence, verdict.brighter, colours)
@@ -202,11 +191,14 @@ def describe(
     )
     columns += [np.full(len(places), CODES * value) for value in frame]
     columns += [CODES * (luma - picture.levels.black) / (128 * unit)]
-    # Each feature is a row in memory: written at once, and no slower to multiply.
     features = np.empty((len(columns), len(places)), np.float32)
     for row, values in zip(features, columns, strict=True):
-        np.clip(values / np.float32(CODES), -LIMIT, LIMIT, out=row)
-    return features.T
+        row[:] = values
+    for start in range(0, len(places), ROWS):
+        block = features[:, start : start + ROWS]
+        np.multiply(block, np.float32(1 / CODES), out=block)
+        np.clip(block, -LIMIT, LIMIT, out=block)
+    return features
 
 
 def _cut_patches(plane: Plane, places: Places) -> list[Floats]:

@@ -22,7 +22,7 @@ def make_layers(features: int, width: int = 5) -> dict[str, np.ndarray]:
 def test_weights_of_a_place_sum_to_one_and_depend_on_it_alone() -> None:
     layers = make_layers(7)
     features = np.random.default_rng(4).normal(size=(ROWS + 3, 7)).astype(np.float32)
-    weights = Gate(layers).weigh(features)
+    weights = Gate(layers).weigh(features.T).T
     assert weights.shape == (ROWS + 3, CHOICES)
     assert np.allclose(weights.sum(1), 1, atol=1e-5)
     hidden = np.maximum(features @ layers["weight0"] + layers["bias0"], 0)
