@@ -4,16 +4,19 @@
     python -m benchmarks.dry_gate collect test --data D -o test.json
     python -m benchmarks.dry_gate calibrate calibration.json
     python -m benchmarks.dry_gate rate test.json
+    python -m benchmarks.dry_gate clips --data D -o clips.json
     python -m benchmarks.dry_gate blur --data D
 
 `collect` measures labelled bursts (`benchmarks/dry/bursts.py`) with the packaged network by
 `lfdn_video/temporal/rainfall.py`; `lfdn_video/gate/survey.py` has the threshold. `calibrate` prints
 what it should be, and sees no test clip. `rate` prints precision and recall of "rain" and of "dry",
-by scene and kind. `blur` shows why the gate is not for `deblur`: the same question, asked of the
-deblurring network on sharp and on blurred frames.
+by scene and kind. `clips` does so for the segments of whole files, half dry and half rainy
+(`benchmarks/dry/halves.py`). `blur` shows why the gate is not for `deblur`: the same question,
+asked of the deblurring network on sharp and on blurred frames.
 """
 
 import json
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,7 +27,8 @@ import click
 import cv2
 import numpy as np
 
-from benchmarks.dry.bursts import Image, Use, crop, list_bursts, read
+from benchmarks.dry.bursts import Image, Use, crop, list_bursts, read, read_video
+from benchmarks.dry.halves import judge, list_labels, write_half_dry
 from lfdn_video.gate.survey import THRESHOLD
 from lfdn_video.inference.colour import PlaneConverter
 from lfdn_video.inference.engine import Engine, load_engine
@@ -38,6 +42,9 @@ FORMAT = PixelFormat.parse("yuvj444p")
 QUANTILE = 0.02
 MARGIN = 2
 """Rain may be fainter than any that was drawn."""
+HALF_DRY = ("dashcam", "car_detection")
+"""No training saw them."""
+
 BLUR_PAIRS = 8
 """Of each clip."""
 
@@ -79,6 +86,28 @@ def calibrate(results: Path) -> None:
 def rate(results: Path) -> None:
     """Print the error rates."""
     show(json.loads(results.read_text()))
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+def clips(data: Path, output: Path) -> None:
+    """Judge the segments of whole clips, half dry and half rainy, and print the error rates."""
+    rows: list[dict[str, Any]] = []
+    with load_engine("derain") as engine, tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(HALF_DRY):
+            images = read_video(data / "videos" / f"{name}.mp4")
+            for first_rains in (False, True):
+                labels = list_labels(len(images), first_rains)
+                path = Path(folder) / f"{name}_{first_rains}.mp4"
+                write_half_dry(path, images, labels, 7000 + 100 * number)
+                segments = judge(path, engine)
+                for label, segment in zip(labels, segments, strict=True):
+                    finding = {"finding": segment.finding, "spread": segment.spread}
+                    rows.append({"scene": name, "kind": label, **finding})
+                    click.echo(rows[-1], err=True)
+                output.write_text(json.dumps(rows, indent=0) + "\n")
+    show(rows)
 
 
 @main.command()
@@ -139,7 +168,8 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     rain = np.array([row["spread"] >= THRESHOLD for row in rows])
     for name, true, said in (("rain", label, rain), ("dry", ~label, ~rain)):
         hits = (true & said).sum()
-        click.echo(f"{name}: precision {hits / said.sum():.3f}, recall {hits / true.sum():.3f}")
+        precision = f"{hits / said.sum():.3f}" if said.any() else "none found"
+        click.echo(f"{name}: precision {precision}, recall {hits / true.sum():.3f}")
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ def _test_clips(data: Path) -> Iterator[Burst]:
     dog = sorted((data / "davis" / "dog").glob("*.jpg"))
     clips = {
         "dog": [crop(read(file)) for file in dog],
-        "dashcam": _read_video(data / "videos" / "dashcam.mp4"),
-        "car_detection": _read_video(data / "videos" / "car_detection.mp4"),
+        "dashcam": read_video(data / "videos" / "dashcam.mp4"),
+        "car_detection": read_video(data / "videos" / "car_detection.mp4"),
     }
     for clip, (name, images) in enumerate(clips.items()):
         for part, start in enumerate(range(0, len(images) - BURST, 55)):
@@ -133,7 +133,7 @@ def _test_clips(data: Path) -> Iterator[Burst]:
         files = sorted((a1 / label).iterdir())
         yield from _cut("a1", kind, [crop(read(file)) for file in files], 20)
     for name in ("real_rain_park", "cctv_rain"):
-        yield from _cut(name, "filmed", _read_video(data / "videos" / f"{name}.mp4"), 20)
+        yield from _cut(name, "filmed", read_video(data / "videos" / f"{name}.mp4"), 20)
 
 
 def _cut(name: str, kind: str, images: Sequence[Image], step: int) -> Iterator[Burst]:
@@ -201,7 +201,7 @@ def read(path: Path) -> Image:
     return image
 
 
-def _read_video(path: Path) -> list[Image]:
+def read_video(path: Path) -> list[Image]:
     """Read the first 400 frames."""
     with Engine(lambda batch: batch) as engine:
         frames = restored_frames(path, engine=engine, temporal="off")
