@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks.temporal import Mode, compare, iterate, list_spans, measure
 from tests.support.fakes import identity_engine
-from tests.support.rain import Luma, noisy, pan, rain
+from tests.support.rain import Luma, noisy, pan, rain, timid_engine
 
 COUNT = 7
 
@@ -25,13 +25,14 @@ def test_stage_gains_in_each_mode_on_pairs(tmp_path: Path) -> None:
     dry = noisy(pan())[:COUNT]
     truth, rainy = save(dry, tmp_path / "clean"), save(rain(dry), tmp_path / "rainy")
     modes: tuple[Mode, ...] = ("offline", "delay-1", "delay-0")
-    with identity_engine() as engine:
+    with timid_engine() as engine:
         rows = list(measure("pan", rainy, truth, engine, modes))
     assert [row.mode for row in rows] == list(modes)
     for row, alone in zip(rows, (0, 1, 2), strict=True):
         assert row.frames == COUNT
-        assert row.input == row.network
-        assert row.stage.psnr_y > row.network.psnr_y + 3
+        assert row.input is not None
+        assert row.input.psnr_y < row.network.psnr_y
+        assert row.stage.psnr_y > row.network.psnr_y + 2
         # The first frames of a live source have too few neighbours.
         assert row.changed == COUNT - alone, row
         assert row.stage_to_network is None
