@@ -15,8 +15,8 @@ from lfdn_video.options import EncodeOptions, Temporal
 from lfdn_video.pipeline import restore
 from lfdn_video.trace import Trace
 from tests.support.clips import Clip
-from tests.support.fakes import FakeRunner, NetworkFailureError, fail_after, identity_engine
-from tests.support.rain import noisy, rain, still, to_frames, write
+from tests.support.fakes import FakeRunner, NetworkFailureError, fail_after
+from tests.support.rain import noisy, rain, still, timid_engine, to_frames, write
 
 FRAMES = 12
 RAINY = to_frames(rain(noisy(still())))
@@ -103,7 +103,7 @@ def test_trace_rows_are_named_after_the_stages(tmp_path: Path) -> None:
 
 def test_trace_tells_what_neighbouring_frames_did(tmp_path: Path) -> None:
     clip, trace = write(tmp_path / "clip.mkv", RAINY), tmp_path / "trace.json"
-    with identity_engine() as engine:
+    with timid_engine() as engine:
         summary = restore(clip, tmp_path / "after.mkv", engine=engine, trace=trace)
     notes = json.loads(trace.read_text())["otherData"]
     assert summary.temporal is not None

@@ -24,7 +24,7 @@ from lfdn_video.output import choices, segments
 from lfdn_video.output.journal import Journal
 from lfdn_video.pipeline import Summary, restore
 from tests.support.fakes import NetworkFailureError, fail_after, identity
-from tests.support.rain import noisy, rain, still, to_frames, write
+from tests.support.rain import derain_timidly, noisy, rain, still, to_frames, write
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 CLIP = SAMPLES / "variable_rate.mp4"  # 60 frames at a variable rate, B-frames, audio
@@ -40,8 +40,8 @@ def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(target: Path, options: EncodeOptions = FAST, *, fail: int | None = None,
         source: Path = CLIP, span: SpanOptions | None = None,
         temporal: Temporal = "off") -> Summary:  # fmt: skip
-    network = identity if fail is None else fail_after(fail)
-    with Engine(network) as engine:
+    alone = identity if temporal == "off" else derain_timidly
+    with Engine(alone if fail is None else fail_after(fail, alone)) as engine:
         return restore(source, target, encode=options, engine=engine, span=span, temporal=temporal)
 
 

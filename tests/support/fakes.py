@@ -33,16 +33,18 @@ def brighten(by: float) -> Callable[[Tensor], Tensor]:
     return lambda batch: batch + by
 
 
-def fail_after(batches: int) -> Callable[[Tensor], Tensor]:
-    """Make a network that changes nothing and fails after `batches` batches."""
+def fail_after(
+    batches: int, network: Callable[[Tensor], Tensor] = identity
+) -> Callable[[Tensor], Tensor]:
+    """Make a network that fails after `batches` batches, and until then is another one."""
     left = iter(range(batches))
 
-    def network(batch: Tensor) -> Tensor:
+    def failing(batch: Tensor) -> Tensor:
         if next(left, None) is None:
             raise NetworkFailureError("the network failed")
-        return batch
+        return network(batch)
 
-    return network
+    return failing
 
 
 def identity_engine() -> Engine:
