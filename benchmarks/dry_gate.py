@@ -103,8 +103,7 @@ def clips(data: Path, output: Path) -> None:
                 write_half_dry(path, images, labels, 7000 + 100 * number)
                 segments = judge(path, engine)
                 for label, segment in zip(labels, segments, strict=True):
-                    finding = {"finding": segment.finding, "spread": segment.spread}
-                    rows.append({"scene": name, "kind": label, **finding})
+                    rows.append({"scene": name, "kind": label, "spread": segment.spread})
                     click.echo(rows[-1], err=True)
                 output.write_text(json.dumps(rows, indent=0) + "\n")
     show(rows)

@@ -24,9 +24,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
-import cv2
-import numpy as np
-import torch
 from torch import Tensor
 
 from benchmarks.clips import write_clip
@@ -38,19 +35,14 @@ from lfdn_video.options import Delay, LiveOptions
 from lfdn_video.stream.addresses import parse_source
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.session import Session
+from tests.support.rain import derain_timidly
 from tests.support.rtsp import NEEDED, Server, is_there
-
-cv: Any = cv2
-"""OpenCV, whose types do not tell the type of a sample."""
 
 SIZE = (640, 360)
 RATE = 25
 PAN_FRAMES = 100
 SOURCE = f"lavfi:testsrc2=size={SIZE[0]}x{SIZE[1]}:rate={RATE}"
 SLOWDOWN = 4
-STREAK_PX, LEAST_STREAK = 7, 0.1
-"""What is narrower, and brighter by this much, is taken for rain."""
-
 BOUND_S = 1.0
 OUTAGE_S, OUTAGES = 15.0, 3
 RECONNECT_LIMIT_S = 10.0
@@ -96,22 +88,13 @@ def run_stage(seconds: float, delay: Delay) -> dict[str, Any]:
 
     def network(batch: Tensor) -> Tensor:
         time.sleep(share_of_frame(batch) / RATE)
-        return torch.stack([derain_timidly(image) for image in batch])
+        return derain_timidly(batch)
 
     with tempfile.TemporaryDirectory() as folder:
         rain = draw_rain(SIZE, PAN_FRAMES)
         clip = write_clip(Path(folder) / "rain.mkv", rain, crf="12", preset="veryfast")
         options = LiveOptions(max_latency_s=BOUND_S, duration_s=seconds, loop=True, delay=delay)
         return run_bounded(str(clip), options, network)
-
-
-def derain_timidly(image: Tensor) -> Tensor:
-    """Take a third of what is bright and narrow, `[3, H, W]`, as a network that knows rain."""
-    samples = image.permute(1, 2, 0).numpy()
-    opened = cv.morphologyEx(samples, cv.MORPH_OPEN, np.ones((STREAK_PX, STREAK_PX), np.uint8))
-    streaks = samples - opened
-    taken = np.where(streaks > LEAST_STREAK, streaks / 3, 0)
-    return image - torch.from_numpy(taken).permute(2, 0, 1)
 
 
 def share_of_frame(batch: Tensor) -> float:

@@ -50,7 +50,7 @@ LEAST_SHARE_OF_LIGHT = 0.05
 the neighbours by its time. Seen: filmed rain from .13, drawn rain from .26, glints on water 0."""
 
 ERRORS = (2.0, 2.8, 4.0)
-"""Thresholds in units of `Consensus`' tolerance. At one of them it must be sure that it rains; the
+"""Thresholds in units of `Evidence.tolerance`. At one of them it must be sure that it rains; the
 first at which most of what is found is rain is taken."""
 
 MOST_FALSE_ALARMS = 0.2
@@ -140,11 +140,10 @@ def weigh(evidence: Evidence) -> Verdict:
     """
     needed = min(NEEDED, len(evidence.neighbours))
     enough: Mask = cv.compare(evidence.overview.count, needed, cv.CMP_GE)
-    verdict = _weigh_left(evidence, enough, needed)
     share_taken = _find_share_taken(evidence, enough)
+    verdict = replace(_weigh_left(evidence, enough, needed), share_taken=share_taken)
     if verdict.reason is None and share_taken < LEAST_SHARE_OF_LIGHT:
-        verdict = replace(verdict, reason="nothing taken for rain")
-    verdict = replace(verdict, share_taken=share_taken)
+        return replace(verdict, reason="nothing taken for rain")
     if verdict.reason in UNSURE and _has_rained(evidence, enough):
         return replace(verdict, reason=None, by_input=True)
     return verdict
