@@ -47,7 +47,7 @@ from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.inference.graphs import CudaRecorder
 from lfdn_video.inference.runner import Future
 from lfdn_video.inference.scheduler import restore_frames
-from lfdn_video.options import InferenceOptions
+from lfdn_video.options import InferenceOptions, Temporal
 
 ROOT = Path(__file__).parent.parent
 RAIN100L = ROOT / "shared" / "data" / "rain100l"
@@ -58,6 +58,8 @@ ROUNDS, ROUND_S = 5, 0.08
 PICTURES = 20
 KERNELS = 15
 FRAMES = {"720p": 600, "1080p": 300, "tiny": 24}
+PRESETS = ("ultrafast", "medium")
+TEMPORAL: tuple[Temporal, ...] = ("off", "auto")
 
 Work = Callable[[], object]
 Row = dict[str, Any]
@@ -399,31 +401,53 @@ def _read_picture(path: Path) -> Tensor:
 
 
 def measure_video(bench: Bench) -> Iterator[Row]:
-    """Measure whole runs on a scaled copy of the sample: needs PyAV."""
+    """Measure whole runs on a scaled copy of the sample, and their stages alone: needs PyAV."""
     import tempfile
 
     from benchmarks.clips import SAMPLE, scale_clip
-    from lfdn_video.options import EncodeOptions
-    from lfdn_video.pipeline import restore
+    from benchmarks.stages import StageBench
+    from lfdn_video.options import SpanOptions
 
+    options = InferenceOptions(device=str(bench.device))
     for name, (height, width) in bench.sizes.items():
-        with tempfile.TemporaryDirectory() as made:
-            count = FRAMES[name] // 2
-            clip = scale_clip(SAMPLE, Path(made, "clip.mp4"), (width, height), count)
-            options = InferenceOptions(device=str(bench.device))
-            with load_engine("derain", options=options) as engine:
-                for number, preset in enumerate(("ultrafast", "ultrafast", "medium")):
-                    encode = EncodeOptions(preset=preset)
+        count = FRAMES[name] // 2
+        with (
+            tempfile.TemporaryDirectory() as made,
+            load_engine("derain", options=options) as engine,
+        ):
+            folder = Path(made)
+            clip = scale_clip(SAMPLE, folder / "clip.mp4", (width, height), count)
+            for preset in PRESETS:
+                runs = StageBench(clip, engine, options, SpanOptions(), folder, preset)
+                stages = {
+                    "decode": runs.decode,
+                    "network": runs.network,
+                    "temporal": runs.refine,
+                    "encode": runs.encode,
+                }
+                alone = {each: count / _time_once(work) for each, work in stages.items()}
+                for temporal in TEMPORAL:
+                    slowest = min(
+                        alone[each] for each in alone if (each, temporal) != ("temporal", "off")
+                    )
                     began = time.perf_counter()
-                    target = Path(made, f"{number}.mp4")
-                    restore(clip, target, engine=engine, inference=options, encode=encode)
-                    seconds = time.perf_counter() - began
+                    bottleneck = runs.end_to_end(temporal).bottleneck
+                    rate = count / (time.perf_counter() - began)
                     yield {
                         "size": name,
                         "x264": preset,
-                        "frames": count,
-                        "frames/s": round(count / seconds, 1),
+                        "temporal": temporal,
+                        **{f"{each} alone": round(alone[each], 1) for each in alone},
+                        "frames/s": round(rate, 1),
+                        "of the slowest": round(rate / slowest, 3),
+                        "bottleneck": bottleneck,
                     }
+
+
+def _time_once(work: Work) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {

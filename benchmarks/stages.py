@@ -40,9 +40,10 @@ from lfdn_video.inference.runner import Future
 from lfdn_video.inference.scheduler import choose_grid, restore_frames
 from lfdn_video.inference.tiles import Grid
 from lfdn_video.input.open import open_reader
-from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions
+from lfdn_video.options import EncodeOptions, InferenceOptions, SpanOptions, Temporal
 from lfdn_video.output.open import open_writer
 from lfdn_video.pipeline import Summary, restore
+from lfdn_video.temporal.stage import TemporalStage
 
 REPETITIONS = 10
 SMOKE_S = 0.15
@@ -51,7 +52,16 @@ WHOLE = "end to end"
 
 
 class StageBench:
-    """Runs each stage of restoring a clip alone. Holds all frames of the clip in memory."""
+    """Runs each stage of restoring a clip alone. Holds all frames of the clip in memory.
+
+    Args:
+        clip: The clip.
+        engine: Runs the network.
+        options: Of the engine.
+        span: Part of the clip.
+        folder: Where targets are written.
+        preset: Of x264; None: as a run chooses it.
+    """
 
     def __init__(
         self,
@@ -60,8 +70,10 @@ class StageBench:
         options: InferenceOptions,
         span: SpanOptions,
         folder: Path,
+        preset: str | None = None,
     ) -> None:
         self.clip, self.engine, self.options, self.span = clip, engine, options, span
+        self.encoding = EncodeOptions(preset=preset, overwrite=True)
         self.target = folder / "restored.mkv"
         with open_reader(clip, span) as reader:
             self.info = reader.info
@@ -131,21 +143,31 @@ class StageBench:
 
     def encode(self) -> None:
         """Encode the restored frames."""
-        options = EncodeOptions(overwrite=True)
-        with open_writer(self.target, self.info, options, self.span) as writer:
+        with open_writer(self.target, self.info, self.encoding, self.span) as writer:
             for frame in self.restored:
                 writer.write(frame)
 
-    def end_to_end(self) -> Summary:
-        """Restore the clip, without the temporal stage: `temporal_cost.py` measures that."""
+    def network(self) -> None:
+        """Restore the frames from memory to memory: colour, transfers and the network at once."""
+        for _ in restore_frames(self.frames, self.converter, self.engine, self.options):
+            pass
+
+    def refine(self) -> None:
+        """Run the temporal stage alone."""
+        stage = TemporalStage(self.info)
+        deque(stage.record(self.frames), maxlen=0)
+        deque(stage.refine(self.restored), maxlen=0)
+
+    def end_to_end(self, temporal: Temporal = "off") -> Summary:
+        """Restore the clip; `temporal_cost.py` measures what the temporal stage costs on a CPU."""
         return restore(
             self.clip,
             self.target,
             engine=self.engine,
             inference=self.options,
-            encode=EncodeOptions(overwrite=True),
+            encode=self.encoding,
             span=self.span,
-            temporal="off",
+            temporal=temporal,
         )
 
     def _split_random_images(self) -> Iterator[tuple[Grid, list[Tensor]]]:
