@@ -7,17 +7,17 @@ A sample that is not moved keeps every bit. Each plane moves in its own depth; w
 smaller than luma, their samples move by the mean of the luma samples they belong to.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lfdn_video.media import Plane
-from lfdn_video.temporal.align import Places
+from lfdn_video.temporal.align import Levels, Places
 from lfdn_video.temporal.evidence import Evidence
 from lfdn_video.temporal.flow import Floats
 from lfdn_video.temporal.gate import Gate
 from lfdn_video.temporal.rule import Verdict, find_near
-from lfdn_video.temporal.texture import find_texture
 
 LEAST_MOVE = 0.5
 """In 8-bit codes: a place whose luma would move less keeps every bit."""
@@ -54,24 +54,30 @@ def correct(evidence: Evidence, verdict: Verdict, gate: Gate) -> tuple[Plane, ..
     return tuple(planes)
 
 
-def give_back(evidence: Evidence, planes: tuple[Plane, ...]) -> tuple[Plane, ...]:
+def give_back(
+    levels: Levels,
+    decoded: Sequence[Plane],
+    texture: tuple[Places, Floats],
+    planes: tuple[Plane, ...],
+) -> tuple[Plane, ...]:
     """Give back texture that the network took for rain.
 
     Args:
-        evidence: what the frame's neighbours show.
+        levels: what the frame's samples mean.
+        decoded: the frame before the network.
+        texture: where and how much, of `find_texture`.
         planes: of the restored frame, or those of `correct`.
 
     Returns:
         Planes; the same ones if nothing is given back.
     """
-    picture = evidence.picture
-    places, weights = find_texture(evidence)
+    places, weights = texture
     if not len(places):
         return planes
     moved = list(planes)
-    for index in range(picture.levels.components):
-        change = weights * (places.take(picture.decoded[index]) - places.take(moved[index]))
-        moved[index] = _move(moved[index], places, change, picture.levels.peak)
+    for index in range(levels.components):
+        change = weights * (places.take(decoded[index]) - places.take(moved[index]))
+        moved[index] = _move(moved[index], places, change, levels.peak)
     return tuple(moved)
 
 
@@ -81,10 +87,8 @@ def sample_planes(evidence: Evidence) -> list[Floats]:
     shown = []
     for index in range(levels.components):
         if index == 0 and levels.family != "rgb":
-            samples = np.empty_like(evidence.sorted)
-            np.put_along_axis(samples, evidence.order, evidence.sorted, 0)
             # Those that are not valid are infinite, and weigh nothing.
-            samples[~np.isfinite(samples)] = 0
+            samples = np.where(evidence.valid, evidence.samples, np.float32(0))
         else:
             places = evidence.places
             samples = np.stack([each.fetch(index, places) for each in evidence.neighbours])
@@ -99,10 +103,7 @@ def find_colours(evidence: Evidence, shown: list[Floats]) -> Floats:
         evidence: of the frame.
         shown: the neighbours' samples, of `sample_planes`.
     """
-    valid = np.empty(evidence.order.shape, np.float32)
-    ranks = np.arange(len(valid))[:, None] < evidence.count
-    np.put_along_axis(valid, evidence.order, ranks.astype(np.float32), 0)
-    valid /= valid.sum(0)
+    valid = evidence.valid / evidence.count.astype(np.float32)
     planes = evidence.picture.restored
     differences = [
         evidence.places.take(plane) - (valid * samples).sum(0)
@@ -117,8 +118,7 @@ def _share_out(evidence: Evidence, weights: Floats) -> Floats:
     every = np.arange(by_rank.shape[1])
     for slot, rank in enumerate(evidence.slots):
         by_rank[rank, every] += weights[2 + slot]
-    by_neighbour = np.empty_like(by_rank)
-    np.put_along_axis(by_neighbour, evidence.order, by_rank, 0)
+    by_neighbour: Floats = np.take_along_axis(by_rank, evidence.ranks, 0)
     return by_neighbour
 
 

@@ -54,6 +54,10 @@ few of them may be insects, confetti or glints (seen: to .9 %), whose tracks it 
 ROWS = 4096
 """Places that go through the layers at once, as many as fit the cache."""
 
+COLUMNS = 32
+"""Places of one product of matrices. So small a product is made by the thread that asks for it;
+larger ones BLAS shares out to threads of its own, as many for each of ours as there are cores."""
+
 
 class Gate:
     """Weighs what was seen.
@@ -82,14 +86,25 @@ class Gate:
             `[CHOICES, n]`; each column sums to 1.
         """
         weights = np.empty((CHOICES, features.shape[1]), np.float32)
-        for start in range(0, features.shape[1], ROWS):
-            values = features[:, start : start + ROWS]
-            for weight, bias in self._layers[:-1]:
-                values = np.maximum(weight @ values + bias, 0)
-            weight, bias = self._layers[-1]
-            values = weight @ values + bias
-            np.exp(values - values.max(0), out=values)
-            np.divide(values, values.sum(0), out=weights[:, start : start + ROWS])
+        whole = features.shape[1] // COLUMNS * COLUMNS
+        for start in range(0, whole, ROWS):
+            block = np.s_[:, start : min(start + ROWS, whole)]
+            weights[block] = self._weigh(features[block], COLUMNS)
+        if whole < features.shape[1]:
+            rest = np.s_[:, whole:]
+            weights[rest] = self._weigh(features[rest], features.shape[1] - whole)
+        return weights
+
+    def _weigh(self, features: Floats, columns: int) -> Floats:
+        """Weigh a multiple of `columns` places."""
+        values = features.reshape(len(features), -1, columns).swapaxes(0, 1)
+        for weight, bias in self._layers[:-1]:
+            values = np.maximum(np.matmul(weight, values) + bias, 0)
+        weight, bias = self._layers[-1]
+        values = np.matmul(weight, values) + bias
+        np.exp(values - values.max(1, keepdims=True), out=values)
+        values /= values.sum(1, keepdims=True)
+        weights: Floats = values.swapaxes(0, 1).reshape(CHOICES, -1)
         return weights
 
     def decide(self, evidence: Evidence, verdict: Verdict, colours: Floats) -> Floats:

@@ -1,22 +1,16 @@
-"""Paths between the frames of a window: each flow is estimated once, in threads of its own.
+"""Paths between the frames of a window: each flow is estimated once."""
 
-All that takes time is a task of one pool, and a task waits only for others that were submitted
-before it. The pool starts tasks in this order, so the oldest that is not done can always run.
-"""
-
-import os
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
+from functools import partial
 from typing import Protocol
 
 from lfdn_video.media import Frame, Plane
 from lfdn_video.temporal.align import Aligned, Levels
 from lfdn_video.temporal.flow import Field, FlowEstimator, Path, find_valid, is_small, join
-
-MOST_THREADS = 16
-"""OpenCV and NumPy work outside of Python's lock; what is left in it fills no more threads."""
+from lfdn_video.temporal.tasks import Tasks
 
 
 class Seen(Protocol):
@@ -36,14 +30,14 @@ class Seen(Protocol):
 
 
 class Motion:
-    """Finds paths. Close it at the end."""
+    """Finds paths.
 
-    def __init__(self) -> None:
-        threads = min(MOST_THREADS, (os.cpu_count() or 1) + 1)  # one of them may be waiting
-        # Starts its threads when it is given work.
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="temporal")
-        self.frames_at_once = max(2, threads // 2)
-        """Frames whose tasks fill the pool."""
+    Args:
+        tasks: where all that takes time is done.
+    """
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
         self._flows: dict[tuple[int, int], Future[Field]] = {}
         self._steps: dict[tuple[int, int], Future[Path]] = {}
         """Paths between consecutive frames of a side, which those from several frames share."""
@@ -64,7 +58,7 @@ class Motion:
         for one, other in steps:
             step = self._find_step(one, other)
             if paths and not apart:
-                step = self.pool.submit(_join, paths[-1], step)
+                step = self._tasks.run(join, paths[-1], step)
             paths.append(step)
         return paths
 
@@ -73,7 +67,7 @@ class Motion:
         for start, end in ((one, other), (other, one)):
             key = (start.number, end.number)
             if key not in self._flows:
-                self._flows[key] = self.pool.submit(self._estimate, start, end)
+                self._flows[key] = self._tasks.run(partial(self._estimate, start, end))
 
     def forget(self, before: int | None = None) -> None:
         """Drop the flows of frames before a number, or of all."""
@@ -81,16 +75,11 @@ class Motion:
         self._flows = {key: flow for key, flow in self._flows.items() if key in kept}
         self._steps = {key: step for key, step in self._steps.items() if key in kept}
 
-    def close(self) -> None:
-        """End the threads. May be called again."""
-        self.pool.shutdown(cancel_futures=True)
-        self.forget()
-
     def _find_step(self, one: Seen, other: Seen) -> Future[Path]:
         key = (one.number, other.number)
         if key not in self._steps:
-            there, back = self._flows[key], self._flows[key[::-1]]
-            self._steps[key] = self.pool.submit(_check, there, back, one.luma.shape[0])
+            check = partial(_check, frame_height=one.luma.shape[0])
+            self._steps[key] = self._tasks.run(check, self._flows[key], self._flows[key[::-1]])
         return self._steps[key]
 
     def _estimate(self, start: Seen, end: Seen) -> Field:
@@ -120,7 +109,8 @@ def align_sides(middle: Shown, sides: Sequence[Sequence[Shown]], levels: Levels)
     Returns:
         All of them, in this order.
     """
-    with closing(Motion()) as motion:
+    with closing(Tasks()) as tasks:
+        motion = Motion(tasks)
         return [
             Aligned(
                 other.frame,
@@ -136,10 +126,5 @@ def align_sides(middle: Shown, sides: Sequence[Sequence[Shown]], levels: Levels)
         ]
 
 
-def _check(there: Future[Field], back: Future[Field], height_px: int) -> Path:
-    flow = there.result()
-    return Path(flow, find_valid(flow, back.result(), height_px))
-
-
-def _join(first: Future[Path], second: Future[Path]) -> Path:
-    return join(first.result(), second.result())
+def _check(there: Field, back: Field, frame_height: int) -> Path:
+    return Path(there, find_valid(there, back, frame_height))

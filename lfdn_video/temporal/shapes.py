@@ -87,7 +87,8 @@ def find_lines(evidence: Evidence) -> list[Floats]:
 
     # The structure tensor over all places: its weak axis is where streaks go.
     down, right = at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)
-    both, difference = 2 * float(down @ right), float(right @ right) - float(down @ down)
+    both = 2 * _sum_products(down, right)
+    difference = _sum_products(right, right) - _sum_products(down, down)
     angle = 0.5 * math.atan2(both, difference) + math.pi / 2
     sine, cosine = math.sin(angle), math.cos(angle)
     found = []
@@ -96,6 +97,11 @@ def find_lines(evidence: Evidence) -> list[Floats]:
             ends = at(y * length, x * length) + at(-y * length, -x * length)
             found.append(ends / np.float32(2))
     return found
+
+
+def _sum_products(one: Floats, other: Floats) -> float:
+    # Not `one @ other`: see `COLUMNS` in gate.py.
+    return float(np.einsum("i,i->", one, other))
 
 
 def _to_cells(plane: Plane) -> Plane:

@@ -1,37 +1,26 @@
 """The stage: restored frames in, in order; out the same without what only one of them has.
 
-    decoded, restored ─▶ push: window ─ neighbours ─┬─ switch ─ gate ─┬─▶ frames, in order
-                                                    └──── texture ────┘
+    decoded, restored ─▶ push: window ─ neighbours ─▶ refine ─▶ frames, in order
 
 A frame waits until its neighbours are there, and depends on the `REACH` frames before and after it
 alone: so a run that is resumed needs no more than these. Neighbours are always the frames that the
 network made, never the stage's own results, which would sink to a running minimum. Who a neighbour
-is, is decided here; what they show is found in `evidence.py`, whether that is rain is decided in
-`rule.py`, what was texture in `texture.py`, and what is done about it in `correct.py`.
+is, is decided here; what becomes of the frame, in `refine.py`.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-import cv2
-
-from lfdn_video.media import Frame, FrameFormat, Plane
-from lfdn_video.temporal.align import Aligned, Levels
-from lfdn_video.temporal.copies import is_copy
-from lfdn_video.temporal.correct import correct, give_back
-from lfdn_video.temporal.evidence import LEAST_SAMPLES, Picture, look
-from lfdn_video.temporal.flow import Path, is_large_enough, to_flow_image
+from lfdn_video.media import Frame, FrameFormat
 from lfdn_video.temporal.gate import Gate
 from lfdn_video.temporal.layers import load_gate
 from lfdn_video.temporal.motion import Motion
-from lfdn_video.temporal.rule import Reason, weigh
-
-cv: Any = cv2
-"""OpenCV, whose types do not tell the type of a sample."""
+from lfdn_video.temporal.refine import Entry, Refined, refine
+from lfdn_video.temporal.tasks import Tasks
 
 REACH = 4
 """Frames before and after a frame among which its neighbours are looked for."""
@@ -46,8 +35,8 @@ _AHEAD: Mapping[Ahead, tuple[int, int]] = {0: (0, 0), 1: (1, 1), 3: (NEIGHBOURS_
 """Neighbours after a frame, and frames among which they are looked for: who waits for one does not
 wait longer."""
 
-LEAST_SHARE_VALID = 0.1
-"""A neighbour with a valid flow in less of the frame shows another scene."""
+MOST_SAMPLES_AT_ONCE = 32_000_000
+"""Of luma, of all frames in work. What is known of neighbours takes about 80 bytes a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +82,14 @@ class TemporalStage:
         self._ahead = ahead
         self._wants = wants
         self._decoded: deque[Frame] = deque()
-        self._window: deque[_Entry] = deque()
-        self._begun: deque[Future[_Refined]] = deque()
+        self._window: deque[Entry] = deque()
+        self._begun: deque[Future[Refined]] = deque()
         """Frames in work, in order."""
         self._at = 0
         """Index in the window of the frame that is yielded next."""
         self._entered = 0
-        self._motion = Motion()
+        self._tasks = Tasks()
+        self._motion = Motion(self._tasks)
         self._gate = gate if gate is not None else load_gate()
         self._changed = 0
         self._change_sum = 0.0
@@ -124,7 +114,7 @@ class TemporalStage:
             the oldest that waits needs a later one. Frames on which the stage does not act are
             those that were pushed, others are new; alpha is shared.
         """
-        self._window.append(self._enter(decoded, restored))
+        self._enter(decoded, restored)
         self._begin_ready(ended=False)
         return list(self._take_begun())
 
@@ -143,7 +133,8 @@ class TemporalStage:
 
     def close(self) -> None:
         """End all threads. What still waits is discarded. May be called again."""
-        self._motion.close()
+        self._tasks.close()
+        self._motion.forget()
         self._window.clear()
         self._begun.clear()
 
@@ -185,25 +176,14 @@ class TemporalStage:
                     break
                 decoded = self._decoded.popleft()
                 assert decoded.pts == frame.pts, "the network yields each frame, in order"
-                self._window.append(self._enter(decoded, frame))
+                self._enter(decoded, frame)
                 self._begin_ready(ended=False)
-                yield from self._take_begun(besides=self._motion.frames_at_once)
+                yield from self._take_begun(besides=self._count_at_once(frame))
             yield from self.finish()
 
-    def _enter(self, decoded: Frame, frame: Frame) -> "_Entry":
-        levels = Levels(frame.info or self._info)
-        luma = levels.luma_of(frame.planes)
-        entry = _Entry(
-            number=self._entered,
-            frame=frame,
-            decoded=decoded,
-            levels=levels,
-            luma=luma,
-            decoded_luma=levels.luma_of(decoded.planes),
-            image=to_flow_image(luma, levels.depth),
-        )
+    def _enter(self, decoded: Frame, restored: Frame) -> None:
+        self._window.append(Entry.of(self._entered, decoded, restored, self._info))
         self._entered += 1
-        return entry
 
     def _begin_ready(self, *, ended: bool) -> None:
         """Begin the frames whose neighbours are known."""
@@ -213,7 +193,8 @@ class TemporalStage:
                 return
             entry = self._window[self._at]
             if self._wants is None or self._wants(entry.frame):
-                self._begun.append(self._begin(entry, sides))
+                future = refine(entry, sides, self._gate, self._motion, self._tasks)
+                self._begun.append(future)
             self._at += 1
             if self._at > REACH:
                 self._window.popleft()
@@ -232,106 +213,15 @@ class TemporalStage:
                 self._left[refined.reason] += 1
             yield refined.frame
 
-    def _begin(self, entry: "_Entry", sides: Sequence[Sequence["_Entry"]]) -> "Future[_Refined]":
-        """Submit the tasks of a frame; those that it waits for come first."""
-        aligned: list[Future[Aligned]] = []
-        if sum(map(len, sides)) >= LEAST_SAMPLES and is_large_enough(entry.image):
-            for side in sides:
-                if side:
-                    self._motion.prepare(entry, side[0])
-            paths = [path for side in sides for path in self._motion.follow(entry, side)]
-            others = [other for side in sides for other in side]
-            aligned = [
-                self._motion.pool.submit(_align, entry, other, path)
-                for other, path in zip(others, paths, strict=True)
-            ]
-        return self._motion.pool.submit(_refine, entry, aligned, self._gate)
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A frame in the window."""
-
-    number: int
-    """Counts the frames of the run from 0."""
-    frame: Frame
-    decoded: Frame
-    levels: Levels
-    luma: Plane
-    decoded_luma: Plane
-    image: Plane
-    """What flows are computed on."""
-
-    def is_like(self, other: "_Entry") -> bool:
-        """Tell whether both have one size and format."""
-        mine, theirs = self.frame, other.frame
-        if (mine.format, mine.planes[0].shape) != (theirs.format, theirs.planes[0].shape):
-            return False
-        return _orientation(mine) == _orientation(theirs)
-
-    def repeats(self, other: "_Entry") -> bool:
-        """Tell whether this was decoded as a copy of the other, which is like it."""
-        return is_copy(self.decoded_luma, other.decoded_luma, self.levels.unit)
-
-
-@dataclass(frozen=True, slots=True)
-class _Refined:
-    """A frame that is done."""
-
-    frame: Frame
-    reason: Reason | None = None
-    """Why no rain was taken out of it."""
-    change: float = 0.0
-    """Mean absolute change of its luma where rain was, in codes of 8 bits."""
-    given_back: bool = False
-    """Whether texture was."""
-
-
-def _align(entry: _Entry, other: _Entry, path: Future[Path]) -> Aligned:
-    return Aligned(
-        other.frame,
-        other.luma,
-        other.decoded_luma,
-        path.result(),
-        reference=entry.luma,
-        levels=entry.levels,
-        after=other.number > entry.number,
-    )
-
-
-def _refine(entry: _Entry, neighbours: Sequence[Future[Aligned]], gate: Gate) -> _Refined:
-    aligned = [neighbour.result() for neighbour in neighbours]
-    # The others show another scene, after a cut.
-    aligned = [each for each in aligned if each.share_valid >= LEAST_SHARE_VALID]
-    if len(aligned) < LEAST_SAMPLES:
-        return _Refined(entry.frame, "too few neighbours")
-    picture = Picture(
-        restored=entry.frame.planes,
-        decoded=entry.decoded.planes,
-        luma=entry.luma,
-        decoded_luma=entry.decoded_luma,
-        levels=entry.levels,
-    )
-    evidence = look(picture, aligned)
-    verdict = weigh(evidence)
-    planes, change = picture.restored, 0.0
-    if verdict.reason is None:
-        planes = correct(evidence, verdict, gate)
-        difference = cv.absdiff(entry.levels.luma_of(planes), entry.luma)
-        change = cv.mean(difference)[0] / entry.levels.unit
-    whole = give_back(evidence, planes)
-    frame = entry.frame if whole is picture.restored else replace(entry.frame, planes=whole)
-    return _Refined(frame, verdict.reason, change=change, given_back=whole is not planes)
-
-
-def _orientation(frame: Frame) -> tuple[object, ...]:
-    info = frame.info
-    return () if info is None else (info.rotation, info.flip, info.colour)
+    def _count_at_once(self, frame: Frame) -> int:
+        """Say how many frames may be in work: enough for all threads, if memory allows."""
+        samples = frame.planes[0].size
+        return max(2, min(self._tasks.threads, MOST_SAMPLES_AT_ONCE // samples))
 
 
 def _find_neighbours(
-    window: Sequence[_Entry], at: int, ahead: Ahead, *, ended: bool
-) -> tuple[list[_Entry], list[_Entry]] | None:
+    window: Sequence[Entry], at: int, ahead: Ahead, *, ended: bool
+) -> tuple[list[Entry], list[Entry]] | None:
     """Choose a frame's neighbours, without copies.
 
     Args:
@@ -345,8 +235,8 @@ def _find_neighbours(
         there yet.
     """
     entry = window[at]
-    before: list[_Entry] = []
-    after: list[_Entry] = []
+    before: list[Entry] = []
+    after: list[Entry] = []
     most_after, reach_after = _AHEAD[ahead]
     for side, step, most, reach in (
         (before, -1, NEIGHBOURS_A_SIDE, REACH),

@@ -14,7 +14,7 @@ import numpy as np
 
 from lfdn_video.media import Plane
 from lfdn_video.temporal.align import Places
-from lfdn_video.temporal.evidence import Evidence
+from lfdn_video.temporal.evidence import Evidence, sort_planes
 from lfdn_video.temporal.flow import Floats
 
 cv: Any = cv2
@@ -65,7 +65,7 @@ def find_texture(evidence: Evidence) -> tuple[Places, Floats]:
         valid = places.take(each.valid) > 0
         unsure = np.where(trusted, np.float32(np.inf), np.minimum(seen, 2 - seen))
         row[:] = np.where(valid, seen, unsure)
-    lasting.sort(0)
+    lasting = np.stack(sort_planes(list(lasting)))
     voters = np.where(trusted, count, len(lasting))
     rank = (RANK * (voters - 1)).astype(np.intp)
     decisive: Floats = np.take_along_axis(lasting, rank[None], 0)[0]
