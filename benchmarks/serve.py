@@ -1,11 +1,13 @@
 """Check that cameras of `serve` do not harm each other: four, of which two misbehave.
 
     python -m benchmarks.serve --minutes 10 --json benchmarks/results/serve.json
+    python -m benchmarks.serve --network lite --minutes 10 --json benchmarks/results/serve_lite.json
     python -m benchmarks.serve --smoke
 
 Two services run at the same time, so that both have the same machine: one has two good cameras
 alone, the other has two beside one that hangs and one that disconnects every 20 s. All are drawn,
-and come over TCP from this machine; the network is a fake that takes a fixed time for each frame.
+and come over TCP from this machine; the network is a fake that takes a fixed time for each frame,
+or the packaged one: six cameras' frames then have to fit the machine.
 Everything is recorded, under a limit of size, into a folder that also holds files of somebody else.
 Compared are the good cameras' latency and drops; checked are memory, processes, and what retention
 removed.
@@ -29,8 +31,8 @@ from torch import Tensor
 
 from benchmarks.live import measure_resident_mib
 from benchmarks.reports import describe_machine, write_json
-from lfdn_video.inference.engine import Engine
-from lfdn_video.options import EncodeOptions, LiveOptions
+from lfdn_video.inference.engine import Engine, load_engine
+from lfdn_video.options import EncodeOptions, InferenceOptions, LiveOptions
 from lfdn_video.stream.addresses import parse_source
 from lfdn_video.stream.board import Board, Status
 from lfdn_video.stream.live import LiveNetworks
@@ -91,7 +93,17 @@ def slow(batch: Tensor) -> Tensor:
     return batch
 
 
-def run(sources: Mapping[str, str], seconds: float, recording: RecordingPlan) -> dict[str, Any]:
+def load(network: str, streams: int) -> Engine:
+    """Load the network of a service."""
+    if network == "fake":
+        return Engine(slow)
+    options = InferenceOptions(network="lite" if network == "lite" else "full")
+    return load_engine("derain", options=options, lanes=1, streams=streams)
+
+
+def run(
+    sources: Mapping[str, str], seconds: float, recording: RecordingPlan, network: str
+) -> dict[str, Any]:
     """Run a service of cameras, by name and address, and measure it; in a process of its own."""
     if seconds < SETTLED_S:
         retention.INTERVAL_S = 1.0
@@ -107,7 +119,10 @@ def run(sources: Mapping[str, str], seconds: float, recording: RecordingPlan) ->
     plan = ServicePlan(
         cameras=cameras, recording=recording, encode=EncodeOptions(preset="ultrafast")
     )
-    with Engine(slow) as engine, Service(plan, networks=LiveNetworks(engine)) as service:
+    with (
+        load(network, len(cameras)) as engine,
+        Service(plan, networks=LiveNetworks(engine)) as service,
+    ):
         seen, memory = _observe(service, seconds)
     result = {"seconds": seconds, "cameras": {}, **memory}
     for board, one in zip(service.boards, seen, strict=True):
@@ -117,7 +132,9 @@ def run(sources: Mapping[str, str], seconds: float, recording: RecordingPlan) ->
     return result
 
 
-def run_both(folder: Path, seconds: float, keep: Keep, rotate_s: float) -> dict[str, Any]:
+def run_both(
+    folder: Path, seconds: float, keep: Keep, rotate_s: float, network: str
+) -> dict[str, Any]:
     """Run both services; `folder` is for the recordings."""
     clip = make_clip(size=SIZE, rate=RATE)
     runs = []
@@ -131,9 +148,9 @@ def run_both(folder: Path, seconds: float, keep: Keep, rotate_s: float) -> dict[
                 camera = stack.enter_context(TcpCamera(clip, RATE, fault, after_s))
                 sources[name] = camera.address
             plan = RecordingPlan(folder=folder / part, rotate_s=rotate_s, keep=keep)
-            runs.append(pool.submit(run, sources, seconds, plan))
+            runs.append(pool.submit(run, sources, seconds, plan, network))
         alone, beside = [each.result() for each in runs]
-    return {"alone": alone, "beside_bad_ones": beside}
+    return {"network": network, "alone": alone, "beside_bad_ones": beside}
 
 
 def _observe(service: Service, seconds: float) -> tuple[list[Seen], dict[str, Any]]:
@@ -250,16 +267,23 @@ def judge(result: dict[str, Any], *, timed: bool) -> list[str]:
 
 @click.command()
 @click.option("--minutes", default=10.0, show_default=True, help="Time of both services.")
+@click.option(
+    "--network",
+    type=click.Choice(["fake", "lite", "full"]),
+    default="fake",
+    show_default=True,
+    help="What restores the frames.",
+)
 @click.option("--smoke", is_flag=True, help="Check that it runs: seconds, and times do not count.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
-def main(*, minutes: float, smoke: bool, report: Path | None) -> None:
+def main(*, minutes: float, network: str, smoke: bool, report: Path | None) -> None:
     """Run the good cameras alone and beside the bad ones, and compare."""
     seconds = 12.0 if smoke else 60 * minutes
     keep = Keep(size_bytes=50_000 if smoke else 2_000_000)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         plant(folder / "beside")
-        result = run_both(folder, seconds, keep, rotate_s=2.0 if smoke else 20.0)
+        result = run_both(folder, seconds, keep, rotate_s=2.0 if smoke else 20.0, network=network)
         result["folder"] = summarize_folder(folder / "beside", keep)
     result["machine"] = describe_machine()
     click.echo(json.dumps(result, indent=2))

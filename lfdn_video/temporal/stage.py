@@ -36,7 +36,7 @@ _AHEAD: Mapping[Ahead, tuple[int, int]] = {0: (0, 0), 1: (1, 1), 3: (NEIGHBOURS_
 wait longer."""
 
 MOST_SAMPLES_AT_ONCE = 32_000_000
-"""Of luma, of all frames in work. What is known of neighbours takes about 80 bytes a sample."""
+"""Of luma, of all frames in work. What is known of neighbours takes about 110 bytes a sample."""
 
 
 @dataclass(frozen=True, slots=True)

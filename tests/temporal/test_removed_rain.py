@@ -56,7 +56,7 @@ def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
         found.append(weigh(evidence))
         return found[-1]
 
-    monkeypatch.setattr("lfdn_video.temporal.stage.weigh", note)
+    monkeypatch.setattr("lfdn_video.temporal.refine.weigh", note)
     return found
 
 
@@ -132,7 +132,7 @@ def _look_at_the_middle(lumas: list[Luma]) -> Evidence:
         return found[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lfdn_video.temporal.stage.look", note)
+        patch.setattr("lfdn_video.temporal.refine.look", note)
         frames = to_frames(lumas)
         refine(frames, frames)
     middle = frames[len(lumas) // 2].planes[0]
