@@ -2,6 +2,7 @@
 
     python -m benchmarks.blur_probe --data reds=FOLDER
     python -m benchmarks.blur_probe --data reds=FOLDER --weights FILE --json FILE
+    python -m benchmarks.blur_probe --frames sequences=FOLDER
     python -m benchmarks.blur_probe --smoke
 
 Sharp pictures are blurred along a path of the camera, in linear light, without noise. The base is
@@ -9,24 +10,35 @@ Sharp pictures are blurred along a path of the camera, in linear light, without 
 that of its input, both against the sharp picture, 8 bit. A band as wide as the blur is long is left
 out at the border: what enters the picture during the exposure is unknown. `sharp` is the picture
 without blur, fed in: its output against itself.
+
+`--frames` feeds filmed frames as they are, in four parts by their sharpness: what is sharp should
+stay, what is blurred should not. Sharpness is the variance of the Laplacian of Y (Pech-Pacheco et
+al., ICPR 2000), in codes of 8 bits.
 """
 
 import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
 import lfdn
 from benchmarks.rain_probe import read_pictures
 from lfdn.cpu import optimize_for_cpu
+from lfdn.datasets import layouts
+from lfdn.datasets.images import to_tensor
 from lfdn.degrade import average_along
-from lfdn.metrics import psnr, round_to_8_bit
+from lfdn.metrics import luma, psnr, round_to_8_bit
 from lfdn.training.evaluate import EQUAL_DB
+
+PARTS = 4
 
 SUBFRAME_PX = 1.5
 """Distance of two sub-frames of the exposure, at most."""
@@ -124,6 +136,45 @@ def probe(
             )
 
 
+@dataclass(frozen=True)
+class Part:
+    """A quarter of some frames, by sharpness."""
+
+    frames: int
+    sharpness: tuple[float, float]
+    """From the least to the largest."""
+    psnr_y_db: float
+    """Of the output against the frame that was fed in, mean."""
+    worst_psnr_y_db: float
+
+
+def measure_sharpness(image: Tensor) -> float:
+    """Measure the sharpness of `[1, 3, H, W]`."""
+    codes = np.rint(255 * luma(image)[0, 0].numpy()).astype(np.uint8)
+    return float(cv2.Laplacian(codes, cv2.CV_32F).var())
+
+
+def measure_by_sharpness(network: torch.nn.Module, sets: Sequence[str]) -> Iterator[Part]:
+    """Feed frames as they are; yield the sharpest quarter first."""
+    found = []
+    for sample in layouts.read_sets(sets):
+        frame = to_tensor(sample.clean.read())
+        with torch.inference_mode():
+            restored = round_to_8_bit(network(frame).clamp(0, 1))
+        kept_db = min(EQUAL_DB, psnr(luma(restored), luma(frame)).item())
+        found.append((measure_sharpness(frame), kept_db))
+    found.sort(reverse=True)
+    bounds = [round(part * len(found) / PARTS) for part in range(PARTS + 1)]
+    for first, end in pairwise(bounds):
+        sharpness, kept = zip(*found[first:end], strict=True)
+        yield Part(
+            frames=end - first,
+            sharpness=(min(sharpness), max(sharpness)),
+            psnr_y_db=sum(kept) / len(kept),
+            worst_psnr_y_db=min(kept),
+        )
+
+
 def draw_texture() -> Tensor:
     """Smooth noise of several scales, `[1, 3, 96, 128]`, for a run without data."""
     generator = torch.Generator().manual_seed(1)
@@ -134,17 +185,44 @@ def draw_texture() -> Tensor:
     return round_to_8_bit(total.clamp(0, 1))
 
 
+def print_by_sharpness(
+    network: torch.nn.Module, weights: str, sets: tuple[str, ...], target: Path | None
+) -> None:
+    """Print what stays of filmed frames, and write it to a file, if given."""
+    click.echo("frames  sharpness           PSNR-Y   worst, dB")
+    parts = []
+    for part in measure_by_sharpness(network, sets):
+        parts.append(asdict(part))
+        low, high = part.sharpness
+        kept = f"{part.psnr_y_db:9.2f}{part.worst_psnr_y_db:8.2f}"
+        click.echo(f"{part.frames:6}  {low:7.0f} to {high:5.0f} {kept}")
+    if target is not None:
+        report = {"weights": weights, "frames": list(sets), "parts": parts}
+        target.write_text(json.dumps(report, indent=1) + "\n")
+
+
 @click.command()
 @click.option("--weights", default="deblur", show_default=True, help="Weights file, or a task.")
 @click.option("--data", "sets", multiple=True, help="LAYOUT=PATH, as for `lfdn evaluate`.")
 @click.option("--pictures", "count", default=6, show_default=True, help="Pictures of the sets.")
+@click.option("--frames", "filmed", multiple=True, help="LAYOUT=PATH: feed these as they are.")
 @click.option("--json", "target", type=click.Path(path_type=Path), help="File for the figures.")
 @click.option("--smoke", is_flag=True, help="One blur, on a drawn texture.")
-def main(weights: str, sets: tuple[str, ...], count: int, target: Path | None, smoke: bool) -> None:
+def main(
+    weights: str,
+    sets: tuple[str, ...],
+    count: int,
+    filmed: tuple[str, ...],
+    target: Path | None,
+    smoke: bool,
+) -> None:
     """Print the gain on motion blur, by kind of blur."""
-    if not (sets or smoke):
-        raise click.UsageError("--data is needed, or --smoke")
+    if not (sets or filmed or smoke):
+        raise click.UsageError("--data or --frames is needed, or --smoke")
     network = optimize_for_cpu(lfdn.load(weights))
+    if filmed:
+        print_by_sharpness(network, weights, filmed, target)
+        return
     pictures = [draw_texture()] if smoke else read_pictures(sets, count)
     click.echo(f"{'dB, PSNR on RGB':24}   input    gain   worst")
     rows = []

@@ -36,6 +36,9 @@ RUNS = {
 }
 """Arguments of `lfdn evaluate` by name of the result; `STAGE` is measured apart."""
 
+STAGE_RESULTS = ("temporal_a1", "temporal_dry", "temporal_rainy")
+"""Results of `benchmarks.temporal`, which `docs/benchmarks.md` shows."""
+
 Results = dict[str, dict[str, Any]]
 
 
@@ -48,10 +51,23 @@ def load_results() -> Results:
 
 
 def find_stale(results: Results) -> Iterator[str]:
-    """Yield the names of results of other weights than the packaged ones."""
+    """Yield the names of results of other weights, or of another gate, than the packaged ones."""
     for name, result in results.items():
         weights = result.get("weights", {"name": "derain", "sha256": "not said"})
-        if weights["sha256"] != weights_digests([weights["name"]])[weights["name"]]:
+        packaged = weights_digests([weights["name"]])
+        has_gate = name == STAGE
+        wanted = (packaged[weights["name"]], packaged["derain.gate"] if has_gate else None)
+        if (weights["sha256"], weights.get("gate")) != wanted:
+            yield name
+
+
+def find_stale_stages(folder: Path = RESULTS) -> Iterator[str]:
+    """Yield the names of results of `benchmarks.temporal` that the packaged files did not make."""
+    packaged = weights_digests(["derain"])
+    for name in STAGE_RESULTS:
+        result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        made_by = (result["weights"], result.get("gate"))
+        if made_by != (packaged["derain"], packaged["derain.gate"]):
             yield name
 
 

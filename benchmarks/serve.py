@@ -1,7 +1,7 @@
 """Check that cameras of `serve` do not harm each other: four, of which two misbehave.
 
     python -m benchmarks.serve --minutes 10 --json benchmarks/results/serve.json
-    python -m benchmarks.serve --network lite --minutes 10 --json benchmarks/results/serve_lite.json
+    python -m benchmarks.serve --network lite --rate 2 --json benchmarks/results/serve_lite.json
     python -m benchmarks.serve --smoke
 
 Two services run at the same time, so that both have the same machine: one has two good cameras
@@ -42,7 +42,6 @@ from lfdn_video.stream.sinks.retention import Keep
 from tests.support.tcp_camera import Fault, TcpCamera, make_clip
 
 SIZE = (320, 180)
-RATE = 5
 PASS_S = 0.015
 """Seconds that the fake network takes for a frame: four cameras take 30 % of its time."""
 GOOD = ("good_1", "good_2")
@@ -133,10 +132,10 @@ def run(
 
 
 def run_both(
-    folder: Path, seconds: float, keep: Keep, rotate_s: float, network: str
+    folder: Path, seconds: float, keep: Keep, rotate_s: float, network: str, rate: int
 ) -> dict[str, Any]:
     """Run both services; `folder` is for the recordings."""
-    clip = make_clip(size=SIZE, rate=RATE)
+    clip = make_clip(size=SIZE, rate=rate)
     runs = []
     with ExitStack() as stack:
         pool = stack.enter_context(ProcessPoolExecutor(2, mp_context=get_context("spawn")))
@@ -145,12 +144,12 @@ def run_both(
             for name in names:
                 fault = FAULTS.get(name, "none")
                 after_s = HANGS_AFTER_S if fault == "hangs" else DISCONNECTS_AFTER_S
-                camera = stack.enter_context(TcpCamera(clip, RATE, fault, after_s))
+                camera = stack.enter_context(TcpCamera(clip, rate, fault, after_s))
                 sources[name] = camera.address
             plan = RecordingPlan(folder=folder / part, rotate_s=rotate_s, keep=keep)
             runs.append(pool.submit(run, sources, seconds, plan, network))
         alone, beside = [each.result() for each in runs]
-    return {"network": network, "alone": alone, "beside_bad_ones": beside}
+    return {"network": network, "rate": rate, "alone": alone, "beside_bad_ones": beside}
 
 
 def _observe(service: Service, seconds: float) -> tuple[list[Seen], dict[str, Any]]:
@@ -274,16 +273,18 @@ def judge(result: dict[str, Any], *, timed: bool) -> list[str]:
     show_default=True,
     help="What restores the frames.",
 )
+@click.option("--rate", default=5, show_default=True, help="Frames/s of each camera.")
 @click.option("--smoke", is_flag=True, help="Check that it runs: seconds, and times do not count.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="JSON file to write.")
-def main(*, minutes: float, network: str, smoke: bool, report: Path | None) -> None:
+def main(*, minutes: float, network: str, rate: int, smoke: bool, report: Path | None) -> None:
     """Run the good cameras alone and beside the bad ones, and compare."""
     seconds = 12.0 if smoke else 60 * minutes
     keep = Keep(size_bytes=50_000 if smoke else 2_000_000)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         plant(folder / "beside")
-        result = run_both(folder, seconds, keep, rotate_s=2.0 if smoke else 20.0, network=network)
+        rotate_s = 2.0 if smoke else 20.0
+        result = run_both(folder, seconds, keep, rotate_s, network, rate)
         result["folder"] = summarize_folder(folder / "beside", keep)
     result["machine"] = describe_machine()
     click.echo(json.dumps(result, indent=2))

@@ -41,6 +41,7 @@ import numpy as np
 from torch import Tensor
 
 import lfdn
+from benchmarks.pictures import weights_digests
 from benchmarks.reports import describe_machine
 from benchmarks.scenes.rendered import make_rendering_engine
 from lfdn.cpu import optimize_for_cpu
@@ -383,6 +384,7 @@ def main(
                 content = {
                     "machine": describe_machine(),
                     "weights": digest,
+                    "gate": weights_digests(["derain"])["derain.gate"],
                     "sequences": [asdict(each) for each in rows],
                 }
                 json_path.write_text(json.dumps(content, indent=1) + "\n")

@@ -158,6 +158,9 @@ class FrameWriter(ABC):
             self.clean_up()
             if error is not None and self.kept_frames:
                 error.add_note(f"{self.kept_frames} frames are kept; resume the run")
+            elif self.resumable and self.segment_frames and isinstance(error, KeyboardInterrupt):
+                first = f"the first {self.segment_frames} frames were not done"
+                error.add_note(f"nothing was written: {first}")
 
     @property
     @abstractmethod

@@ -410,8 +410,8 @@ class TestInterrupted:
     @pytest.mark.parametrize(
         ("signal_number", "code", "line"),
         [
-            (signal.SIGINT, 130, "error: interrupted; nothing was written\n"),
-            (signal.SIGTERM, 143, "error: terminated; nothing was written\n"),
+            (signal.SIGINT, 130, "error: interrupted; nothing was written: "),
+            (signal.SIGTERM, 143, "error: terminated; nothing was written: "),
         ],
         ids=["ctrl-c", "sigterm"],
     )
@@ -419,6 +419,8 @@ class TestInterrupted:
         self, signal_number: int, code: int, line: str, tmp_path: Path, weights: Path
     ) -> None:
         clip = long_clip(tmp_path / "long.mkv")
+        # So the user knows why nothing can be resumed.
+        line += "the first 250 frames were not done\n"
         assert self.run_and_stop(signal_number, clip, weights) == (code, line)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mkv", "weights"]
 
