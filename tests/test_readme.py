@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from codeop import compile_command
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def links() -> Iterator[Path]:
         for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text):
             if "://" not in target and not target.startswith(("#", "mailto:")):
                 yield (ROOT / page).parent / target.partition("#")[0]
+
+
+@pytest.mark.parametrize("block", list(blocks("python")))
+def test_python_can_be_pasted(block: str) -> None:
+    """Interactive Python up to 3.12 needs an empty line at the end of a block."""
+    lines: list[str] = []
+    for line in block.splitlines():
+        lines.append(line)
+        if compile_command("\n".join(lines), symbol="single") is not None:
+            lines = []
 
 
 @pytest.mark.parametrize("block", list(blocks("python")))
