@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lfdn
 import lfdn.model
-from lfdn.int8 import compile_for_cpu
+from lfdn.openvino_form import compile_for_cpu
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.options import InferenceOptions, Task
 
@@ -104,7 +104,7 @@ def build_backend(name: str, task: Task, device: str) -> Backend:
 def _build_openvino(task: Task) -> Restore:
     import openvino
 
-    from lfdn.calibrate import convert_to_openvino
+    from lfdn.openvino_form import convert_to_openvino
 
     core, model = openvino.Core(), convert_to_openvino(lfdn.load(task))
     requests: dict[torch.Size, Any] = {}  # by size: OpenVINO compiles for one

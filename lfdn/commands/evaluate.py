@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-OF_THE_NETWORK = ("weights", "device", "int8", "feed_clean", "scalars", "save")
+OF_THE_NETWORK = ("weights", "device", "precision", "feed_clean", "scalars", "save")
 """Parameters that mean nothing where no network runs."""
 
 
@@ -53,7 +53,18 @@ OF_THE_NETWORK = ("weights", "device", "int8", "feed_clean", "scalars", "save")
     help="With --video: measure these frames, such as lfdn-video wrote, and run no network. The "
     "folder holds the frames of the only sequence, or a folder of frames for each.",
 )
-@click.option("--int8", is_flag=True, help="Use the 8-bit form of the weights; needs OpenVINO.")
+@click.option(
+    "--int8",
+    "precision",
+    flag_value="int8",
+    help="Use the 8-bit form of the weights; needs OpenVINO.",
+)
+@click.option(
+    "--bfloat16",
+    "precision",
+    flag_value="bfloat16",
+    help="Run the network in bfloat16; needs OpenVINO, and a CPU that computes in it.",
+)
 @click.option(
     "--feed-clean", is_flag=True, help="Feed the clean images, to measure how much they change."
 )
@@ -76,7 +87,7 @@ def evaluate(
     device: str,
     video: bool,
     restored: Path | None,
-    int8: bool,
+    precision: str | None,
     feed_clean: bool,
     scalars: tuple[str, ...],
     csv_path: Path | None,
@@ -91,7 +102,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from lfdn.int8 import OpenVinoMissingError
+    from lfdn.openvino_form import OpenVinoMissingError
 
     if restored is not None:
         _check_restored(video=video)
@@ -112,7 +123,7 @@ def evaluate(
     try:
         network, about = None, dict[str, Any](restored=str(restored))
         if restored is None:
-            network, about = _load(weights, int8=int8, scalars=_parse_scalars(scalars))
+            network, about = _load(weights, precision or "float32", _parse_scalars(scalars))
     except OpenVinoMissingError as error:
         raise click.ClickException(str(error)) from error
     if video or network is None:
@@ -134,27 +145,37 @@ def _check_restored(*, video: bool) -> None:
     context = click.get_current_context()
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-        if parameter.name in OF_THE_NETWORK and given:
+        # Of several flags for one parameter, the one that was given.
+        other = getattr(parameter, "is_flag", False) and context.params[
+            str(parameter.name)
+        ] != getattr(parameter, "flag_value", True)
+        if parameter.name in OF_THE_NETWORK and given and not other:
             raise click.UsageError(f"--restored runs no network; leave out {parameter.opts[0]}")
 
 
 def _load(
-    weights: str, *, int8: bool, scalars: Mapping[str, float]
+    weights: str, precision: str, scalars: Mapping[str, float]
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Load the network, replace its scalars, and describe it."""
     from lfdn.int8 import load_quantized
+    from lfdn.openvino_form import has_fast_bfloat16, run_in_bfloat16
     from lfdn.training import evaluate as measuring
     from lfdn.weights import load
 
-    network = load_quantized(weights) if int8 else load(weights)
+    if precision == "bfloat16" and not has_fast_bfloat16():
+        raise click.ClickException(
+            "bfloat16: OpenVINO is missing, or this CPU computes in float32; use another machine"
+        )
+    network = load_quantized(weights) if precision == "int8" else load(weights)
     about = {
         "weights": _describe_weights(weights),
-        "precision": "int8" if int8 else "float32",
+        "precision": precision,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "scalars_learnt": measuring.get_scalars(network),
     }
     measuring.set_scalars(network, scalars)
-    return network, about | {"scalars_used": measuring.get_scalars(network)}
+    about |= {"scalars_used": measuring.get_scalars(network)}
+    return (run_in_bfloat16(network) if precision == "bfloat16" else network), about
 
 
 def _describe_weights(weights: str) -> dict[str, str]:

@@ -210,7 +210,7 @@ def _advise_encoder(setting: Setting) -> list[str]:
 
 
 def _advise_network(progress: "Progress", setting: Setting) -> list[str]:
-    from lfdn_video.inference.devices import list_devices
+    from lfdn_video.inference.devices import choose_device, is_fastest_in_bfloat16, list_devices
     from lfdn_video.inference.engine import has_packaged_int8, is_packaged
 
     advice = []
@@ -222,7 +222,9 @@ def _advise_network(progress: "Progress", setting: Setting) -> list[str]:
         return advice
     is_lite = setting.inference.network == "lite"
     is_int8 = progress.precision == "int8"
-    if on_cpu and not is_int8 and has_packaged_int8(setting.task, "lite" if is_lite else "full"):
+    if on_cpu and is_fastest_in_bfloat16(choose_device("cpu")):  # and more exact than int8
+        advice += ["--precision bfloat16"] * (progress.precision != "bfloat16")
+    elif on_cpu and not is_int8 and has_packaged_int8(setting.task, "lite" if is_lite else "full"):
         missing = "" if find_spec("openvino") else " after pip install 'lfdn-video[openvino]'"
         advice.append(f"--precision int8{missing}")
     if not is_lite and is_packaged(setting.task, "lite"):

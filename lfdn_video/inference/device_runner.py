@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
+from lfdn.openvino_form import OpenVinoLFDN
 from lfdn_video.errors import WeightsError
 from lfdn_video.inference.devices import explain_out_of_memory, free_system_bytes
 from lfdn_video.inference.runner import DeferredFuture, Future, Job
@@ -94,7 +95,8 @@ class DeviceRunner:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        return {"model": self._model_id, "precision": self.precision}
+        by = {"runtime": "openvino"} if isinstance(self._model, OpenVinoLFDN) else {}
+        return {"model": self._model_id, "precision": self.precision, **by}
 
     @property
     def max_batches_in_flight(self) -> int:

@@ -12,6 +12,7 @@ from typing import get_args
 
 import torch
 
+from lfdn.openvino_form import has_fast_bfloat16
 from lfdn_video.errors import DeviceError, DeviceMemoryError, OptionError
 from lfdn_video.options import ResolvedPrecision
 
@@ -96,6 +97,11 @@ def choose_precision(name: str, device: torch.device) -> ResolvedPrecision:
     if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise OptionError("precision: this CUDA device has no bfloat16; use float16 or float32")
     return precision
+
+
+def is_fastest_in_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device is a CPU that takes half of the time in bfloat16, by OpenVINO."""
+    return device.type == "cpu" and has_fast_bfloat16()
 
 
 def free_cuda_bytes(device: torch.device) -> int:

@@ -20,7 +20,8 @@ import lfdn
 from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.cuda import CudaLFDN, optimize_for_cuda
-from lfdn.int8 import OpenVinoMissingError, load_quantized
+from lfdn.int8 import load_quantized
+from lfdn.openvino_form import OpenVinoLFDN, OpenVinoMissingError, run_in_bfloat16
 from lfdn.weights import (
     file_sha256,
     find_packaged,
@@ -198,7 +199,7 @@ def load_engine(
     if about["task"] != task:
         logger.warning("%s: was trained to %s but is used to %s", weights, about["task"], task)
     logger.info("the network runs on %s in %s", device, precision)
-    if precision == "int8":  # OpenVINO parallelizes by itself; lanes would compete with it
+    if isinstance(model, OpenVinoLFDN):  # it parallelizes by itself; lanes would compete with it
         lanes = 1
     digest = about["digest"]
     return Engine(
@@ -290,7 +291,11 @@ def _load_network(
     network = lfdn.load(task_or_path)
     if device.type == "cuda":
         return optimize_for_cuda(network)
-    return optimize_for_cpu(network) if device.type == "cpu" and precision == "float32" else network
+    if device.type == "cpu" and precision == "float32":
+        return optimize_for_cpu(network)
+    if device.type == "cpu" and precision == "bfloat16":
+        return run_in_bfloat16(network)
+    return network
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ def live_engine(
     """Load the network for a live session, with all cores for each frame; close it at the end.
 
     Where weights and network are left to us, the lite network may take over (`LiveNetworks`).
+    Where the precision is, it is bfloat16 on a CPU on which that takes half of the time.
 
     Args:
         task: `derain` or `deblur`; chooses the weights that ship with the package.
@@ -106,6 +107,7 @@ def live_engine(
         DeviceError: the network cannot run on the device asked for.
         WeightsError: there are no weights for the task, or the file is not valid.
     """
+    from lfdn_video.inference.devices import choose_device, is_fastest_in_bfloat16
     from lfdn_video.inference.engine import is_packaged, load_engine
 
     if engine is not None:
@@ -113,6 +115,9 @@ def live_engine(
         return
     path = Path(weights) if weights else None
     options = inference or InferenceOptions()
+    device = choose_device(options.device)
+    if options.precision == "auto" and is_fastest_in_bfloat16(device):
+        options = replace(options, precision="bfloat16")
     with ExitStack() as stack:
 
         def load(options: InferenceOptions) -> "Runner":

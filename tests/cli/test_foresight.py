@@ -68,7 +68,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A computer without a GPU, with OpenVINO and all weights."""
+    """A computer without a GPU and bfloat16, with OpenVINO and all weights."""
+    monkeypatch.setattr(devices, "is_fastest_in_bfloat16", lambda _: False)
     monkeypatch.setattr(devices, "list_devices", lambda: (DeviceInfo("cpu", "2 threads"),))
     monkeypatch.setattr(foresight, "find_spec", lambda _: object())
     monkeypatch.setattr(engine, "is_packaged", lambda task, network: task == "derain")
@@ -94,6 +95,12 @@ def test_what_is_used_already_is_not_advised() -> None:
     lite = replace(SETTING, inference=InferenceOptions(network="lite"))
     assert faster(setting=lite) == []  # it has no 8-bit form
     assert faster(precision="int8") == ["--network lite with --precision auto"]
+
+
+def test_bfloat16_comes_before_int8_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "is_fastest_in_bfloat16", lambda _: True)
+    assert faster() == ["--precision bfloat16", "--network lite"]
+    assert faster(precision="bfloat16") == ["--network lite"]
 
 
 def test_own_weights_have_no_other_form() -> None:

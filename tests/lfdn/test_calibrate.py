@@ -9,7 +9,8 @@ from PIL import Image
 
 from lfdn import LFDN, LFDNConfig
 from lfdn.cli import main
-from lfdn.int8 import compile_for_cpu, load_quantized
+from lfdn.int8 import load_quantized
+from lfdn.openvino_form import compile_for_cpu, convert_to_openvino
 from lfdn.weights import save_weights
 from tests.lfdn.test_cpu import lively
 
@@ -26,8 +27,6 @@ SMALL = LFDNConfig(widths=(4, 4, 4, 4, 4), blocks=1)
 def test_conversion_to_openvino_in_float32_is_exact(
     config: LFDNConfig, size: tuple[int, int]
 ) -> None:
-    from lfdn.calibrate import convert_to_openvino
-
     network, image = lively(config).eval(), torch.rand(1, 3, *size)
     model = convert_to_openvino(network)
     model.reshape(list(image.shape))
@@ -39,8 +38,6 @@ def test_conversion_to_openvino_in_float32_is_exact(
 
 
 def test_other_parts_than_the_defaults_are_refused() -> None:
-    from lfdn.calibrate import convert_to_openvino
-
     with pytest.raises(TypeError, match="only the default's parts"):
         convert_to_openvino(LFDN(LFDNConfig(encoder="plain")))
 

@@ -9,15 +9,9 @@ import pytest
 import torch
 
 from lfdn import LFDN, LFDNConfig, WeightsError, load
-from lfdn.int8 import (
-    ABOUT,
-    MAX_COMPILED_SIZES,
-    OpenVinoMissingError,
-    QuantizedLFDN,
-    get_int8_path,
-    load_quantized,
-)
+from lfdn.int8 import ABOUT, get_int8_path, load_quantized
 from lfdn.metrics import psnr
+from lfdn.openvino_form import MAX_COMPILED_SIZES, OpenVinoMissingError, import_openvino
 from lfdn.weights import FOLDER, INDEX, find_packaged_int8, read_header, save_weights
 from lfdn_video.errors import OptionError
 from lfdn_video.inference.devices import choose_precision
@@ -104,7 +98,7 @@ def test_corrupt_file_is_refused(tiny: Path) -> None:
 def test_error_without_openvino_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(OpenVinoMissingError, match=r"pip install 'lfdn-video\[openvino\]'"):
-        QuantizedLFDN(b"", b"")
+        import_openvino()
     with pytest.raises(OptionError, match="precision: int8: needs OpenVINO"):
         load_engine("derain", options=InferenceOptions(device="cpu", precision="int8"))
 
