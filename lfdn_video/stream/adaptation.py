@@ -18,6 +18,8 @@ network's cost grows with the area of its input, so the cost at one scale predic
   before the network's input becomes so small that thin streaks vanish (`LEAST_SCALE_REFINED`), and
   not sooner. It comes back like a step up, at the largest scale that leaves it time, before the
   scale itself goes up.
+- It is also paused while it tells nothing because frames are dropped (`observe_stage`): what it
+  costs is then why its neighbours are too far away.
 - There may be a floor (`set_floor`), below which a slow device breaks the bound instead.
 - With a delay a frame waits for the next one, which needs a pass of its own: two passes of latency.
 
@@ -52,6 +54,10 @@ REVERTED_WITHIN_S = 60.0
 """A step down within this time after a step up reverts it."""
 RELIEF = 0.75
 """A cost below this share of the first ones at the same scale means that a load is gone."""
+BLIND_FRAMES = 25
+"""Frames in a row to which the temporal stage adds nothing, before it is paused."""
+BLIND_HOLD_S = 30.0
+"""First time of such a pause; it doubles each time, up to `MAX_HOLD_S`."""
 STAGE_COST_KEPT = 0.98
 """What a frame leaves of the remembered cost of a paused stage."""
 EMA_WEIGHT = 0.3
@@ -85,12 +91,11 @@ class Adaptation:
         self._settled_cost_s = 0.0  # that average after the first frames
         self._stage_s = 0.0
         """Moving average of the temporal stage's cost, kept while it is paused."""
+        self._sight = _Sight()
         self._frames_above_high = 0
         self._frames = 0
         """Observed at this scale."""
-        self._hold_s = FIRST_HOLD_S
-        self._changed_s = float("-inf")
-        self._went_up_s = float("-inf")
+        self._hold = _Hold()
 
     @property
     def adapts(self) -> bool:
@@ -154,12 +159,9 @@ class Adaptation:
             self._frames = 1
             return
         self._frames += 1
-        # The first observed cost is the average; starting from 0 would predict too little for long.
-        weight = EMA_WEIGHT if self._average_cost_s else 1.0
-        self._average_cost_s += weight * (cost_s - self._average_cost_s)
+        self._average_cost_s = _follow(self._average_cost_s, cost_s)
         if self.refines:
-            weight = EMA_WEIGHT if self._stage_s else 1.0
-            self._stage_s += weight * (stage_s - self._stage_s)
+            self._stage_s = _follow(self._stage_s, stage_s)
         self._notice_relief()
         is_above = latency_s > HIGH_WATERMARK * self._max_latency_s
         self._frames_above_high = self._frames_above_high + 1 if is_above else 0
@@ -167,15 +169,26 @@ class Adaptation:
         if self._frames_above_high >= 2 or latency_s > self._max_latency_s:
             # The larger of both: the average lags behind a load that rises.
             self._go_down(max(cost_s, self._average_cost_s), now_s)
-        elif self._frames >= MIN_FRAMES_UP and now_s - self._changed_s >= self._hold_s:
+        elif self._frames >= MIN_FRAMES_UP and self._hold.is_over(now_s):
             self._try_to_go_up(latency_s, now_s)
+
+    def observe_stage(self, *, blind: bool, now_s: float) -> None:
+        """Observe what the temporal stage saw; it may be paused.
+
+        Args:
+            blind: frames were dropped between a frame and its neighbours, and these told nothing.
+            now_s: the time by `time.monotonic`.
+        """
+        if self.refines and self._sight.is_lost(blind=blind, now_s=now_s):
+            self.refines = False
+            self._set_scale(self.scale, now_s)
 
     def _notice_relief(self) -> None:
         """Forget the doubled hold when the cost at this scale falls: another load is gone."""
         if self._frames <= MIN_FRAMES_UP:
             self._settled_cost_s = self._average_cost_s
         elif self._average_cost_s < RELIEF * self._settled_cost_s:
-            self._hold_s = FIRST_HOLD_S
+            self._hold.forget()
             if self.paused:  # a stage that is paused cannot be measured; it shared the load
                 self._stage_s *= self._average_cost_s / self._settled_cost_s
             self._settled_cost_s = self._average_cost_s
@@ -186,8 +199,7 @@ class Adaptation:
         if not smaller and not self.refines:
             self.saturated = self.adapts
             return
-        if now_s - self._went_up_s < REVERTED_WITHIN_S:
-            self._hold_s = min(2 * self._hold_s, MAX_HOLD_S)
+        self._hold.note_step_down(now_s)
         limit_s = LOW_WATERMARK * self._max_latency_s
         # Without the fixed part, which is unknown under the new load. If it is large, this predicts
         # too little, and the scale goes down again after the next frames.
@@ -203,9 +215,11 @@ class Adaptation:
     def _try_to_go_up(self, latency_s: float, now_s: float) -> None:
         """Go up as far as the latency is predicted to stay below the low watermark."""
         limit_s = LOW_WATERMARK * self._max_latency_s
-        if self.paused and (refined := self._find_scale_refined(latency_s, limit_s)):
+        may_act = self.paused and now_s >= self._sight.back_s
+        if may_act and (refined := self._find_scale_refined(latency_s, limit_s)):
             self.refines = True
-            self._note_step_up(refined, now_s)
+            self._hold.note_step_up(now_s)
+            self._set_scale(refined, now_s)
             return
         # What the stage costs is unknown while it is paused; without this, one busy minute would
         # keep it off for good. Tries that fail become rare, as for the scale.
@@ -215,7 +229,8 @@ class Adaptation:
         room = self.scale**2 + (limit_s - latency_s) / unit_s
         fitting = [scale for scale in self._scales if self.scale < scale and scale**2 <= room]
         if fitting and self.adapts:
-            self._note_step_up(fitting[-1], now_s)
+            self._hold.note_step_up(now_s)
+            self._set_scale(fitting[-1], now_s)
 
     def _find_scale_refined(self, latency_s: float, limit_s: float) -> float | None:
         """Return the largest scale, up to this one, with time for the paused stage; None: none."""
@@ -228,12 +243,6 @@ class Adaptation:
                 return scale
         return None
 
-    def _note_step_up(self, scale: float, now_s: float) -> None:
-        if now_s - self._went_up_s > 2 * REVERTED_WITHIN_S:  # the last step up lasted
-            self._hold_s = max(FIRST_HOLD_S, self._hold_s / 2)
-        self._went_up_s = now_s
-        self._set_scale(scale, now_s)
-
     @property
     def _passes(self) -> int:
         """Passes of the network in a frame's latency: its own, and those that it waits for."""
@@ -241,23 +250,65 @@ class Adaptation:
 
     def _largest_scale(self, limit_s: float, fixed_s: float, whole_s: float) -> float | None:
         """Return the largest scale at which network and stage fit the limit; None: none does."""
-        stage_s = self._stage_s if self.refines else 0.0
-        fitting = [
-            scale
-            for scale in self._scales
-            if self._passes * (fixed_s + whole_s * scale**2) + stage_s <= limit_s
-        ]
-        return fitting[-1] if fitting else None
+        limit_s = (limit_s - (self._stage_s if self.refines else 0.0)) / self._passes
+        return max((s for s in self._scales if fixed_s + whole_s * s**2 <= limit_s), default=None)
 
     def _set_scale(self, scale: float, now_s: float) -> None:
         self.scale = scale
         self.saturated = False
-        self._changed_s = now_s
+        self._hold.begin(now_s)
         # Observations at another scale do not apply to this one.
         self._average_cost_s = 0.0
         self._settled_cost_s = 0.0
         self._frames_above_high = 0
         self._frames = 0
+
+
+class _Hold:
+    """The time from a change of scale until it may go up."""
+
+    def __init__(self) -> None:
+        self.seconds = FIRST_HOLD_S
+        self._changed_s = float("-inf")
+        self._went_up_s = float("-inf")
+
+    def begin(self, now_s: float) -> None:
+        self._changed_s = now_s
+
+    def is_over(self, now_s: float) -> bool:
+        return now_s - self._changed_s >= self.seconds
+
+    def note_step_up(self, now_s: float) -> None:
+        if now_s - self._went_up_s > 2 * REVERTED_WITHIN_S:  # the last step up lasted
+            self.seconds = max(FIRST_HOLD_S, self.seconds / 2)
+        self._went_up_s = now_s
+
+    def note_step_down(self, now_s: float) -> None:
+        if now_s - self._went_up_s < REVERTED_WITHIN_S:
+            self.seconds = min(2 * self.seconds, MAX_HOLD_S)
+
+    def forget(self) -> None:
+        """Forget what was reverted before."""
+        self.seconds = FIRST_HOLD_S
+
+
+class _Sight:
+    """Notices a temporal stage that tells nothing, and when it may be tried again."""
+
+    def __init__(self) -> None:
+        self.back_s = float("-inf")
+        self._blind = 0
+        self._hold_s = BLIND_HOLD_S
+
+    def is_lost(self, *, blind: bool, now_s: float) -> bool:
+        """Count frames in a row; too many end its turn."""
+        self._blind = self._blind + 1 if blind else 0
+        if self._blind < BLIND_FRAMES:
+            return False
+        self._blind = 0
+        self.back_s = now_s + self._hold_s
+        self._hold_s = min(2 * self._hold_s, MAX_HOLD_S)
+        return True
 
 
 def is_too_small(task: str, scale: float) -> bool:
@@ -277,6 +328,11 @@ def choose_floor(task: str, prefer: Prefer | None) -> float:
     """
     keeps = task == "derain" and prefer == "quality"
     return LEAST_SCALE_DERAINED if keeps else MIN_SCALE
+
+
+def _follow(average: float, newest: float) -> float:
+    # The first one is the average; starting from 0 would predict too little for long.
+    return average + (EMA_WEIGHT if average else 1.0) * (newest - average)
 
 
 def _fit_cost(costs_s: Mapping[float, float]) -> tuple[float, float]:

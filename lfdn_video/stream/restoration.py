@@ -57,6 +57,9 @@ class Restoration:
         """Seconds in the network of the newest frame."""
         self.temporal_s = 0.0
         """Seconds in the temporal stage for the newest frame; 0 if it did not act."""
+        self.is_blind = False
+        """True if the temporal stage saw nothing at last, and frames were dropped before that."""
+        self._last_number = 0
 
     def account(self) -> dict[str, object]:
         """Return what the temporal stage did so far, as fields of the status."""
@@ -84,6 +87,7 @@ class Restoration:
             Frames that are ready, in order of capture: this one or earlier ones, if any.
         """
         frame = captured.frame
+        follows, self._last_number = captured.number == self._last_number + 1, captured.number
         self.temporal_s = 0.0
         began_s = time.monotonic()
         restored = self._network.restore(frame, scale)
@@ -92,13 +96,16 @@ class Restoration:
         sequence = (scale, captured.connection, refines)
         ready = self.finish() if sequence != self._sequence else []
         self._sequence = sequence
+        self.is_blind = False
         if not refines:
             return [*ready, RestoredCapture(captured, restored)]
         if self._stage is None:
             assert frame.info is not None
             self._stage = TemporalStage(frame.info, ahead=self._delay)
         self._waiting.append(captured)
+        unseen = self._count_unseen()
         ready += self._pair(self._stage.push(frame, restored))
+        self.is_blind = self._count_unseen() > unseen and not follows
         self.temporal_s = time.monotonic() - restored_s
         return ready
 
@@ -146,6 +153,10 @@ class Restoration:
             seconds = time.monotonic() - began_s
         stage.close()
         return seconds
+
+    def _count_unseen(self) -> int:
+        """Count the frames whose neighbours told nothing."""
+        return self._stage.summary.left.get("too few neighbours", 0) if self._stage else 0
 
     def _pair(self, frames: Sequence[Frame]) -> list[RestoredCapture]:
         return [RestoredCapture(self._waiting.popleft(), frame) for frame in frames]

@@ -356,6 +356,7 @@ def _adapt(
     adaptation.observe_frame(
         latency_s, restoration.model_s, time.monotonic(), restoration.temporal_s
     )
+    adaptation.observe_stage(blind=restoration.is_blind, now_s=time.monotonic())
     _log_changes(before, adaptation, latency_s, source)
 
 

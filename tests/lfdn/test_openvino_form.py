@@ -1,6 +1,7 @@
 """The network in bfloat16, run by OpenVINO, where the CPU computes in it."""
 
 import av
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ def image() -> Tensor:
     """A part of a rainy frame."""
     with av.open(ROOT / "samples" / "rainy_dashcam.mp4") as container:
         frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    return to_tensor(frame[40:160, 200:360])
+    return to_tensor(np.asarray(frame[40:160, 200:360], np.uint8))
 
 
 @needs_bfloat16

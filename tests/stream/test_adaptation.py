@@ -1,8 +1,10 @@
 """The scale of live frames in the network: as large as the bound allows, and steady."""
 
+from itertools import pairwise
+
 import pytest
 
-from lfdn_video.stream.adaptation import SCALES, Adaptation
+from lfdn_video.stream.adaptation import BLIND_FRAMES, SCALES, Adaptation
 
 BOUND_S = 1.0
 
@@ -166,6 +168,33 @@ def test_trial_pauses_a_stage_that_costs_more_than_the_bound() -> None:
     assert (adaptation.scale, adaptation.paused) == (1.0, True)
 
 
+def test_stage_that_sees_nothing_for_dropped_frames_is_paused_and_tried_again() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 0.1, 0.05)
+    adaptation = simulation.adaptation
+    acted = []
+    for _ in range(6000):  # 14 minutes
+        simulation.run(1)
+        adaptation.observe_stage(blind=adaptation.refines, now_s=simulation.now_s)
+        acted.append(adaptation.refines)
+    assert adaptation.scale == 1.0
+    assert sum(acted[:BLIND_FRAMES]) == BLIND_FRAMES - 1
+    tries = sum(1 for one, two in pairwise(acted) if two > one)
+    assert 3 <= tries <= 10
+    for _ in range(3000):
+        simulation.run(1)
+        adaptation.observe_stage(blind=False, now_s=simulation.now_s)
+    assert adaptation.refines
+
+
+def test_stage_that_sees_now_and_then_goes_on() -> None:
+    simulation = StageSimulation(Adaptation(BOUND_S, delay=0), 0.1, 0.05)
+    for number in range(500):
+        simulation.run(1)
+        blind = number % BLIND_FRAMES != 0
+        simulation.adaptation.observe_stage(blind=blind, now_s=simulation.now_s)
+    assert simulation.adaptation.refines
+
+
 def test_stage_is_paused_at_a_fixed_scale_too() -> None:
     simulation = StageSimulation(Adaptation(BOUND_S, fixed=1.0, delay=0), 0.4, 0.8)
     simulation.run(20)
@@ -202,7 +231,7 @@ def test_scale_is_back_within_ten_seconds_after_a_load_that_comes_and_goes() -> 
     while simulation.now_s < 600:
         simulation.full_cost_s = 2.0 if simulation.adaptation.scale == 1.0 else 0.44
         simulation.run(1)
-    assert simulation.adaptation._hold_s > 60
+    assert simulation.adaptation._hold.seconds > 60
     simulation.full_cost_s = 0.3
     assert seconds_until_full(simulation, 100.0) <= 10.0
 

@@ -65,6 +65,28 @@ def expect(frames: list[Frame], delay: Delay, scale: float = 1.0) -> list[Frame]
     return list(chain(*push(frames, [each.frame for each in alone], ahead=delay)))
 
 
+def test_stage_is_blind_only_where_frames_were_dropped() -> None:
+    """The same far-off frames, numbered with gaps and without."""
+    cuts = [replace(frame, planes=tuple(np.roll(p, 37 * n, 1) for p in frame.planes))
+            for n, frame in enumerate(FRAMES)]  # fmt: skip
+    for step in (1, 3):
+        captures = [
+            CapturedFrame(f, step * n, float(n), float(n), 0) for n, f in enumerate(cuts, 1)
+        ]
+        with (
+            timid_engine() as engine,
+            closing(Restoration(OwnNetwork(engine, InferenceOptions(batch=4)), delay=0)) as made,
+        ):
+            seen = []
+            for each in captures:
+                made.push(each, scale=1.0, refines=True)
+                seen.append(made.is_blind)
+            assert made.account()["temporal_left"] == {"too few neighbours": COUNT}
+            made.push(captures[-1], scale=1.0, refines=False)
+            assert not made.is_blind
+        assert seen[1:] == [step > 1] * (COUNT - 1)
+
+
 def run(path: Path, options: LiveOptions, task: str = "derain") -> tuple[list[LiveFrame], Status]:
     board = Board(Status(source="test", task=task))
     session = Session(parse_source(str(path)), board, options, shows=True)
