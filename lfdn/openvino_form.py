@@ -85,6 +85,8 @@ class OpenVinoLFDN(nn.Module):
         self._core = import_openvino().Core()
         self._model = model
         self._floats = floats
+        # Of the thread that loads it: who calls it may leave all cores to OpenVINO.
+        self._threads = torch.get_num_threads()
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     @torch.inference_mode()
@@ -104,22 +106,27 @@ class OpenVinoLFDN(nn.Module):
             while len(self._requests) >= MAX_COMPILED_SIZES:
                 self._requests.popitem(last=False)
             self._model.reshape(list(shape))
-            compiled = compile_for_cpu(self._core, self._model, self._floats)
+            compiled = compile_for_cpu(self._core, self._model, self._floats, threads=self._threads)
             self._requests[shape] = compiled.create_infer_request()
         self._requests.move_to_end(shape)
         return self._requests[shape]
 
 
 def compile_for_cpu(
-    core: "openvino.Core", model: "openvino.Model", floats: FloatType = "f32"
+    core: "openvino.Core",
+    model: "openvino.Model",
+    floats: FloatType = "f32",
+    *,
+    threads: int | None = None,
 ) -> "openvino.CompiledModel":
-    """Compile a model for one image at a time, on as many threads as torch uses.
+    """Compile a model for one image at a time.
 
     Args:
         core: The OpenVINO runtime.
         model: A model with a fixed input shape.
         floats: How layers are computed that are not quantized. Left to itself, OpenVINO chooses
             bfloat16 on some CPUs, and the same file would give other results there.
+        threads: Number of threads; None: as many as torch uses.
     """
     return core.compile_model(
         model,
@@ -127,7 +134,7 @@ def compile_for_cpu(
         {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": floats,
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
         },
     )
 

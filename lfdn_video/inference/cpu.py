@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from lfdn.openvino_form import OpenVinoLFDN
 from lfdn_video.inference.device_runner import DeviceRunner, Model
 from lfdn_video.inference.runner import Future, Job
 from lfdn_video.inference.transfers import SharedMemory
@@ -39,7 +40,12 @@ class CpuRunner(DeviceRunner):
     ) -> None:
         super().__init__(model, torch.device("cpu"), precision=precision, model_id=model_id)
         self._transfers = SharedMemory()
-        self._lanes = Lanes(lanes) if lanes > 1 else None
+        if isinstance(model, OpenVinoLFDN):
+            # It parallelizes by itself. Torch's threads would go on spinning after each colour
+            # conversion, which takes a third of its speed; so those run on one thread.
+            self._lanes: Lanes | None = Lanes(1, threads=1)
+        else:
+            self._lanes = Lanes(lanes) if lanes > 1 else None
         self._last_size = (0, 0)
         self._affordable_lanes = 1
 
@@ -88,10 +94,12 @@ class Lanes:
 
     Args:
         limit: the largest number of lanes; may be lowered later.
+        threads: PyTorch's threads of each; None: its share of the cores.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, threads: int | None = None) -> None:
         self.limit = limit
+        self._threads = threads
         self.count = 0
         """Current number of lanes; 0 before the first `resize` and after `close`."""
         self._cores = torch.get_num_threads()
@@ -116,7 +124,7 @@ class Lanes:
             # set anywhere else, it would not apply in the lanes.
             initializer=torch.set_num_threads,
             # Rounded down: a core left over costs less than two threads that share one.
-            initargs=(max(1, self._cores // count),),
+            initargs=(self._threads or max(1, self._cores // count),),
         )
 
     def submit(self, work: Callable[[], T]) -> Future[T]:

@@ -21,7 +21,7 @@ from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.cuda import CudaLFDN, optimize_for_cuda
 from lfdn.int8 import load_quantized
-from lfdn.openvino_form import OpenVinoLFDN, OpenVinoMissingError, run_in_bfloat16
+from lfdn.openvino_form import OpenVinoMissingError, run_in_bfloat16
 from lfdn.weights import (
     file_sha256,
     find_packaged,
@@ -199,8 +199,6 @@ def load_engine(
     if about["task"] != task:
         logger.warning("%s: was trained to %s but is used to %s", weights, about["task"], task)
     logger.info("the network runs on %s in %s", device, precision)
-    if isinstance(model, OpenVinoLFDN):  # it parallelizes by itself; lanes would compete with it
-        lanes = 1
     digest = about["digest"]
     return Engine(
         model,
