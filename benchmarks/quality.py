@@ -31,6 +31,7 @@ RUNS = {
     "video_a1": ("--weights", "derain", "--video", "--data", f"pairs={A1}"),
     "rain100l": ("--weights", "derain", "--data", "rain100=rain100l"),
     "rain100l_int8": ("--weights", "derain", "--int8", "--data", "rain100=rain100l"),
+    "rain100l_bfloat16": ("--weights", "derain", "--bfloat16", "--data", "rain100=rain100l"),
     "rain100l_clean": ("--weights", "derain", "--feed-clean", "--data", "rain100=rain100l"),
     "video_reds_small": ("--weights", "deblur", "--video", "--data", "reds=reds_small"),
 }
@@ -81,6 +82,7 @@ def render_table(results: Results) -> str:
     """Render the table of the README."""
     stage, a1, rain = results[STAGE], results["video_a1"], results["rain100l"]
     int8, clean = results["rain100l_int8"], results["rain100l_clean"]
+    bfloat16 = results["rain100l_bfloat16"]
     reds = results["video_reds_small"]
     rows = [
         ("weights", "data", "measure", "input", "restored"),
@@ -94,6 +96,7 @@ def render_table(results: Results) -> str:
         ("derain", "Rain100L, 100 pairs", *_both(rain, "y", is_main=True)),
         ("derain", "Rain100L, 100 pairs", *_both(rain, "rgb")),
         ("derain, `--precision int8`", "Rain100L, 100 pairs", *_psnr(int8, "y")),
+        ("derain, `--precision bfloat16`", "Rain100L, 100 pairs", *_psnr(bfloat16, "y")),
         (
             "derain",
             "clean images of Rain100L, fed in",

@@ -35,7 +35,7 @@ OPTIONAL_ENCODERS = ("libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1")
 CUDA_ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
 TASKS: tuple[Task, ...] = get_args(Task)
 EXTRAS = {
-    "openvino": (("openvino",), "--precision int8"),
+    "openvino": (("openvino",), "--precision bfloat16, int8"),
     "web": (("aiohttp", "prometheus_client", "psutil"), "live --web"),
     "report": (("jinja2", "matplotlib"), "report, demo, --report, curves of lfdn train"),
     "tensorboard": (("tensorboard",), "lfdn train --tensorboard"),

@@ -83,7 +83,8 @@ NETWORK = (
         type=click.Choice(get_args(Precision)),
         default=_INFERENCE.precision,
         show_default=True,
-        help="Precision of the network. int8, the fastest on a CPU, needs the openvino extra.",
+        help="Precision of the network. The fastest on a CPU need the openvino extra: bfloat16 if "
+        "it computes in that, else int8.",
     ),
     click.option(
         "--tile",
