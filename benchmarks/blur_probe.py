@@ -163,6 +163,8 @@ def measure_by_sharpness(network: torch.nn.Module, sets: Sequence[str]) -> Itera
             restored = round_to_8_bit(network(frame).clamp(0, 1))
         kept_db = min(EQUAL_DB, psnr(luma(restored), luma(frame)).item())
         found.append((measure_sharpness(frame), kept_db))
+    if len(found) < PARTS:
+        raise click.UsageError(f"--frames: {PARTS} or more are needed")
     found.sort(reverse=True)
     bounds = [round(part * len(found) / PARTS) for part in range(PARTS + 1)]
     for first, end in pairwise(bounds):
@@ -217,8 +219,8 @@ def main(
     smoke: bool,
 ) -> None:
     """Print the gain on motion blur, by kind of blur."""
-    if not (sets or filmed or smoke):
-        raise click.UsageError("--data or --frames is needed, or --smoke")
+    if [bool(sets), bool(filmed), smoke].count(True) != 1:
+        raise click.UsageError("give one of --data, --frames and --smoke")
     network = optimize_for_cpu(lfdn.load(weights))
     if filmed:
         print_by_sharpness(network, weights, filmed, target)

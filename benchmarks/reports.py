@@ -21,7 +21,11 @@ def write_json(path: Path | None, report: Any, *, indent: int = 2) -> None:
 def describe_machine() -> dict[str, Any]:
     """Collect the commit, the hardware and the versions that figures depend on."""
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     cpu = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")

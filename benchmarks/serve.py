@@ -111,7 +111,7 @@ def load(network: str, streams: int) -> Generator[LiveNetworks]:
 
 def measure_pass_s(engine: Engine) -> float:
     """Measure how long the network takes for a frame, while others use the machine."""
-    image = torch.rand(1, 3, SIZE[1], SIZE[0])
+    image = torch.rand(1, 3, SIZE[1], SIZE[0]).to(engine.device)
     times = []
     for _ in range(PASSES):
         began_s = time.perf_counter()

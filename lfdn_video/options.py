@@ -161,8 +161,8 @@ class InferenceOptions:
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: a GPU if there is one."""
     precision: Precision = "auto"
-    """With the `openvino` extra `bfloat16` takes half of the time on a CPU that computes in it, and
-    `int8`, slightly less exact, two thirds on others."""
+    """With the `openvino` extra `bfloat16` takes half to two thirds of the time on a CPU that
+    computes in it, and `int8`, slightly less exact, two thirds on others."""
     network: Network = "auto"
     """`auto`: that of the weights file; without one `full`, or in `live` the one that keeps up."""
     tile: Literal["auto", "off"] | int = "auto"

@@ -109,6 +109,8 @@ def evaluate(
     if video and limit == 1:
         raise click.UsageError("--limit: with --video two frames are needed, to compare them")
     check_device(device)
+    if precision is not None and device != "cpu":
+        raise click.UsageError(f"--{precision}: is for the CPU alone; leave out --device")
     job = Job(
         sets,
         exclude,
@@ -175,7 +177,12 @@ def _load(
     }
     measuring.set_scalars(network, scalars)
     about |= {"scalars_used": measuring.get_scalars(network)}
-    return (run_in_bfloat16(network) if precision == "bfloat16" else network), about
+    if precision != "bfloat16":
+        return network, about
+    converted = run_in_bfloat16(network)
+    if converted is network:
+        raise click.ClickException(f"{weights}: only a network of the default parts can be run")
+    return converted, about
 
 
 def _describe_weights(weights: str) -> dict[str, str]:

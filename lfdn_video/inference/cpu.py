@@ -24,10 +24,11 @@ class CpuRunner(DeviceRunner):
 
     Args:
         model: a function or a module; with several lanes, threads call it concurrently.
-        precision: float32, bfloat16 or int8; int8 only affects the memory estimate.
+        precision: float32, bfloat16 or int8.
         model_id: the digest of the weights, part of `identity`.
         lanes: the largest number of frames to run at a time. With 1 the caller's thread runs the
-            model on all cores, which gives each frame the shortest latency.
+            model on all cores, which gives each frame the shortest latency. OpenVINO always has
+            one, in a thread of its own.
     """
 
     def __init__(

@@ -99,8 +99,13 @@ def choose_precision(name: str, device: torch.device) -> ResolvedPrecision:
     return precision
 
 
+def count_threads() -> int:
+    """Return the number of PyTorch's threads, to load a network in another thread later."""
+    return torch.get_num_threads()
+
+
 def is_fastest_in_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device is a CPU that takes half of the time in bfloat16, by OpenVINO."""
+    """Tell whether a device is a CPU that is fastest in bfloat16, by OpenVINO."""
     return device.type == "cpu" and has_fast_bfloat16()
 
 
@@ -149,6 +154,8 @@ def explain_out_of_memory(device: torch.device) -> Generator[None]:
         if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in first_line:
             raise DeviceMemoryError(f"{device}: out of memory ({first_line})") from error
         raise
+    except MemoryError as error:  # of OpenVINO
+        raise DeviceMemoryError(f"{device}: out of memory") from error
 
 
 def _cuda_device(index: int) -> torch.device:

@@ -21,7 +21,7 @@ from lfdn.config import NetworkName
 from lfdn.cpu import optimize_for_cpu
 from lfdn.cuda import CudaLFDN, optimize_for_cuda
 from lfdn.int8 import load_quantized
-from lfdn.openvino_form import OpenVinoMissingError, run_in_bfloat16
+from lfdn.openvino_form import OpenVinoLFDN, OpenVinoMissingError, run_in_bfloat16
 from lfdn.weights import (
     file_sha256,
     find_packaged,
@@ -38,6 +38,9 @@ from lfdn_video.inference.devices import choose_device, choose_precision
 from lfdn_video.inference.mps import MpsRunner
 from lfdn_video.inference.runner import Future, RunnerWrapper
 from lfdn_video.options import InferenceOptions, Network, ResolvedPrecision, Task
+
+SIZES_A_STREAM = 2
+"""Image sizes of a live stream at a time: its scale goes up and down by one."""
 
 MAX_LANES = 4
 """Default limit on the frames that run at a time on a CPU."""
@@ -161,6 +164,7 @@ def load_engine(
     options: InferenceOptions | None = None,
     lanes: int = MAX_LANES,
     streams: int = 1,
+    threads: int | None = None,
 ) -> Engine:
     """Load a network onto a device.
 
@@ -171,6 +175,7 @@ def load_engine(
         lanes: on a CPU, the largest number of frames to run at a time, 1 or more. More lanes have a
             higher throughput; 1 has the shortest latency, for live streams and single images.
         streams: the number of live streams that take turns at it.
+        threads: PyTorch's threads on a CPU; None: as many as it has in this thread.
 
     Returns:
         An engine; the caller closes it or uses it as a context manager.
@@ -186,25 +191,26 @@ def load_engine(
     refuse_after_fork()
     _process = os.getpid()
     options = options or InferenceOptions()
+    if threads is not None:
+        torch.set_num_threads(threads)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     try:
         source = _choose_weights(task, weights, options.network)
-        model = _load_network(source, device, precision)
+        model = _load_network(source, device, precision, streams)
         about = read_header(source if isinstance(source, Path) else find_packaged(source)[0])
     except lfdn.WeightsError as error:
         raise WeightsError(str(error)) from error
     except OpenVinoMissingError as error:
-        raise OptionError(f"precision: {error}") from error
+        raise OptionError(f"precision: {precision}: {error}") from error
     if about["task"] != task:
         logger.warning("%s: was trained to %s but is used to %s", weights, about["task"], task)
     logger.info("the network runs on %s in %s", device, precision)
-    digest = about["digest"]
     return Engine(
         model,
         device=device,
         precision=precision,
-        model_id=digest,
+        model_id=about["digest"],
         lanes=lanes,
         task=task,
         streams=streams,
@@ -281,9 +287,18 @@ def refuse_after_fork() -> None:
 
 
 def _load_network(
-    task_or_path: str | Path, device: torch.device, precision: ResolvedPrecision
+    task_or_path: str | Path, device: torch.device, precision: ResolvedPrecision, streams: int
 ) -> torch.nn.Module:
     """Load the form of the network that is fastest on the device."""
+    network = _load_form(task_or_path, device, precision)
+    if isinstance(network, OpenVinoLFDN):
+        network.most_sizes = max(network.most_sizes, SIZES_A_STREAM * streams)
+    return network
+
+
+def _load_form(
+    task_or_path: str | Path, device: torch.device, precision: ResolvedPrecision
+) -> torch.nn.Module:
     if precision == "int8":
         return load_quantized(task_or_path)
     network = lfdn.load(task_or_path)

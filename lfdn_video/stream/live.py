@@ -91,7 +91,7 @@ def live_engine(
     """Load the network for a live session, with all cores for each frame; close it at the end.
 
     Where weights and network are left to us, the lite network may take over (`LiveNetworks`).
-    Where the precision is, it is bfloat16 on a CPU on which that takes half of the time.
+    Where weights and precision are, it is bfloat16 on a CPU that is fastest in it.
 
     Args:
         task: `derain` or `deblur`; chooses the weights that ship with the package.
@@ -107,7 +107,11 @@ def live_engine(
         DeviceError: the network cannot run on the device asked for.
         WeightsError: there are no weights for the task, or the file is not valid.
     """
-    from lfdn_video.inference.devices import choose_device, is_fastest_in_bfloat16
+    from lfdn_video.inference.devices import (
+        choose_device,
+        count_threads,
+        is_fastest_in_bfloat16,
+    )
     from lfdn_video.inference.engine import is_packaged, load_engine
 
     if engine is not None:
@@ -116,13 +120,16 @@ def live_engine(
     path = Path(weights) if weights else None
     options = inference or InferenceOptions()
     device = choose_device(options.device)
-    if options.precision == "auto" and is_fastest_in_bfloat16(device):
+    if path is None and options.precision == "auto" and is_fastest_in_bfloat16(device):
         options = replace(options, precision="bfloat16")
+    threads = count_threads()  # a runner may change what other threads find
     with ExitStack() as stack:
 
         def load(options: InferenceOptions) -> "Runner":
             return stack.enter_context(
-                load_engine(task, weights=path, options=options, lanes=1, streams=streams)
+                load_engine(
+                    task, weights=path, options=options, lanes=1, streams=streams, threads=threads
+                )
             )
 
         chosen = path is not None or options.network != "auto" or not is_packaged(task, "lite")

@@ -3,7 +3,8 @@
     paths ─▶ neighbours, aligned ─▶ evidence ─┬─▶ switch ─▶ gate ─┬─▶ frame
                                               └───── texture ─────┘
 
-Each arrow is a task. Who its neighbours are, `stage.py` decides.
+Aligning, looking, finding texture, and switch and gate together, are tasks. Who its neighbours are,
+`stage.py` decides.
 """
 
 from collections.abc import Sequence

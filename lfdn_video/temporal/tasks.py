@@ -62,10 +62,12 @@ class _Task(Generic[Result]):
                 return
         try:
             self._pool.submit(self._run)
-        except RuntimeError:  # closed meanwhile
-            self._work.clear()
+        except RuntimeError as error:  # closed meanwhile, or there can be no thread
+            self._work.pop()[0].set_exception(error)
 
     def _run(self) -> None:
+        if not self._work:  # no thread could be started for it, but there is one now
+            return
         # What it needed remembers the task for as long as it lives itself; frames are large.
         future, function, needs = self._work.pop()
         try:

@@ -70,4 +70,16 @@ def test_closing_drops_what_has_not_begun(tasks: Tasks) -> None:
     tasks.close()
     tasks.close()
     missing.set_result(1)
-    assert not waiting.done()
+    with pytest.raises(RuntimeError):
+        waiting.result(WAIT_S)
+
+
+def test_a_task_for_which_there_is_no_thread_fails(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        tasks.run(lambda: 1).result(WAIT_S)
