@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 import lfdn
-from benchmarks.model import count_operations
+from benchmarks.model import count_operations, time_call
 from benchmarks.reports import describe_machine, write_json
 from benchmarks.tables import NONE, render_sections
 from lfdn import cuda_layers, metrics
@@ -408,7 +408,8 @@ def measure_video(bench: Bench) -> Iterator[Row]:
     from benchmarks.stages import StageBench
     from lfdn_video.options import SpanOptions
 
-    options = InferenceOptions(device=str(bench.device))
+    device = str(bench.device)
+    options = InferenceOptions(device=device)
     for name, (height, width) in bench.sizes.items():
         count = FRAMES[name] // 2
         with (
@@ -425,7 +426,7 @@ def measure_video(bench: Bench) -> Iterator[Row]:
                     "temporal": runs.refine,
                     "encode": runs.encode,
                 }
-                alone = {each: count / _time_once(work) for each, work in stages.items()}
+                alone = {each: count / time_call(work, device) for each, work in stages.items()}
                 for temporal in TEMPORAL:
                     slowest = min(
                         alone[each] for each in alone if (each, temporal) != ("temporal", "off")
@@ -442,12 +443,6 @@ def measure_video(bench: Bench) -> Iterator[Row]:
                         "of the slowest": round(rate / slowest, 3),
                         "bottleneck": bottleneck,
                     }
-
-
-def _time_once(work: Work) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {

@@ -28,13 +28,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lfdn
 import lfdn.model
-from lfdn.openvino_form import compile_for_cpu
+from lfdn.openvino_form import OpenVinoLFDN, convert_to_openvino
 from lfdn_video.inference.engine import Engine, load_engine
 from lfdn_video.options import InferenceOptions, Task
 
 BACKENDS = ("reference", "channels last", "default", "openvino", "int8")
 """In the order of the tables; `compiled`, `bfloat16` and `bfloat16 compiled` on request."""
-REQUIRED_MODULES = {"openvino": ("openvino", "nncf"), "int8": ("openvino",)}
+REQUIRED_MODULES = {"openvino": ("openvino",), "int8": ("openvino",)}
 CPU_ONLY = frozenset(REQUIRED_MODULES)
 MATRIX_SIDE, COPY_BYTES, TRIES = 2048, 1 << 28, 5
 
@@ -84,7 +84,8 @@ def build_backend(name: str, task: Task, device: str) -> Backend:
         options = InferenceOptions(device=device, precision="int8")
         return Backend.from_engine(load_engine(task, options=options))
     if name == "openvino":
-        return Backend.from_network(_build_openvino(task))
+        form = OpenVinoLFDN(convert_to_openvino(lfdn.load(task)), "f32")
+        return Backend.from_network(lambda image: form(image).clamp(0, 1))
     network = lfdn.load(task).eval().to(device)
     layout = torch.contiguous_format if name == "reference" else torch.channels_last
     network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch
@@ -99,26 +100,6 @@ def build_backend(name: str, task: Task, device: str) -> Backend:
             return run(image.contiguous(memory_format=layout)).float().clamp(0, 1)
 
     return Backend.from_network(restore)
-
-
-def _build_openvino(task: Task) -> Restore:
-    import openvino
-
-    from lfdn.openvino_form import convert_to_openvino
-
-    core, model = openvino.Core(), convert_to_openvino(lfdn.load(task))
-    requests: dict[torch.Size, Any] = {}  # by size: OpenVINO compiles for one
-
-    def restore(image: Tensor) -> Tensor:
-        padded = lfdn.model.pad_to_multiple(image, 16).contiguous()
-        if padded.shape not in requests:
-            model.reshape(list(padded.shape))
-            requests[padded.shape] = compile_for_cpu(core, model).create_infer_request()
-        outputs: dict[Any, Any] = requests[padded.shape].infer([padded.numpy()])
-        residual = torch.from_numpy(next(iter(outputs.values())))
-        return (image + residual[..., : image.shape[2], : image.shape[3]]).clamp(0, 1)
-
-    return restore
 
 
 def time_call(work: Callable[[], object], device: str) -> float:

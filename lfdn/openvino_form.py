@@ -160,7 +160,7 @@ def convert_to_openvino(network: LFDN) -> "openvino.Model":
         OpenVinoMissingError: OpenVINO is not installed.
     """
     if not _is_default(network):
-        raise TypeError("encoder, fusion: only the default's parts can be converted")
+        raise TypeError("encoder, fusion, residual: only the default's parts can be converted")
     openvino = import_openvino()
     module = _ResidualNetwork(copy.deepcopy(network).eval())
     with ignore_warnings():

@@ -159,7 +159,7 @@ class FrameWriter(ABC):
             if error is not None and self.kept_frames:
                 error.add_note(f"{self.kept_frames} frames are kept; resume the run")
             elif self.resumable and self.segment_frames and isinstance(error, KeyboardInterrupt):
-                first = f"the first {self.segment_frames} frames were not done"
+                first = f"the first {self.segment_frames} frames were not done yet"
                 error.add_note(f"nothing was written: {first}")
 
     @property

@@ -420,7 +420,7 @@ class TestInterrupted:
     ) -> None:
         clip = long_clip(tmp_path / "long.mkv")
         # So the user knows why nothing can be resumed.
-        line += "the first 250 frames were not done\n"
+        line += "the first 250 frames were not done yet\n"
         assert self.run_and_stop(signal_number, clip, weights) == (code, line)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mkv", "weights"]
 
